@@ -1,0 +1,1 @@
+"""Cached residual-stream activations: shards on disk, their statistics, training batches."""

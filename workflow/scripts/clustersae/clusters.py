@@ -1,0 +1,42 @@
+"""The spelling of clusters: sets of layers written as inclusive runs, `3`, `0-2`, `4-5+7`."""
+
+import re
+from collections.abc import Iterable
+from itertools import groupby
+
+from clustersae.errors import InputError
+
+#: Matches every canonical name (and some others, which `parse_cluster` refuses).
+PATTERN = r"\d+(?:-\d+)?(?:\+\d+(?:-\d+)?)*"
+
+
+def cluster_name(layers: Iterable[int]) -> str:
+    """The canonical name of a set of layers, e.g. (7, 4, 5) -> "4-5+7"."""
+    ordered = sorted(set(layers))
+    if not ordered or ordered[0] < 0:
+        raise InputError(f"A cluster is a non-empty set of layer indices, not {ordered}.")
+    runs = []
+    for _, run in groupby(enumerate(ordered), key=lambda item: item[1] - item[0]):
+        members = [layer for _, layer in run]
+        runs.append(str(members[0]) if len(members) == 1 else f"{members[0]}-{members[-1]}")
+    return "+".join(runs)
+
+
+def parse_cluster(name: str) -> tuple[int, ...]:
+    """The layers of a cluster, ascending.
+
+    Raises:
+        InputError: `name` is not the canonical spelling, so two names never mean one set.
+    """
+    if not re.fullmatch(PATTERN, name):
+        raise InputError(
+            f"{name!r} is not a cluster: write runs of layers such as 3, 0-2 or 4-5+7."
+        )
+    layers: list[int] = []
+    for run in name.split("+"):
+        first, _, last = run.partition("-")
+        layers.extend(range(int(first), int(last or first) + 1))
+    if not layers or cluster_name(layers) != name:
+        canonical = f": write {cluster_name(layers)}" if layers else ""
+        raise InputError(f"{name!r} is not the canonical name of a cluster{canonical}.")
+    return tuple(layers)

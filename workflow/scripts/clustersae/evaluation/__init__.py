@@ -1,0 +1,1 @@
+"""What an SAE costs and what it keeps: reconstruction, splicing, cost."""

@@ -1,0 +1,1 @@
+"""Tables drawn: one module per figure, no torch."""

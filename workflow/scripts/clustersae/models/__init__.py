@@ -1,0 +1,1 @@
+"""Language models: trained here or imported, and read or changed at their residual stream."""

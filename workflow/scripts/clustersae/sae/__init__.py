@@ -1,0 +1,1 @@
+"""Sparse autoencoders shared by a cluster of layers: module, loss, training, storage."""

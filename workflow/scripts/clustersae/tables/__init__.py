@@ -1,0 +1,1 @@
+"""From evaluation files to the tables that answer the question."""

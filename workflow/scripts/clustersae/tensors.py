@@ -1,0 +1,56 @@
+"""safetensors files, written whole and read with errors that name the file."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from clustersae.errors import InputError
+from clustersae.files import replacing
+
+
+def save_tensors(
+    path: str | Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write `tensors` and string `metadata` to `path`, or nothing at all."""
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with replacing(path) as temporary:
+        save_file(contiguous, temporary, metadata=dict(metadata or {}))
+
+
+@contextmanager
+def open_tensors(path: str | Path) -> Iterator[safe_open]:
+    """Open a safetensors file, memory-mapped, on the CPU.
+
+    Raises:
+        InputError: the file is absent, truncated or not a safetensors file.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"{path} does not exist.")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            yield file
+    except SafetensorError as error:
+        raise InputError(
+            f"{path} is damaged or truncated ({error}). Delete it and run again."
+        ) from None
+
+
+def load_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """All tensors and the metadata of a safetensors file."""
+    with open_tensors(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})
+
+
+def checksum(tensors: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 over names, dtypes, shapes and bytes, independent of the mapping's order."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
