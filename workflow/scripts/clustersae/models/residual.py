@@ -1,0 +1,202 @@
+"""Read and change the residual stream of a Hugging Face causal language model.
+
+The stream after block l is `blocks.{l}.hook_resid_post`, [batch, n_ctx, d_model]. Plain forward
+hooks on the blocks read it, so the model keeps its fused attention; that the blocks are the right
+ones was verified when the model was described (`models.description`).
+
+Sequences are padded at the right and no attention mask is given: attention is causal, so padding
+at the right cannot reach the tokens before it, and what is computed at padding is never read.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from clustersae.errors import InputError
+from clustersae.models.description import ModelDescription, fingerprint
+
+logger = logging.getLogger(__name__)
+
+#: Takes a block's output [batch, n_ctx, d_model]; returns what replaces it, or None to keep it.
+Change = Callable[[torch.Tensor], torch.Tensor | None]
+
+
+def load_model(
+    model_dir: Path,
+    description: ModelDescription,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> torch.nn.Module:
+    """The Hugging Face model in `model_dir`, in evaluation mode and without gradients.
+
+    Raises:
+        InputError: the files are not those that were described, or cannot be loaded.
+    """
+    if fingerprint(Path(model_dir)) != description.fingerprint:
+        raise InputError(
+            f"The model in {model_dir} is not the one that its description.json describes."
+            " Delete description.json and run again."
+        )
+    return load_pretrained(model_dir, description.trust_remote_code, device, dtype)
+
+
+def load_pretrained(
+    model_dir: Path,
+    trust_remote_code: bool = False,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> torch.nn.Module:
+    """`load_model` for a model that has no description yet."""
+    from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    try:
+        model, loading = AutoModelForCausalLM.from_pretrained(
+            model_dir,
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=trust_remote_code,
+            output_loading_info=True,
+        )
+    except (ValueError, OSError, RuntimeError, KeyError) as error:
+        raise InputError(
+            f"transformers cannot load {model_dir} as a causal language model: {first_line(error)}"
+        ) from error
+    if loading["missing_keys"]:
+        raise InputError(
+            f"model.safetensors in {model_dir} lacks weights that its config.json asks for:"
+            f" {', '.join(sorted(loading['missing_keys'])[:3])}. They would be random."
+            " Use the checkpoint of a whole language model."
+        )
+    return model.eval().requires_grad_(False).to(device)
+
+
+def load_tokenizer(model_dir: Path, trust_remote_code: bool = False):
+    """The tokenizer beside a model.
+
+    Raises:
+        InputError: there is none, or it cannot be read.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(
+            model_dir, local_files_only=True, trust_remote_code=trust_remote_code
+        )
+    except (ValueError, OSError, KeyError) as error:
+        raise InputError(
+            f"transformers cannot load a tokenizer from {model_dir}: {first_line(error)}"
+        ) from error
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, without the long lists that libraries append to it."""
+    return str(error).strip().partition("\n")[0]
+
+
+class ResidualStream:
+    """The residual stream of one model, at all of its layers.
+
+    Args:
+        model: a causal language model of transformers.
+        blocks: dotted path of its list of blocks, or the description that holds it.
+    """
+
+    def __init__(self, model: torch.nn.Module, blocks: str | ModelDescription) -> None:
+        self.restartable = not isinstance(blocks, ModelDescription) or blocks.restartable
+        path = blocks.blocks if isinstance(blocks, ModelDescription) else blocks
+        self.model = model
+        self.blocks = model.get_submodule(path)
+        self.n_layers = len(self.blocks)
+        # What a block returns beside its stream, e.g. the None of (stream, None); seen on the
+        # first forward pass, and needed to stand in for the block.
+        self._extras: dict[int, tuple[Any, ...] | None] = {}
+
+    @contextmanager
+    def replaced(self, changes: Mapping[int, Change]) -> Iterator[None]:
+        """While the context lasts, pass the output of each given layer through its function.
+
+        Later blocks, and later functions, see the replacement.
+        """
+        handles = []
+        try:
+            for layer, change in changes.items():
+                hook = self._hook(layer, change)
+                handles.append(self.blocks[layer].register_forward_hook(hook))
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _hook(self, layer: int, change: Change):
+        def hook(module, arguments, output):
+            extras = output[1:] if isinstance(output, tuple) else None
+            self._extras[layer] = extras
+            x = output if extras is None else output[0]
+            replacement = change(x)
+            return None if replacement is None else _pack(replacement, extras)
+
+        return hook
+
+    @torch.no_grad()
+    def run(self, tokens: torch.Tensor) -> None:
+        """Run the blocks on `tokens` [batch, n_ctx], without the unembedding, for their hooks."""
+        self.model.base_model(input_ids=tokens, use_cache=False)
+
+    @torch.no_grad()
+    def logits(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Logits [batch, n_ctx, vocab_size] of the model as it is now, replacements included."""
+        return self.model(input_ids=tokens, use_cache=False).logits
+
+    def capture(self, tokens: torch.Tensor) -> list[torch.Tensor]:
+        """The stream after every block, each [batch, n_ctx, d_model], from one forward pass."""
+        streams: list[torch.Tensor] = []
+        with self.replaced(dict.fromkeys(range(self.n_layers), streams.append)):
+            self.run(tokens)
+        return streams
+
+    def logits_and_streams(self, tokens: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Both `logits` and `capture` from one forward pass."""
+        streams: list[torch.Tensor] = []
+        with self.replaced(dict.fromkeys(range(self.n_layers), streams.append)):
+            return self.logits(tokens), streams
+
+    def logits_from(self, layer: int, x: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """Logits when the stream after block `layer` is `x` [batch, n_ctx, d_model].
+
+        Runs only the blocks after `layer`, where the architecture allows it. A forward pass on the
+        same `tokens` with `capture` or `logits_and_streams` must have come first.
+        """
+        if not self.restartable:
+            with self.replaced({layer: lambda _: x}):
+                return self.logits(tokens)
+        with self._standing_in(layer, x):
+            return self.logits(tokens)
+
+    @contextmanager
+    def _standing_in(self, layer: int, x: torch.Tensor) -> Iterator[None]:
+        """Let the blocks up to `layer` return `x` at once.
+
+        The rest of the model's forward pass stays its own: positions, rotary embeddings and masks
+        reach the later blocks as always, whatever the architecture.
+        """
+        skipped = self.blocks[: layer + 1]
+        try:
+            for index, block in enumerate(skipped):
+                output = _pack(x, self._extras[index])
+                block.forward = lambda *_, output=output, **__: output
+            yield
+        finally:
+            for block in skipped:
+                vars(block).pop("forward", None)
+
+
+def _pack(x: torch.Tensor, extras: tuple[Any, ...] | None) -> Any:
+    """A block's output: the stream alone, or a tuple that begins with it."""
+    return x if extras is None else (x, *extras)
