@@ -154,8 +154,8 @@ def _bridge(model: torch.nn.Module, model_dir: Path):
         bridge.adapter.component_mapping["blocks"]
     except (ValueError, KeyError, AttributeError) as error:
         raise InputError(
-            f"TransformerLens cannot read the model in {model_dir} ({architecture}): {residual.first_line(error)}"
-            " Use a decoder-only language model that its TransformerBridge supports."
+            f"TransformerLens cannot read the model in {model_dir} ({architecture}):"
+            f" {residual.first_line(error)} Use a decoder-only language model that its TransformerBridge supports."
         ) from error
     return bridge
 
@@ -186,9 +186,9 @@ def _check_same(streams: list[torch.Tensor], expected: list[torch.Tensor], model
         difference = _difference(ours, theirs)
         if not difference < TOLERANCE:
             raise InputError(
-                f"The residual stream of {model_dir} at layer {layer} differs from TransformerLens's"
-                f" {HOOK.format(l=layer)} by {difference:.2g} (relative; allowed {TOLERANCE:g})."
-                " This architecture cannot be read reliably; please report it."
+                f"The residual stream of {model_dir} at layer {layer} differs by {difference:.2g}"
+                f" (relative; allowed {TOLERANCE:g}) from TransformerLens's"
+                f" {HOOK.format(l=layer)}. This architecture cannot be read reliably; please report it."
             )
 
 
