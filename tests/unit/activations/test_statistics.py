@@ -1,0 +1,113 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clustersae.activations.statistics import (
+    compute_statistics,
+    load_statistics,
+    save_statistics,
+)
+from clustersae.errors import InputError
+
+N_LAYERS, N_ROWS, D_MODEL = 3, 101, 8
+
+
+@pytest.fixture
+def rows():
+    """Activations with layers of different offset and spread, in float32."""
+    torch.manual_seed(0)
+    spread = torch.tensor([0.5, 3.0, 40.0])[:, None, None]
+    offset = 5 * torch.randn(N_LAYERS, 1, D_MODEL)
+    return spread * torch.randn(N_LAYERS, N_ROWS, D_MODEL) + offset
+
+
+def assert_same(statistics, expected, rtol=1e-12):
+    for name in ("mean", "scale", "mean_norm"):
+        torch.testing.assert_close(
+            getattr(statistics, name), getattr(expected, name), rtol=rtol, atol=0
+        )
+    assert statistics.count == expected.count
+
+
+def test_equal_to_numpy_on_all_rows(rows):
+    statistics = compute_statistics(rows.split(7, dim=1))
+    x = rows.numpy().astype(np.float64)
+    np.testing.assert_allclose(statistics.mean, x.mean(1), rtol=1e-12)
+    np.testing.assert_allclose(statistics.scale, np.sqrt(x.var(1).mean(-1)), rtol=1e-12)
+    np.testing.assert_allclose(statistics.mean_norm, np.linalg.norm(x, axis=-1).mean(1), rtol=1e-12)
+    assert statistics.count == N_ROWS
+    assert {statistics.mean.dtype, statistics.scale.dtype} == {torch.float64}
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.integers(0, N_ROWS), max_size=6))
+def test_the_split_into_blocks_does_not_matter(cuts):
+    torch.manual_seed(1)
+    rows = torch.randn(N_LAYERS, N_ROWS, D_MODEL) + 3
+    blocks = torch.tensor_split(rows, sorted(cuts), dim=1)  # some of them empty
+    assert_same(compute_statistics(blocks), compute_statistics([rows]))
+
+
+def test_normalised_activations_have_mean_square_one_per_dimension(rows):
+    statistics = compute_statistics([rows])
+    normalised = (rows - statistics.mean[:, None]) / statistics.scale[:, None, None]
+    torch.testing.assert_close(
+        normalised.square().mean((1, 2)), torch.ones(N_LAYERS, dtype=torch.float64)
+    )
+
+
+def test_a_huge_offset_costs_no_digits():
+    # E[x²] − E[x]² in float64 would be wrong in the second digit here.
+    torch.manual_seed(2)
+    small = torch.randn(1, 1000, 4, dtype=torch.float64).mul(2**12).round().div(2**12)
+    shifted = compute_statistics((small + 2.0**24).split(64, dim=1))
+    plain = compute_statistics([small])
+    torch.testing.assert_close(shifted.scale, plain.scale, rtol=1e-8, atol=0)
+
+
+def test_half_precision_is_accumulated_in_float64():
+    rows = torch.full((1, 5000, 2), 300.0, dtype=torch.float16)  # sums overflow float16
+    rows[0, ::2] = 302.0
+    statistics = compute_statistics(rows.split(512, dim=1))
+    assert statistics.mean.tolist() == [[301.0, 301.0]]
+    assert statistics.scale.tolist() == [1.0]
+
+
+def test_a_dead_layer_is_named(rows):
+    rows[1] = 0.1  # not representable, so the sums round
+    with pytest.raises(InputError, match="layer 1 are the same for every token"):
+        compute_statistics(rows.split(13, dim=1))
+
+
+def test_a_layer_of_zeros_is_dead(rows):
+    rows[0] = 0
+    rows[2] = 0
+    with pytest.raises(InputError, match="layer 0, 2 are the same"):
+        compute_statistics([rows])
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_a_layer_that_is_not_finite_is_named(rows, bad):
+    rows[2, 60, 3] = bad
+    with pytest.raises(InputError, match="layer 2 contain NaN or infinity"):
+        compute_statistics(rows.split(50, dim=1))
+
+
+def test_one_token_has_no_spread(rows):
+    with pytest.raises(InputError, match="hold 1 tokens"):
+        compute_statistics([rows[:, :1]])
+
+
+def test_the_file_gives_back_the_statistics(rows, tmp_path):
+    statistics = compute_statistics([rows])
+    save_statistics(tmp_path / "statistics.safetensors", statistics, "cafe")
+    assert_same(load_statistics(tmp_path / "statistics.safetensors", "cafe"), statistics, rtol=0)
+
+
+def test_statistics_of_another_model_are_refused(rows, tmp_path):
+    path = tmp_path / "statistics.safetensors"
+    save_statistics(path, compute_statistics([rows]), "cafe")
+    with pytest.raises(InputError, match=r"statistics.safetensors .* model cafe, not beef"):
+        load_statistics(path, "beef")

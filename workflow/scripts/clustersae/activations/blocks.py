@@ -1,0 +1,87 @@
+"""Cached activations as a stream of blocks: the same few rows of every layer at a time."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from clustersae.errors import InputError
+from clustersae.log import Progress
+
+#: Rows of one block. Small enough that 24 layers of width 1024 take 100 MB in float64, large
+#: enough for the minibatches of linear CKA, which are these blocks (`distances.LinearCKA`).
+ROWS_PER_BLOCK = 512
+
+
+class Rows(Protocol):
+    """What a block is read from; `activations.shards.Shard` is one."""
+
+    n_rows: int
+    n_layers: int
+    d_model: int
+
+    def layer(self, layer: int, start: int = 0, stop: int | None = None) -> Tensor: ...
+
+
+def read_blocks(
+    shards: Sequence[Rows],
+    rows_per_block: int = ROWS_PER_BLOCK,
+    n_rows: int | None = None,
+    label: str | None = None,
+) -> Iterator[Tensor]:
+    """Blocks `[n_layers, rows, d_model]` in the cached dtype, rows aligned over the layers.
+
+    Args:
+        shards: read one after the other, each from its first row on.
+        rows_per_block: at most this many rows in a block. Every shard is cut into blocks of
+            nearly equal size, so that no block is a small remainder.
+        n_rows: use only this many rows, taken evenly from all shards (in proportion to their
+            size). The rows of a shard are shuffled, so its first rows are a random sample.
+        label: report progress under this name.
+    """
+    shapes = {(shard.n_layers, shard.d_model) for shard in shards}
+    if len(shapes) != 1:
+        found = ", ".join(f"{n} layers of width {d}" for n, d in sorted(shapes)) or "no shard"
+        raise InputError(f"The activation shards must come from one model; found {found}.")
+    quotas = split_rows([shard.n_rows for shard in shards], n_rows)
+    progress = Progress(label, sum(quotas)) if label else None
+    done = 0
+    for shard, quota in zip(shards, quotas):
+        n_blocks = -(-quota // rows_per_block)
+        for block in range(n_blocks):
+            start, stop = quota * block // n_blocks, quota * (block + 1) // n_blocks
+            yield torch.stack([shard.layer(layer, start, stop) for layer in range(shard.n_layers)])
+            done += stop - start
+            if progress:
+                progress.update(done)
+    if progress:
+        progress.close()
+
+
+def split_rows(sizes: Sequence[int], n_rows: int | None = None) -> list[int]:
+    """How many rows to take from shards of these sizes to have `n_rows` (all if None) in total."""
+    total = sum(sizes)
+    wanted = total if n_rows is None else min(n_rows, total)
+    quotas, seen = [], 0
+    for size in sizes:
+        # Rounding the running total, not each shard's part, makes the parts add up exactly.
+        quotas.append(wanted * (seen + size) // total - wanted * seen // total)
+        seen += size
+    return quotas
+
+
+def check_finite(block: Tensor) -> None:
+    """Refuse a block `[n_layers, rows, d_model]` that contains NaN or infinity."""
+    # A float64 sum of float32 values cannot overflow, and carries any NaN or infinity along.
+    finite = block.sum(dim=(1, 2), dtype=torch.float64).isfinite()
+    if not finite.all():
+        raise InputError(
+            f"The activations of layer {flagged(~finite)} contain NaN or infinity."
+            " Check the model, or cache in a wider format (activations.dtype: bfloat16 or float32)."
+        )
+
+
+def flagged(mask: Tensor) -> str:
+    """The indices where `mask [n_layers]` is true, for a message."""
+    return ", ".join(str(layer) for layer in torch.nonzero(mask).flatten().tolist())

@@ -1,0 +1,144 @@
+"""Mean and scale of every layer's activations, in one pass over the training split."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from clustersae.activations.blocks import check_finite, flagged
+from clustersae.errors import InputError
+from clustersae.tensors import load_tensors, save_tensors
+
+#: A layer whose scale is below this part of its root mean square is constant: float32 rounds at
+#: 6e-8, so anything smaller is the rounding of our own sums.
+DEAD_SCALE = 1e-9
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Statistics of the residual stream after each layer, in float64.
+
+    Attributes:
+        mean: `[n_layers, d_model]`, the mean activation μ_l.
+        scale: `[n_layers]`, σ_l with σ_l² = E‖x − μ_l‖² / d_model, so that (x − μ_l)/σ_l has mean
+            square 1 per dimension.
+        mean_norm: `[n_layers]`, E‖x‖ of the raw activations.
+        count: number of tokens averaged over.
+    """
+
+    mean: Tensor
+    scale: Tensor
+    mean_norm: Tensor
+    count: int
+
+
+class RunningStatistics:
+    """Accumulates `Statistics` over blocks `[n_layers, rows, d_model]`.
+
+    Each block's mean and sum of squared deviations are merged by the update of Chan, Golub &
+    LeVeque (1983), which never subtracts two large sums: residual streams have dimensions whose
+    mean is thousands of times their spread, where E[x²] − E[x]² would lose every digit.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._mean: Tensor | float = 0.0  # [n_layers, d_model]
+        self._squares: Tensor | float = 0.0  # [n_layers], sum over tokens of ‖x − mean‖²
+        self._norms: Tensor | float = 0.0  # [n_layers], sum over tokens of ‖x‖
+
+    def add_batch(self, block: Tensor) -> None:
+        """Add the rows of one block.
+
+        Raises:
+            InputError: the block contains NaN or infinity; the message names the layers.
+        """
+        rows = block.shape[1]
+        if rows == 0:
+            return
+        check_finite(block)
+        parts = [_layer_moments(layer.to(torch.float64)) for layer in block]
+        mean, squares, norms = (torch.stack(part) for part in zip(*parts))
+        total = self.count + rows
+        shift = mean - self._mean
+        self._squares = (
+            self._squares + squares + shift.square().sum(-1) * (self.count * rows / total)
+        )
+        self._mean = self._mean + shift * (rows / total)
+        self._norms = self._norms + norms
+        self.count = total
+
+    def compute(self) -> Statistics:
+        """The statistics of all rows added so far.
+
+        Raises:
+            InputError: there are fewer than two rows, or a layer is constant.
+        """
+        if self.count < 2:
+            raise InputError(
+                f"The activations hold {self.count} tokens, and a spread needs at least two."
+                " Raise activations.tokens.train or give a longer text."
+            )
+        d_model = self._mean.shape[-1]
+        variance = self._squares / (self.count * d_model)
+        mean_square = variance + self._mean.square().mean(-1)
+        dead = variance <= DEAD_SCALE**2 * mean_square
+        if dead.any():
+            raise InputError(
+                f"The activations of layer {flagged(dead)} are the same for every token,"
+                " so no SAE can be trained on them. Check that the model's weights were loaded."
+            )
+        return Statistics(self._mean, variance.sqrt(), self._norms / self.count, self.count)
+
+
+def _layer_moments(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean `[d_model]`, summed squared deviation and summed norm of `rows [n_rows, d_model]`."""
+    mean = rows.mean(0)
+    return mean, (rows - mean).square().sum(), rows.norm(dim=-1).sum()
+
+
+def compute_statistics(blocks: Iterable[Tensor]) -> Statistics:
+    """Statistics over all `blocks [n_layers, rows, d_model]`; does not depend on the split."""
+    running = RunningStatistics()
+    for block in blocks:
+        running.add_batch(block)
+    return running.compute()
+
+
+def save_statistics(path: str | Path, statistics: Statistics, fingerprint: str) -> None:
+    """Write `statistics` with the fingerprint of the model whose activations they describe."""
+    save_tensors(
+        path,
+        {
+            "mean": statistics.mean,
+            "scale": statistics.scale,
+            "mean_norm": statistics.mean_norm,
+        },
+        {"count": str(statistics.count), "fingerprint": fingerprint},
+    )
+
+
+def load_statistics(path: str | Path, fingerprint: str | None = None) -> Statistics:
+    """Read statistics.
+
+    Raises:
+        InputError: the file is damaged, or describes another model than `fingerprint`.
+    """
+    tensors, metadata = load_tensors(path)
+    try:
+        statistics = Statistics(
+            tensors["mean"], tensors["scale"], tensors["mean_norm"], int(metadata["count"])
+        )
+        found = metadata["fingerprint"]
+    except KeyError as missing:
+        raise InputError(
+            f"{path} holds no activation statistics: {missing} is missing. Delete it and run"
+            " activation_statistics again."
+        ) from None
+    if fingerprint is not None and found != fingerprint:
+        raise InputError(
+            f"{path} describes the activations of model {found[:12]}, not {fingerprint[:12]}."
+            " Delete it and run activation_statistics again."
+        )
+    return statistics
