@@ -1,0 +1,80 @@
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clustersae.clusters import cluster_name, parse_cluster
+from clustersae.errors import InputError
+
+LAYERS = st.sets(st.integers(0, 40), min_size=1)
+
+
+@given(LAYERS)
+def test_a_name_gives_back_its_layers_in_order(layers):
+    assert parse_cluster(cluster_name(layers)) == tuple(sorted(layers))
+
+
+@given(LAYERS, LAYERS)
+def test_two_sets_share_a_name_only_if_equal(first, second):
+    assert (cluster_name(first) == cluster_name(second)) == (first == second)
+
+
+@given(st.lists(st.integers(0, 40), min_size=1))
+def test_neither_order_nor_repetition_changes_the_name(layers):
+    assert cluster_name(layers) == cluster_name(set(layers)) == cluster_name(layers[::-1])
+
+
+@given(st.text(alphabet="0123456789-+", max_size=8))
+def test_whatever_parses_is_the_canonical_name(text):
+    try:
+        layers = parse_cluster(text)
+    except InputError:
+        return
+    assert cluster_name(layers) == text
+
+
+@pytest.mark.parametrize(
+    ("layers", "name"),
+    [
+        ([3], "3"),
+        ([0, 1, 2], "0-2"),
+        ([7, 4, 5], "4-5+7"),
+        ([0, 2, 4], "0+2+4"),
+        ([9, 10, 11, 0], "0+9-11"),
+    ],
+)
+def test_spelling(layers, name):
+    assert cluster_name(layers) == name
+    assert parse_cluster(name) == tuple(sorted(layers))
+
+
+@pytest.mark.parametrize(
+    ("bad", "canonical"),
+    [
+        ("1-1", "1"),  # a run of one layer
+        ("0+1", "0-1"),  # two runs that touch
+        ("0-1+2-3", "0-3"),
+        ("7+4-5", "4-5+7"),  # not ascending
+        ("0-2+1", "0-2"),  # overlapping
+        ("03", "3"),
+        ("0-02", "0-2"),
+    ],
+)
+def test_another_spelling_is_refused_with_the_canonical_one(bad, canonical):
+    with pytest.raises(InputError, match=re.escape(f"write {canonical}.")):
+        parse_cluster(bad)
+
+
+@pytest.mark.parametrize(
+    "bad", ["", "-", "+", "3-", "-3", "3+", "+3", "0--2", "0-2-4", "a", " 3", "3\n", "0,1", "2-0"]
+)
+def test_nonsense_is_refused(bad):
+    with pytest.raises(InputError, match="is not"):
+        parse_cluster(bad)
+
+
+@pytest.mark.parametrize("layers", [[], [-1], [-2, 3]])
+def test_a_cluster_is_a_non_empty_set_of_indices(layers):
+    with pytest.raises(InputError, match="non-empty set of layer indices"):
+        cluster_name(layers)
