@@ -42,7 +42,7 @@ class Progress:
 
     def __init__(self, label: str, total: int, log_every: float = 15.0) -> None:
         self.label, self.total, self.log_every = label, total, log_every
-        self.started = self.logged = self.drawn = time.monotonic()
+        self.started = self.logged = self.drawn = self.asked = time.monotonic()
 
     def update(self, done: int, note: str = "") -> None:
         """Report that `done` of `total` steps are finished; cheap enough for every step."""
@@ -53,6 +53,12 @@ class Progress:
         if now - self.logged >= self.log_every or done == self.total:
             self.logged = now
             logger.info("%s %s", self._line(done, now), note)
+
+    def rate(self, steps: int) -> float:
+        """Steps per second, for the `steps` done since this was last asked."""
+        now = time.monotonic()
+        elapsed, self.asked = now - self.asked, now
+        return steps / max(elapsed, 1e-9)
 
     def close(self) -> None:
         if sys.stderr.isatty():

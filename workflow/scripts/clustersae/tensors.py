@@ -43,7 +43,9 @@ def open_tensors(path: str | Path) -> Iterator[safe_open]:
 def load_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """All tensors and the metadata of a safetensors file."""
     with open_tensors(path) as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})
+        return {name: file.get_tensor(name) for name in file.keys()}, dict(  # noqa: SIM118
+            file.metadata() or {}
+        )
 
 
 def checksum(tensors: Mapping[str, torch.Tensor]) -> str:

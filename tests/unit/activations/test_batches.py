@@ -1,0 +1,110 @@
+"""Batches: stratified over layers, each token once per pass, a pure function of (seed, step)."""
+
+from collections import Counter
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clustersae.activations.batches import BLOCK_ROWS, BatchPlan, normalised_batches
+from clustersae.errors import InputError
+
+
+def rows_of(segment):
+    return [(segment.shard, segment.start + i) for i in range(segment.n_rows)]
+
+
+@given(
+    rows=st.lists(st.integers(0, 400), min_size=1, max_size=4),
+    n_layers=st.integers(1, 7),
+    batch_size=st.sampled_from([8, 64, 96, 130]),
+    seed=st.integers(0, 5),
+)
+@settings(max_examples=60, deadline=None)
+def test_plan_properties(rows, n_layers, batch_size, seed):
+    try:
+        plan = BatchPlan(rows, n_layers, batch_size, seed)
+    except InputError:
+        block = max(i for i in range(1, min(batch_size, BLOCK_ROWS) + 1) if batch_size % i == 0)
+        assert sum(n // block * block for n in rows) < batch_size
+        return
+    seen = Counter()
+    for step in range(plan.steps_per_pass):
+        segments = list(plan.segments(step))
+        per_layer = Counter()
+        position = 0
+        for segment in segments:
+            assert segment.position == position, "segments fill the batch without gaps"
+            assert segment.start + segment.n_rows <= rows[segment.shard]
+            position += segment.n_rows
+            per_layer[segment.layer] += segment.n_rows
+            seen.update(rows_of(segment))
+        assert position == batch_size
+        counts = [per_layer[layer] for layer in range(n_layers)]
+        assert max(counts) - min(counts) <= 1
+    assert set(seen.values()) == {1}, "a token appears once per pass, at one layer"
+
+
+def test_the_plan_of_a_step_does_not_depend_on_what_came_before():
+    one, other = BatchPlan([1000, 700], 3, 128, 4), BatchPlan([1000, 700], 3, 128, 4)
+    for step in range(40):
+        list(one.segments(step))
+    for step in (39, 0, 25):
+        assert list(one.segments(step)) == list(other.segments(step))
+
+
+def test_passes_and_seeds_differ():
+    plan = BatchPlan([2000], 1, 128, 0)
+    first, second = list(plan.segments(0)), list(plan.segments(plan.steps_per_pass))
+    assert first != second
+    assert first != list(BatchPlan([2000], 1, 128, 1).segments(0))
+
+
+def test_all_clusters_see_the_same_tokens_in_the_same_order():
+    """So that differences between SAEs are paired."""
+    tokens = [
+        [row for segment in BatchPlan([5000], n, 256, 2).segments(7) for row in rows_of(segment)]
+        for n in (1, 2, 5)
+    ]
+    assert tokens[0] == tokens[1] == tokens[2]
+
+
+def test_too_few_tokens_for_a_batch():
+    with pytest.raises(InputError, match=r"hold 100 tokens, fewer than one batch of 256"):
+        BatchPlan([100], 1, 256, 0)
+
+
+class FakeShard:
+    """Row r of layer l holds (shard, l, r), so that a batch shows where it came from."""
+
+    def __init__(self, number, n_rows):
+        self.number, self.n_rows = number, n_rows
+
+    def layer(self, layer, start=0, stop=None):
+        rows = torch.arange(self.n_rows, dtype=torch.float32)
+        tags = torch.full_like(rows, layer), torch.full_like(rows, self.number)
+        return torch.stack([tags[1], tags[0], rows], dim=1)[start:stop]
+
+
+def test_batches_are_normalised_with_their_own_layers_figures():
+    shards = [FakeShard(0, 300), FakeShard(1, 300)]
+    layers = [2, 5]
+    mean = torch.tensor([[0.0, 2.0, 0.0], [0.0, 5.0, 0.0]])
+    scale = torch.tensor([1.0, 10.0])
+    plan = BatchPlan([300, 300], 2, 64, 3)
+    for step, batch in enumerate(normalised_batches(shards, layers, mean, scale, 64, 3, range(4))):
+        assert torch.all(batch[:, 1] == 0), "each row had its own layer's mean taken off"
+        for segment in plan.segments(step):
+            piece = batch[segment.position : segment.position + segment.n_rows]
+            rows = torch.arange(segment.start, segment.start + segment.n_rows)
+            expected = rows / scale[segment.layer]
+            torch.testing.assert_close(piece[:, 2], expected)
+
+
+def test_resuming_gives_the_remaining_batches():
+    shards = [FakeShard(0, 1000)]
+    arguments = (shards, [0], torch.zeros(1, 3), torch.ones(1), 64, 0)
+    whole = list(normalised_batches(*arguments, range(40)))
+    rest = list(normalised_batches(*arguments, range(25, 40)))
+    assert all(torch.equal(one, other) for one, other in zip(whole[25:], rest))

@@ -1,0 +1,94 @@
+"""The SAE module: normalisation per layer, folding, and what a shared SAE refuses."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from clustersae.errors import InputError
+from clustersae.sae.module import SparseAutoencoder
+
+D_MODEL, D_SAE, K = 6, 20, 4
+
+
+@pytest.fixture
+def shared():
+    """An SAE for three layers of very different mean and scale, with biases that matter."""
+    generator = torch.Generator().manual_seed(1)
+    mean = torch.randn(3, D_MODEL, generator=generator) * torch.tensor([[1.0], [10.0], [100.0]])
+    sae = SparseAutoencoder((1, 2, 5), D_SAE, K, mean, torch.tensor([0.1, 1.0, 30.0]))
+    sae.initialise(generator)
+    with torch.no_grad():
+        sae.b_enc.normal_(generator=generator).mul_(0.3)
+        sae.b_dec.normal_(generator=generator).mul_(0.3)
+    return sae
+
+
+def activations(sae, layer, n=40):
+    index = sae.layers.index(layer)
+    noise = torch.randn(n, D_MODEL, generator=torch.Generator().manual_seed(layer))
+    return noise * sae.layer_scale[index] + sae.layer_mean[index]
+
+
+def test_reconstruction_follows_the_formula(shared):
+    x = activations(shared, 2)
+    normalised = (x - shared.layer_mean[1]) / shared.layer_scale[1]
+    pre = F.relu((normalised - shared.b_dec) @ shared.W_enc + shared.b_enc)
+    threshold = pre.topk(K, dim=1).values[:, -1:]
+    latents = torch.where(pre >= threshold, pre, 0.0)
+    expected = (latents @ shared.W_dec + shared.b_dec) * shared.layer_scale[1] + shared.layer_mean[
+        1
+    ]
+    torch.testing.assert_close(shared.reconstruct(x, 2), expected)
+    torch.testing.assert_close(shared.encode(x, 2).dense(D_SAE), latents)
+
+
+@pytest.mark.parametrize("layer", [1, 2, 5])
+def test_folded_equals_unfolded_on_every_layer(shared, layer):
+    x = activations(shared, layer)
+    plain = shared.fold(layer)
+    pre = (x - plain["b_dec"]) @ plain["W_enc"] + plain["b_enc"]
+    values, indices = pre.topk(K, dim=1)
+    latents = torch.zeros_like(pre).scatter(1, indices, F.relu(values))
+    expected = shared.reconstruct(x, layer)
+    scale = expected.abs().max()
+    torch.testing.assert_close(
+        (latents @ plain["W_dec"] + plain["b_dec"]) / scale, expected / scale, rtol=0, atol=1e-5
+    )
+
+
+def test_a_one_layer_cluster_is_a_plain_sae_and_needs_no_layer():
+    generator = torch.Generator().manual_seed(0)
+    sae = SparseAutoencoder((3,), D_SAE, K, torch.zeros(1, D_MODEL), torch.ones(1))
+    sae.initialise(generator)
+    x = torch.randn(10, D_MODEL, generator=generator)
+    pre = x @ sae.W_enc
+    values, indices = pre.topk(K, dim=1)
+    plain = torch.zeros_like(pre).scatter(1, indices, F.relu(values)) @ sae.W_dec
+    torch.testing.assert_close(sae.reconstruct(x), plain)
+    torch.testing.assert_close(sae.reconstruct(x, 3), plain)
+
+
+def test_a_shared_sae_has_no_default_layer(shared):
+    x = activations(shared, 1)
+    with pytest.raises(InputError, match=r"serves the layers \[1, 2, 5\], not None"):
+        shared.encode(x)
+    with pytest.raises(InputError, match="not 3"):
+        shared.encode(x, 3)
+
+
+def test_training_forward_equals_encode_and_decode(shared):
+    x = activations(shared, 5)
+    output = shared.forward_training(shared.normalise(x, 5))
+    torch.testing.assert_close(
+        shared.denormalise(output.reconstruction, 5), shared.reconstruct(x, 5)
+    )
+
+
+def test_initialisation_has_unit_rows_and_a_tied_encoder(shared):
+    torch.testing.assert_close(shared.W_dec.norm(dim=1), torch.ones(D_SAE))
+    assert torch.equal(shared.W_enc, shared.W_dec.t())
+
+
+def test_k_beyond_the_latents_is_refused():
+    with pytest.raises(InputError, match=r"sae\.k is 9"):
+        SparseAutoencoder((0,), 8, 9, torch.zeros(1, 4), torch.ones(1))

@@ -1,0 +1,158 @@
+"""Training: it learns, it repeats bit for bit, and an interruption leaves no trace."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from clustersae.errors import InputError
+from clustersae.sae.checkpoint import Checkpoint, identity
+from clustersae.sae.module import SparseAutoencoder
+from clustersae.sae.settings import SAESettings
+from clustersae.sae.training import Trainer, train
+
+D_MODEL, D_SAE, K = 16, 32, 3
+
+
+def settings(**change):
+    base = {
+        "architecture": "topk",
+        "d_sae": D_SAE,
+        "k": K,
+        "n_steps": 60,
+        "batch_size": 256,
+        "learning_rate": 3e-3,
+        "warmup_steps": 5,
+        "decay_steps": 12,
+        "auxk_coefficient": 1 / 32,
+        "dead_after": 1_000,
+        "grad_clip": 1.0,
+        "seed": 0,
+    }
+    return SAESettings(**(base | change))
+
+
+def trainer_for(these):
+    sae = SparseAutoencoder((0,), these.d_sae, these.k, torch.zeros(1, D_MODEL), torch.ones(1))
+    sae.initialise(torch.Generator().manual_seed(these.seed))
+    return Trainer(sae, these)
+
+
+def dictionary():
+    return F.normalize(
+        torch.randn(D_SAE, D_MODEL, generator=torch.Generator().manual_seed(9)), dim=1
+    )
+
+
+def batches(steps, batch_size=256):
+    """Sparse combinations of a known dictionary, scaled to unit variance per dimension."""
+    rows = dictionary()
+    for step in steps:
+        generator = torch.Generator().manual_seed(step)
+        chosen = torch.rand(batch_size, D_SAE, generator=generator).topk(K, dim=1).indices
+        strength = 1 + torch.rand(batch_size, K, generator=generator)
+        x = (rows[chosen] * strength.unsqueeze(2)).sum(1)
+        yield x * (D_MODEL / x.square().sum(1).mean()).sqrt()
+
+
+def weights(trainer):
+    return {name: value.clone() for name, value in trainer.sae.state_dict().items()}
+
+
+def test_training_recovers_a_known_dictionary():
+    trainer = trainer_for(settings(n_steps=800, warmup_steps=20, decay_steps=160))
+    history = train(trainer, batches(range(800)))
+    assert history[-1]["fvu"] < 0.15
+    best = (dictionary() @ trainer.sae.W_dec.detach().t()).max(1).values
+    assert best.mean() > 0.9
+
+
+def test_two_trainings_give_the_same_bits():
+    runs = []
+    for _ in range(2):
+        trainer = trainer_for(settings())
+        train(trainer, batches(range(60)))
+        runs.append(weights(trainer))
+    assert all(torch.equal(runs[0][name], runs[1][name]) for name in runs[0])
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("stop", [1, 33, 59])
+def test_an_interrupted_training_ends_with_the_bits_of_an_uninterrupted_one(tmp_path, stop):
+    # A low `dead_after` makes AuxK and its refresh of dead latents part of what must resume.
+    these = settings(dead_after=300)
+    whole = trainer_for(these)
+    expected_history = train(whole, batches(range(60)))
+
+    def save_and_die(trainer, history):
+        if trainer.step_number == stop:
+            checkpoint.save(trainer, history)
+            raise Killed
+
+    path = tmp_path / "checkpoint.safetensors"
+    checkpoint = Checkpoint(path, identity(these))
+    with pytest.raises(Killed):
+        train(trainer_for(these), batches(range(60)), after_step=save_and_die)
+
+    resumed = trainer_for(these)
+    checkpoint = Checkpoint(path, identity(these))
+    checkpoint.restore(resumed)
+    assert resumed.step_number == stop
+    history = checkpoint.history + train(resumed, batches(range(stop, 60)))
+    expected, found = weights(whole), weights(resumed)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert [row["fvu"] for row in history] == [row["fvu"] for row in expected_history]
+
+
+def test_a_checkpoint_of_other_settings_is_not_continued(tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    trainer = trainer_for(settings())
+    train(trainer, batches(range(60)))
+    Checkpoint(path, identity(settings())).save(trainer, [])
+    other = trainer_for(settings(learning_rate=1e-3))
+    Checkpoint(path, identity(settings(learning_rate=1e-3))).restore(other)
+    assert other.step_number == 0
+
+
+def test_a_damaged_checkpoint_is_named_and_ignored(tmp_path, caplog):
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(b"not a checkpoint")
+    trainer = trainer_for(settings())
+    Checkpoint(path, identity(settings())).restore(trainer)
+    assert trainer.step_number == 0
+    assert str(path) in caplog.text
+
+
+def test_decoder_rows_keep_unit_norm():
+    trainer = trainer_for(settings())
+    train(trainer, batches(range(60)))
+    torch.testing.assert_close(trainer.sae.W_dec.norm(dim=1), torch.ones(D_SAE))
+
+
+def test_auxk_revives_latents_that_plain_training_leaves_dead():
+    def dead_after_training(coefficient):
+        trainer = trainer_for(settings(n_steps=200, dead_after=2_000, auxk_coefficient=coefficient))
+        with torch.no_grad():  # half of the latents start out of reach
+            trainer.sae.b_enc[::2] = -3.0
+        return train(trainer, batches(range(200)))[-1]["dead_fraction"]
+
+    without, with_auxk = dead_after_training(0.0), dead_after_training(1.0)
+    assert without > 0.3
+    assert with_auxk < without / 2
+
+
+def test_l0_in_the_history_counts_active_latents_only():
+    trainer = trainer_for(settings(learning_rate=0.0))
+    with torch.no_grad():
+        trainer.sae.b_enc.fill_(-100.0)
+    history = train(trainer, batches(range(60)))
+    assert history[-1]["l0"] == 0
+    assert history[-1]["dead_fraction"] == 1
+
+
+def test_divergence_stops_with_a_remedy():
+    trainer = trainer_for(settings())
+    with pytest.raises(InputError, match=r"diverged.*sae\.learning_rate"):
+        train(trainer, (x * float("nan") for x in batches(range(60))))

@@ -1,0 +1,122 @@
+"""Training batches for a cluster of layers, read sequentially from the shards.
+
+Rows are shuffled inside each shard when it is written, so a batch is put together from blocks of
+consecutive rows of all shards, in an order that is a pure function of (seed, pass). Nothing has
+to be remembered to continue at a later step.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+
+from clustersae.activations.shards import Shard
+from clustersae.errors import InputError
+
+#: Rows read in one go; a batch of 2,048 is mixed from 16 places.
+BLOCK_ROWS = 128
+
+
+class Segment(NamedTuple):
+    """Consecutive rows of one shard, read at one layer, and where they go in the batch."""
+
+    shard: int
+    start: int  # first row in the shard
+    layer: int  # index into the cluster's layers
+    position: int  # first row in the batch
+    n_rows: int
+
+
+class BatchPlan:
+    """Which rows, at which layer, make up the batch of every step.
+
+    One pass visits every block once; every batch has each layer of the cluster equally often
+    (±1); each visited token contributes exactly one layer per pass. The last rows of a shard that
+    do not fill a block, and the last blocks that do not fill a batch, are left out of that pass.
+
+    Args:
+        rows_per_shard: number of rows of every shard.
+        n_layers: layers in the cluster.
+    """
+
+    def __init__(
+        self, rows_per_shard: Sequence[int], n_layers: int, batch_size: int, seed: int
+    ) -> None:
+        self.n_layers, self.batch_size, self.seed = n_layers, batch_size, seed
+        self.block_rows = _largest_divisor(batch_size, BLOCK_ROWS)
+        self.blocks = [
+            (shard, start)
+            for shard, n_rows in enumerate(rows_per_shard)
+            for start in range(0, n_rows - self.block_rows + 1, self.block_rows)
+        ]
+        self.steps_per_pass = len(self.blocks) * self.block_rows // batch_size
+        if self.steps_per_pass == 0:
+            raise InputError(
+                f"The cached activations hold {sum(rows_per_shard)} tokens, fewer than one batch"
+                f" of {batch_size}. Raise activations.tokens.train or lower sae.batch_size."
+            )
+        self._pass, self._order = -1, torch.empty(0)
+
+    def segments(self, step: int) -> Iterator[Segment]:
+        """The pieces of the batch of `step`, in order of position."""
+        which, within = divmod(step, self.steps_per_pass)
+        order = self._permutation(which)
+        n_blocks = self.batch_size // self.block_rows
+        chosen = order[within * n_blocks : (within + 1) * n_blocks]
+        # Contiguous stretches of the batch, one per layer; who comes first rotates with the step,
+        # so that no layer always gets the longer stretch.
+        cuts = [self.batch_size * i // self.n_layers for i in range(self.n_layers + 1)]
+        for number, block in enumerate(chosen.tolist()):
+            shard, start = self.blocks[block]
+            first = number * self.block_rows
+            for i in range(self.n_layers):
+                low, high = max(first, cuts[i]), min(first + self.block_rows, cuts[i + 1])
+                if low < high:
+                    layer = (i + step) % self.n_layers
+                    yield Segment(shard, start + low - first, layer, low, high - low)
+
+    def _permutation(self, which: int) -> torch.Tensor:
+        if which != self._pass:
+            generator = torch.Generator().manual_seed(_mix(self.seed, which))
+            self._pass, self._order = (
+                which,
+                torch.randperm(len(self.blocks), generator=generator),
+            )
+        return self._order
+
+
+def _largest_divisor(number: int, at_most: int) -> int:
+    return max(i for i in range(1, min(number, at_most) + 1) if number % i == 0)
+
+
+def _mix(seed: int, which: int) -> int:
+    """Different for every pair of small integers."""
+    return seed * 1_000_003 + which
+
+
+def normalised_batches(
+    shards: Sequence[Shard],
+    layers: Sequence[int],
+    layer_mean: torch.Tensor,
+    layer_scale: torch.Tensor,
+    batch_size: int,
+    seed: int,
+    steps: range,
+    device: torch.device | str = "cpu",
+) -> Iterator[torch.Tensor]:
+    """The batch x̄ float32 [batch_size, d_model] of every step in `steps`.
+
+    Args:
+        layers: the layers of the cluster.
+        layer_mean: μ [n_cluster_layers, d_model]; layer_scale: σ [n_cluster_layers].
+    """
+    plan = BatchPlan([shard.n_rows for shard in shards], len(layers), batch_size, seed)
+    rows = [[shard.layer(layer) for layer in layers] for shard in shards]
+    mean, inverse = layer_mean.float(), 1 / layer_scale.float()
+    for step in steps:
+        batch = torch.empty(batch_size, mean.shape[1])
+        for shard, start, layer, position, n_rows in plan.segments(step):
+            piece = batch[position : position + n_rows]
+            piece.copy_(rows[shard][layer][start : start + n_rows])
+            piece.sub_(mean[layer]).mul_(inverse[layer])
+        yield batch.to(device, non_blocking=True)

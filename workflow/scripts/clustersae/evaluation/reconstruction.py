@@ -1,0 +1,102 @@
+"""Reconstruction and sparsity of an SAE on held-out activations, layer by layer."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from clustersae.sae.module import SparseAutoencoder
+
+#: Latents that fire on fewer tokens than one in this many are of ultra-low density
+#: (Bricken et al. 2023, "Towards Monosemanticity", use the term for the left mode of the
+#: histogram).
+ULTRA_LOW_DENSITY = 1e-4
+
+
+class ReconstructionMetrics:
+    """Streaming sums over held-out tokens of one layer, in float64.
+
+    FVU = Σ‖x - x̂‖² / Σ‖x - x̄‖² in raw space, a ratio of sums with x̄ the mean of the same
+    tokens, so the result does not depend on how they are cut into batches. (A mean of ratios per
+    batch or token, as in SAELens up to 5, is another number.)
+
+    Args:
+        centre: any point near the mean, [d_model]; sums of squares are taken around it, which
+            keeps their precision when activations lie far from the origin.
+    """
+
+    def __init__(self, d_sae: int, centre: torch.Tensor) -> None:
+        self.centre = centre.double()
+        self.n_tokens = 0
+        self.error = self.square = self.cosine = self.active = torch.zeros(
+            (), dtype=torch.float64, device=centre.device
+        )
+        self.total = torch.zeros_like(self.centre)
+        self.fired = torch.zeros(d_sae, dtype=torch.int64, device=centre.device)
+
+    def add_batch(
+        self,
+        x: torch.Tensor,
+        reconstruction: torch.Tensor,
+        indices: torch.Tensor,
+        values: torch.Tensor,
+    ) -> None:
+        """Add tokens: x and reconstruction [n, d_model]; indices and values [n, k]."""
+        x, reconstruction = x.double(), reconstruction.double()
+        centred = x - self.centre
+        self.n_tokens += len(x)
+        self.error = self.error + (x - reconstruction).square().sum()
+        self.square = self.square + centred.square().sum()
+        self.total += centred.sum(0)
+        similarity = torch.nn.functional.cosine_similarity(x, reconstruction, dim=1)
+        self.cosine = self.cosine + similarity.sum()
+        active = values > 0
+        self.active = self.active + active.sum()
+        self.fired.index_add_(0, indices.reshape(-1), active.reshape(-1).to(torch.int64))
+
+    def compute(self) -> dict[str, float]:
+        variance = self.square - self.total.square().sum() / self.n_tokens
+        density = self.fired.double() / self.n_tokens
+        return {
+            "n_tokens": self.n_tokens,
+            "fvu": (self.error / variance).item(),
+            "mse": (self.error / (self.n_tokens * len(self.centre))).item(),
+            "cosine": (self.cosine / self.n_tokens).item(),
+            "l0": (self.active / self.n_tokens).item(),
+            "dead_fraction": (density == 0).double().mean().item(),
+            "ultra_low_density_fraction": (density < ULTRA_LOW_DENSITY).double().mean().item(),
+        }
+
+    def density_histogram(self, bins_per_decade: int = 5) -> list[dict[str, Any]]:
+        """Latents per bin of log10 firing density, and those that never fired.
+
+        Rows of kind `live` have the bin's edges; the one of kind `dead` has none.
+        """
+        width = 1 / bins_per_decade
+        live = self.fired[self.fired > 0].double() / self.n_tokens
+        numbers = torch.floor(torch.log10(live) / width).long().clamp(max=-1)
+        rows = [
+            {
+                "kind": "live",
+                "log10_density_low": round(number * width, 6),
+                "log10_density_high": round((number + 1) * width, 6),
+                "n_latents": int((numbers == number).sum()),
+            }
+            for number in sorted(set(numbers.tolist()))
+        ]
+        dead = {"kind": "dead", "log10_density_low": "", "log10_density_high": ""}
+        return [*rows, dead | {"n_latents": int((self.fired == 0).sum())}]
+
+
+@torch.no_grad()
+def evaluate_layer(
+    sae: SparseAutoencoder, layer: int, blocks: Iterable[torch.Tensor]
+) -> ReconstructionMetrics:
+    """Metrics of `sae` on the activations of one layer, given as blocks [n, d_model]."""
+    centre = sae.layer_mean[sae.layers.index(layer)]
+    metrics = ReconstructionMetrics(sae.d_sae, centre)
+    for x in blocks:
+        x = x.to(centre.device)
+        latents = sae.encode(x, layer)
+        metrics.add_batch(x, sae.decode(latents, layer), latents.indices, latents.values)
+    return metrics

@@ -1,0 +1,82 @@
+"""Checkpoints of SAE training: a killed job goes on where it was, and ends with the same bits."""
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from clustersae.errors import InputError
+from clustersae.sae.settings import SAESettings
+from clustersae.sae.training import Trainer
+from clustersae.tensors import load_tensors, save_tensors
+
+logger = logging.getLogger(__name__)
+
+
+def identity(settings: SAESettings, **data: Any) -> str:
+    """A string that two trainings share exactly when they would give the same SAE."""
+    return json.dumps({**asdict(settings), **data}, sort_keys=True)
+
+
+class Checkpoint:
+    """One file that holds the latest state of a training; call it after every step.
+
+    Args:
+        identity: what is being trained; a file of another identity is ignored.
+        every_seconds: time between two saves, the most that a killed job loses.
+
+    Attributes:
+        history: rows of history.csv from before the interruption.
+        seconds: processor seconds spent before the interruption.
+    """
+
+    def __init__(self, path: Path, identity: str, every_seconds: float = 120.0) -> None:
+        self.path, self.identity, self.every_seconds = path, identity, every_seconds
+        self.history: list[dict[str, Any]] = []
+        self.seconds = 0.0
+        self._saved = time.monotonic()
+        self._started = time.process_time()
+
+    def restore(self, trainer: Trainer) -> None:
+        """Bring `trainer` to the saved state, if the file holds one of this training."""
+        found = self._read()
+        if found is None:
+            return
+        state, metadata = found
+        trainer.load_state(state)
+        self.history = json.loads(metadata["history"])
+        self.seconds = float(metadata["seconds"])
+        logger.info("Going on at step %d from %s", trainer.step_number, self.path)
+
+    def _read(self) -> tuple[dict, Mapping[str, str]] | None:
+        if not self.path.exists():
+            return None
+        try:
+            state, metadata = load_tensors(self.path)
+        except InputError as error:
+            logger.warning("Training starts anew: %s", error)
+            return None
+        if metadata.get("identity") != self.identity:
+            logger.info("Training starts anew: %s is of another training.", self.path)
+            return None
+        return state, metadata
+
+    def __call__(self, trainer: Trainer, history: list[dict[str, Any]]) -> None:
+        if time.monotonic() - self._saved >= self.every_seconds:
+            self.save(trainer, history)
+
+    def save(self, trainer: Trainer, history: list[dict[str, Any]]) -> None:
+        seconds = self.seconds + time.process_time() - self._started
+        metadata = {
+            "identity": self.identity,
+            "history": json.dumps(self.history + history),
+            "seconds": str(seconds),
+        }
+        save_tensors(self.path, trainer.state(), metadata)
+        self._saved = time.monotonic()
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)

@@ -1,0 +1,39 @@
+"""The training loss: fraction of variance unexplained, and AuxK for dead latents.
+
+AuxK (Gao et al. 2024, appendix A.2): latents that have not fired for long reconstruct what the
+live ones leave over. Its gradient must reach encoder and decoder of the dead latents, with the
+residual's own sign, and nothing else; the tests check each of these.
+"""
+
+import torch
+import torch.nn.functional as F
+
+from clustersae.sae.module import SparseAutoencoder, TrainingOutput
+
+
+def fvu_loss(normalised: torch.Tensor, reconstruction: torch.Tensor) -> torch.Tensor:
+    """‖x̄ - x̂‖² over the total variance of normalised activations, which is d_model per token.
+
+    Normalisation makes the variance of every layer d_model by definition of σ_l, so each layer
+    of a cluster weighs the same, and the denominator carries no noise from the batch.
+    """
+    return (normalised - reconstruction).square().sum() / normalised.numel()
+
+
+def auxk_loss(
+    sae: SparseAutoencoder, normalised: torch.Tensor, output: TrainingOutput, dead: torch.Tensor
+) -> torch.Tensor:
+    """‖e - ê‖² in units of the total variance; e = x̄ - x̂ is detached, ê uses no b_dec.
+
+    ê takes the min(n_dead, d_model / 2) largest pre-activations among the dead latents.
+
+    Args:
+        dead: int64 [n_dead], at least one.
+    """
+    residual = (normalised - output.reconstruction).detach()
+    centred = normalised - sae.b_dec.detach()
+    pre = centred @ sae.W_enc[:, dead] + sae.b_enc[dead]
+    k_aux = min(len(dead), max(1, sae.d_model // 2))
+    values, chosen = torch.topk(pre, k_aux, dim=1, sorted=False)
+    latents = torch.zeros_like(pre).scatter(1, chosen, F.relu(values))
+    return fvu_loss(residual, latents @ sae.W_dec[dead])

@@ -1,0 +1,158 @@
+"""A sparse autoencoder that several layers share.
+
+Every layer has its own normalisation x̄ = (x - μ_l) / σ_l, stored in the SAE, so that layers of
+different scale can use one dictionary and an SAE can never be applied with another layer's scale.
+
+Dimensions: n tokens, d_model, d_sae latents, k active latents per token.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from clustersae.errors import InputError
+from clustersae.sae import sparse
+
+#: Tensors of a stored SAE; `layer_mean` and `layer_scale` are the normalisation.
+WEIGHTS = ("W_enc", "b_enc", "W_dec", "b_dec")
+
+
+class Latents(NamedTuple):
+    """Sparse activations of an SAE; entries with value 0 are inactive."""
+
+    indices: torch.Tensor  # int64 [..., k]
+    values: torch.Tensor  # [..., k], not negative
+
+    def dense(self, d_sae: int) -> torch.Tensor:
+        """[..., d_sae]"""
+        zeros = self.values.new_zeros(*self.values.shape[:-1], d_sae)
+        return zeros.scatter_(-1, self.indices, self.values)
+
+
+class SparseAutoencoder(nn.Module):
+    """TopK sparse autoencoder (Gao et al. 2024, section 2.3) with one normalisation per layer.
+
+        pre = (x̄ - b_dec) W_enc + b_enc,  z = TopK(ReLU(pre)),  x̂ = σ_l (z W_dec + b_dec) + μ_l
+
+    Args:
+        layers: the layers of the cluster, ascending.
+        k: active latents per token, at most d_sae.
+        layer_mean: μ [n_cluster_layers, d_model]; layer_scale: σ [n_cluster_layers].
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[int],
+        d_sae: int,
+        k: int,
+        layer_mean: torch.Tensor,
+        layer_scale: torch.Tensor,
+    ) -> None:
+        super().__init__()
+        if not 1 <= k <= d_sae:
+            raise InputError(f"sae.k is {k}, but must lie between 1 and d_sae = {d_sae}.")
+        d_model = layer_mean.shape[1]
+        self.layers = tuple(layers)
+        self.k = k
+        self.W_dec = nn.Parameter(torch.zeros(d_sae, d_model))
+        # Held transposed in memory: gathers of columns and sparse gradients are then contiguous.
+        self.W_enc = nn.Parameter(torch.zeros(d_sae, d_model).t())
+        self.b_enc = nn.Parameter(torch.zeros(d_sae))
+        self.b_dec = nn.Parameter(torch.zeros(d_model))
+        self.register_buffer("layer_mean", layer_mean.to(torch.float32))
+        self.register_buffer("layer_scale", layer_scale.to(torch.float32))
+
+    @property
+    def d_model(self) -> int:
+        return self.W_dec.shape[1]
+
+    @property
+    def d_sae(self) -> int:
+        return self.W_dec.shape[0]
+
+    @torch.no_grad()
+    def initialise(self, generator: torch.Generator) -> None:
+        """Random decoder rows of unit norm, the encoder their transpose, biases zero."""
+        rows = torch.randn(self.d_sae, self.d_model, generator=generator)
+        self.W_dec.copy_(F.normalize(rows, dim=1))
+        self.W_enc.copy_(self.W_dec.t())
+        self.b_enc.zero_()
+        self.b_dec.zero_()
+
+    def _index(self, layer: int | None) -> int:
+        if layer is None and len(self.layers) == 1:
+            return 0
+        if layer not in self.layers:
+            raise InputError(
+                f"This SAE serves the layers {list(self.layers)}, not {layer}: name one of them."
+            )
+        return self.layers.index(layer)
+
+    def normalise(self, x: torch.Tensor, layer: int | None = None) -> torch.Tensor:
+        """x̄ for the activations x [..., d_model] of `layer`."""
+        index = self._index(layer)
+        return (x.to(self.layer_mean.dtype) - self.layer_mean[index]) / self.layer_scale[index]
+
+    def denormalise(self, x: torch.Tensor, layer: int | None = None) -> torch.Tensor:
+        index = self._index(layer)
+        return x * self.layer_scale[index] + self.layer_mean[index]
+
+    def encode(self, x: torch.Tensor, layer: int | None = None) -> Latents:
+        """The k latents of raw activations x [..., d_model]; `layer` may be left out for one."""
+        pre = (self.normalise(x, layer) - self.b_dec) @ self.W_enc + self.b_enc
+        values, indices = torch.topk(pre, self.k, dim=-1, sorted=False)
+        return Latents(indices, torch.relu(values))
+
+    def decode(self, latents: Latents, layer: int | None = None) -> torch.Tensor:
+        """The reconstruction in raw space, [..., d_model]."""
+        shape = latents.values.shape
+        flat = F.embedding_bag(
+            latents.indices.reshape(-1, shape[-1]),
+            self.W_dec,
+            per_sample_weights=latents.values.reshape(-1, shape[-1]),
+            mode="sum",
+        )
+        return self.denormalise(flat.view(*shape[:-1], self.d_model) + self.b_dec, layer)
+
+    def reconstruct(self, x: torch.Tensor, layer: int | None = None) -> torch.Tensor:
+        """decode(encode(x)) in raw space, in the dtype of x."""
+        return self.decode(self.encode(x, layer), layer).to(x.dtype)
+
+    def forward_training(self, normalised: torch.Tensor) -> "TrainingOutput":
+        """Encode and decode normalised activations [n, d_model] with sparse gradients."""
+        values, indices, transposition = sparse.encode_topk(
+            normalised, self.b_dec, self.W_enc, self.b_enc, self.k
+        )
+        reconstruction = sparse.decode(values, indices, self.W_dec, transposition) + self.b_dec
+        return TrainingOutput(reconstruction, values, indices)
+
+    @torch.no_grad()
+    def fold(self, layer: int | None = None) -> dict[str, torch.Tensor]:
+        """The plain SAE of one layer: weights that take raw activations without normalisation.
+
+        Decoder rows keep unit norm (so latents are in units of σ_l times the shared ones):
+        W_enc stays, W_dec stays, latents are scaled by σ_l through the encoder,
+
+            pre' = σ_l pre = (x - b') W_enc + σ_l b_enc,   b' = μ_l + σ_l b_dec.
+
+        TopK picks the same latents, since all pre-activations of a token share the factor σ_l.
+        """
+        index = self._index(layer)
+        scale, mean = self.layer_scale[index], self.layer_mean[index]
+        return {
+            "W_enc": self.W_enc.detach().clone(),
+            "b_enc": self.b_enc * scale,
+            "W_dec": self.W_dec.detach().clone(),
+            "b_dec": self.b_dec * scale + mean,
+        }
+
+
+class TrainingOutput(NamedTuple):
+    """What one training batch gives."""
+
+    reconstruction: torch.Tensor  # [n, d_model], normalised space
+    values: torch.Tensor  # [n, k], after ReLU
+    indices: torch.Tensor  # int64 [n, k]

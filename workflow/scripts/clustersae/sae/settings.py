@@ -1,0 +1,110 @@
+"""The settings of one SAE, from the configuration, the variant and the cluster.
+
+A variant is a named change of the base settings:
+
+    base                 as configured
+    fewer-tokens-{K}of{L}  T·K/L activations: L per-layer SAEs cost what K full ones do
+    narrower-{K}of{L}      d_sae·K/L latents: the same budget spent on smaller dictionaries
+    equal-exposure       T·n activations for a cluster of n layers: each layer is seen T times
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from clustersae.errors import InputError
+
+#: Matches every variant name, for wildcards.
+VARIANT_PATTERN = r"base|equal-exposure|(?:fewer-tokens|narrower)-\d+of\d+"
+
+
+@dataclass(frozen=True)
+class SAESettings:
+    """Everything that decides an SAE's weights, but the data."""
+
+    architecture: str
+    d_sae: int
+    k: int
+    n_steps: int
+    batch_size: int
+    learning_rate: float
+    warmup_steps: int
+    decay_steps: int
+    auxk_coefficient: float
+    dead_after: int  # activations without firing after which a latent counts as dead
+    grad_clip: float
+    seed: int
+
+    def learning_rate_at(self, step: int) -> float:
+        """Linear warm-up, constant, linear decay to zero over the last `decay_steps`."""
+        warm = (step + 1) / self.warmup_steps if self.warmup_steps else 1.0
+        left = (self.n_steps - step) / self.decay_steps if self.decay_steps else 1.0
+        return self.learning_rate * min(1.0, warm, left)
+
+
+def variant_scales(variant: str, n_cluster_layers: int) -> tuple[float, float]:
+    """Factors on the number of activations and on d_sae.
+
+    Raises:
+        InputError: the variant's name is not known.
+    """
+    if variant == "base":
+        return 1.0, 1.0
+    if variant == "equal-exposure":
+        return float(n_cluster_layers), 1.0
+    match = re.fullmatch(r"(fewer-tokens|narrower)-(\d+)of(\d+)", variant)
+    if not match or not 0 < int(match[2]) <= int(match[3]):
+        raise InputError(
+            f"{variant!r} is not a variant: use base, equal-exposure, fewer-tokens-KofL or"
+            " narrower-KofL with K ≤ L."
+        )
+    share = int(match[2]) / int(match[3])
+    return (share, 1.0) if match[1] == "fewer-tokens" else (1.0, share)
+
+
+def resolve(
+    config: Mapping[str, Any], variant: str, n_cluster_layers: int, d_model: int, seed: int
+) -> SAESettings:
+    """The settings of one SAE.
+
+    Args:
+        config: the section `sae` of the configuration.
+
+    Raises:
+        InputError: the settings contradict each other; the message names the keys.
+    """
+    token_scale, width_scale = variant_scales(variant, n_cluster_layers)
+    d_sae = config["d_sae"] or config["expansion"] * d_model
+    d_sae = max(1, round(d_sae * width_scale))
+    if config["k"] > d_sae:
+        raise InputError(
+            f"sae.k is {config['k']}, more than the {d_sae} latents of an SAE of variant"
+            f" {variant}. Lower sae.k or raise sae.d_sae or sae.expansion."
+        )
+    n_steps = round(config["tokens"] * token_scale / config["batch_size"])
+    if n_steps < 1:
+        raise InputError(
+            f"sae.tokens is {config['tokens']}, fewer than one batch of {config['batch_size']}"
+            f" for variant {variant}. Raise sae.tokens or lower sae.batch_size."
+        )
+    return SAESettings(
+        architecture=config["architecture"],
+        d_sae=d_sae,
+        k=config["k"],
+        n_steps=n_steps,
+        batch_size=config["batch_size"],
+        learning_rate=config["learning_rate"] or default_learning_rate(d_sae),
+        warmup_steps=round(config["warmup_fraction"] * n_steps),
+        decay_steps=round(config["decay_fraction"] * n_steps),
+        auxk_coefficient=config["auxk_coefficient"],
+        dead_after=config["dead_after"],
+        grad_clip=config["grad_clip"],
+        seed=seed,
+    )
+
+
+def default_learning_rate(d_sae: int) -> float:
+    """2e-4 / √(d_sae / 2¹⁴) (Gao et al. 2024, section 3.1, as scaled by EleutherAI's sparsify)."""
+    return 2e-4 / math.sqrt(d_sae / 2**14)

@@ -1,0 +1,75 @@
+"""SAEs on disk: sae.safetensors and cfg.json."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from clustersae import __version__
+from clustersae.clusters import cluster_name
+from clustersae.errors import InputError
+from clustersae.files import read_json, write_json
+from clustersae.sae.module import SparseAutoencoder
+from clustersae.sae.settings import SAESettings
+from clustersae.tensors import load_tensors, save_tensors
+
+
+def save_sae(
+    folder: str | Path,
+    sae: SparseAutoencoder,
+    settings: SAESettings,
+    variant: str,
+    fingerprint: str,
+) -> None:
+    """Write sae.safetensors and cfg.json into `folder`.
+
+    Args:
+        fingerprint: of the model whose activations the SAE was trained on.
+    """
+    folder = Path(folder)
+    save_tensors(folder / "sae.safetensors", sae.state_dict(), {"fingerprint": fingerprint})
+    write_json(
+        folder / "cfg.json",
+        {
+            "version": __version__,
+            "fingerprint": fingerprint,
+            "variant": variant,
+            "cluster": cluster_name(sae.layers),
+            "layers": list(sae.layers),
+            "d_model": sae.d_model,
+            **asdict(settings),
+        },
+    )
+
+
+def load_sae(
+    folder: str | Path,
+    device: torch.device | str = "cpu",
+    fingerprint: str | None = None,
+) -> SparseAutoencoder:
+    """Read an SAE; its cfg.json is then its attribute `config`.
+
+    Raises:
+        InputError: a file is absent or damaged, or the SAE belongs to another model than
+            `fingerprint` says.
+    """
+    folder = Path(folder)
+    config = read_json(folder / "cfg.json")
+    tensors, metadata = load_tensors(folder / "sae.safetensors")
+    if metadata.get("fingerprint") != config["fingerprint"]:
+        raise InputError(f"{folder}: sae.safetensors and cfg.json belong to different SAEs.")
+    if fingerprint is not None and config["fingerprint"] != fingerprint:
+        raise InputError(
+            f"{folder} was trained on another model (fingerprint {config['fingerprint'][:12]},"
+            f" not {fingerprint[:12]}). Delete it and run again."
+        )
+    sae = SparseAutoencoder(
+        config["layers"],
+        config["d_sae"],
+        config["k"],
+        tensors["layer_mean"],
+        tensors["layer_scale"],
+    )
+    sae.load_state_dict(tensors)
+    sae.config = config
+    return sae.to(device).eval().requires_grad_(False)

@@ -1,0 +1,166 @@
+"""Training of one SAE on a stream of normalised activations."""
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from clustersae.errors import InputError
+from clustersae.log import Progress
+from clustersae.sae.loss import auxk_loss, fvu_loss
+from clustersae.sae.module import SparseAutoencoder, TrainingOutput
+from clustersae.sae.settings import SAESettings
+
+logger = logging.getLogger(__name__)
+
+#: Steps between two looks at which latents are dead; each look waits for a GPU once.
+DEAD_REFRESH_STEPS = 16
+
+
+class Trainer:
+    """One SAE, its optimiser and its counters; `state` and `load_state` make it resumable.
+
+    Nothing in a step waits for the device, but for the look at dead latents every
+    DEAD_REFRESH_STEPS steps.
+    """
+
+    def __init__(self, sae: SparseAutoencoder, settings: SAESettings) -> None:
+        self.sae, self.settings, self.step_number = sae, settings, 0
+        # foreach, not fused: the fused CPU kernel reads memory in order, whatever the strides.
+        self.optimizer = torch.optim.Adam(sae.parameters(), lr=settings.learning_rate, foreach=True)
+        device = sae.W_dec.device
+        self.silent_for = torch.zeros(sae.d_sae, dtype=torch.int64, device=device)
+        self.dead = torch.zeros(0, dtype=torch.int64, device=device)
+        self.sums = torch.zeros(2, dtype=torch.float64, device=device)  # FVU, active latents
+        self.summed_steps = 0
+
+    def step(self, batch: torch.Tensor) -> None:
+        """One optimiser step on normalised activations [batch_size, d_model]."""
+        if self.step_number % DEAD_REFRESH_STEPS == 0:
+            self.dead = (self.silent_for >= self.settings.dead_after).nonzero().squeeze(1)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.learning_rate_at(self.step_number)
+        output = self.sae.forward_training(batch)
+        fvu = fvu_loss(batch, output.reconstruction)
+        loss = fvu
+        if self.settings.auxk_coefficient and len(self.dead):
+            auxk = auxk_loss(self.sae, batch, output, self.dead)
+            loss = loss + self.settings.auxk_coefficient * auxk
+        self.optimizer.zero_grad()
+        loss.backward()
+        self._remove_parallel_gradient()
+        torch.nn.utils.clip_grad_norm_(self.sae.parameters(), self.settings.grad_clip)
+        self.optimizer.step()
+        self._normalise_decoder()
+        self._count(fvu.detach(), output)
+        self.step_number += 1
+
+    @torch.no_grad()
+    def _remove_parallel_gradient(self) -> None:
+        """Drop what the renormalisation of the decoder rows would undo anyway.
+
+        Otherwise it would enter Adam's moments and the clipped norm.
+        """
+        rows, grad = self.sae.W_dec, self.sae.W_dec.grad
+        grad.sub_((grad * rows).sum(1, keepdim=True) * rows)
+
+    @torch.no_grad()
+    def _normalise_decoder(self) -> None:
+        self.sae.W_dec.copy_(F.normalize(self.sae.W_dec, dim=1))
+
+    @torch.no_grad()
+    def _count(self, fvu: torch.Tensor, output: TrainingOutput) -> None:
+        active = output.values > 0
+        fired = torch.zeros_like(self.silent_for)
+        fired.index_add_(0, output.indices.reshape(-1), active.reshape(-1).to(fired.dtype))
+        self.silent_for.add_(len(active)).masked_fill_(fired > 0, 0)
+        self.sums[0] += fvu
+        self.sums[1] += active.sum() / len(active)
+        self.summed_steps += 1
+
+    def metrics(self) -> dict[str, Any]:
+        """Means over the steps since the last call; waits for the device."""
+        fvu, l0 = (self.sums / max(self.summed_steps, 1)).tolist()
+        self.sums.zero_()
+        self.summed_steps = 0
+        if not fvu - fvu == 0:
+            raise InputError(
+                f"SAE training diverged: FVU is {fvu} at step {self.step_number}. Lower"
+                " sae.learning_rate or sae.grad_clip, or raise sae.warmup_fraction."
+            )
+        dead = (self.silent_for >= self.settings.dead_after).double().mean().item()
+        return {
+            "step": self.step_number,
+            "activations": self.step_number * self.settings.batch_size,
+            "fvu": fvu,
+            "l0": l0,
+            "dead_fraction": dead,
+            "learning_rate": self.settings.learning_rate_at(max(self.step_number - 1, 0)),
+        }
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """All that a later process needs to go on as if nothing had happened."""
+        tensors = {f"sae.{name}": value for name, value in self.sae.state_dict().items()}
+        for name, parameter in self.sae.named_parameters():
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                tensors[f"adam.{name}.{key}"] = value
+        tensors |= {"silent_for": self.silent_for, "dead": self.dead, "sums": self.sums}
+        tensors["steps"] = torch.tensor([self.step_number, self.summed_steps])
+        return tensors
+
+    @torch.no_grad()
+    def load_state(self, tensors: dict[str, torch.Tensor]) -> None:
+        for name, value in self.sae.state_dict().items():
+            value.copy_(tensors[f"sae.{name}"])
+        for name, parameter in self.sae.named_parameters():
+            prefix = f"adam.{name}."
+            state = {
+                key.removeprefix(prefix): value
+                for key, value in tensors.items()
+                if key.startswith(prefix)
+            }
+            if state:
+                # Moments take the parameter's strides, as Adam made them.
+                for key in ("exp_avg", "exp_avg_sq"):
+                    state[key] = torch.empty_like(parameter).copy_(state[key])
+                self.optimizer.state[parameter] = state
+        device = self.silent_for.device
+        self.silent_for = tensors["silent_for"].to(device)
+        self.dead = tensors["dead"].to(device)
+        self.sums = tensors["sums"].to(device)
+        self.step_number, self.summed_steps = tensors["steps"].tolist()
+
+
+def train(
+    trainer: Trainer,
+    batches: Iterable[torch.Tensor],
+    label: str = "SAE",
+    log_every: int = 20,
+    after_step=None,
+) -> list[dict[str, Any]]:
+    """Train to the last step and return the rows of history.csv.
+
+    Args:
+        batches: normalised activations, one batch for every step that is left.
+        after_step: called with the trainer and the history after every step (checkpoints).
+    """
+    history: list[dict[str, Any]] = []
+    n_steps, batch_size = trainer.settings.n_steps, trainer.settings.batch_size
+    progress = Progress(label, n_steps)
+    logged_at = trainer.step_number
+    for batch in batches:
+        trainer.step(batch)
+        if trainer.step_number % log_every == 0 or trainer.step_number == n_steps:
+            row = trainer.metrics()
+            rate = progress.rate(trainer.step_number - logged_at) * batch_size
+            logged_at = trainer.step_number
+            history.append(row | {"activations_per_second": round(rate)})
+            progress.update(trainer.step_number, f"FVU {row['fvu']:.4f}, {rate:,.0f} act/s")
+        if after_step is not None:
+            after_step(trainer, history)
+    progress.close()
+    if trainer.step_number != n_steps:
+        raise ValueError(f"Got batches for {trainer.step_number} of {n_steps} steps.")
+    return history

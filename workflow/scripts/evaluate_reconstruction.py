@@ -1,0 +1,70 @@
+"""Reconstruction and sparsity of one cluster's SAEs (all seeds) on held-out activations."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from clustersae import device, log
+from clustersae.activations.shards import Shard, open_shards
+from clustersae.evaluation.reconstruction import evaluate_layer
+from clustersae.files import write_csv
+from clustersae.sae.storage import load_sae
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+BLOCK_ROWS = 8192
+
+
+def main(
+    saes: list[Path],
+    shards: dict[str, list[Path]],
+    reconstruction: Path,
+    density: Path,
+    where: torch.device,
+) -> None:
+    """Write the metrics per seed, layer and split, and the latent densities on the test split.
+
+    Args:
+        saes: one folder per seed.
+        shards: of each held-out split.
+    """
+    rows, histogram = [], []
+    opened = {split: open_shards(paths) for split, paths in shards.items()}
+    for folder in saes:
+        sae = load_sae(folder, where)
+        label = {key: sae.config[key] for key in ("variant", "cluster", "seed")}
+        for split, parts in opened.items():
+            for layer in sae.layers:
+                metrics = evaluate_layer(sae, layer, blocks(parts, layer))
+                rows.append(label | {"layer": layer, "split": split} | metrics.compute())
+                if split == "test":
+                    histogram += [
+                        label | {"layer": layer} | row for row in metrics.density_histogram()
+                    ]
+    write_csv(reconstruction, rows)
+    write_csv(density, histogram)
+
+
+def blocks(shards: list[Shard], layer: int) -> Iterator[torch.Tensor]:
+    """The activations of one layer, a bounded number of rows at a time."""
+    for shard in shards:
+        for start in range(0, shard.n_rows, BLOCK_ROWS):
+            yield shard.layer(layer, start, min(start + BLOCK_ROWS, shard.n_rows)).float()
+
+
+if __name__ == "__main__":
+    log.to(snakemake.log[0])
+    torch.set_num_threads(snakemake.threads)
+    main(
+        saes=[Path(path).parent for path in snakemake.input.saes],
+        shards={
+            split: [Path(path) for path in snakemake.input[split]]
+            for split in ("validation", "test")
+        },
+        reconstruction=Path(snakemake.output.reconstruction),
+        density=Path(snakemake.output.density),
+        where=device.choose(snakemake.resources.get("gpu", 0)),
+    )
