@@ -1,0 +1,49 @@
+"""Partitions of the layers by every method, for every number of clusters."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from clustersae import log
+from clustersae.distances import load_distance
+from clustersae.files import write_json
+from clustersae.partitions.tabulate import tabulate_partitions
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def main(
+    distances: Path,
+    output: Path,
+    methods: list[str],
+    controls: list[str],
+    counts: list[int] | Literal["auto"],
+    distance: str,
+    seed: int,
+) -> None:
+    """Write partitions.json.
+
+    Args:
+        distances: the matrices that `layer_distances` wrote.
+        output: partitions.json.
+        methods: clustering.methods, out of complete, average, contiguous, kmeans.
+        controls: clustering.controls, out of even, random, single, per-layer.
+        counts: clustering.counts, checked against the number of layers.
+        distance: which distance to cluster by: angular, angular_centred or cka.
+        seed: of k-means and the random control.
+    """
+    matrix = load_distance(distances, distance)
+    write_json(output, tabulate_partitions(matrix, distance, methods, controls, counts, seed))
+
+
+if __name__ == "__main__":
+    log.to(snakemake.log[0])
+    main(
+        distances=Path(snakemake.input[0]),
+        output=Path(snakemake.output[0]),
+        methods=snakemake.params.methods,
+        controls=snakemake.params.controls,
+        counts=snakemake.params.counts,
+        distance=snakemake.params.distance,
+        seed=snakemake.params.seed,
+    )
