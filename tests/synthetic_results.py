@@ -1,0 +1,292 @@
+"""Evaluation files of an invented experiment whose answers are known in closed form.
+
+FVU of a cluster's SAE on layer l and seed s is
+
+    (0.05 + 0.3 (l + 1) / L) (1 + spread (n - 1)) (1 + 0.01 s) scale
+
+with n the cluster's number of layers: every layer of an n-layer cluster loses spread (n - 1)
+relative to its own SAE, for every seed alike. `scale` is 1.03 for fewer tokens, 1.06 for narrower
+SAEs and 0.99 for equal exposure of several layers. An SAE takes 100 s + its seed, caching 50 s.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from clustersae.clusters import cluster_name, parse_cluster
+from clustersae.files import write_json
+
+CACHING_SECONDS = 50.0
+CE_CLEAN = 1.5
+
+
+def scale(variant: str) -> float:
+    return {"base": 1.0, "fewer": 1.03, "narro": 1.06, "equal": 0.99}[variant[:5].rstrip("-")]
+
+
+def fvu(variant: str, cluster: str, layer: int, seed: int, n_layers: int, spread: float) -> float:
+    n = len(parse_cluster(cluster))
+    alone = 0.05 + 0.3 * (layer + 1) / n_layers
+    return alone * (1 + spread * (n - 1)) * (1 + 0.01 * seed) * scale(variant)
+
+
+def runs(n_layers: int, count: int, shift: int = 0) -> list[str]:
+    """Contiguous clusters of nearly equal size, the first ones larger by `shift` layers."""
+    cuts = np.linspace(0, n_layers, count + 1).round().astype(int)
+    for i in range(1, count):
+        cuts[i] = min(cuts[i] + shift, n_layers - (count - i))
+    return [cluster_name(range(a, b)) for a, b in pairwise(cuts)]
+
+
+class Experiment:
+    """Writes every input of `scripts/tables.py` below `folder` and keeps their paths."""
+
+    def __init__(
+        self,
+        folder: Path,
+        n_layers: int = 6,
+        seeds: Sequence[int] = (0, 1, 2),
+        counts: Sequence[int] = (2, 3, 4, 5),
+        spread: float = 0.05,
+        noise: float = 0.0,
+        variants: bool = True,
+        controls: bool = True,
+        splice: bool = True,
+    ) -> None:
+        self.folder, self.n_layers, self.seeds, self.spread = folder, n_layers, seeds, spread
+        self.noise, self.generator = noise, np.random.default_rng(0)
+        self.partitions = self._partitions(counts, controls)
+        self.requested = [name for name in self.partitions if name != "per-layer"]
+        self.saes = self._saes(counts, variants)
+        self.paths: dict[str, Any] = {
+            name: [] for name in ("reconstruction", "cluster", "partition", "density", "history")
+        }
+        self._write_clusters()
+        for variant, cluster in self.saes:
+            self._write_sae(variant, cluster, splice)
+        if splice:
+            for name in self.partitions:
+                self._write_partition_splice(name)
+        self._write_cost()
+
+    def _partitions(self, counts: Sequence[int], controls: bool) -> dict[str, dict[str, Any]]:
+        L = self.n_layers
+        made = {"single": ("single", runs(L, 1))}
+        for count in counts:
+            made[f"complete-{count}"] = ("complete", runs(L, count))
+            if controls:
+                made[f"even-{count}"] = ("even", runs(L, count, 1))
+                made[f"random-{count}"] = ("random", runs(L, count, 2))
+        made["per-layer"] = ("per-layer", runs(L, L))
+        return {
+            name: {
+                "method": method,
+                "count": len(clusters),
+                "clusters": clusters,
+                "cut_height": None,
+                "amad": 0.1,
+                "weighted_mean_distance": 0.1,
+                "max_distance": 0.2,
+            }
+            for name, (method, clusters) in made.items()
+        }
+
+    def _saes(self, counts: Sequence[int], variants: bool) -> list[tuple[str, str]]:
+        L = self.n_layers
+        saes = [("base", c) for p in self.partitions.values() for c in p["clusters"]]
+        if variants:
+            for count in counts:
+                for kind in ("fewer-tokens", "narrower"):
+                    saes += [(f"{kind}-{count}of{L}", str(layer)) for layer in range(L)]
+                clusters = self.partitions[f"complete-{count}"]["clusters"]
+                saes += [("equal-exposure", c) for c in clusters if len(parse_cluster(c)) > 1]
+        return list(dict.fromkeys(saes))
+
+    def _noisy(self) -> float:
+        return float(np.exp(self.noise * self.generator.standard_normal()))
+
+    def _write(self, kind: str, path: str, rows: list[dict[str, Any]]) -> None:
+        target = self.folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame(rows).to_csv(target, index=False)
+        self.paths[kind].append(target)
+
+    def _write_clusters(self) -> None:
+        L = self.n_layers
+        self.partitions_file = self.folder / "clusters/partitions.json"
+        self.distances_file = self.folder / "clusters/distances.csv"
+        write_json(
+            self.partitions_file,
+            {
+                "n_layers": L,
+                "distance": "angular_centred",
+                "order": list(self.partitions),
+                "partitions": self.partitions,
+            },
+        )
+        depth = np.cumsum(0.05 + 0.08 * self.generator.random(L))
+        rows = [
+            {"distance": name, "layer_i": i, "layer_j": j, "value": factor * d / (1 + d)}
+            for name, factor in (("angular", 0.4), ("angular_centred", 0.5), ("cka", 0.6))
+            for i in range(L)
+            for j in range(L)
+            for d in [abs(depth[i] - depth[j])]
+        ]
+        pd.DataFrame(rows).to_csv(self.distances_file, index=False)
+
+    def _write_sae(self, variant: str, cluster: str, splice: bool) -> None:
+        quality, spliced, density = [], [], []
+        for seed in self.seeds:
+            name = {"variant": variant, "cluster": cluster, "seed": seed}
+            for layer in parse_cluster(cluster):
+                value = fvu(variant, cluster, layer, seed, self.n_layers, self.spread)
+                value *= self._noisy()
+                for split in ("validation", "test"):
+                    quality.append(
+                        {
+                            **name,
+                            "layer": layer,
+                            "split": split,
+                            "n_tokens": 1000,
+                            "fvu": value,
+                            "mse": 2 * value,
+                            "cosine": 1 - value / 2,
+                            "l0": 32.0,
+                            "dead_fraction": 0.02 + 0.01 * layer / self.n_layers,
+                            "ultra_low_density_fraction": 0.05,
+                        }
+                    )
+                spliced.append({**name, "layer": layer, **_ce(0.3 * value)})
+                density += self._density(name, layer)
+            self._write_history(variant, cluster, seed, value)
+        self._write("reconstruction", f"evaluation/reconstruction/{variant}/{cluster}.csv", quality)
+        self._write("density", f"evaluation/density/{variant}/{cluster}.csv", density)
+        if splice:
+            path = f"evaluation/splice/{variant}/cluster/{cluster}.csv"
+            self._write("cluster", path, spliced)
+
+    def _density(self, name: dict[str, Any], layer: int) -> list[dict[str, Any]]:
+        edges = np.arange(-5, 0.01, 0.25)
+        centre = -1.6 - 0.6 * layer / self.n_layers
+        logs = centre + 0.6 * self.generator.standard_normal(980)
+        counts, _ = np.histogram(logs.clip(-4.99, -0.01), edges)
+        shared = {**name, "layer": layer}
+        ends = zip(edges[:-1], edges[1:], counts)
+        rows = [
+            {
+                **shared,
+                "kind": "live",
+                "log10_density_low": low,
+                "log10_density_high": high,
+                "n_latents": int(count),
+            }
+            for low, high, count in ends
+        ]
+        dead = {"kind": "dead", "log10_density_low": "", "log10_density_high": ""}
+        return [*rows, {**shared, **dead, "n_latents": 20 + layer}]
+
+    def _write_history(self, variant: str, cluster: str, seed: int, final: float) -> None:
+        steps = np.unique(np.geomspace(1, 2000, 40).astype(int))
+        rows = [
+            {
+                "step": int(step),
+                "activations": int(step) * 512,
+                "fvu": final * (1 + 3 / (1 + step / 20)) * self._noisy(),
+                "l0": 32.0,
+                "dead_fraction": 0.05 * float(np.exp(-step / 500)),
+                "learning_rate": 2e-4,
+                "activations_per_second": 1e5,
+            }
+            for step in steps
+        ]
+        path = f"saes/{variant}/{cluster}/seed-{seed}/history.csv"
+        self._write("history", path, rows)
+
+    def _write_partition_splice(self, name: str) -> None:
+        extra = 0.02 * (self.n_layers - self.partitions[name]["count"])
+        rows = [
+            {"variant": "base", "partition": name, "seed": seed, **_ce(0.4 + extra + 0.01 * seed)}
+            for seed in self.seeds
+        ]
+        self._write("partition", f"evaluation/splice/base/partition/{name}.csv", rows)
+
+    def _write_cost(self) -> None:
+        rows = [
+            {
+                "kind": "caching",
+                "seconds": CACHING_SECONDS / 2,
+                "job_seconds": 30.0,
+                "peak_memory_mb": 900.0,
+                "flops": 1e12,
+                "activations": 500,
+            }
+        ] * 2
+        for variant, cluster in self.saes:
+            budget = 1.0
+            if "of" in variant:
+                kept, layers = variant.rsplit("-", 1)[1].split("of")
+                budget = int(kept) / int(layers)
+            elif variant == "equal-exposure":
+                budget = len(parse_cluster(cluster))
+            rows += [
+                {
+                    "kind": "sae",
+                    "variant": variant,
+                    "cluster": cluster,
+                    "seed": seed,
+                    "seconds": (100.0 + seed) * budget,
+                    "job_seconds": 110.0 * budget,
+                    "peak_memory_mb": 700.0,
+                    "flops": 5e12 * budget,
+                    "activations": 1000 * budget,
+                }
+                for seed in self.seeds
+            ]
+        self.cost_file = self.folder / "evaluation/cost.csv"
+        pd.DataFrame(rows).to_csv(self.cost_file, index=False)
+
+
+def _ce(delta: float) -> dict[str, float]:
+    return {
+        "ce_clean": CE_CLEAN,
+        "ce_spliced": CE_CLEAN + delta,
+        "delta_ce": delta,
+        "ce_recovered_zero": 1 - delta / 4,
+        "ce_recovered_mean": 1 - delta / 3,
+        "kl": 0.9 * delta,
+        "n_tokens": 1000,
+    }
+
+
+def write_tables(
+    experiment: Experiment, tolerance: float = 0.12, **changes: Any
+) -> dict[str, Path]:
+    """Run `scripts/tables.py` on an experiment; the paths of what it wrote, by name."""
+    import tables
+
+    names = ("layer_quality", "arms", "comparisons", "cost", "training", "latent_density")
+    out = {name: experiment.folder / f"tables/{name}.csv" for name in names}
+    out["verdict"] = experiment.folder / "tables/verdict.txt"
+    settings = {
+        "partitions": experiment.requested,
+        "method": "complete",
+        "tolerance": tolerance,
+        "n_bootstrap": 500,
+        "seed": 0,
+    } | changes
+    tables.main(
+        experiment.partitions_file,
+        experiment.paths["reconstruction"],
+        experiment.paths["cluster"],
+        experiment.paths["partition"],
+        experiment.paths["density"],
+        experiment.paths["history"],
+        experiment.cost_file,
+        **{f"{name}_out": path for name, path in out.items()},
+        **settings,
+    )
+    return out

@@ -1,0 +1,124 @@
+"""What each arm costs: one pass of caching activations and the training of its SAEs.
+
+Measured is A + the sum of its SAEs' own seconds; predicted is A + K T with T the mean per-layer
+SAE, so that the two agree exactly where cost is what the simple model says. Costs are like for
+like: every arm covers the same layers, and shares A.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from clustersae.clusters import parse_cluster
+from clustersae.errors import InputError
+from clustersae.evaluation.intervals import Bootstrap
+from clustersae.tables.arms import EQUAL_COMPUTE, EQUAL_EXPOSURE, PER_LAYER, Arm, arm_columns
+
+
+def cost_table(
+    arms: Sequence[Arm], cost: pd.DataFrame, n_bootstrap: int, seed: int
+) -> pd.DataFrame:
+    """One row per arm: measured and predicted seconds, FLOPs, and each relative to per-layer.
+
+    Seconds and FLOPs of training are sums over the arm's distinct SAEs, averaged over seeds; the
+    interval is over seeds. Peak memory is the largest of any job of the arm, caching included.
+
+    Args:
+        arms: with the per-layer baseline among them.
+        cost: rows of `evaluation/cost.csv`: kind "caching" (all rows are added up: the shards)
+            and kind "sae" (one row per SAE and seed).
+        n_bootstrap: resamples of the intervals.
+        seed: of the resamples.
+    """
+    caching = cost[cost["kind"] == "caching"]
+    if caching.empty:
+        raise InputError("The cost table has no row of kind caching.")
+    once = caching[_ADDED].sum(min_count=1)
+    memory = caching["peak_memory_mb"].max()
+    saes = _by_sae(cost[cost["kind"] == "sae"])
+    base = next(arm for arm in arms if arm.name == PER_LAYER)
+    rows = []
+    for arm in arms:
+        own, alone = _paired(saes, arm, base)
+        # Totals by seed [1, n_seeds]: SAEs are added up, and only seeds are resampled.
+        bootstrap = Bootstrap(1, own["seconds"].shape[1], n_bootstrap, seed)
+        seconds, base_seconds, flops, base_flops = (
+            once[column] + values[column].sum(0)[None]
+            for column in ("seconds", "flops")
+            for values in (own, alone)
+        )
+        total = bootstrap.mean(seconds)
+        relative = bootstrap.excess(seconds, base_seconds)
+        predicted = once["seconds"] + _equivalents(arm) * alone["seconds"].mean()
+        rows.append(
+            {
+                **arm_columns(arm),
+                "caching_seconds": once["seconds"],
+                "training_seconds": total.estimate - once["seconds"],
+                "total_seconds": total.estimate,
+                "total_seconds_low": total.low,
+                "total_seconds_high": total.high,
+                "predicted_seconds": predicted,
+                "relative": 1 + relative.estimate,
+                "relative_low": 1 + relative.low,
+                "relative_high": 1 + relative.high,
+                "relative_predicted": predicted / base_seconds.mean(),
+                "flops_caching": once["flops"],
+                "flops_training": flops.mean() - once["flops"],
+                "relative_flops": flops.mean() / base_flops.mean(),
+                "activations": own["activations"].sum(0).mean(),
+                "job_seconds": once["job_seconds"] + own["job_seconds"].sum(0).mean(),
+                "peak_memory_mb": max(memory, own["peak_memory_mb"].max()),
+                "n_saes": len(arm.saes),
+                "n_seeds": own["seconds"].shape[1],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+#: Work that is done once for all arms, over however many splits and shards.
+_ADDED = ["seconds", "job_seconds", "flops"]
+
+
+def _by_sae(saes: pd.DataFrame) -> pd.DataFrame:
+    """Rows (variant, cluster), columns (measure, seed)."""
+    if saes.duplicated(["variant", "cluster", "seed"]).any():
+        raise InputError("The cost table has two rows for one SAE and seed.")
+    return saes.pivot(
+        index=["variant", "cluster"],
+        columns="seed",
+        values=[*_ADDED, "peak_memory_mb", "activations"],
+    )
+
+
+def _paired(
+    saes: pd.DataFrame, arm: Arm, base: Arm
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Measures `[n_saes, n_seeds]` of an arm and of the baseline, on the seeds that both have."""
+    for sae in (*arm.saes, *base.saes):
+        if sae not in saes.index:
+            raise InputError(
+                f"The cost table lacks the SAE of cluster {sae[1]} (variant {sae[0]})."
+            )
+    both = saes.loc[list(dict.fromkeys([*arm.saes, *base.saes]))]
+    seeds = list(both["seconds"].dropna(axis=1).columns)
+    if not seeds:
+        raise InputError(f"The SAEs of {arm.name} and {base.name} have no seed in common.")
+    own, alone = (
+        {
+            name: saes.loc[list(chosen.saes), name][seeds].to_numpy(np.float64)
+            for name in saes.columns.levels[0]
+        }
+        for chosen in (arm, base)
+    )
+    return own, alone
+
+
+def _equivalents(arm: Arm) -> float:
+    """Training of an arm in units of one per-layer SAE: the K of A + K T."""
+    if EQUAL_COMPUTE.fullmatch(arm.variant):
+        return arm.matched_count
+    if arm.variant == EQUAL_EXPOSURE:
+        return sum(len(parse_cluster(cluster)) for _, cluster in arm.saes)
+    return arm.count

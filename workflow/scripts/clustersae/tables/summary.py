@@ -1,0 +1,195 @@
+"""One row per arm, and one row per comparison between arms that spend the same."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from clustersae.errors import InputError
+from clustersae.evaluation.intervals import Bootstrap, Interval
+from clustersae.tables.arms import PER_LAYER, Arm, arm_columns
+from clustersae.tables.quality import array, seeds_of
+
+_ABSENT = Interval(np.nan, np.nan, np.nan)
+
+
+class Bootstrapping(NamedTuple):
+    """Number of resamples and seed of every interval of a table."""
+
+    n_resamples: int = 10_000
+    seed: int = 0
+
+
+def arms_table(
+    arms: Sequence[Arm],
+    quality: pd.DataFrame,
+    partition_splice: pd.DataFrame,
+    cost: pd.DataFrame,
+    chosen: str,
+    settings: Bootstrapping,
+) -> pd.DataFrame:
+    """Quality (test split) and cost of every arm, each beside the per-layer baseline.
+
+    `excess_fvu_worst_validation` repeats, on the validation split, the number that K is chosen
+    by; `chosen` marks the arm of that choice. Cells are empty where nothing was measured.
+
+    Args:
+        arms: with the per-layer baseline among them.
+        quality: `layer_quality` of the arms.
+        partition_splice: rows of `evaluation/splice/{variant}/partition/*.csv`.
+        cost: `cost_table` of the arms.
+        chosen: name of the arm that the tolerance picks.
+        settings: of the intervals; all arms share the resamples.
+    """
+    test, validation = (quality[quality["split"] == name] for name in ("test", "validation"))
+    by_cost = cost.set_index("arm")
+    rows = []
+    for arm in arms:
+        pair = _Pair.of(test, arm.name, PER_LAYER, settings)
+        fvu = pair.values("fvu")
+        partition = partition_splice[
+            (partition_splice["partition"] == arm.partition)
+            & (partition_splice["variant"] == arm.variant)
+        ]
+        rows.append(
+            {
+                **arm_columns(arm),
+                "chosen": arm.name == chosen,
+                "n_layers": len(pair.layers),
+                "n_seeds": len(pair.seeds),
+                "n_tokens": int(pair.rows["n_tokens"].max()),
+                "n_bootstrap": settings.n_resamples,
+                **_interval("fvu", pair.bootstrap.mean(fvu)),
+                **_interval("fvu_worst", pair.bootstrap.mean(fvu, "worst")),
+                "worst_layer": int(pair.layers[fvu.mean(1).argmax()]),
+                **_interval("excess_fvu", pair.excess()),
+                **_interval("excess_fvu_worst", pair.excess("worst")),
+                "worst_excess_layer": int(
+                    pair.layers[(fvu.mean(1) / pair.values("fvu", PER_LAYER).mean(1)).argmax()]
+                ),
+                "excess_fvu_worst_validation": _worst_on(validation, arm.name, settings),
+                **_interval("delta_ce", pair.mean("delta_ce")),
+                **_all_layers(partition, settings),
+                **{
+                    name: float(pair.rows[name].mean())
+                    for name in (
+                        *("ce_recovered_zero", "ce_recovered_mean", "kl", "mse", "cosine"),
+                        *("l0", "dead_fraction", "ultra_low_density_fraction"),
+                    )
+                },
+                "cost_seconds": by_cost.loc[arm.name, "total_seconds"],
+                "cost_relative": by_cost.loc[arm.name, "relative"],
+                "cost_relative_low": by_cost.loc[arm.name, "relative_low"],
+                "cost_relative_high": by_cost.loc[arm.name, "relative_high"],
+                "cost_relative_predicted": by_cost.loc[arm.name, "relative_predicted"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def comparisons_table(
+    arms: Sequence[Arm], quality: pd.DataFrame, cost: pd.DataFrame, settings: Bootstrapping
+) -> pd.DataFrame:
+    """Every clustered arm of the main method against each rival with the same K.
+
+    Rivals are the controls, the other methods, equal exposure, and the per-layer arms of equal
+    compute. `excess_fvu` is paired: mean FVU of `arm` over that of `against`, minus 1, so that
+    below zero the main method is better. `cost_ratio` is the same ratio of measured seconds.
+    """
+    test = quality[quality["split"] == "test"]
+    seconds = cost.set_index("arm")["total_seconds"]
+    rows = []
+    for arm in (arm for arm in arms if arm.role == "main"):
+        rivals = [
+            rival
+            for rival in arms
+            if rival.role not in ("main", "baseline") and rival.matched_count == arm.count
+        ]
+        for rival in rivals:
+            pair = _Pair.of(test, arm.name, rival.name, settings)
+            rows.append(
+                {
+                    "arm": arm.name,
+                    "against": rival.name,
+                    "role": rival.role,
+                    "matched_count": arm.count,
+                    "n_layers": len(pair.layers),
+                    "n_seeds": len(pair.seeds),
+                    "n_bootstrap": settings.n_resamples,
+                    **_interval("excess_fvu", pair.excess()),
+                    **_interval("excess_fvu_worst", pair.excess("worst")),
+                    "cost_ratio": seconds[arm.name] / seconds[rival.name],
+                }
+            )
+    columns = [
+        *("arm", "against", "role", "matched_count", "n_layers", "n_seeds", "n_bootstrap"),
+        *("excess_fvu", "excess_fvu_low", "excess_fvu_high"),
+        *("excess_fvu_worst", "excess_fvu_worst_low", "excess_fvu_worst_high", "cost_ratio"),
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+class _Pair(NamedTuple):
+    """Two arms on the same layers and seeds."""
+
+    rows: pd.DataFrame
+    other: pd.DataFrame
+    layers: list[int]
+    seeds: list[int]
+    bootstrap: Bootstrap
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame, name: str, other: str, settings: Bootstrapping) -> "_Pair":
+        own, against = (frame[frame["arm"] == arm] for arm in (name, other))
+        layers = sorted(int(layer) for layer in set(own["layer"]))
+        if not layers or set(layers) != set(against["layer"]):
+            raise InputError(f"{name} and {other} were not evaluated on the same layers.")
+        seeds = sorted(set(seeds_of(own)) & set(seeds_of(against)))
+        if not seeds:
+            raise InputError(f"{name} and {other} have no seed in common.")
+        bootstrap = Bootstrap(len(layers), len(seeds), *settings)
+        return cls(own, against, layers, seeds, bootstrap)
+
+    def values(self, column: str, arm: str | None = None) -> np.ndarray:
+        rows = self.rows if arm in (None, self.rows["arm"].iloc[0]) else self.other
+        return array(rows, column, self.layers, self.seeds)
+
+    def excess(self, layers: str = "mean") -> Interval:
+        baseline = array(self.other, "fvu", self.layers, self.seeds)
+        return self.bootstrap.excess(self.values("fvu"), baseline, layers)
+
+    def mean(self, column: str) -> Interval:
+        if self.rows[column].isna().all():
+            return _ABSENT
+        return self.bootstrap.mean(self.values(column))
+
+
+def _worst_on(frame: pd.DataFrame, arm: str, settings: Bootstrapping) -> float:
+    if frame.empty:
+        return np.nan
+    return _Pair.of(frame, arm, PER_LAYER, settings).excess("worst").estimate
+
+
+def _all_layers(rows: pd.DataFrame, settings: Bootstrapping) -> dict[str, Any]:
+    """Columns of all layers spliced at once: one value per seed, so seeds alone are resampled."""
+    interval = _ABSENT
+    if len(rows):
+        values = rows.sort_values("seed")["delta_ce"].to_numpy(np.float64)[None]
+        interval = Bootstrap(1, values.shape[1], *settings).mean(values)
+    means = {
+        "ce_clean": "ce_clean",
+        "ce_all": "ce_spliced",
+        "ce_recovered_all_zero": "ce_recovered_zero",
+        "ce_recovered_all_mean": "ce_recovered_mean",
+        "kl_all": "kl",
+    }
+    return {
+        **_interval("delta_ce_all", interval),
+        **{name: float(rows[column].mean()) for name, column in means.items()},
+        "n_seeds_all": len(rows),
+    }
+
+
+def _interval(name: str, interval: Interval) -> dict[str, float]:
+    return {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}

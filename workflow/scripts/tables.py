@@ -1,0 +1,113 @@
+"""Assemble the tables and the verdict from the evaluation files of one model."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from clustersae import log
+from clustersae.files import read_json, write_text
+from clustersae.tables.arms import list_arms
+from clustersae.tables.choice import choose_count
+from clustersae.tables.cost import cost_table
+from clustersae.tables.quality import layer_quality
+from clustersae.tables.read import (
+    CLUSTER_SPLICE,
+    COST,
+    PARTITION_SPLICE,
+    RECONSTRUCTION,
+    read_files,
+    write_table,
+)
+from clustersae.tables.series import density_table, training_table
+from clustersae.tables.summary import Bootstrapping, arms_table, comparisons_table
+from clustersae.tables.verdict import verdict
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def main(
+    partitions_file: str,
+    reconstruction_files: Sequence[str],
+    cluster_splice_files: Sequence[str],
+    partition_splice_files: Sequence[str],
+    density_files: Sequence[str],
+    history_files: Sequence[str],
+    cost_file: str,
+    layer_quality_out: str,
+    arms_out: str,
+    comparisons_out: str,
+    cost_out: str,
+    training_out: str,
+    latent_density_out: str,
+    verdict_out: str,
+    partitions: Sequence[str],
+    method: str,
+    tolerance: float,
+    n_bootstrap: int,
+    seed: int,
+) -> None:
+    """Write all tables of one model.
+
+    Args:
+        partitions: names of the partitions asked for, e.g. `complete-3`, `even-3`, `single`.
+        method: whose K is chosen, e.g. `complete`.
+        tolerance: relative excess FVU that the worst layer may lose on the validation split.
+        n_bootstrap: resamples of every interval.
+        seed: of the resamples.
+    """
+    description = read_json(partitions_file)
+    reconstruction = read_files(reconstruction_files, RECONSTRUCTION)
+    evaluated = set(zip(reconstruction["variant"], reconstruction["cluster"]))
+    arms = list_arms(description, evaluated, partitions, method)
+    settings = Bootstrapping(n_bootstrap, seed)
+
+    by_count = {arm.count: arm for arm in arms if arm.role in ("main", "baseline")}
+    validation = reconstruction[reconstruction["split"] == "validation"]
+    clusters = {count: [name for _, name in arm.saes] for count, arm in by_count.items()}
+    chosen = by_count[choose_count(validation, clusters, tolerance)].name
+
+    quality = layer_quality(arms, reconstruction, read_files(cluster_splice_files, CLUSTER_SPLICE))
+    cost = cost_table(arms, read_files([cost_file], COST), *settings)
+    summary = arms_table(
+        arms, quality, read_files(partition_splice_files, PARTITION_SPLICE), cost, chosen, settings
+    )
+    comparisons = comparisons_table(arms, quality, cost, settings)
+
+    tables: dict[str, pd.DataFrame] = {
+        layer_quality_out: quality,
+        arms_out: summary,
+        comparisons_out: comparisons,
+        cost_out: cost,
+        training_out: training_table(history_files),
+        latent_density_out: density_table(density_files),
+    }
+    for path, table in tables.items():
+        write_table(table, path)
+    write_text(verdict_out, verdict(summary, comparisons, description["partitions"], tolerance))
+
+
+if __name__ == "__main__":
+    log.to(snakemake.log[0])
+    main(
+        partitions_file=snakemake.input.partitions,
+        reconstruction_files=list(snakemake.input.reconstruction),
+        cluster_splice_files=list(snakemake.input.get("cluster_splice", [])),
+        partition_splice_files=list(snakemake.input.get("partition_splice", [])),
+        density_files=list(snakemake.input.density),
+        history_files=list(snakemake.input.histories),
+        cost_file=snakemake.input.cost,
+        layer_quality_out=snakemake.output.layer_quality,
+        arms_out=snakemake.output.arms,
+        comparisons_out=snakemake.output.comparisons,
+        cost_out=snakemake.output.cost,
+        training_out=snakemake.output.training,
+        latent_density_out=snakemake.output.latent_density,
+        verdict_out=snakemake.output.verdict,
+        partitions=snakemake.params.partitions,
+        method=snakemake.params.method,
+        tolerance=snakemake.params.tolerance,
+        n_bootstrap=snakemake.params.n_bootstrap,
+        seed=snakemake.params.seed,
+    )
