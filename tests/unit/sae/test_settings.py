@@ -3,7 +3,8 @@
 import pytest
 
 from clustersae.errors import InputError
-from clustersae.sae.settings import default_learning_rate, resolve, variant_scales
+from clustersae.sae.settings import default_learning_rate, resolve
+from clustersae.sae.variants import pilot_variant, variant_scales
 
 CONFIG = {
     "architecture": "topk",
@@ -74,3 +75,10 @@ def test_default_learning_rate_is_that_of_the_source():
 def test_contradictions_are_named(change, variant, message):
     with pytest.raises(InputError, match=message):
         resolve(CONFIG | change, variant, 1, 64, 0)
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.25, 1 / 3, 0.07, 1.0])
+def test_pilot_variant_is_the_fraction(fraction):
+    scale, width = variant_scales(pilot_variant(fraction), 4)
+    assert scale == pytest.approx(fraction, rel=1e-6)
+    assert width == 1

@@ -1,23 +1,12 @@
-"""The settings of one SAE, from the configuration, the variant and the cluster.
-
-A variant is a named change of the base settings:
-
-    base                 as configured
-    fewer-tokens-{K}of{L}  T·K/L activations: L per-layer SAEs cost what K full ones do
-    narrower-{K}of{L}      d_sae·K/L latents: the same budget spent on smaller dictionaries
-    equal-exposure       T·n activations for a cluster of n layers: each layer is seen T times
-"""
+"""The settings of one SAE, from the configuration, the variant and the cluster."""
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from clustersae.errors import InputError
-
-#: Matches every variant name, for wildcards.
-VARIANT_PATTERN = r"base|equal-exposure|(?:fewer-tokens|narrower)-\d+of\d+"
+from clustersae.sae.variants import variant_scales
 
 
 @dataclass(frozen=True)
@@ -42,26 +31,6 @@ class SAESettings:
         warm = (step + 1) / self.warmup_steps if self.warmup_steps else 1.0
         left = (self.n_steps - step) / self.decay_steps if self.decay_steps else 1.0
         return self.learning_rate * min(1.0, warm, left)
-
-
-def variant_scales(variant: str, n_cluster_layers: int) -> tuple[float, float]:
-    """Factors on the number of activations and on d_sae.
-
-    Raises:
-        InputError: the variant's name is not known.
-    """
-    if variant == "base":
-        return 1.0, 1.0
-    if variant == "equal-exposure":
-        return float(n_cluster_layers), 1.0
-    match = re.fullmatch(r"(fewer-tokens|narrower)-(\d+)of(\d+)", variant)
-    if not match or not 0 < int(match[2]) <= int(match[3]):
-        raise InputError(
-            f"{variant!r} is not a variant: use base, equal-exposure, fewer-tokens-KofL or"
-            " narrower-KofL with K ≤ L."
-        )
-    share = int(match[2]) / int(match[3])
-    return (share, 1.0) if match[1] == "fewer-tokens" else (1.0, share)
 
 
 def resolve(
