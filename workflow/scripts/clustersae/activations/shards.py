@@ -7,6 +7,7 @@ are a random sample of the shard and reading can stay sequential.
 """
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -147,7 +148,7 @@ def open_shards(
     if not shards:
         raise InputError("No shards of activations were given.")
     first = shards[0]
-    for before, shard in zip(shards, shards[1:]):
+    for before, shard in itertools.pairwise(shards):
         for key in _COMMON:
             if shard.metadata[key] != first.metadata[key]:
                 raise InputError(

@@ -155,7 +155,8 @@ def _bridge(model: torch.nn.Module, model_dir: Path):
     except (ValueError, KeyError, AttributeError) as error:
         raise InputError(
             f"TransformerLens cannot read the model in {model_dir} ({architecture}):"
-            f" {residual.first_line(error)} Use a decoder-only language model that its TransformerBridge supports."
+            f" {residual.first_line(error)} Use a decoder-only language model that its"
+            " TransformerBridge supports."
         ) from error
     return bridge
 
@@ -188,7 +189,8 @@ def _check_same(streams: list[torch.Tensor], expected: list[torch.Tensor], model
             raise InputError(
                 f"The residual stream of {model_dir} at layer {layer} differs by {difference:.2g}"
                 f" (relative; allowed {TOLERANCE:g}) from TransformerLens's"
-                f" {HOOK.format(l=layer)}. This architecture cannot be read reliably; please report it."
+                f" {HOOK.format(l=layer)}. This architecture cannot be read reliably; please report"
+                " it."
             )
 
 

@@ -8,7 +8,7 @@ Sequences are padded at the right and no attention mask is given: attention is c
 at the right cannot reach the tokens before it, and what is computed at padding is never read.
 """
 
-import logging
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,8 +18,6 @@ import torch
 
 from clustersae.errors import InputError
 from clustersae.models.description import ModelDescription, fingerprint
-
-logger = logging.getLogger(__name__)
 
 #: Takes a block's output [batch, n_ctx, d_model]; returns what replaces it, or None to keep it.
 Change = Callable[[torch.Tensor], torch.Tensor | None]
@@ -145,9 +143,14 @@ class ResidualStream:
         return hook
 
     @torch.no_grad()
-    def run(self, tokens: torch.Tensor) -> None:
-        """Run the blocks on `tokens` [batch, n_ctx], without the unembedding, for their hooks."""
-        self.model.base_model(input_ids=tokens, use_cache=False)
+    def visit(self, tokens: torch.Tensor, visitor: Callable[[int, torch.Tensor], None]) -> None:
+        """Call `visitor(layer, x)` with the stream x [batch, n_ctx, d_model] after every block.
+
+        One forward pass over `tokens` [batch, n_ctx], without the unembedding.
+        """
+        visits = {layer: functools.partial(visitor, layer) for layer in range(self.n_layers)}
+        with self.replaced(visits):
+            self.model.base_model(input_ids=tokens, use_cache=False)
 
     @torch.no_grad()
     def logits(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -157,8 +160,7 @@ class ResidualStream:
     def capture(self, tokens: torch.Tensor) -> list[torch.Tensor]:
         """The stream after every block, each [batch, n_ctx, d_model], from one forward pass."""
         streams: list[torch.Tensor] = []
-        with self.replaced(dict.fromkeys(range(self.n_layers), streams.append)):
-            self.run(tokens)
+        self.visit(tokens, lambda _, x: streams.append(x))
         return streams
 
     def logits_and_streams(self, tokens: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:

@@ -1,0 +1,49 @@
+"""Cache the residual stream of every layer for one shard of a split's tokens."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from clustersae import device, log
+from clustersae.activations.caching import CachingSettings, cache_shard
+from clustersae.files import write_json
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def main(
+    model_dir: Path,
+    tokens: Path,
+    split: str,
+    shard: int,
+    n_shards: int,
+    n_tokens: int,
+    output: Path,
+    cost: Path,
+    settings: CachingSettings,
+    where: torch.device,
+) -> None:
+    """Write the shard to `output`, and what it cost to `cost` (JSON)."""
+    record = cache_shard(
+        model_dir, tokens, split, shard, n_shards, n_tokens, output, settings, where
+    )
+    write_json(cost, record)
+
+
+if __name__ == "__main__":
+    log.to(snakemake.log[0])
+    torch.set_num_threads(snakemake.threads)
+    main(
+        model_dir=Path(snakemake.input.description).parent,
+        tokens=Path(snakemake.input.tokens),
+        split=snakemake.wildcards.split,
+        shard=int(snakemake.wildcards.shard),
+        n_shards=snakemake.params.n_shards,
+        n_tokens=snakemake.params.n_tokens,
+        output=Path(snakemake.output.shard),
+        cost=Path(snakemake.output.cost),
+        settings=CachingSettings(**snakemake.params.settings),
+        where=device.choose(snakemake.resources.get("gpu", 0)),
+    )
