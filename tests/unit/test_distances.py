@@ -1,10 +1,13 @@
 import math
 
+import activation_statistics
+import layer_distances as layer_distances_script
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from clustersae.activations.shards import write_shard
 from clustersae.distances import (
     NAMES,
     AngularDistance,
@@ -224,3 +227,28 @@ def test_both_files_hold_the_same_numbers_to_the_last_bit(rows, tmp_path):
 def test_an_unknown_distance_is_refused_with_the_known_ones(tmp_path):
     with pytest.raises(InputError, match=r"'euclidean' .* angular, angular_centred, cka"):
         load_distance(tmp_path / "distances.safetensors", "euclidean")
+
+
+def test_the_scripts_measure_cached_activations(rows, tmp_path):
+    activations = rows.bfloat16()
+    shards = [tmp_path / "shard-0.safetensors", tmp_path / "shard-1.safetensors"]
+    for index, part in enumerate(activations.split([60, 30], dim=1)):
+        ids = torch.arange(part.shape[1], dtype=torch.int32)
+        identity = {"fingerprint": "cafe", "hook": "h", "split": "train", "seed": 0}
+        write_shard(shards[index], list(part), ids, ids + 1, ids + 2, shard=index, **identity)
+    statistics, tensors, table = (tmp_path / name for name in ("s.safetensors", "d", "d.csv"))
+    activation_statistics.main(shards, statistics)
+    cpu = torch.device("cpu")
+    layer_distances_script.main(shards, statistics, tensors, table, tokens=None, where=cpu)
+
+    mean = activations.double().mean(1)
+    expected = layer_distances(activations.split([60, 30], dim=1), mean)
+    for name in NAMES:
+        np.testing.assert_allclose(load_distance(tensors, name), getattr(expected, name), atol=1e-9)
+    assert load_tensors(tensors)[1] == {"n_tokens": str(N_ROWS), "fingerprint": "cafe"}
+
+    layer_distances_script.main(shards, statistics, tensors, table, tokens=30, where=cpu)
+    some = [activations[:, :20], activations[:, 60:70]]
+    expected = layer_distances(some, mean)
+    np.testing.assert_allclose(load_distance(tensors, "cka"), expected.cka, atol=1e-9)
+    assert load_tensors(tensors)[1]["n_tokens"] == "30"

@@ -140,8 +140,8 @@ def layer_distances(blocks: Iterable[Tensor], mean: Tensor) -> LayerDistances:
     """
     angular, angular_centred, cka = AngularDistance(), AngularDistance(), LinearCKA()
     for block in blocks:
-        check_finite(block)
         rows = block.to(mean.device, torch.float64)
+        check_finite(rows.sum((1, 2)))
         centred = rows - mean[:, None, :]
         angular.add_batch(rows)
         angular_centred.add_batch(centred)

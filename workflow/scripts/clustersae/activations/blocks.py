@@ -71,13 +71,16 @@ def split_rows(sizes: Sequence[int], n_rows: int | None = None) -> list[int]:
     return quotas
 
 
-def check_finite(block: Tensor) -> None:
-    """Refuse a block `[n_layers, rows, d_model]` that contains NaN or infinity."""
-    # A float64 sum of float32 values cannot overflow, and carries any NaN or infinity along.
-    finite = block.sum(dim=(1, 2), dtype=torch.float64).isfinite()
-    if not finite.all():
+def check_finite(sums: Tensor) -> None:
+    """Refuse layers that contain NaN or infinity, told by `sums [n_layers]` over their entries.
+
+    Any float64 sum or norm will do: it carries NaN and infinity along, and float32 values are too
+    small to overflow it.
+    """
+    bad = ~sums.isfinite()
+    if bad.any():
         raise InputError(
-            f"The activations of layer {flagged(~finite)} contain NaN or infinity."
+            f"The activations of layer {flagged(bad)} contain NaN or infinity."
             " Check the model, or cache in a wider format (activations.dtype: bfloat16 or float32)."
         )
 

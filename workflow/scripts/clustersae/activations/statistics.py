@@ -57,9 +57,9 @@ class RunningStatistics:
         rows = block.shape[1]
         if rows == 0:
             return
-        check_finite(block)
         parts = [_layer_moments(layer.to(torch.float64)) for layer in block]
         mean, squares, norms = (torch.stack(part) for part in zip(*parts))
+        check_finite(norms)
         total = self.count + rows
         shift = mean - self._mean
         self._squares = (
