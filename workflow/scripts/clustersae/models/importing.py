@@ -1,0 +1,174 @@
+"""Bring a language model from a directory or the Hugging Face Hub into the results folder.
+
+Only safetensors weights are read: pickle files can run code when they are opened.
+"""
+
+import dataclasses
+import logging
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from clustersae.errors import InputError
+from clustersae.files import read_json, replacing, write_json
+from clustersae.models.description import describe
+from clustersae.models.residual import first_line, load_tokenizer
+from clustersae.tensors import load_tensors, save_tensors
+
+logger = logging.getLogger(__name__)
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+
+
+def import_model(
+    source: str,
+    path: str,
+    revision: str | None,
+    output_dir: Path,
+    trust_remote_code: bool = False,
+) -> None:
+    """Make `output_dir` a complete model: config, one weight file, tokenizer and description.
+
+    Args:
+        source: "local" or "hub".
+        path: the model's directory, or its repository on the Hub ("EleutherAI/pythia-160m").
+        revision: branch, tag or commit on the Hub; the commit it stands for is recorded.
+        trust_remote_code: lets Python code from the model's own directory run. Off unless the
+            user asked for it.
+
+    Raises:
+        InputError: the model cannot be fetched, is incomplete, has only pickle weights, is not a
+            causal language model that TransformerLens knows, or disagrees with its tokenizer.
+    """
+    if source not in ("local", "hub"):
+        raise InputError(f"A model's source is local or hub, not {source!r}.")
+    folder = Path(path) if source == "local" else fetch(path, revision, trust_remote_code)
+    # The Hub's cache names each snapshot after its commit.
+    commit = folder.name if source == "hub" else None
+    output_dir = Path(output_dir)
+    _copy_config(folder, output_dir)
+    _copy_tokenizer(folder, output_dir)
+    _copy_weights(folder, output_dir / WEIGHTS)
+    if trust_remote_code:
+        for code in folder.glob("*.py"):
+            _link_or_copy(code, output_dir / code.name)
+
+    description = describe(output_dir, path, commit, trust_remote_code)
+    n_words = len(load_tokenizer(output_dir, trust_remote_code))
+    if n_words > description.vocab_size:
+        raise InputError(
+            f"The tokenizer in {folder} has {n_words} tokens, but the model embeds only"
+            f" {description.vocab_size}: they do not belong together. Put the model's own"
+            " tokenizer.json beside it."
+        )
+    write_json(output_dir / "description.json", dataclasses.asdict(description))
+
+
+def fetch(repository: str, revision: str | None = None, with_code: bool = False) -> Path:
+    """Download a model from the Hub into its local cache, or find it there; its snapshot folder.
+
+    What an interrupted download left is kept and completed by the next one. Honours HF_ENDPOINT,
+    HF_HOME and HF_HUB_OFFLINE.
+    """
+    import httpx
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(
+            snapshot_download(
+                repository,
+                revision=revision,
+                allow_patterns=["*.json", "*.safetensors", *(["*.py"] if with_code else [])],
+                ignore_patterns=["*/*"],
+                endpoint=os.environ.get("HF_ENDPOINT"),
+            )
+        )
+    except (OSError, ValueError, httpx.HTTPError) as error:
+        at = f" at revision {revision}" if revision else ""
+        raise InputError(
+            f"{repository}{at} could not be fetched from the Hugging Face Hub"
+            f" ({first_line(error)}). Check the name and run again (a partial download is"
+            " continued); or download it elsewhere, copy it here and set source: local; or set"
+            " HF_HUB_OFFLINE=1 if it is already in the cache (HF_HOME)."
+        ) from error
+
+
+def _copy_config(folder: Path, output_dir: Path) -> None:
+    if not (folder / "config.json").is_file():
+        raise InputError(
+            f"{folder} holds no config.json: it is not a model directory as"
+            " transformers' save_pretrained writes it."
+        )
+    config = read_json(folder / "config.json")
+    if config.get("is_encoder_decoder"):
+        raise InputError(
+            f"{folder} holds an encoder-decoder model. Use a decoder-only language model."
+        )
+    _link_or_copy(folder / "config.json", output_dir / "config.json")
+
+
+def _copy_tokenizer(folder: Path, output_dir: Path) -> None:
+    if not (folder / "tokenizer.json").is_file():
+        raise InputError(
+            f"{folder} holds no tokenizer.json. Write one with"
+            ' transformers.AutoTokenizer.from_pretrained("…").save_pretrained("…") and put it there.'
+        )
+    _link_or_copy(folder / "tokenizer.json", output_dir / "tokenizer.json")
+    config = folder / "tokenizer_config.json"
+    if config.is_file():
+        _link_or_copy(config, output_dir / config.name)
+    else:
+        write_json(output_dir / config.name, {"tokenizer_class": "PreTrainedTokenizerFast"})
+
+
+def _copy_weights(folder: Path, output: Path) -> None:
+    if (folder / WEIGHTS).is_file():
+        _link_or_copy(folder / WEIGHTS, output)
+    elif (folder / INDEX).is_file():
+        _merge(folder, output)
+    elif any(folder.glob("*.bin")) or any(folder.glob("*.pt")) or any(folder.glob("*.pth")):
+        raise InputError(
+            f"{folder} holds its weights as pickle only, which can run code when opened. Convert it"
+            " where you trust it, with transformers:"
+            ' AutoModelForCausalLM.from_pretrained("…").save_pretrained("…"), which writes'
+            " safetensors."
+        )
+    else:
+        raise InputError(
+            f"{folder} holds neither {WEIGHTS} nor {INDEX}: the weights are missing, or only other"
+            " formats (pickle .bin, say) were published. Use a revision or a copy with safetensors."
+        )
+
+
+def _merge(folder: Path, output: Path) -> None:
+    """Write the weights that lie in several files into one; they are mapped, not loaded."""
+    where: dict[str, str] = read_json(folder / INDEX)["weight_map"]
+    tensors = {}
+    for name in sorted(set(where.values())):
+        tensors |= load_tensors(folder / name)[0]
+    missing = where.keys() - tensors.keys()
+    if missing:
+        raise InputError(
+            f"The weight files in {folder} lack {len(missing)} tensors that {INDEX} lists, such as"
+            f" {min(missing)}. Fetch the model again."
+        )
+    logger.info("Merging %d weight files into one", len(set(where.values())))
+    save_tensors(output, tensors, {"format": "pt"})
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    """A hard link where the file system allows it (no space, no time), a copy elsewhere."""
+    source = source.resolve()  # the Hub's cache holds symbolic links
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".import.", dir=target.parent) as folder:
+        link = Path(folder) / target.name
+        try:
+            os.link(source, link)
+            os.replace(link, target)
+            return
+        except OSError:
+            logger.info("%s cannot be linked and is copied", source)
+    with replacing(target) as temporary:
+        shutil.copyfile(source, temporary)

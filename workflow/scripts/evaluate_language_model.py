@@ -1,0 +1,55 @@
+"""Cross-entropy of the language model, untouched and with layers ablated."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from clustersae import device, log
+from clustersae.errors import InputError
+from clustersae.evaluation.language_model import measure_ablations, read_evaluation_tokens
+from clustersae.files import write_csv
+from clustersae.models.description import read_description
+from clustersae.models.residual import ResidualStream, load_model
+from clustersae.tensors import load_tensors
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def main(
+    model_dir: Path,
+    tokens: Path,
+    statistics: Path,
+    output: Path,
+    n_tokens: int,
+    batch_rows: int,
+    where: torch.device,
+) -> None:
+    """Write columns mode, layer, ce, n_tokens (see `measure_ablations`).
+
+    Args:
+        tokens: token file of the test split, of which the first `n_tokens` analysed tokens count.
+        statistics: the layers' means on the training split.
+    """
+    description = read_description(model_dir)
+    tensors, metadata = load_tensors(statistics)
+    if metadata.get("fingerprint") != description.fingerprint:
+        raise InputError(f"{statistics} belongs to another model. Delete it and run again.")
+    stream = ResidualStream(load_model(model_dir, description, where), description)
+    text = read_evaluation_tokens(tokens, n_tokens)
+    write_csv(output, measure_ablations(stream, text, tensors["mean"], batch_rows))
+
+
+if __name__ == "__main__":
+    log.to(snakemake.log[0])
+    torch.set_num_threads(snakemake.threads)
+    main(
+        model_dir=Path(snakemake.input.description).parent,
+        tokens=Path(snakemake.input.tokens),
+        statistics=Path(snakemake.input.statistics),
+        output=Path(snakemake.output[0]),
+        n_tokens=snakemake.params.n_tokens,
+        batch_rows=snakemake.params.batch_rows,
+        where=device.choose(snakemake.resources.get("gpu", 0)),
+    )
