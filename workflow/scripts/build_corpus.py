@@ -1,0 +1,66 @@
+"""Tokenise and split the text that a model reads."""
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pandas as pd
+
+from clustersae import log
+from clustersae.corpora.build import build
+from clustersae.corpora.tokenizer import save_tokenizer
+from clustersae.corpora.tokens import write_tokens
+from clustersae.files import replacing, write_json
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+logger = logging.getLogger(__name__)
+
+
+class CorpusFiles(NamedTuple):
+    """Where the parts of a corpus are written; None for what it does not have."""
+
+    train: Path
+    validation: Path
+    test: Path
+    summary: Path
+    tokenizer: Path | None = None  # where the tokenizer is made here
+    tokenizer_config: Path | None = None
+    factors: Path | None = None  # toy English only
+
+
+def main(files: CorpusFiles, settings: dict[str, Any], n_ctx: int, model_dir: Path | None) -> None:
+    """Build a corpus and write it.
+
+    Args:
+        settings: the `corpus` section of the configuration.
+        n_ctx: tokens in a row.
+        model_dir: the model whose tokenizer to use; None for a model that is trained here.
+    """
+    corpus = build(settings, n_ctx, model_dir)
+    for split in corpus.rows:
+        write_tokens(getattr(files, split), corpus.token_file(split))
+    if files.tokenizer and files.tokenizer_config:
+        save_tokenizer(corpus.loaded, files.tokenizer, files.tokenizer_config)
+    if files.factors and corpus.factors is not None:
+        _write_parquet(corpus.factors, files.factors)
+    summary = corpus.summary()
+    write_json(files.summary, summary)
+    logger.info("%s: %s rows, %s tokens", corpus.source, summary["n_rows"], summary["n_tokens"])
+
+
+def _write_parquet(table: pd.DataFrame, path: Path) -> None:
+    with replacing(path) as temporary:
+        table.to_parquet(temporary, index=False)
+
+
+if __name__ == "__main__":
+    log.to(snakemake.log[0])
+    model_dir = snakemake.params.model_dir
+    main(
+        CorpusFiles(**{name: Path(path) for name, path in snakemake.output.items()}),
+        settings=snakemake.params.corpus,
+        n_ctx=snakemake.params.n_ctx,
+        model_dir=Path(model_dir) if model_dir else None,
+    )

@@ -1,0 +1,135 @@
+"""Tokenizers: those made here, and those that come with a model.
+
+A tokenizer made here is a pair of files, tokenizer.json and tokenizer_config.json, which
+transformers' AutoTokenizer loads once they lie beside a model. It adds no BOS on its own: whoever
+builds a row puts BOS at its start.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
+
+from clustersae.corpora.tokens import Vocabulary
+from clustersae.corpora.toy_lexicon import BOS, PAD, UNK, VOCABULARY
+from clustersae.errors import InputError
+from clustersae.files import read_json, write_json, write_text
+
+ENCODE_CHARACTERS = 1 << 22  # handed to the tokenizer at once; it encodes them in parallel
+
+
+class LoadedTokenizer(NamedTuple):
+    """A tokenizer and what its ids mean."""
+
+    tokenizer: Tokenizer
+    vocabulary: Vocabulary
+
+
+def word_tokenizer() -> LoadedTokenizer:
+    """The tokenizer of toy English: one token per word, punctuation mark and two-digit number.
+
+    "the shop, in 1732" is read as "the shop , in 17 32".
+    """
+    ids = {word: index for index, word in enumerate(VOCABULARY)}
+    tokenizer = Tokenizer(models.WordLevel(ids, unk_token=UNK))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Whitespace(), pre_tokenizers.Split(Regex(r"\d\d"), "isolated")]
+    )
+    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in (PAD, BOS, UNK)])
+    return LoadedTokenizer(tokenizer, Vocabulary("toy-english words", len(ids), ids[BOS], ids[PAD]))
+
+
+def character_tokenizer(characters: Iterable[str]) -> LoadedTokenizer:
+    """One token per character; text comes back unchanged from decode(encode(text)).
+
+    Characters outside `characters` become <unk>. There is no padding token: rows are full.
+    """
+    ids = {BOS: 0, UNK: 1}
+    for character in sorted(set(characters)):
+        ids[character] = len(ids)
+    # Byte-pair encoding without a single merge leaves characters, whatever they are.
+    tokenizer = Tokenizer(models.BPE(ids, merges=[], unk_token=UNK))
+    tokenizer.decoder = decoders.Fuse()
+    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in (BOS, UNK)])
+    return LoadedTokenizer(tokenizer, Vocabulary("characters", len(ids), ids[BOS], None))
+
+
+def save_tokenizer(loaded: LoadedTokenizer, tokenizer_json: Path, tokenizer_config: Path) -> None:
+    """Write the two files of a tokenizer made here."""
+    write_text(tokenizer_json, loaded.tokenizer.to_str(pretty=True))
+    padding = {} if loaded.vocabulary.pad_id is None else {"pad_token": PAD}
+    write_json(
+        tokenizer_config,
+        {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            **{"bos_token": BOS, "unk_token": UNK, **padding},
+            "clean_up_tokenization_spaces": False,
+            "padding_side": "right",
+        },
+    )
+
+
+def model_tokenizer(model_dir: Path) -> LoadedTokenizer:
+    """The fast tokenizer of a Hugging Face model directory.
+
+    Raises:
+        InputError: the directory has no tokenizer.json, or it knows more tokens than the model.
+    """
+    path = model_dir / "tokenizer.json"
+    if not path.is_file():
+        raise InputError(
+            f"{model_dir} has no tokenizer.json. Save one there with"
+            " AutoTokenizer.from_pretrained(...).save_pretrained(...) (a fast tokenizer)."
+        )
+    tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    config = read_json(model_dir / "config.json")
+    config = config.get("text_config", config)
+    vocab_size = config["vocab_size"]
+    highest = max(tokenizer.get_vocab().values())
+    if highest >= vocab_size:
+        raise InputError(
+            f"The tokenizer of {model_dir} has token ids up to {highest}, but the model's"
+            f" vocab_size is {vocab_size}: the tokenizer belongs to another model."
+        )
+    bos_id, pad_id = _special_ids(model_dir, tokenizer)
+    return LoadedTokenizer(tokenizer, Vocabulary(str(model_dir), vocab_size, bos_id, pad_id))
+
+
+def encode_documents(tokenizer: Tokenizer, documents: Iterable[str]) -> Iterator[np.ndarray]:
+    """Token ids, int32 [n], of one document after another; no special tokens are added."""
+    for batch in _batches(documents):
+        for encoding in tokenizer.encode_batch_fast(batch, add_special_tokens=False):
+            yield np.asarray(encoding.ids, dtype=np.int32)
+
+
+def _batches(documents: Iterable[str]) -> Iterator[list[str]]:
+    """Lists of documents of about ENCODE_CHARACTERS together, at least one each."""
+    documents = iter(documents)
+    for document in documents:
+        batch, size = [document], len(document)
+        while size < ENCODE_CHARACTERS and (more := list(islice(documents, 1))):
+            batch += more
+            size += len(more[0])
+        yield batch
+
+
+def _special_ids(model_dir: Path, tokenizer: Tokenizer) -> tuple[int | None, int | None]:
+    """BOS and PAD: from the model's description where it has one, else by the tokenizer's names.
+
+    The description is better: transformers knows names that old tokenizer_config files leave out.
+    """
+    if (model_dir / "description.json").is_file():
+        description = read_json(model_dir / "description.json")
+        return description["bos_id"], description["pad_id"]
+    if not (model_dir / "tokenizer_config.json").is_file():
+        return None, None
+    config = read_json(model_dir / "tokenizer_config.json")
+    names = (config.get("bos_token"), config.get("pad_token"))
+    contents = (name["content"] if isinstance(name, dict) else name for name in names)
+    bos_id, pad_id = (tokenizer.token_to_id(name) if name else None for name in contents)
+    return bos_id, pad_id

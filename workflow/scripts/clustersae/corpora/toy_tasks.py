@@ -1,0 +1,62 @@
+"""Held-out prompts for the tasks that toy English teaches."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from clustersae.corpora import toy_english
+from clustersae.corpora.toy_lexicon import BE, HAVE, NAMES, VERBS, YEARS
+from clustersae.errors import InputError
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt (words, without BOS), the words that answer it and those that do not."""
+
+    words: tuple[str, ...]
+    answers: tuple[str, ...]
+    wrong: tuple[str, ...]
+
+
+_OTHER_NUMBER = {
+    form: other
+    for singular, plural, *_ in (*VERBS, BE, HAVE)
+    for form, other in ((singular, plural), (plural, singular))
+}
+
+
+def prompts(task: str, n_prompts: int, seed: int, split: str = "test") -> list[Prompt]:
+    """Distinct prompts of a task that no training sentence answers.
+
+    Tasks: `indirect_object` (wrong: every other name), `agreement` (wrong: the same verb in the
+    other number; with and without a distractor between subject and verb) and
+    `greater_than` (answers: the later years; wrong: the given and all earlier years).
+
+    Raises:
+        InputError: the split has fewer distinct prompts.
+    """
+    maker = getattr(toy_english, task)
+    found: dict[tuple[str, ...], Prompt] = {}
+    for sentence in islice(toy_english.sentences(split, seed, maker), 100 * n_prompts):
+        words = tuple(sentence.prompt)
+        found.setdefault(words, Prompt(words, *_options(task, sentence)))
+        if len(found) == n_prompts:
+            return list(found.values())
+    raise InputError(
+        f"Toy English has about {len(found)} {task} prompts in its {split} split, not {n_prompts}:"
+        " ask for fewer."
+    )
+
+
+def _options(task: str, sentence: toy_english.Sentence) -> Iterator[tuple[str, ...]]:
+    answer = sentence.words[sentence.prompt_length]
+    if task == "indirect_object":
+        yield (answer,)
+        yield tuple(name for name in NAMES if name != answer)
+    elif task == "agreement":
+        yield (answer,)
+        yield (_OTHER_NUMBER[answer],)
+    else:
+        first = YEARS.index(sentence.prompt[4])
+        yield YEARS[first + 1 :]
+        yield YEARS[: first + 1]

@@ -1,0 +1,121 @@
+"""Train a language model from scratch on a corpus, and check that it does its tasks."""
+
+import dataclasses
+import logging
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from clustersae import device, log
+from clustersae.corpora.tokens import read_tokens
+from clustersae.files import replacing, write_json
+from clustersae.models import competence
+from clustersae.models.description import write_description
+from clustersae.models.training import Architecture, TrainingSettings, build_model, train
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+logger = logging.getLogger(__name__)
+
+
+def main(
+    train_tokens: Path,
+    validation_tokens: Path,
+    tokenizer_files: list[Path],
+    model_dir: Path,
+    description: Path,
+    record: Path,
+    architecture: dict[str, Any],
+    training: dict[str, Any],
+    check_tasks: bool,
+    on: torch.device,
+) -> None:
+    """Train a GPT-2 and write it as a Hugging Face directory.
+
+    Args:
+        train_tokens, validation_tokens: token files; their rows are as long as the model's n_ctx.
+        tokenizer_files: tokenizer.json and tokenizer_config.json, copied beside the model.
+        description: JSON for the steps that run the model.
+        record: JSON with settings, learning curve, seconds and task scores.
+        architecture: the fields of `Architecture` but n_ctx.
+        training: the fields of `TrainingSettings`.
+        check_tasks: the corpus is toy English, and a model that has not learnt its tasks is
+            refused.
+    """
+    settings = TrainingSettings(**{**training, "betas": tuple(training["betas"])})
+    corpus = read_tokens(train_tokens)
+    validation = read_tokens(validation_tokens)
+    shape = Architecture(**architecture, n_ctx=corpus.tokens.shape[1])
+    vocabulary = corpus.vocabulary
+    model = build_model(
+        shape,
+        vocabulary.vocab_size,
+        vocabulary.bos_id,
+        vocabulary.pad_id,
+        settings.seed,
+        settings.dropout,
+    ).to(on)
+    started, cpu_started = time.perf_counter(), time.process_time()
+    curve = train(model, corpus.tokens, validation.tokens, settings, vocabulary.pad_id)
+    seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
+    scores = competence.toy_english_scores(model) if check_tasks else {}
+    for task, score in scores.items():
+        logger.info("%s: %s", task, score)
+    if check_tasks:
+        competence.require(scores)
+    _save_model(model, model_dir)
+    for file in tokenizer_files:
+        with replacing(model_dir / file.name) as temporary:
+            shutil.copyfile(file, temporary)
+    write_description(model_dir, description, source=f"trained on {corpus.source}", revision=None)
+    write_json(
+        record,
+        {
+            "architecture": dataclasses.asdict(shape),
+            "training": dataclasses.asdict(settings),
+            "n_parameters": model.num_parameters(),
+            "n_train_rows": len(corpus.tokens),
+            "source": corpus.source,
+            "source_sha256": corpus.source_sha256,
+            "device": str(on),
+            "n_threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "seconds": round(seconds, 2),
+            "cpu_seconds": round(cpu_seconds, 2),
+            "validation_loss": min(point.validation_loss for point in curve),
+            "curve": [point._asdict() for point in curve],
+            "tasks": {task: score._asdict() for task, score in scores.items()},
+        },
+    )
+
+
+def _save_model(model: torch.nn.Module, model_dir: Path) -> None:
+    """Write config.json and model.safetensors, each whole or not at all."""
+    model_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".model.", dir=model_dir) as temporary:
+        model.save_pretrained(temporary)
+        for name in ("model.safetensors", "config.json"):
+            os.replace(Path(temporary) / name, model_dir / name)
+
+
+if __name__ == "__main__":
+    log.to(snakemake.log[0])
+    torch.set_num_threads(snakemake.threads)
+    main(
+        train_tokens=Path(snakemake.input.train),
+        validation_tokens=Path(snakemake.input.validation),
+        tokenizer_files=[Path(snakemake.input.tokenizer), Path(snakemake.input.tokenizer_config)],
+        model_dir=Path(snakemake.output.weights).parent,
+        description=Path(snakemake.output.description),
+        record=Path(snakemake.output.record),
+        architecture=snakemake.params.architecture,
+        training=snakemake.params.training,
+        check_tasks=snakemake.params.check_tasks,
+        on=device.choose(snakemake.resources.get("gpu", 0)),
+    )
