@@ -1,0 +1,41 @@
+# Clustered sparse autoencoders: from a language model to measured answers.
+# One config file is one experiment; everything is written below results/.
+
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+
+configfile: "config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/models.smk"
+include: "workflow/rules/activations.smk"
+include: "workflow/rules/clusters.smk"
+include: "workflow/rules/saes.smk"
+include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/figures.smk"
+
+
+localrules:
+    all,
+
+
+rule all:
+    default_target: True
+    input:
+        collect("results/{model}/tables/verdict.txt", model=MODELS),
+        collect(
+            "results/{model}/figures/{figure}.{format}",
+            model=MODELS,
+            figure=FIGURES,
+            format=["svg", "png"],
+        ),
+
+
+onsuccess:
+    print_verdicts()

@@ -1,0 +1,95 @@
+# Shared by all rules: the checked configuration, digests of the code, resources, target lists.
+
+import json
+import math
+import re
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
+sys.path.append(str(SCRIPTS))
+
+from clustersae import clusters, digest, plan
+from clustersae import config as configuration
+from clustersae.errors import InputError
+from clustersae.sae import variants
+
+try:
+    SCHEMA = SCRIPTS.parent / "schemas" / "config.schema.yaml"
+    MODELS = configuration.load(config, SCHEMA)
+    REPORT = configuration.report_settings(config, SCHEMA)
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+
+
+def models_where(condition) -> str:
+    """A pattern for the names of models that meet a condition; one that never matches if none."""
+    names = [name for name, model in MODELS.items() if condition(model)]
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+wildcard_constraints:
+    model="|".join(map(re.escape, MODELS)),
+    split="train|validation|test",
+    shard=r"\d+",
+    variant=variants.PATTERN,
+    cluster=clusters.PATTERN,
+    partition=r"[a-z][a-z-]*(?:-\d+)?",
+    seed=r"\d+",
+
+
+def code(script: str) -> str:
+    """Digest of a script and of all the library code it reaches: a param of every rule."""
+    return digest.script_digest(script, SCRIPTS)
+
+
+def section(*keys: str, without: tuple[str, ...] = ()):
+    """A params function: the settings of the wildcard's model at `keys`, as plain values."""
+
+    def settings(wildcards):
+        value = MODELS[wildcards.model]
+        for key in keys:
+            value = value[key]
+        if isinstance(value, dict):
+            return {key: each for key, each in value.items() if key not in without}
+        return value
+
+    return settings
+
+
+def growing(amount: int):
+    """A resource that doubles with every attempt, for jobs that ran out of it."""
+
+    def resource(wildcards, attempt: int) -> int:
+        return amount * 2 ** (attempt - 1)
+
+    return resource
+
+
+def shard_numbers(model: str, split: str) -> list[int]:
+    activations = MODELS[model]["activations"]
+    return list(range(math.ceil(activations["tokens"][split] / activations["shard_tokens"])))
+
+
+def shards(split: str):
+    """An input function: the cached activations of one split."""
+
+    def files(wildcards) -> list[str]:
+        folder = f"results/{wildcards.model}/activations/{split}"
+        return [f"{folder}/shard-{n}.safetensors" for n in shard_numbers(wildcards.model, split)]
+
+    return files
+
+
+def sae_seeds(wildcards) -> list[int]:
+    return MODELS[wildcards.model]["sae"]["seeds"]
+
+
+def print_verdicts() -> None:
+    """The answer, on the command line at the end of a run."""
+    for model in MODELS:
+        verdict = Path("results", model, "tables", "verdict.txt")
+        if verdict.is_file():
+            print(f"\n{model}\n{verdict.read_text(encoding='utf-8')}")

@@ -1,0 +1,233 @@
+# What each SAE keeps, what each partition keeps, and what they cost.
+
+
+def trained(kind: str):
+    """An input function: a file of the wildcard's SAE for every seed."""
+
+    def files(wildcards) -> list[str]:
+        folder = f"results/{wildcards.model}/saes/{wildcards.variant}/{wildcards.cluster}"
+        return [f"{folder}/seed-{seed}/{kind}" for seed in sae_seeds(wildcards)]
+
+    return files
+
+
+def partition_saes(wildcards) -> list[str]:
+    """The SAEs of the wildcard's arm, all seeds."""
+    pairs = plan.saes_of(partitions_of(wildcards), wildcards.variant, wildcards.partition)
+    return [
+        f"results/{wildcards.model}/saes/{variant}/{cluster}/seed-{seed}/sae.safetensors"
+        for variant, cluster in pairs
+        for seed in sae_seeds(wildcards)
+    ]
+
+
+rule evaluate_reconstruction:
+    message:
+        "Evaluate the SAEs of layers {wildcards.cluster} of {wildcards.model} ({wildcards.variant})"
+    input:
+        saes=trained("sae.safetensors"),
+        configs=trained("cfg.json"),
+        validation=shards("validation"),
+        test=shards("test"),
+    output:
+        reconstruction="results/{model}/evaluation/reconstruction/{variant}/{cluster}.csv",
+        density="results/{model}/evaluation/density/{variant}/{cluster}.csv",
+    log:
+        "results/logs/{model}/evaluate_reconstruction/{variant}/{cluster}.log",
+    benchmark:
+        "results/benchmarks/{model}/evaluate_reconstruction/{variant}/{cluster}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    params:
+        code=code("evaluate_reconstruction.py"),
+    script:
+        "../scripts/evaluate_reconstruction.py"
+
+
+rule evaluate_language_model:
+    message:
+        "Measure {wildcards.model} itself, and with layers ablated"
+    input:
+        weights="results/{model}/model/model.safetensors",
+        description="results/{model}/model/description.json",
+        tokens="results/{model}/corpus/test.safetensors",
+        statistics="results/{model}/activations/statistics.safetensors",
+    output:
+        "results/{model}/evaluation/language_model.csv",
+    log:
+        "results/logs/{model}/evaluate_language_model.log",
+    benchmark:
+        "results/benchmarks/{model}/evaluate_language_model.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    params:
+        code=code("evaluate_language_model.py"),
+        n_tokens=section("evaluation", "splice_tokens"),
+        batch_rows=section("evaluation", "batch_rows"),
+    script:
+        "../scripts/evaluate_language_model.py"
+
+
+rule evaluate_layer_splice:
+    message:
+        "Splice the SAEs of layers {wildcards.cluster} into {wildcards.model}, one layer at a time ({wildcards.variant})"
+    input:
+        saes=trained("sae.safetensors"),
+        configs=trained("cfg.json"),
+        weights="results/{model}/model/model.safetensors",
+        description="results/{model}/model/description.json",
+        tokens="results/{model}/corpus/test.safetensors",
+        language_model="results/{model}/evaluation/language_model.csv",
+    output:
+        "results/{model}/evaluation/splice/{variant}/cluster/{cluster}.csv",
+    log:
+        "results/logs/{model}/evaluate_layer_splice/{variant}/{cluster}.log",
+    benchmark:
+        "results/benchmarks/{model}/evaluate_layer_splice/{variant}/{cluster}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    params:
+        code=code("evaluate_splice.py"),
+        n_tokens=section("evaluation", "splice_tokens"),
+        batch_rows=section("evaluation", "batch_rows"),
+    script:
+        "../scripts/evaluate_splice.py"
+
+
+rule evaluate_splice:
+    message:
+        "Splice SAEs into all layers of {wildcards.model} at once: {wildcards.partition} ({wildcards.variant})"
+    input:
+        saes=partition_saes,
+        weights="results/{model}/model/model.safetensors",
+        description="results/{model}/model/description.json",
+        tokens="results/{model}/corpus/test.safetensors",
+        language_model="results/{model}/evaluation/language_model.csv",
+    output:
+        "results/{model}/evaluation/splice/{variant}/partition/{partition}.csv",
+    log:
+        "results/logs/{model}/evaluate_splice/{variant}/{partition}.log",
+    benchmark:
+        "results/benchmarks/{model}/evaluate_splice/{variant}/{partition}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    params:
+        code=code("evaluate_splice.py"),
+        n_tokens=section("evaluation", "splice_tokens"),
+        batch_rows=section("evaluation", "batch_rows"),
+    script:
+        "../scripts/evaluate_splice.py"
+
+
+def caching_files(pattern: str):
+    """An input function: a file of every caching job of all splits."""
+
+    def files(wildcards) -> list[str]:
+        return [
+            pattern.format(model=wildcards.model, split=split, shard=shard)
+            for split in ("train", "validation", "test")
+            for shard in shard_numbers(wildcards.model, split)
+        ]
+
+    return files
+
+
+rule measure_cost:
+    message:
+        "Add up what caching and training cost for {wildcards.model}"
+    input:
+        caching=caching_files("results/{model}/activations/{split}/shard-{shard}.json"),
+        caching_benchmarks=caching_files(
+            "results/benchmarks/{model}/cache_activations/{split}-{shard}.tsv"
+        ),
+        saes=collected(
+            "results/{model}/saes/{variant}/{name}/seed-{seed}/training.json", plan.requested_saes
+        ),
+        sae_benchmarks=collected(
+            "results/benchmarks/{model}/train_sae/{variant}/{name}/seed-{seed}.tsv",
+            plan.requested_saes,
+        ),
+    output:
+        "results/{model}/evaluation/cost.csv",
+    log:
+        "results/logs/{model}/measure_cost.log",
+    benchmark:
+        "results/benchmarks/{model}/measure_cost.tsv"
+    conda:
+        "../../envs/plot.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(10),
+    params:
+        code=code("measure_cost.py"),
+    script:
+        "../scripts/measure_cost.py"
+
+
+localrules:
+    tables,
+
+
+rule tables:
+    message:
+        "Put the tables and the verdict of {wildcards.model} together"
+    input:
+        partitions="results/{model}/clusters/partitions.json",
+        reconstruction=collected(
+            "results/{model}/evaluation/reconstruction/{variant}/{name}.csv", plan.requested_saes
+        ),
+        density=collected(
+            "results/{model}/evaluation/density/{variant}/{name}.csv", plan.requested_saes
+        ),
+        cluster_splice=collected(
+            "results/{model}/evaluation/splice/{variant}/cluster/{name}.csv", plan.requested_saes
+        ),
+        partition_splice=collected(
+            "results/{model}/evaluation/splice/{variant}/partition/{name}.csv",
+            plan.requested_splices,
+        ),
+        histories=collected(
+            "results/{model}/saes/{variant}/{name}/seed-{seed}/history.csv", plan.requested_saes
+        ),
+        cost="results/{model}/evaluation/cost.csv",
+    output:
+        layer_quality="results/{model}/tables/layer_quality.csv",
+        arms="results/{model}/tables/arms.csv",
+        comparisons="results/{model}/tables/comparisons.csv",
+        cost="results/{model}/tables/cost.csv",
+        training="results/{model}/tables/training.csv",
+        latent_density="results/{model}/tables/latent_density.csv",
+        verdict="results/{model}/tables/verdict.txt",
+    log:
+        "results/logs/{model}/tables.log",
+    benchmark:
+        "results/benchmarks/{model}/tables.tsv"
+    conda:
+        "../../envs/plot.yaml"
+    params:
+        code=code("tables.py"),
+        clustering=section("clustering", without=("tokens", "pilot_fraction")),
+        n_bootstrap=section("evaluation", "bootstrap"),
+        seed=section("evaluation", "seed"),
+    script:
+        "../scripts/tables.py"
