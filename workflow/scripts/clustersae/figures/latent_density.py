@@ -1,0 +1,145 @@
+"""How often latents fire: histograms per layer, shared SAEs against per-layer ones."""
+
+import math
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from clustersae.figures.style import (
+    GREY,
+    INK,
+    METHOD_COLOURS,
+    METHOD_NAMES,
+    canvas,
+    conditions,
+    kind_of,
+    styled,
+)
+from clustersae.tables.arms import PER_LAYER
+from clustersae.tables.verdict import percent, shown_arm
+
+
+def draw(density: pd.DataFrame, quality: pd.DataFrame, arms: pd.DataFrame, model: str) -> Figure:
+    """One small panel per layer: share of latents by log10 of their firing density.
+
+    Args:
+        density: `tables/latent_density.csv`.
+        quality: `tables/layer_quality.csv`, for the clusters of the arms.
+        arms: `tables/arms.csv`.
+        model: name for the subtitle.
+    """
+    shown = shown_arm(arms)
+    series = {PER_LAYER: (METHOD_NAMES[PER_LAYER], INK)}
+    if shown is not None:
+        kind = kind_of(shown)
+        name = f"{METHOD_NAMES[kind]}, K = {shown['count']}"
+        series[shown["arm"]] = (name, METHOD_COLOURS[kind])
+    selected = {arm: _of_arm(density, quality, arm) for arm in series}
+    layers = sorted(selected[PER_LAYER]["layer"].unique())
+    n_columns = min(len(layers), 3 if len(layers) <= 6 else 4 if len(layers) <= 12 else 6)
+    n_rows = math.ceil(len(layers) / n_columns)
+    with styled():
+        figure = canvas(
+            max(2.1 * n_columns, 7.5),
+            1.55 * n_rows + 0.9,
+            _finding(selected, None if shown is None else shown["arm"]),
+            conditions(
+                model,
+                len(layers),
+                int(arms["n_seeds"].min()),
+                "test split",
+                "all seeds pooled",
+                "in each panel: share of latents that never fired",
+            ),
+        )
+        axes = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
+        for axis, layer in zip(axes.ravel(), layers):
+            _panel(axis, layer, selected, series)
+        for axis in axes.ravel()[len(layers) :]:
+            axis.set_visible(False)
+        axes[0, 0].set_ylim(bottom=0)
+        axes[0, 0].yaxis.set_major_locator(MaxNLocator(3))
+        axes[0, 0].yaxis.set_major_formatter(PercentFormatter(1, 0, symbol=" %"))
+        axes[0, 0].xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes[0, 0].xaxis.set_major_formatter(lambda value, _: f"$10^{{{value:.0f}}}$")
+        figure.supxlabel("share of tokens on which a latent fires", size=9)
+        figure.supylabel("share of latents", size=9)
+        handles = [
+            Line2D([], [], color=colour, lw=2, label=name) for name, colour in series.values()
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    return figure
+
+
+def _of_arm(density: pd.DataFrame, quality: pd.DataFrame, arm: str) -> pd.DataFrame:
+    own = quality.loc[quality["arm"] == arm, ["variant", "cluster", "layer"]].drop_duplicates()
+    return density.merge(own, on=["variant", "cluster", "layer"])
+
+
+def _dead(rows: pd.DataFrame) -> float:
+    return rows.loc[rows["kind"] == "dead", "n_latents"].sum() / rows["n_latents"].sum()
+
+
+def _finding(selected: dict[str, pd.DataFrame], shown: str | None) -> str:
+    dead = {
+        arm: rows.groupby("layer")[["kind", "n_latents"]].apply(_dead)
+        for arm, rows in selected.items()
+    }
+    base = dead[PER_LAYER]
+    if shown is None:
+        return f"On average {percent(base.mean())} of latents never fire"
+    shared = dead[shown]
+    return (
+        f"On a layer, {percent(shared.mean())} of a shared SAE's latents never fire, against"
+        f" {percent(base.mean())} of its own SAE's; most on layer {shared.idxmax()}"
+        f" ({percent(shared.max())})"
+    )
+
+
+def _panel(
+    axis: Axes,
+    layer: int,
+    selected: dict[str, pd.DataFrame],
+    series: dict[str, tuple[str, str]],
+) -> None:
+    for i, (arm, (_, colour)) in enumerate(series.items()):
+        rows = selected[arm][selected[arm]["layer"] == layer]
+        total = rows["n_latents"].sum()
+        live = rows[rows["kind"] == "live"]
+        edges = ["log10_density_low", "log10_density_high"]
+        bins = (live.groupby(edges)["n_latents"].sum() / total).reset_index()
+        _stairs(axis, bins, colour, filled=i > 0)
+        dead = percent(_dead(rows))
+        axis.annotate(
+            dead if i else f"dead {dead}",
+            *((0.02, 0.93), (0, -10.5 * i)),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            **{"size": 7.5, "color": colour, "va": "top"},
+        )
+    clusters = selected[list(series)[-1]]
+    cluster = clusters.loc[clusters["layer"] == layer, "cluster"].iloc[0]
+    name = f"layer {layer}" if len(series) == 1 or cluster == str(layer) else None
+    axis.set_title(name or f"layer {layer} in {cluster}", size=8.5, color=INK, weight="normal")
+    axis.tick_params(labelsize=8)
+    axis.spines["left"].set_color(GREY)
+
+
+def _stairs(axis: Axes, bins: pd.DataFrame, colour: str, filled: bool) -> None:
+    """Steps over the bins; bins without latents need not be in the table."""
+    low, high = bins["log10_density_low"].to_numpy(), bins["log10_density_high"].to_numpy()
+    heights = bins["n_latents"].to_numpy()
+    edges, values = [low[0]], []
+    for start, stop, height in zip(low, high, heights):
+        if not np.isclose(start, edges[-1]):
+            edges.append(start)
+            values.append(0.0)
+        edges.append(stop)
+        values.append(height)
+    axis.stairs(values, edges, color=colour, linewidth=1.3)
+    if filled:
+        axis.stairs(values, edges, color=colour, alpha=0.18, fill=True)

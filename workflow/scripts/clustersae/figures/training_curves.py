@@ -1,0 +1,173 @@
+"""Whether training had finished: FVU and dead latents of every SAE against activations seen."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, NullFormatter, PercentFormatter, ScalarFormatter
+
+import matplotlib as mpl
+from clustersae.clusters import parse_cluster
+from clustersae.figures.style import GREY, canvas, conditions, styled
+from clustersae.tables.arms import PER_LAYER
+from clustersae.tables.verdict import percent, shown_arm
+
+#: Cut short of its yellow end, which is hard to see on white.
+_DEPTH = mpl.colors.LinearSegmentedColormap.from_list(
+    "depth", mpl.colormaps["viridis"](np.linspace(0, 0.88, 64))
+)
+
+
+def draw(training: pd.DataFrame, quality: pd.DataFrame, arms: pd.DataFrame, model: str) -> Figure:
+    """Curves of the per-layer SAEs beside those of the chosen partition, coloured by depth.
+
+    A line is the mean over seeds, its band their range.
+
+    Args:
+        training: `tables/training.csv`.
+        quality: `tables/layer_quality.csv`, for the clusters of the arms.
+        arms: `tables/arms.csv`.
+        model: name for the subtitle.
+    """
+    shown = shown_arm(arms)
+    n_layers, n_seeds = int(arms["n_layers"].max()), int(arms["n_seeds"].min())
+    columns = {"One SAE per layer": PER_LAYER}
+    if shown is not None:
+        columns[f"{shown['count']} shared SAEs ({shown['arm']})"] = shown["arm"]
+    curves = {name: _curves(training, quality, arm) for name, arm in columns.items()}
+    band = "bands: range over seeds" if n_seeds > 1 else "one seed"
+    with styled():
+        figure = canvas(
+            4.6 * len(columns) + 1.0,
+            5.0,
+            _finding(list(curves.values())[-1]),
+            conditions(model, n_layers, n_seeds, "training batches", band),
+        )
+        axes = figure.subplots(
+            2, len(columns), sharex=True, sharey="row", height_ratios=(2, 1), squeeze=False
+        )
+        norm = Normalize(0, max(n_layers - 1, 1))
+        for (upper, lower), (title, frame) in zip(axes.T, curves.items()):
+            upper.set_title(title)
+            _panel(upper, frame, "fvu", norm)
+            _panel(lower, frame, "dead_fraction", norm)
+            _label_ends(upper, frame, norm)
+            lower.set_xlabel("activations seen")
+        _axes(axes, training)
+        bar = figure.colorbar(
+            ScalarMappable(norm, _DEPTH), ax=axes, shrink=0.5, aspect=25, pad=0.02
+        )
+        bar.set_label("layer (mean of the cluster)")
+        bar.ax.invert_yaxis()
+        bar.outline.set_visible(False)
+    return figure
+
+
+def _curves(training: pd.DataFrame, quality: pd.DataFrame, arm: str) -> pd.DataFrame:
+    """Histories of an arm's SAEs: mean and range over seeds by cluster and activations."""
+    own = quality.loc[quality["arm"] == arm, ["variant", "cluster"]].drop_duplicates()
+    rows = training.merge(own, on=["variant", "cluster"])
+    groups = rows.groupby(["cluster", "activations"])[["fvu", "dead_fraction"]]
+    frame = groups.agg(["mean", "min", "max"]).sort_index()
+    depths = {name: float(np.mean(parse_cluster(name))) for name in own["cluster"]}
+    order = sorted(depths, key=depths.get)
+    return frame.assign(depth=frame.index.get_level_values(0).map(depths)).reindex(
+        order, level="cluster"
+    )
+
+
+def _late_gains(curves: pd.DataFrame) -> pd.Series:
+    """Relative fall of FVU over the last tenth of training, by cluster.
+
+    Single batches are noisy: the medians of the points in the last and the last but one twentieth.
+    """
+    gains = {}
+    for cluster, frame in curves.groupby(level="cluster"):
+        fvu = frame["fvu"]["mean"].droplevel("cluster")
+        end = fvu.index.max()
+        last = fvu[fvu.index > 0.95 * end].median()
+        before = fvu[(fvu.index > 0.85 * end) & (fvu.index <= 0.95 * end)].median()
+        gains[cluster] = 1 - last / before
+    return pd.Series(gains, dtype=float).dropna()
+
+
+def _finding(curves: pd.DataFrame) -> str:
+    gains = _late_gains(curves)
+    last = curves["dead_fraction"]["mean"].groupby(level="cluster").last()
+    dead = f"at most {percent(last.max())} of latents dead at the end"
+    if gains.empty:
+        return f"FVU against activations seen; {dead}"
+    if gains.max() < 0.01:
+        return f"Training had settled: FVU fell by less than 1 % over the last tenth; {dead}"
+    return (
+        f"Training had not quite settled: FVU of SAE {gains.idxmax()} still fell by"
+        f" {percent(gains.max())} over the last tenth; {dead}"
+    )
+
+
+def _panel(axis: Axes, curves: pd.DataFrame, column: str, norm: Normalize) -> None:
+    for _, frame in curves.groupby(level="cluster", sort=False):
+        x = frame.index.get_level_values("activations")
+        colour = _DEPTH(norm(frame["depth"].iloc[0]))
+        values = frame[column]
+        axis.plot(x, values["mean"], color=colour, linewidth=1.4)
+        axis.fill_between(x, values["min"], values["max"], color=colour, alpha=0.18, linewidth=0)
+    axis.grid(True, axis="y")
+
+
+def _label_ends(axis: Axes, curves: pd.DataFrame, norm: Normalize) -> None:
+    """Name the SAEs at the end of their lines, where there are few enough to be kept apart."""
+    last = curves.groupby(level="cluster", sort=False).last()
+    if len(last) > 8:
+        return
+    ends = np.log(last["fvu"]["mean"].to_numpy())
+    x = curves.index.get_level_values("activations").max()
+    # On the log axis of one panel: labels stand at least 5 % of its height apart.
+    low, high = (np.log(curves["fvu"]["mean"]).agg(name) for name in ("min", "max"))
+    places = spread(ends, 0.05 * max(high - low, 1e-9))
+    for cluster, place, depth in zip(last.index, places, last["depth"]):
+        axis.annotate(
+            cluster,
+            *((x, np.exp(place)), (4, 0)),
+            textcoords="offset points",
+            va="center",
+            size=8,
+            color=_DEPTH(norm(depth)),
+            annotation_clip=False,
+        )
+
+
+def spread(values: np.ndarray, gap: float) -> np.ndarray:
+    """Places at least `gap` apart, in the order of `values` and about where they are."""
+    order = np.argsort(values, kind="stable")
+    places = np.asarray(values, dtype=float)[order]
+    for _ in range(100):
+        overlap = gap - np.diff(places)
+        if (overlap <= 1e-9 * gap).all():
+            break
+        for i in np.flatnonzero(overlap > 0):
+            push = max(gap - (places[i + 1] - places[i]), 0) / 2
+            places[i] -= push
+            places[i + 1] += push
+    result = np.empty_like(places)
+    result[order] = places
+    return result
+
+
+def _axes(axes: np.ndarray, training: pd.DataFrame) -> None:
+    for axis in axes.ravel():
+        axis.set_xscale("log")
+        axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes[0, 0].set_yscale("log")
+    axes[0, 0].yaxis.set_major_formatter(ScalarFormatter())
+    low, high = axes[0, 0].get_ylim()
+    minor = ScalarFormatter() if high / low < 30 else NullFormatter()
+    axes[0, 0].yaxis.set_minor_formatter(minor)
+    axes[0, 0].tick_params(axis="y", which="minor", labelsize=7, labelcolor=GREY)
+    axes[0, 0].set_ylabel("FVU (share of variance lost)")
+    axes[1, 0].set_ylabel("dead latents")
+    axes[1, 0].yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    axes[1, 0].set_ylim(bottom=0)
+    axes[0, 0].set_xlim(left=max(training["activations"][training["activations"] > 0].min(), 1))
