@@ -41,9 +41,5 @@ if __name__ == "__main__":
     main(
         distances=Path(snakemake.input[0]),
         output=Path(snakemake.output[0]),
-        methods=snakemake.params.methods,
-        controls=snakemake.params.controls,
-        counts=snakemake.params.counts,
-        distance=snakemake.params.distance,
-        seed=snakemake.params.seed,
+        **snakemake.params.clustering,
     )

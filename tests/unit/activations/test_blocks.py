@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clustersae.activations.blocks import read_blocks, split_rows
@@ -43,6 +43,7 @@ def test_a_limit_takes_the_first_rows_of_every_shard(rows):
     assert torch.equal(torch.cat(blocks, dim=1), torch.cat(expected, dim=1))
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 1000), min_size=1, max_size=9), st.integers(1, 10000))
 def test_a_limit_is_met_exactly_and_evenly(sizes, n_rows):
     quotas = split_rows(sizes, n_rows)

@@ -1,11 +1,12 @@
 from collections import Counter
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clustersae.partitions.controls import even_clusters, random_clusters
 
 
+@settings(deadline=None)
 @given(st.integers(1, 60), st.data())
 def test_even_runs_differ_by_at_most_one_layer(n_layers, data):
     count = data.draw(st.integers(1, n_layers))
@@ -17,6 +18,7 @@ def test_even_runs_differ_by_at_most_one_layer(n_layers, data):
     assert sizes == sorted(sizes, reverse=True)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 60), st.integers(0, 2**32), st.data())
 def test_random_runs_cover_the_layers_and_repeat(n_layers, seed, data):
     count = data.draw(st.integers(1, n_layers))

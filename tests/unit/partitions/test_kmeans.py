@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from layer_matrices import on_a_line, tie_free_matrices
+from layer_matrices import on_a_line, random_matrix, tie_free_matrices
 
 from clustersae.errors import InputError
 from clustersae.partitions.kmeans import kmeans_clusters
@@ -17,12 +17,18 @@ def test_kmeans_finds_groups_that_are_not_contiguous():
 
 @settings(deadline=None, max_examples=15)
 @given(tie_free_matrices, st.data())
-def test_kmeans_gives_exactly_as_many_clusters_as_asked_and_the_same_again(distances, data):
+def test_kmeans_gives_exactly_as_many_clusters_as_asked(distances, data):
     count = data.draw(st.integers(1, len(distances)))
     clusters = kmeans_clusters(distances, count, seed=3)
     assert len(clusters) == count
     assert sorted(sum(clusters, ())) == list(range(len(distances)))
-    assert clusters == kmeans_clusters(distances, count, seed=3)
+
+
+def test_the_seed_decides_between_local_optima():
+    distances = random_matrix(40, seed=0)
+    found = [kmeans_clusters(distances, 12, seed) for seed in range(3)]
+    assert found == [kmeans_clusters(distances, 12, seed) for seed in range(3)]
+    assert found[0] != found[1] != found[2]
 
 
 def test_kmeans_refuses_more_clusters_than_different_layers():

@@ -1,6 +1,6 @@
 """Every partition that the study may use, with its scores, as the content of partitions.json."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from clustersae.partitions.scores import Clusters
 METHODS = (*linkage.METHODS, "contiguous", "kmeans")
 #: Partitions that ignore them. "single" and "per-layer" are always made; naming them is allowed.
 CONTROLS = ("even", "random", "single", "per-layer")
+_COUNTED = ("even", "random")
 
 
 def tabulate_partitions(
@@ -43,9 +44,8 @@ def tabulate_partitions(
 
     Returns:
         `n_layers`, `distance`, `seed`; `order`, the names of the partitions; `partitions`, by
-        name: method, count, clusters, cut_height (linkage only, else None), amad,
-        weighted_mean_distance, max_distance; and `tree`, by linkage method: the parent of every
-        cluster in the hierarchy.
+        name: method, count, clusters, cut_height (linkage only, else None), amad, weighted_mean_distance,
+        max_distance; and `tree`, by linkage method: the parent of every cluster in the hierarchy.
 
     Raises:
         InputError: bad distances, an unknown method, or a count outside 1 … n_layers.
@@ -73,14 +73,13 @@ def tabulate_partitions(
         }
 
     add("single", "single", [tuple(range(n_layers))])
-    for method in (*methods, *(control for control in controls if control in ("even", "random"))):
+    for method in (*methods, *(control for control in controls if control in _COUNTED)):
         if method in trees:
-            for count in range(1, n_layers + 1):
-                add(f"{method}-{count}", method, *linkage.cut(trees[method], count))
-            continue
-        clusters_of = _clusters_of(method, distances, seed)
-        for count in range(1, n_layers + 1):
-            add(f"{method}-{count}", method, clusters_of(count))
+            found = [linkage.cut(trees[method], count) for count in range(1, n_layers + 1)]
+        else:
+            found = [(clusters, None) for clusters in _without_tree(method, distances, seed)]
+        for clusters, height in found:
+            add(f"{method}-{len(clusters)}", method, clusters, height)
     add("per-layer", "per-layer", [(layer,) for layer in range(n_layers)])
 
     return {
@@ -93,17 +92,20 @@ def tabulate_partitions(
     }
 
 
-def _clusters_of(method: str, distances: np.ndarray, seed: int) -> Callable[[int], Clusters]:
-    """The clusters of a method without a tree, as a function of their number."""
+def _without_tree(method: str, distances: np.ndarray, seed: int) -> list[Clusters]:
+    """The partitions into 1 … n_layers clusters of a method that makes no hierarchy."""
     n_layers = len(distances)
-    if method == "contiguous":
-        optima = contiguous_partitions(distances)
-        return lambda count: optima[count - 1]
-    if method == "kmeans":
-        return lambda count: kmeans_clusters(distances, count, seed)
-    if method == "even":
-        return lambda count: even_clusters(n_layers, count)
-    return lambda count: random_clusters(n_layers, count, seed)
+    counts = range(1, n_layers + 1)
+    match method:
+        case "contiguous":
+            return contiguous_partitions(distances)
+        case "kmeans":
+            return [kmeans_clusters(distances, count, seed) for count in counts]
+        case "even":
+            return [even_clusters(n_layers, count) for count in counts]
+        case "random":
+            return [random_clusters(n_layers, count, seed) for count in counts]
+    raise ValueError(f"{method!r} is no method of making partitions.")
 
 
 def _check_names(names: Sequence[str], allowed: Sequence[str], key: str) -> None:
