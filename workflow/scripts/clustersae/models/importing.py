@@ -113,7 +113,8 @@ def _copy_tokenizer(folder: Path, output_dir: Path) -> None:
     if not (folder / "tokenizer.json").is_file():
         raise InputError(
             f"{folder} holds no tokenizer.json. Write one with"
-            ' transformers.AutoTokenizer.from_pretrained("…").save_pretrained("…") and put it there.'
+            ' transformers.AutoTokenizer.from_pretrained("…").save_pretrained("…") and put it'
+            " there."
         )
     _link_or_copy(folder / "tokenizer.json", output_dir / "tokenizer.json")
     config = folder / "tokenizer_config.json"

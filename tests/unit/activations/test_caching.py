@@ -1,0 +1,178 @@
+import pytest
+import torch
+import transformers
+from language_models import (
+    FAMILIES,
+    N_CTX,
+    N_LAYERS,
+    STORIES,
+    VOCAB_SIZE,
+    needs_stories,
+    save_tiny_model,
+    stories,
+    token_file,
+)
+
+from clustersae.activations.caching import CachingSettings, cache_shard
+from clustersae.activations.shards import open_shard, open_shards
+from clustersae.corpora.tokens import write_tokens
+from clustersae.errors import InputError
+from clustersae.models import residual
+from clustersae.models.description import read_description, write_description
+from clustersae.models.residual import ResidualStream, load_model
+
+BOS = 0
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def model_dir(request, tmp_path_factory):
+    folder = save_tiny_model(request.param, tmp_path_factory.mktemp(request.param))
+    write_description(folder, folder / "description.json", "here")
+    return folder
+
+
+@pytest.fixture
+def tokens(tmp_path) -> torch.Tensor:
+    """Seven rows of unequal length: BOS, 3 to 23 tokens, padding."""
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(1, VOCAB_SIZE, (7, N_CTX), generator=generator)
+    for row, length in enumerate([24, 4, 12, 20, 24, 9, 16]):
+        ids[row, length:] = BOS
+    ids[:, 0] = BOS
+    write_tokens(tmp_path / "tokens.safetensors", token_file(ids, VOCAB_SIZE, BOS))
+    return ids
+
+
+def cache(model_dir, tmp_path, shard=0, n_shards=1, n_tokens=85, name="shard", **settings):
+    output = tmp_path / f"{name}-{shard}.safetensors"
+    cost = cache_shard(
+        model_dir, tmp_path / "tokens.safetensors", "train", shard, n_shards, n_tokens, output,
+        CachingSettings(**settings),
+    )  # fmt: skip
+    return output, cost
+
+
+@pytest.mark.parametrize("batch_rows", [1, 3, 100])
+def test_every_row_is_the_stream_of_its_token(model_dir, tokens, tmp_path, batch_rows):
+    path, cost = cache(model_dir, tmp_path, batch_rows=batch_rows)
+    description = read_description(model_dir)
+    shard = open_shard(path, description.fingerprint)
+    # One row at a time, unpadded: what the cached rows must be, however they were batched.
+    stream = ResidualStream(load_model(model_dir, description), description)
+    expected = [stream.capture(row[None]) for row in tokens]
+    for index in range(shard.n_rows):
+        row, column = int(shard.sequences()[index]), int(shard.positions()[index])
+        assert shard.tokens()[index] == tokens[row, column]
+        for layer in range(N_LAYERS):
+            torch.testing.assert_close(
+                shard.layer(layer)[index], expected[row][layer][0, column], rtol=1e-4, atol=1e-4
+            )
+    # 23 + 3 + 11 + 19 + 23 + 8: the first six rows are the first that hold 85 tokens.
+    kept = (tokens[:6] != BOS).nonzero().tolist()
+    cached = torch.stack([shard.sequences(), shard.positions()], 1).tolist()
+    assert sorted(cached) == kept
+    assert cost["n_tokens"] == 87
+
+
+def test_rows_are_shuffled_reproducibly(model_dir, tokens, tmp_path):
+    first = open_shard(cache(model_dir, tmp_path, seed=1)[0])
+    again = open_shard(cache(model_dir, tmp_path, name="again", seed=1)[0])
+    other = open_shard(cache(model_dir, tmp_path, name="other", seed=2)[0])
+    assert again.metadata["checksum"] == first.metadata["checksum"]
+    orders = [shard.sequences().tolist() for shard in (first, other)]
+    assert orders[0] != orders[1]
+    assert sorted(orders[0]) == sorted(orders[1]) != orders[0]
+
+
+def test_shards_together_hold_what_one_shard_would(model_dir, tokens, tmp_path):
+    whole = open_shard(cache(model_dir, tmp_path)[0])
+    expected = sorted(zip(whole.sequences().tolist(), whole.positions().tolist()))
+    parts = open_shards(cache(model_dir, tmp_path, shard=i, n_shards=3)[0] for i in range(3))
+    found = [
+        pair for part in parts for pair in zip(part.sequences().tolist(), part.positions().tolist())
+    ]
+    assert sorted(found) == expected
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_narrow_types_are_the_rounded_float32(model_dir, tokens, tmp_path, dtype):
+    wide = open_shard(cache(model_dir, tmp_path)[0]).layer(2).clone()
+    narrow = open_shard(cache(model_dir, tmp_path, dtype=dtype)[0]).layer(2)
+    assert torch.equal(narrow, wide.to(narrow.dtype))
+    assert str(narrow.dtype) == f"torch.{dtype}"
+
+
+def test_what_overflows_float16_is_named_with_its_remedy(tokens, tmp_path):
+    folder = scaled_model(tmp_path / "model", 1e6)
+    with pytest.raises(
+        InputError, match=r"layer 1 at row \d+, column \d+ .* activations\.dtype to bfloat16"
+    ):
+        cache(folder, tmp_path, dtype="float16")
+    cache(folder, tmp_path, dtype="bfloat16")
+
+
+def test_activations_that_are_not_finite_are_named(tokens, tmp_path):
+    # One embedding is damaged after the model was described, as the probe would have met it.
+    folder = scaled_model(tmp_path / "model", 1.0)
+    description = read_description(folder)
+    model = load_model(folder, description)
+    model.transformer.wte.weight[int(tokens[3, 5])] = float("nan")
+    model.save_pretrained(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(residual, "fingerprint", lambda _: description.fingerprint)
+        with pytest.raises(InputError, match=r"layer 0 at row \d+, column \d+ .* NaN or infinite"):
+            cache(folder, tmp_path)
+    assert not (tmp_path / "shard-0.safetensors").exists()
+
+
+def scaled_model(folder, scale):
+    """A GPT-2 whose block 1 adds activations of about `scale`."""
+    save_tiny_model("gpt2", folder)
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    with torch.no_grad():
+        model.transformer.h[1].mlp.c_proj.weight *= scale
+    model.save_pretrained(folder)
+    write_description(folder, folder / "description.json", "here")
+    return folder
+
+
+def test_tokens_of_another_vocabulary_are_refused(model_dir, tmp_path):
+    ids = torch.full((4, N_CTX), VOCAB_SIZE + 5)
+    write_tokens(tmp_path / "tokens.safetensors", token_file(ids, VOCAB_SIZE + 6, BOS))
+    with pytest.raises(InputError, match=r"token ids from 55 to 55, .* has 50 entries"):
+        cache(model_dir, tmp_path)
+
+
+def test_rows_longer_than_the_context_are_refused(model_dir, tmp_path):
+    ids = torch.ones(4, N_CTX + 1, dtype=torch.int64)
+    write_tokens(tmp_path / "tokens.safetensors", token_file(ids, VOCAB_SIZE, BOS))
+    with pytest.raises(InputError, match="rows of 25 tokens, but the model reads at most 24"):
+        cache(model_dir, tmp_path)
+
+
+def test_an_unknown_dtype_is_refused():
+    with pytest.raises(InputError, match=r"activations\.dtype is 'int8'"):
+        CachingSettings(dtype="int8")
+
+
+@needs_stories
+def test_a_real_model_is_cached_as_transformerlens_sees_it(tmp_path):
+    from transformer_lens.model_bridge import TransformerBridge
+
+    model_dir = tmp_path / "model"
+    model_dir.mkdir()
+    for file in STORIES.iterdir():
+        (model_dir / file.name).symlink_to(file.resolve())
+    write_description(model_dir, model_dir / "description.json", "stories260k")
+    ids = stories(4, 200)
+    write_tokens(tmp_path / "tokens.safetensors", token_file(ids, 512, 1))
+    path, cost = cache(model_dir, tmp_path, n_tokens=500, batch_rows=2)
+    shard = open_shard(path)
+    bridge = TransformerBridge.boot_transformers(str(STORIES), device="cpu")
+    with torch.no_grad():
+        _, activations = bridge.run_with_cache(ids)
+    where = (shard.sequences().long(), shard.positions().long())
+    for layer in range(5):
+        expected = activations[f"blocks.{layer}.hook_resid_post"][where]
+        torch.testing.assert_close(shard.layer(layer), expected, rtol=1e-4, atol=1e-4)
+    assert cost["n_tokens"] == shard.n_rows >= 500

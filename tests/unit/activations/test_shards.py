@@ -1,0 +1,118 @@
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from clustersae.activations.shards import open_shard, open_shards, permutation, write_shard
+from clustersae.errors import InputError
+from clustersae.tensors import load_tensors
+
+
+def write(path, shard=0, fingerprint="a" * 64, split="train", dtype=torch.float32):
+    generator = torch.Generator().manual_seed(shard)
+    layers = [torch.randn(10, 4, generator=generator).to(dtype) for _ in range(2)]
+    numbers = torch.arange(10, dtype=torch.int32)
+    write_shard(
+        path, layers, numbers, numbers + 1, numbers + 2, fingerprint=fingerprint,
+        hook="blocks.{l}.hook_resid_post", split=split, shard=shard, seed=0,
+    )  # fmt: skip
+    return layers
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_what_was_written_is_read(tmp_path, dtype):
+    layers = write(tmp_path / "a.safetensors", dtype=dtype)
+    shard = open_shard(tmp_path / "a.safetensors", "a" * 64)
+    assert (shard.n_rows, shard.n_layers, shard.d_model) == (10, 2, 4)
+    assert shard.layer(1).dtype == dtype
+    assert torch.equal(shard.layer(0), layers[0])
+    assert torch.equal(shard.layer(1, 3, 7), layers[1][3:7])
+    assert shard.tokens().tolist() == list(range(10))
+    assert shard.positions().tolist() == list(range(1, 11))
+    assert shard.sequences().tolist() == list(range(2, 12))
+    with pytest.raises(InputError, match="layers 0 to 1, not 2"):
+        shard.layer(2)
+
+
+def test_a_slice_is_a_view_of_the_mapped_file(tmp_path):
+    write(tmp_path / "a.safetensors")
+    shard = open_shard(tmp_path / "a.safetensors", verify=False)
+    size = (tmp_path / "a.safetensors").stat().st_size
+    piece = shard.layer(1, 2, 4)
+    assert piece.untyped_storage().data_ptr() == shard.layer(0).untyped_storage().data_ptr() or (
+        piece.untyped_storage().size() <= size
+    )
+    assert piece.data_ptr() - shard.layer(1).data_ptr() == 2 * 4 * 4
+
+
+def test_a_foreign_shard_is_refused(tmp_path):
+    write(tmp_path / "a.safetensors")
+    with pytest.raises(InputError, match=r"a\.safetensors holds activations of another model"):
+        open_shard(tmp_path / "a.safetensors", "b" * 64)
+
+
+def test_a_changed_bit_is_noticed(tmp_path):
+    path = tmp_path / "a.safetensors"
+    write(path)
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 4
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"a\.safetensors is damaged: its checksum"):
+        open_shard(path)
+    open_shard(path, verify=False)
+
+
+def test_a_truncated_shard_is_refused_even_unverified(tmp_path):
+    path = tmp_path / "a.safetensors"
+    write(path)
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(InputError, match=r"a\.safetensors is damaged or truncated"):
+        open_shard(path, verify=False)
+
+
+def test_another_safetensors_file_is_not_a_shard(tmp_path):
+    save_file({"x": torch.zeros(2)}, tmp_path / "a.safetensors")
+    with pytest.raises(InputError, match="not a shard of activations"):
+        open_shard(tmp_path / "a.safetensors")
+
+
+def test_exchanged_layers_are_noticed(tmp_path):
+    """The checksum covers names too, not just bytes."""
+    path = tmp_path / "a.safetensors"
+    write(path)
+    _, metadata = load_tensors(path)
+    tensors = load_file(path)
+    tensors["layer.0"], tensors["layer.1"] = tensors["layer.1"], tensors["layer.0"]
+    save_file(tensors, path, metadata)
+    with pytest.raises(InputError, match="checksum"):
+        open_shard(path)
+
+
+def test_shards_come_in_the_order_of_their_index(tmp_path):
+    paths = [tmp_path / f"{number}.safetensors" for number in (10, 2, 0)]
+    for path in paths:
+        write(path, shard=int(path.stem))
+    assert [shard.index for shard in open_shards(paths)] == [0, 2, 10]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"fingerprint": "b" * 64}, "fingerprint"),
+        ({"split": "test"}, "split"),
+        ({"dtype": torch.float16}, "dtype"),
+        ({"shard": 0}, "both shard 0"),
+    ],
+)
+def test_shards_that_do_not_belong_together_are_refused(tmp_path, change, reason):
+    write(tmp_path / "a.safetensors", shard=0)
+    write(tmp_path / "b.safetensors", **({"shard": 1} | change))
+    with pytest.raises(InputError, match=rf"(?s)b\.safetensors.*{reason}"):
+        open_shards([tmp_path / "a.safetensors", tmp_path / "b.safetensors"])
+
+
+def test_the_permutation_depends_on_seed_split_and_shard_only():
+    reference = permutation(0, "train", 3, 1000)
+    assert torch.equal(reference, permutation(0, "train", 3, 1000))
+    assert sorted(reference.tolist()) == list(range(1000))
+    for other in [(1, "train", 3), (0, "test", 3), (0, "train", 4)]:
+        assert (permutation(*other, 1000) == reference).sum() < 20
