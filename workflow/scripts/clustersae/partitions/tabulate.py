@@ -44,8 +44,9 @@ def tabulate_partitions(
 
     Returns:
         `n_layers`, `distance`, `seed`; `order`, the names of the partitions; `partitions`, by
-        name: method, count, clusters, cut_height (linkage only, else None), amad, weighted_mean_distance,
-        max_distance; and `tree`, by linkage method: the parent of every cluster in the hierarchy.
+        name: method, count, clusters, cut_height (linkage only, else None), amad,
+        weighted_mean_distance, max_distance; and `tree`, by linkage method: the parent of every
+        cluster in the hierarchy.
 
     Raises:
         InputError: bad distances, an unknown method, or a count outside 1 … n_layers.
