@@ -93,8 +93,7 @@ def _finding(rows: pd.DataFrame, shown: pd.Series | None) -> str:
     row = rows[rows["arm"] == shown["arm"]].iloc[0]
     return (
         f"{shown['count']} SAEs instead of {int(shown['n_layers'])} take"
-        f" {percent(row['relative'])} of the time (predicted"
-        f" {percent(row['relative_predicted'])}); {model}"
+        f" {percent(row['relative'])} of the time; {model}"
     )
 
 

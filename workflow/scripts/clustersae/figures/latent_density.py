@@ -66,7 +66,10 @@ def draw(density: pd.DataFrame, quality: pd.DataFrame, arms: pd.DataFrame, model
         axes[0, 0].yaxis.set_major_formatter(PercentFormatter(1, 0, symbol=" %"))
         axes[0, 0].xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes[0, 0].xaxis.set_major_formatter(lambda value, _: f"$10^{{{value:.0f}}}$")
-        figure.supxlabel("share of tokens on which a latent fires", size=9)
+        for column in range(n_columns):
+            lowest = axes[(len(layers) - 1 - column) // n_columns, column]
+            lowest.set_xlabel("share of tokens it fires on", size=8)
+            lowest.tick_params(labelbottom=True)
         figure.supylabel("share of latents", size=9)
         handles = [
             Line2D([], [], color=colour, lw=2, label=name) for name, colour in series.values()
@@ -94,9 +97,9 @@ def _finding(selected: dict[str, pd.DataFrame], shown: str | None) -> str:
         return f"On average {percent(base.mean())} of latents never fire"
     shared = dead[shown]
     return (
-        f"On a layer, {percent(shared.mean())} of a shared SAE's latents never fire, against"
-        f" {percent(base.mean())} of its own SAE's; most on layer {shared.idxmax()}"
-        f" ({percent(shared.max())})"
+        f"Latents that never fire on a layer: {percent(shared.mean())} with shared SAEs,"
+        f" {percent(base.mean())} with one per layer (most on layer {shared.idxmax()}:"
+        f" {percent(shared.max())} shared, {percent(base[shared.idxmax()])} alone)"
     )
 
 
@@ -123,8 +126,9 @@ def _panel(
         )
     clusters = selected[list(series)[-1]]
     cluster = clusters.loc[clusters["layer"] == layer, "cluster"].iloc[0]
-    name = f"layer {layer}" if len(series) == 1 or cluster == str(layer) else None
-    axis.set_title(name or f"layer {layer} in {cluster}", size=8.5, color=INK, weight="normal")
+    alone = len(series) == 1 or cluster == str(layer)
+    title = f"layer {layer}" if alone else f"layer {layer} (cluster {cluster})"
+    axis.set_title(title, size=8.5, color=INK, weight="normal")
     axis.tick_params(labelsize=8)
     axis.spines["left"].set_color(GREY)
 

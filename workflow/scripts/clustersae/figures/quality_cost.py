@@ -103,7 +103,7 @@ def _panel(axis: Axes, arms: pd.DataFrame, column: str, shown: pd.Series | None)
     groups = [group for key, group in drawn.groupby(_keys(drawn), sort=False) if key != "main"]
     for i, group in enumerate(groups):
         # Rivals cost the same: side by side, a few points apart, they stay readable.
-        aside = 3.2 * (i // 2 + 1) * (1 if i % 2 else -1)
+        aside = 2.0 * (i // 2 + 1) * (1 if i % 2 else -1)
         _curve(axis, group, column, aside)
     main = arms[arms["role"].isin(["main", "baseline"]) & arms[column].notna()]
     _curve(axis, main, column)

@@ -19,7 +19,8 @@ from clustersae.tables.arms import PER_LAYER
 
 INK, GREY, FAINT = "#222222", "#6b6b6b", "#d9d9d9"
 HIGHLIGHT = "#D55E00"
-#: Okabe and Ito's palette, told apart with every common colour blindness; one colour per meaning.
+#: After Okabe and Ito and Tol: told apart with every common colour blindness. One colour per
+#: meaning in all figures; markers differ too.
 METHOD_COLOURS = {
     PER_LAYER: INK,
     "complete": "#0072B2",
@@ -29,7 +30,7 @@ METHOD_COLOURS = {
     "kmeans": "#8C6D00",
     "even": "#E69F00",
     "random": "#999999",
-    "fewer-tokens": "#D55E00",
+    "fewer-tokens": "#882255",
     "narrower": "#CC79A7",
 }
 METHOD_NAMES = {

@@ -1,16 +1,22 @@
 """Whether training had finished: FVU and dead latents of every SAE against activations seen."""
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, NullFormatter, PercentFormatter, ScalarFormatter
+from matplotlib.ticker import (
+    EngFormatter,
+    FormatStrFormatter,
+    FuncFormatter,
+    LogLocator,
+    NullFormatter,
+)
 
-import matplotlib as mpl
 from clustersae.clusters import parse_cluster
-from clustersae.figures.style import GREY, canvas, conditions, styled
+from clustersae.figures.style import canvas, conditions, styled
 from clustersae.tables.arms import PER_LAYER
 from clustersae.tables.verdict import percent, shown_arm
 
@@ -81,14 +87,16 @@ def _curves(training: pd.DataFrame, quality: pd.DataFrame, arm: str) -> pd.DataF
 def _late_gains(curves: pd.DataFrame) -> pd.Series:
     """Relative fall of FVU over the last tenth of training, by cluster.
 
-    Single batches are noisy: the medians of the points in the last and the last but one twentieth.
+    Single batches are noisy, so the medians around 90 % and at the end of training are compared;
+    where no point was kept near 90 %, it is interpolated.
     """
     gains = {}
     for cluster, frame in curves.groupby(level="cluster"):
         fvu = frame["fvu"]["mean"].droplevel("cluster")
         end = fvu.index.max()
         last = fvu[fvu.index > 0.95 * end].median()
-        before = fvu[(fvu.index > 0.85 * end) & (fvu.index <= 0.95 * end)].median()
+        window = fvu[(fvu.index > 0.85 * end) & (fvu.index <= 0.95 * end)]
+        before = window.median() if len(window) else np.interp(0.9 * end, fvu.index, fvu)
         gains[cluster] = 1 - last / before
     return pd.Series(gains, dtype=float).dropna()
 
@@ -161,13 +169,13 @@ def _axes(axes: np.ndarray, training: pd.DataFrame) -> None:
         axis.set_xscale("log")
         axis.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes[0, 0].set_yscale("log")
-    axes[0, 0].yaxis.set_major_formatter(ScalarFormatter())
+    axes[0, 0].yaxis.set_major_formatter(FormatStrFormatter("%g"))
     low, high = axes[0, 0].get_ylim()
-    minor = ScalarFormatter() if high / low < 30 else NullFormatter()
-    axes[0, 0].yaxis.set_minor_formatter(minor)
-    axes[0, 0].tick_params(axis="y", which="minor", labelsize=7, labelcolor=GREY)
+    subs = (1, 2, 5) if high / low > 8 else (1, 1.5, 2, 3, 4, 5, 7)
+    axes[0, 0].yaxis.set_major_locator(LogLocator(subs=subs))
+    axes[0, 0].yaxis.set_minor_formatter(NullFormatter())
     axes[0, 0].set_ylabel("FVU (share of variance lost)")
     axes[1, 0].set_ylabel("dead latents")
-    axes[1, 0].yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    axes[1, 0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
     axes[1, 0].set_ylim(bottom=0)
     axes[0, 0].set_xlim(left=max(training["activations"][training["activations"] > 0].min(), 1))

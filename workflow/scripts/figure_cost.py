@@ -1,0 +1,29 @@
+"""Draw measured cost beside the prediction A + K T."""
+
+from typing import TYPE_CHECKING
+
+from clustersae import log
+from clustersae.figures import style
+from clustersae.figures.cost import draw
+from clustersae.tables.read import read_file
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def main(cost: str, arms: str, model: str, svg: str, png: str) -> None:
+    """Write the figure of `tables/cost.csv` and the arms."""
+    figure = draw(read_file(cost), read_file(arms), model)
+    with style.styled():
+        style.save(figure, svg, png)
+
+
+if __name__ == "__main__":
+    log.to(snakemake.log[0])
+    main(
+        cost=snakemake.input.cost,
+        arms=snakemake.input.arms,
+        model=snakemake.wildcards.model,
+        svg=snakemake.output.svg,
+        png=snakemake.output.png,
+    )

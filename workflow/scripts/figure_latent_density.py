@@ -1,0 +1,32 @@
+"""Draw how often latents fire, layer by layer."""
+
+from typing import TYPE_CHECKING
+
+from clustersae import log
+from clustersae.figures import style
+from clustersae.figures.latent_density import draw
+from clustersae.tables.read import read_file
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def main(
+    latent_density: str, layer_quality: str, arms: str, model: str, svg: str, png: str
+) -> None:
+    """Write the figure of `tables/latent_density.csv` and the arms."""
+    figure = draw(read_file(latent_density), read_file(layer_quality), read_file(arms), model)
+    with style.styled():
+        style.save(figure, svg, png)
+
+
+if __name__ == "__main__":
+    log.to(snakemake.log[0])
+    main(
+        latent_density=snakemake.input.latent_density,
+        layer_quality=snakemake.input.layer_quality,
+        arms=snakemake.input.arms,
+        model=snakemake.wildcards.model,
+        svg=snakemake.output.svg,
+        png=snakemake.output.png,
+    )

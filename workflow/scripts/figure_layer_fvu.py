@@ -1,0 +1,28 @@
+"""Draw the FVU of every layer, alone and shared."""
+
+from typing import TYPE_CHECKING
+
+from clustersae import log
+from clustersae.figures import layer_fvu, style
+from clustersae.tables.read import read_file
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def main(layer_quality: str, arms: str, model: str, svg: str, png: str) -> None:
+    """Write the figure of `tables/layer_quality.csv` and the arms."""
+    figure = layer_fvu.draw(read_file(layer_quality), read_file(arms), model)
+    with style.styled():
+        style.save(figure, svg, png)
+
+
+if __name__ == "__main__":
+    log.to(snakemake.log[0])
+    main(
+        layer_quality=snakemake.input.layer_quality,
+        arms=snakemake.input.arms,
+        model=snakemake.wildcards.model,
+        svg=snakemake.output.svg,
+        png=snakemake.output.png,
+    )

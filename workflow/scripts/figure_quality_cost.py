@@ -1,0 +1,28 @@
+"""Draw what sharing loses against what it saves."""
+
+from typing import TYPE_CHECKING
+
+from clustersae import log
+from clustersae.figures import quality_cost, style
+from clustersae.tables.read import read_file
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def main(arms: str, tolerance: float, model: str, svg: str, png: str) -> None:
+    """Write the figure of `tables/arms.csv`; `tolerance` is the one K was chosen by."""
+    figure = quality_cost.draw(read_file(arms), tolerance, model)
+    with style.styled():
+        style.save(figure, svg, png)
+
+
+if __name__ == "__main__":
+    log.to(snakemake.log[0])
+    main(
+        arms=snakemake.input.arms,
+        tolerance=snakemake.params.tolerance,
+        model=snakemake.wildcards.model,
+        svg=snakemake.output.svg,
+        png=snakemake.output.png,
+    )

@@ -1,0 +1,31 @@
+"""Draw FVU and dead latents during training."""
+
+from typing import TYPE_CHECKING
+
+from clustersae import log
+from clustersae.figures import style, training_curves
+from clustersae.tables.read import read_file
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def main(training: str, layer_quality: str, arms: str, model: str, svg: str, png: str) -> None:
+    """Write the figure of `tables/training.csv` and the arms."""
+    figure = training_curves.draw(
+        read_file(training), read_file(layer_quality), read_file(arms), model
+    )
+    with style.styled():
+        style.save(figure, svg, png)
+
+
+if __name__ == "__main__":
+    log.to(snakemake.log[0])
+    main(
+        training=snakemake.input.training,
+        layer_quality=snakemake.input.layer_quality,
+        arms=snakemake.input.arms,
+        model=snakemake.wildcards.model,
+        svg=snakemake.output.svg,
+        png=snakemake.output.png,
+    )
