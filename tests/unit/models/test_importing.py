@@ -1,0 +1,280 @@
+import hashlib
+import http.server
+import json
+import math
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from language_models import FAMILIES, STORIES, needs_stories, save_tiny_model, save_tiny_tokenizer
+
+from clustersae.errors import InputError
+from clustersae.models.description import read_description
+from clustersae.models.importing import import_model
+from clustersae.tensors import load_tensors
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    ours, theirs = (load_tensors(folder / "model.safetensors")[0] for folder in (one, other))
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[n], theirs[n]) for n in ours)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_local_model_is_complete_afterwards(family, tmp_path):
+    source = save_tiny_model(family, tmp_path / "source")
+    import_model("local", str(source), None, tmp_path / "model")
+    names = {path.name for path in (tmp_path / "model").iterdir()}
+    assert names == {
+        "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
+        "description.json",
+    }  # fmt: skip
+    assert same_weights(source, tmp_path / "model")
+    description = read_description(tmp_path / "model")
+    assert (description.source, description.revision) == (str(source), None)
+    transformers.AutoTokenizer.from_pretrained(tmp_path / "model")
+
+
+@needs_stories
+def test_a_real_read_only_model_is_imported(tmp_path):
+    mode = (STORIES / "model.safetensors").stat().st_mode
+    import_model("local", str(STORIES), None, tmp_path / "model")
+    assert same_weights(STORIES, tmp_path / "model")
+    assert (STORIES / "model.safetensors").stat().st_mode == mode
+
+
+def test_importing_twice_replaces_the_files(tmp_path):
+    source = save_tiny_model("gpt2", tmp_path / "source")
+    import_model("local", str(source), None, tmp_path / "model")
+    first = read_description(tmp_path / "model")
+    import_model("local", str(source), None, tmp_path / "model")
+    assert read_description(tmp_path / "model") == first
+
+
+def split(source: Path, folder: Path) -> Path:
+    """A copy of the model with its weights in several files."""
+    model = transformers.AutoModelForCausalLM.from_pretrained(source)
+    model.save_pretrained(folder, max_shard_size="8KB")
+    save_tiny_tokenizer(folder)
+    assert len(list(folder.glob("model-*.safetensors"))) > 1
+    return folder
+
+
+def test_weights_in_several_files_are_merged(tmp_path):
+    source = save_tiny_model("llama", tmp_path / "source")
+    parts = split(source, tmp_path / "parts")
+    import_model("local", str(parts), None, tmp_path / "model")
+    assert same_weights(source, tmp_path / "model")
+
+
+def test_a_missing_part_is_named(tmp_path):
+    parts = split(save_tiny_model("llama", tmp_path / "source"), tmp_path / "parts")
+    lost = max(parts.glob("model-*.safetensors"))
+    lost.unlink()
+    with pytest.raises(InputError, match=f"{lost.name} does not exist"):
+        import_model("local", str(parts), None, tmp_path / "model")
+
+
+def test_a_part_without_its_tensors_is_named(tmp_path):
+    parts = split(save_tiny_model("llama", tmp_path / "source"), tmp_path / "parts")
+    first, *_, last = sorted(parts.glob("model-*.safetensors"))
+    last.write_bytes(first.read_bytes())
+    with pytest.raises(InputError, match=r"lack \d+ tensors that model\.safetensors\.index\.json"):
+        import_model("local", str(parts), None, tmp_path / "model")
+
+
+def test_pickled_weights_are_refused(tmp_path):
+    source = save_tiny_model("gpt2", tmp_path / "source")
+    (source / "model.safetensors").rename(source / "pytorch_model.bin")
+    with pytest.raises(InputError, match=r"pickle only.*save_pretrained"):
+        import_model("local", str(source), None, tmp_path / "model")
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_a_missing_file_is_named(tmp_path, name):
+    source = save_tiny_model("gpt2", tmp_path / "source")
+    (source / name).unlink()
+    with pytest.raises(InputError, match=rf"neither {name}|no {name}"):
+        import_model("local", str(source), None, tmp_path / "model")
+
+
+def test_an_encoder_decoder_is_refused(tmp_path):
+    config = transformers.T5Config(vocab_size=50, d_model=16, num_layers=2, num_heads=2, d_ff=32)
+    transformers.T5ForConditionalGeneration(config).save_pretrained(tmp_path / "source")
+    save_tiny_tokenizer(tmp_path / "source")
+    with pytest.raises(InputError, match="encoder-decoder model"):
+        import_model("local", str(tmp_path / "source"), None, tmp_path / "model")
+
+
+def test_a_checkpoint_without_its_unembedding_is_refused(tmp_path):
+    source = save_tiny_model("llama", tmp_path / "source")
+    model = transformers.AutoModelForCausalLM.from_pretrained(source)
+    weights = {n: w for n, w in model.state_dict().items() if n != "lm_head.weight"}
+    model.save_pretrained(source, state_dict=weights)
+    with pytest.raises(InputError, match=r"lacks weights .* lm_head\.weight"):
+        import_model("local", str(source), None, tmp_path / "model")
+
+
+def test_a_tokenizer_of_another_model_is_refused(tmp_path):
+    source = save_tiny_model("gpt2", tmp_path / "source")
+    save_tiny_tokenizer(source, n_words=60)
+    with pytest.raises(InputError, match="has 60 tokens, but the model embeds only 50"):
+        import_model("local", str(source), None, tmp_path / "model")
+    assert not (tmp_path / "model" / "description.json").exists()
+
+
+class Hub(http.server.ThreadingHTTPServer):
+    """The part of the Hugging Face Hub's HTTP interface that a download uses."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.folder = folder
+        self.breaks: float = 0  # how many more times the line breaks in the weights, ...
+        self.break_at = 20_000  # ... at this byte
+        self.sent: list[tuple[str, int]] = []  # (file, bytes) of every answer
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: Hub
+
+    def do_HEAD(self) -> None:
+        self._answer(with_body=False)
+
+    def do_GET(self) -> None:
+        self._answer(with_body=True)
+
+    def _answer(self, with_body: bool) -> None:
+        path = self.path.partition("?")[0]
+        if path.startswith("/api/models/some/model/tree/"):
+            files = [self._entry(file) for file in sorted(self.server.folder.iterdir())]
+            return self._send(json.dumps(files).encode(), with_body)
+        if path.startswith("/api/models/some/model"):
+            siblings = [{"rfilename": file.name} for file in self.server.folder.iterdir()]
+            answer = {"id": "some/model", "sha": COMMIT, "siblings": siblings}
+            return self._send(json.dumps(answer).encode(), with_body)
+        file = self.server.folder / path.rpartition("/")[2]
+        if not path.startswith("/some/model/resolve/") or not file.is_file():
+            self.send_response(404)
+            self.send_header("X-Error-Code", "RepoNotFound")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return None
+        return self._send(file.read_bytes(), with_body, file.name)
+
+    def _entry(self, file: Path) -> dict:
+        return {"type": "file", "path": file.name, "size": file.stat().st_size, "oid": _etag(file)}
+
+    def _send(self, body: bytes, with_body: bool, name: str = "") -> None:
+        start = 0
+        wanted = self.headers.get("Range", "")
+        if with_body and wanted.startswith("bytes="):
+            start = int(wanted.removeprefix("bytes=").partition("-")[0])
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+        self.send_header("Content-Length", str(len(body) - start))
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("ETag", f'"{hashlib.sha1(body).hexdigest()}"')
+        self.end_headers()
+        if not with_body:
+            return
+        broken = name == "model.safetensors" and self.server.breaks > 0
+        piece = body[start : self.server.break_at if broken else None]
+        self.server.sent.append((name, len(piece)))
+        self.wfile.write(piece)
+        if broken:
+            self.server.breaks -= 1
+            self.wfile.flush()
+            self.connection.close()
+
+    def log_message(self, *_) -> None:
+        pass
+
+
+def _etag(file: Path) -> str:
+    return hashlib.sha1(file.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    server = Hub(save_tiny_model("gpt2", tmp_path / "source"))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_model_comes_from_the_hub_with_its_commit(hub, tmp_path):
+    import_model("hub", "some/model", "main", tmp_path / "model")
+    assert same_weights(hub.folder, tmp_path / "model")
+    assert read_description(tmp_path / "model").revision == COMMIT
+    assert read_description(tmp_path / "model").source == "some/model"
+
+
+def test_pickles_and_code_are_not_even_fetched(hub, tmp_path):
+    (hub.folder / "pytorch_model.bin").write_bytes(b"never")
+    (hub.folder / "modeling.py").write_text("raise RuntimeError")
+    import_model("hub", "some/model", None, tmp_path / "model")
+    fetched = {name for name, _ in hub.sent}
+    assert "model.safetensors" in fetched
+    assert not fetched & {"pytorch_model.bin", "modeling.py"}
+
+
+def test_an_unknown_repository_is_named_with_the_ways_out(hub, tmp_path):
+    with pytest.raises(InputError, match=r"no/such could not be fetched.*source: local"):
+        import_model("hub", "no/such", None, tmp_path / "model")
+
+
+def test_without_a_network_the_cache_serves(hub, tmp_path, monkeypatch):
+    import_model("hub", "some/model", "main", tmp_path / "model")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    n_answers = len(hub.sent)
+    import_model("hub", "some/model", "main", tmp_path / "again")
+    assert same_weights(hub.folder, tmp_path / "again")
+    assert len(hub.sent) == n_answers
+
+
+def test_a_server_that_is_not_there_is_one_message(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(InputError, match=r"could not be fetched .* HF_HUB_OFFLINE=1"):
+        import_model("hub", "some/model", None, tmp_path / "model")
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """A downloader that keeps what arrived in small steps and does not wait between attempts."""
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 500)
+    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)
+
+
+def test_a_broken_connection_is_taken_up_where_it_broke(hub, tmp_path, impatient):
+    hub.breaks = 1
+    import_model("hub", "some/model", None, tmp_path / "model")
+    assert same_weights(hub.folder, tmp_path / "model")
+    pieces = [n for name, n in hub.sent if name == "model.safetensors"]
+    assert pieces[0] == hub.break_at
+    assert sum(pieces) == (hub.folder / "model.safetensors").stat().st_size
+
+
+def test_an_interrupted_import_leaves_nothing_and_keeps_whole_files(hub, tmp_path, impatient):
+    hub.breaks = math.inf
+    with pytest.raises(InputError, match="files that arrived whole are kept"):
+        import_model("hub", "some/model", None, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+    hub.breaks = 0
+    import_model("hub", "some/model", None, tmp_path / "model")
+    assert same_weights(hub.folder, tmp_path / "model")
+    assert [name for name, _ in hub.sent].count("tokenizer.json") == 1
