@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import os
 import shutil
 import tempfile
 import time
@@ -69,10 +68,7 @@ def main(
         logger.info("%s: %s", task, score)
     if check_tasks:
         competence.require(scores)
-    _save_model(model, model_dir)
-    for file in tokenizer_files:
-        with replacing(model_dir / file.name) as temporary:
-            shutil.copyfile(file, temporary)
+    _save(model, tokenizer_files, model_dir)
     write_description(model_dir, description, source=f"trained on {corpus.source}", revision=None)
     write_json(
         record,
@@ -95,13 +91,14 @@ def main(
     )
 
 
-def _save_model(model: torch.nn.Module, model_dir: Path) -> None:
-    """Write config.json and model.safetensors, each whole or not at all."""
-    model_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".model.", dir=model_dir) as temporary:
+def _save(model: torch.nn.Module, tokenizer_files: list[Path], model_dir: Path) -> None:
+    """Write the files of a Hugging Face model directory, each whole or not at all."""
+    with tempfile.TemporaryDirectory() as temporary:
         model.save_pretrained(temporary)
-        for name in ("model.safetensors", "config.json"):
-            os.replace(Path(temporary) / name, model_dir / name)
+        saved = [Path(temporary) / name for name in ("model.safetensors", "config.json")]
+        for file in (*saved, *tokenizer_files):
+            with replacing(model_dir / file.name) as destination:
+                shutil.copyfile(file, destination)
 
 
 if __name__ == "__main__":

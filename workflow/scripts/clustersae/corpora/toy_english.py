@@ -76,6 +76,10 @@ class Sentence:
         self.prompt_length = len(self.words)
         return self
 
+    def value(self, name: str) -> str | None:
+        """The value of a factor; None where the sentence does not have it."""
+        return next((factor.value for factor in self.factors if factor.name == name), None)
+
     @property
     def prompt(self) -> list[str]:
         """The words before the answer; all words where the family asks nothing."""

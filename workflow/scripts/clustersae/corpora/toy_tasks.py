@@ -37,7 +37,7 @@ def prompts(task: str, n_prompts: int, seed: int, split: str = "test") -> list[P
     """
     maker = getattr(toy_english, task)
     found: dict[tuple[str, ...], Prompt] = {}
-    for sentence in islice(toy_english.sentences(split, seed, maker), 100 * n_prompts):
+    for sentence in islice(toy_english.sentences(split, seed, maker), 10 * n_prompts):
         words = tuple(sentence.prompt)
         found.setdefault(words, Prompt(words, *_options(task, sentence)))
         if len(found) == n_prompts:
@@ -57,6 +57,6 @@ def _options(task: str, sentence: toy_english.Sentence) -> Iterator[tuple[str, .
         yield (answer,)
         yield (_OTHER_NUMBER[answer],)
     else:
-        first = YEARS.index(sentence.prompt[4])
+        first = YEARS.index(sentence.value("first_year"))
         yield YEARS[first + 1 :]
         yield YEARS[: first + 1]

@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+import torch
+
+from clustersae.corpora.tokens import (
+    TokenFile,
+    Vocabulary,
+    kept_mask,
+    read_tokens,
+    rows_holding,
+    shard_rows,
+    write_tokens,
+)
+from clustersae.errors import InputError
+from clustersae.tensors import save_tensors
+
+
+@pytest.mark.parametrize(
+    ("kept_per_row", "n_shards", "expected"),
+    [
+        ([1, 1, 1, 1, 4, 4], 3, [(0, 4), (4, 5), (5, 6)]),
+        ([3, 3, 3, 3], 2, [(0, 2), (2, 4)]),
+        ([5, 1, 1, 1], 2, [(0, 1), (1, 4)]),
+        ([0, 0, 0, 5], 2, [(0, 3), (3, 4)]),
+        ([9], 1, [(0, 1)]),
+    ],
+)
+def test_rows_are_cut_where_the_tokens_are(kept_per_row, n_shards, expected):
+    assert shard_rows(kept_per_row, n_shards) == expected
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_cut_is_at_the_nearest_row(seed):
+    rng = np.random.default_rng(seed)
+    kept_per_row = rng.integers(1, 20, size=200)
+    n_shards = int(rng.integers(1, 9))
+    runs = shard_rows(kept_per_row, n_shards)
+    assert [start for start, _ in runs] == [0, *(end for _, end in runs[:-1])]
+    assert runs[-1][1] == 200
+    filled = np.concatenate([[0], np.cumsum(kept_per_row)])
+    for shard, (_, end) in enumerate(runs, start=1):
+        share = filled[-1] * shard / n_shards
+        assert abs(filled[end] - share) == np.abs(filled - share).min()
+
+
+def test_no_shard_is_empty_however_uneven_the_rows():
+    runs = shard_rows([100, 0, 0, 0, 0], 5)
+    assert runs == [(row, row + 1) for row in range(5)]
+
+
+def test_more_shards_than_rows_are_refused():
+    with pytest.raises(InputError, match=r"3 rows cannot be cut into 4 shards: set .* 3"):
+        shard_rows([1, 1, 1], 4)
+
+
+@pytest.mark.parametrize(("n_tokens", "n_rows"), [(1, 1), (5, 1), (6, 3), (8, 3), (9, 4)])
+def test_the_first_rows_that_hold_so_many_tokens(n_tokens, n_rows):
+    assert rows_holding([5, 0, 3, 1], n_tokens, "train") == n_rows
+
+
+def test_asking_for_more_tokens_than_there_are_names_both_numbers():
+    with pytest.raises(InputError, match=r"The test split has 9 tokens and .* asks for 10"):
+        rows_holding([5, 0, 3, 1], 10, "test")
+
+
+def test_bos_and_padding_are_not_kept():
+    tokens = torch.tensor([[1, 5, 6, 0], [1, 7, 0, 0]], dtype=torch.int32)
+    assert kept_mask(tokens, (0, 1)).tolist() == [
+        [False, True, True, False],
+        [False, True] + [False] * 2,
+    ]
+    assert kept_mask(tokens, ()).all()
+
+
+@pytest.mark.parametrize(("bos_id", "pad_id"), [(1, 0), (0, None), (None, None), (2, 2)])
+def test_a_token_file_comes_back_as_written(tmp_path, bos_id, pad_id):
+    tokens = torch.arange(12, dtype=torch.int64).reshape(3, 4)
+    vocabulary = Vocabulary("words", 12, bos_id, pad_id)
+    write_tokens(tmp_path / "t.safetensors", TokenFile(tokens, vocabulary, "here", "abc"))
+    file = read_tokens(tmp_path / "t.safetensors")
+    assert file.tokens.dtype == torch.int32
+    assert file.tokens.tolist() == tokens.tolist()
+    assert (file.vocabulary, file.source, file.source_sha256) == (vocabulary, "here", "abc")
+    assert int((~file.kept).sum()) == len({bos_id, pad_id} - {None})
+
+
+def test_another_kind_of_file_is_named(tmp_path):
+    save_tensors(tmp_path / "t.safetensors", {"layer.0": torch.zeros(1)})
+    with pytest.raises(InputError, match=r"t\.safetensors is not a token file"):
+        read_tokens(tmp_path / "t.safetensors")
