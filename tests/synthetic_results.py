@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from clustersae.clusters import cluster_name, parse_cluster
-from clustersae.files import write_json
+from clustersae.files import write_csv, write_json
 
 CACHING_SECONDS = 50.0
 CE_CLEAN = 1.5
@@ -111,8 +111,7 @@ class Experiment:
 
     def _write(self, kind: str, path: str, rows: list[dict[str, Any]]) -> None:
         target = self.folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        pd.DataFrame(rows).to_csv(target, index=False)
+        write_csv(target, rows)
         self.paths[kind].append(target)
 
     def _write_clusters(self) -> None:
@@ -275,7 +274,7 @@ def write_tables(
         "partitions": experiment.requested,
         "method": "complete",
         "tolerance": tolerance,
-        "n_bootstrap": 500,
+        "n_bootstrap": 200,
         "seed": 0,
     } | changes
     tables.main(

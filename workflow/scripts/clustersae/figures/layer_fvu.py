@@ -142,11 +142,14 @@ def _excess(axis: Axes, shared: pd.DataFrame, base: pd.DataFrame, shown: pd.Seri
     colours = [HIGHLIGHT if layer == worst else colour for layer in excess.index]
     axis.bar(excess.index, excess, color=colours, width=0.62, zorder=3)
     axis.axhline(0, color=INK, linewidth=0.8, zorder=4)
+    # At either end of the axis the label leans inwards.
+    at = list(excess.index).index(worst) / max(len(excess) - 1, 1)
+    side, edge = ("left", -0.31) if at < 0.1 else ("right", 0.31) if at > 0.9 else ("center", 0)
     axis.annotate(
         f"worst: {percent(excess[worst], True)}",
-        *((worst, max(excess[worst], 0)), (0, 3)),
+        *((worst + edge, max(excess[worst], 0)), (0, 3)),
         textcoords="offset points",
-        ha="center",
+        ha=side,
         size=8.5,
         weight="bold",
         color=HIGHLIGHT,

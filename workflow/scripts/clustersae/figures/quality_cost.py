@@ -1,5 +1,7 @@
 """What sharing loses against what it saves, for every K, the controls and equal compute."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -56,7 +58,8 @@ def draw(arms: pd.DataFrame, tolerance: float, model: str) -> Figure:
         )
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
         for axis, column in zip(axes, panels):
-            _panel(axis, arms, column, shown)
+            include = [tolerance] if column == "excess_fvu_worst" else []
+            _panel(axis, arms, column, shown, include)
         axes[0].set_title("Mean over layers", pad=17)
         axes[0].set_ylabel("excess FVU over per-layer training")
         axes[1].set_title("Worst layer", pad=17)
@@ -92,7 +95,13 @@ def _finding(shown: pd.Series | None, baseline: pd.Series) -> str:
     return text if shown["chosen"] else f"No K is within tolerance; the closest, {text}"
 
 
-def _panel(axis: Axes, arms: pd.DataFrame, column: str, shown: pd.Series | None) -> None:
+def _panel(
+    axis: Axes,
+    arms: pd.DataFrame,
+    column: str,
+    shown: pd.Series | None,
+    include: Sequence[float] = (),
+) -> None:
     axis.grid(True, axis="y")
     axis.xaxis.set_major_formatter(PercentFormatter(1, 0, symbol=" %"))
     axis.set_xlabel("measured cost relative to per-layer training")
@@ -108,7 +117,7 @@ def _panel(axis: Axes, arms: pd.DataFrame, column: str, shown: pd.Series | None)
     main = arms[arms["role"].isin(["main", "baseline"]) & arms[column].notna()]
     _curve(axis, main, column)
     axis.axhline(_value(arms, PER_LAYER, column), color=INK, linewidth=0.8, zorder=1)
-    _limits(axis, pd.concat([drawn, main]), main, column, shown)
+    _limits(axis, pd.concat([drawn, main]), main, column, shown, include)
     _count_axis(axis, main, column, shown)
 
 
@@ -147,23 +156,31 @@ def _curve(axis: Axes, rows: pd.DataFrame, column: str, aside: float = 0.0) -> N
 
 
 def _limits(
-    axis: Axes, drawn: pd.DataFrame, main: pd.DataFrame, column: str, shown: pd.Series | None
+    axis: Axes,
+    drawn: pd.DataFrame,
+    main: pd.DataFrame,
+    column: str,
+    shown: pd.Series | None,
+    include: Sequence[float],
 ) -> None:
-    """Show everything, unless a few hopeless K would flatten all the rest.
+    """Show everything, and the values of `include`, unless a few hopeless K would flatten it.
 
     Then the axis ends above what competes with the shown arm, and arrows say how far beyond it
     the points of the main curve lie.
     """
     left, right = drawn["cost_relative"].min(), drawn["cost_relative"].max()
-    axis.set_xlim(left - 0.07 * (right - left), right + 0.07 * (right - left))
+    margin = max(0.07 * (right - left), 0.02)
+    axis.set_xlim(left - margin, right + margin)
     ends = drawn[[column, f"{column}_low", f"{column}_high"]]
     low, high = float(ends.min(axis=None)), float(ends.max(axis=None))
     if shown is not None:
         rivals = ends[drawn["matched_count"] == shown["matched_count"]]
         enough = low + 1.6 * (float(rivals.max(axis=None)) - low)
         high = enough if high - low > 2.2 * (enough - low) else high
-    top = high + 0.08 * (high - low)
-    axis.set_ylim(low - 0.08 * (high - low), top)
+    low, high = min([low, *include]), max([high, *include])
+    margin = max(0.08 * (high - low), 1e-3)
+    top = high + margin
+    axis.set_ylim(low - margin, top)
     for _, row in main[main[column] > top].iterrows():
         value = percent(row[column], True) if "excess" in column else f"{row[column]:.2f}"
         axis.annotate(
@@ -182,7 +199,7 @@ def _count_axis(axis: Axes, rows: pd.DataFrame, column: str, shown: pd.Series | 
     gap = 0.055 * (costs.max() - costs.min())
     kept = [] if shown is None else [int(shown["count"])]
     for count in [costs.index[-1], costs.index[0], *costs.index]:
-        if all(abs(costs[count] - costs[other]) >= gap for other in kept):
+        if all(count != other and abs(costs[count] - costs[other]) >= gap for other in kept):
             kept.append(int(count))
     above = axis.secondary_xaxis("top")
     above.set_xticks([costs[count] for count in kept], [f"{count}" for count in kept])
