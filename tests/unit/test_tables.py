@@ -46,6 +46,24 @@ def test_every_requested_partition_and_every_variant_is_an_arm(arms, experiment)
     assert set(arms["n_seeds"]) == {3}
 
 
+def test_partitions_that_every_method_shares_are_one_arm(experiment):
+    description = read_json(experiment.partitions_file)
+    known = description["partitions"]
+    known["complete-6"] = known["per-layer"] | {"method": "complete"}
+    known["complete-1"] = known["single"] | {"method": "complete"}
+    evaluated = set(experiment.saes)
+    wanted = ["complete-1", "complete-3", "complete-6"]
+    arms = [arm for arm in list_arms(description, evaluated, wanted, "complete")]
+    base = [arm.name for arm in arms if arm.variant == "base"]
+    assert base == ["per-layer", "complete-1", "complete-3"]
+    both = list_arms(description, evaluated, [*wanted, "single"], "complete")
+    assert [arm.name for arm in both if arm.variant == "base"] == [
+        "per-layer",
+        "complete-3",
+        "single",
+    ]
+
+
 def test_excess_is_what_was_put_in(arms):
     assert arms.loc["single", "excess_fvu"] == pytest.approx(5 * SPREAD)
     assert arms.loc["complete-2", "excess_fvu"] == pytest.approx(2 * SPREAD)
@@ -72,6 +90,10 @@ def test_absolute_fvu_and_splice_columns_are_averages(arms, written):
     assert arms.loc["per-layer", "worst_layer"] == 5
     assert arms.loc["per-layer", "delta_ce"] == pytest.approx(0.3 * own.mean())
     assert arms.loc["complete-2", "delta_ce_all"] == pytest.approx(0.4 + 0.02 * 4 + 0.01)
+    # The seeds move both arms alike, so the paired difference has no width.
+    ends = [f"excess_ce_all{end}" for end in ("", "_low", "_high")]
+    assert list(arms.loc["complete-2", ends]) == pytest.approx([0.08] * 3)
+    assert arms.loc["complete-2", "delta_ce_all_high"] == pytest.approx(0.5)
     assert np.isnan(arms.loc["per-layer (narrower-2of6)", "delta_ce_all"])
     quality = read_file(written["layer_quality"])
     assert quality.loc[quality["split"] == "validation", "ce_spliced"].isna().all()
@@ -158,7 +180,8 @@ def test_the_verdict_says_what_the_tables_say(written, arms):
     assert f"at {percent(arms.loc['complete-2', 'cost_relative'])} of the measured cost" in text
     assert "fewer tokens, sharing loses in mean FVU (+6.8 %" in text
     assert "narrower per-layer SAEs, sharing loses in mean FVU (+3.8 %" in text
-    assert "cross-entropy is 1.990 nats per token against 1.910 per-layer and 1.500" in text
+    assert "1.990 nats per token against 1.910 per-layer (+0.080, 95 % interval +0.080" in text
+    assert "and 1.500 without SAEs (one SAE for all layers: 2.010)" in text
     assert "not to be trusted" not in text
     assert arms["chosen"].sum() == 1
 

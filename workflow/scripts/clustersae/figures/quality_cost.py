@@ -178,10 +178,14 @@ def _limits(
         enough = low + 1.6 * (float(rivals.max(axis=None)) - low)
         high = enough if high - low > 2.2 * (enough - low) else high
     low, high = min([low, *include]), max([high, *include])
-    margin = max(0.08 * (high - low), 1e-3)
-    top = high + margin
-    axis.set_ylim(low - margin, top)
-    for _, row in main[main[column] > top].iterrows():
+    border = max(0.08 * (high - low), 1e-3)
+    top = high + border
+    axis.set_ylim(low - border, top)
+    last = -np.inf
+    for _, row in main[main[column] > top].sort_values("cost_relative").iterrows():
+        if row["cost_relative"] - last < 0.032 * (right - left + 2 * margin):
+            continue
+        last = row["cost_relative"]
         value = percent(row[column], True) if "excess" in column else f"{row[column]:.2f}"
         axis.annotate(
             f"{value} ↑",

@@ -53,7 +53,8 @@ def list_arms(
     Args:
         description: `partitions.json`.
         evaluated: (variant, cluster) of every SAE with a reconstruction file.
-        partitions: names of the partitions asked for.
+        partitions: names of the partitions asked for. One with as many clusters as layers is the
+            baseline and no arm of its own; likewise one with a single cluster beside `single`.
         main_method: method whose K is to be chosen.
 
     Raises:
@@ -66,6 +67,10 @@ def list_arms(
         raise InputError(
             f"The partition {unknown[0]} is not in partitions.json, which has {', '.join(known)}."
         )
+    # With one SAE per layer, or one for all, every method is the same arm.
+    plain = [name for name in (PER_LAYER, SINGLE) if name in wanted]
+    trivial = {int(known[name]["count"]): name for name in plain}
+    wanted = [name for name in wanted if trivial.get(int(known[name]["count"]), name) == name]
     arms = [_arm(name, "base", known[name], main_method) for name in wanted]
     main = [arm.partition for arm in arms if arm.role == "main"]
     for variant in sorted({variant for variant, _ in evaluated} - {"base"}):

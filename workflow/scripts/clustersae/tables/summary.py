@@ -32,7 +32,9 @@ def arms_table(
     """Quality (test split) and cost of every arm, each beside the per-layer baseline.
 
     `excess_fvu_worst_validation` repeats, on the validation split, the number that K is chosen
-    by; `chosen` marks the arm of that choice. Cells are empty where nothing was measured.
+    by; `chosen` marks the arm of that choice. `excess_ce_all` is the cross-entropy with all layers
+    spliced above that of the per-layer SAEs, in nats per token, paired by seed. Cells are empty
+    where nothing was measured.
 
     Args:
         arms: with the per-layer baseline among them.
@@ -48,10 +50,6 @@ def arms_table(
     for arm in arms:
         pair = _Pair.of(test, arm.name, PER_LAYER, settings)
         fvu = pair.values("fvu")
-        partition = partition_splice[
-            (partition_splice["partition"] == arm.partition)
-            & (partition_splice["variant"] == arm.variant)
-        ]
         rows.append(
             {
                 **arm_columns(arm),
@@ -70,7 +68,7 @@ def arms_table(
                 ),
                 "excess_fvu_worst_validation": _worst_on(validation, arm.name, settings),
                 **_interval("delta_ce", pair.mean("delta_ce")),
-                **_all_layers(partition, settings),
+                **_all_layers(partition_splice, arm, settings),
                 **{
                     name: float(pair.rows[name].mean())
                     for name in (
@@ -171,12 +169,15 @@ def _worst_on(frame: pd.DataFrame, arm: str, settings: Bootstrapping) -> float:
     return _Pair.of(frame, arm, PER_LAYER, settings).excess("worst").estimate
 
 
-def _all_layers(rows: pd.DataFrame, settings: Bootstrapping) -> dict[str, Any]:
+def _all_layers(splice: pd.DataFrame, arm: Arm, settings: Bootstrapping) -> dict[str, Any]:
     """Columns of all layers spliced at once: one value per seed, so seeds alone are resampled."""
-    interval = _ABSENT
-    if len(rows):
-        values = rows.sort_values("seed")["delta_ce"].to_numpy(np.float64)[None]
-        interval = Bootstrap(1, values.shape[1], *settings).mean(values)
+    rows, base = (
+        splice[(splice["partition"] == name) & (splice["variant"] == variant)].set_index("seed")
+        for name, variant in ((arm.partition, arm.variant), (PER_LAYER, "base"))
+    )
+    rise = _over_seeds(rows["delta_ce"], settings)
+    # Paired by seed; seeds that only one of the two has drop out.
+    excess = _over_seeds((rows["ce_spliced"] - base["ce_spliced"]).dropna(), settings)
     means = {
         "ce_clean": "ce_clean",
         "ce_all": "ce_spliced",
@@ -185,10 +186,17 @@ def _all_layers(rows: pd.DataFrame, settings: Bootstrapping) -> dict[str, Any]:
         "kl_all": "kl",
     }
     return {
-        **_interval("delta_ce_all", interval),
+        **_interval("delta_ce_all", rise),
+        **_interval("excess_ce_all", excess),
         **{name: float(rows[column].mean()) for name, column in means.items()},
         "n_seeds_all": len(rows),
     }
+
+
+def _over_seeds(values: pd.Series, settings: Bootstrapping) -> Interval:
+    if values.empty:
+        return _ABSENT
+    return Bootstrap(1, len(values), *settings).mean(values.to_numpy(np.float64)[None])
 
 
 def _interval(name: str, interval: Interval) -> dict[str, float]:

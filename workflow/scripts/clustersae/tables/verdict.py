@@ -173,12 +173,22 @@ def _all_layers(arms: pd.DataFrame, shown: pd.Series, baseline: pd.Series) -> li
         return []
     text = (
         f"With all layers spliced at once, cross-entropy is {shown['ce_all']:.3f} nats per token"
-        f" against {baseline['ce_all']:.3f} per-layer and {shown['ce_clean']:.3f} without SAEs"
+        f" against {baseline['ce_all']:.3f} per-layer ({_nats(shown)}) and"
+        f" {shown['ce_clean']:.3f} without SAEs"
     )
     single = arms[(arms["arm"] == SINGLE) & (arms["arm"] != shown["arm"])]
     if len(single) and not np.isnan(single.iloc[0]["ce_all"]):
         text += f" (one SAE for all layers: {single.iloc[0]['ce_all']:.3f})"
     return [text + "."]
+
+
+def _nats(arm: pd.Series) -> str:
+    excess, low, high = (
+        f"{arm[f'excess_ce_all{end}']:+.3f}".replace("-", "−") for end in ("", "_low", "_high")
+    )
+    if np.isnan(arm["excess_ce_all_low"]):
+        return f"{excess}, no interval"
+    return f"{excess}, 95 % interval {low} to {high} over seeds"
 
 
 def _caveats(arms: pd.DataFrame) -> list[str]:
