@@ -53,7 +53,7 @@ def test_partitions_that_every_method_shares_are_one_arm(experiment):
     known["complete-1"] = known["single"] | {"method": "complete"}
     evaluated = set(experiment.saes)
     wanted = ["complete-1", "complete-3", "complete-6"]
-    arms = [arm for arm in list_arms(description, evaluated, wanted, "complete")]
+    arms = list_arms(description, evaluated, wanted, "complete")
     base = [arm.name for arm in arms if arm.variant == "base"]
     assert base == ["per-layer", "complete-1", "complete-3"]
     both = list_arms(description, evaluated, [*wanted, "single"], "complete")
