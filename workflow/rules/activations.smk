@@ -2,8 +2,6 @@
 
 
 rule cache_activations:
-    message:
-        "Cache the activations of {wildcards.model}: {wildcards.split}, shard {wildcards.shard}"
     input:
         weights="results/{model}/model/model.safetensors",
         description="results/{model}/model/description.json",
@@ -25,15 +23,17 @@ rule cache_activations:
     params:
         code=code("cache_activations.py"),
         n_shards=lambda wildcards: len(shard_numbers(wildcards.model, wildcards.split)),
-        n_tokens=lambda wildcards: section("activations", "tokens")(wildcards)[wildcards.split],
+        n_tokens=lambda wildcards: section("activations", "tokens")(wildcards)[
+            wildcards.split
+        ],
         settings=section("activations", without=("tokens", "shard_tokens")),
+    message:
+        "Cache the activations of {wildcards.model}: {wildcards.split}, shard {wildcards.shard}"
     script:
         "../scripts/cache_activations.py"
 
 
 rule activation_statistics:
-    message:
-        "Take the statistics of every layer of {wildcards.model}"
     input:
         shards=shards("train"),
     output:
@@ -50,13 +50,13 @@ rule activation_statistics:
         runtime=growing(60),
     params:
         code=code("activation_statistics.py"),
+    message:
+        "Take the statistics of every layer of {wildcards.model}"
     script:
         "../scripts/activation_statistics.py"
 
 
 rule layer_distances:
-    message:
-        "Measure the distances between the layers of {wildcards.model}"
     input:
         shards=shards("train"),
         statistics="results/{model}/activations/statistics.safetensors",
@@ -76,5 +76,7 @@ rule layer_distances:
     params:
         code=code("layer_distances.py"),
         tokens=section("clustering", "tokens"),
+    message:
+        "Measure the distances between the layers of {wildcards.model}"
     script:
         "../scripts/layer_distances.py"

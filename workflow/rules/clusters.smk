@@ -3,8 +3,6 @@
 
 
 checkpoint cluster_layers:
-    message:
-        "Group the layers of {wildcards.model}"
     input:
         distances="results/{model}/clusters/distances.safetensors",
     output:
@@ -22,8 +20,10 @@ checkpoint cluster_layers:
         code=code("cluster_layers.py"),
         clustering=section(
             "clustering",
-            without=("tokens", "counts", "control_counts", "tolerance", "pilot_fraction"),
+            without=("tokens", "control_counts", "tolerance", "pilot_fraction"),
         ),
+    message:
+        "Group the layers of {wildcards.model}"
     script:
         "../scripts/cluster_layers.py"
 
@@ -39,8 +39,6 @@ def pilot_reconstructions(wildcards) -> list[str]:
 
 
 checkpoint choose_count:
-    message:
-        "Choose the number of SAEs for {wildcards.model} by pilot trainings"
     input:
         partitions="results/{model}/clusters/partitions.json",
         reconstruction=pilot_reconstructions,
@@ -60,6 +58,8 @@ checkpoint choose_count:
         method=lambda wildcards: section("clustering", "methods")(wildcards)[0],
         tolerance=section("clustering", "tolerance"),
         pilot_fraction=section("clustering", "pilot_fraction"),
+    message:
+        "Choose the number of SAEs for {wildcards.model} by pilot trainings"
     script:
         "../scripts/choose_count.py"
 
@@ -70,19 +70,24 @@ def partitions_of(wildcards) -> dict:
         return json.load(file)
 
 
-def planned(what):
-    """An input function's helper: what `what` of the plan asks for, once that can be known."""
+def chosen_count(wildcards) -> list[str]:
+    """The file that says which number of clusters `counts: auto` has settled on, if asked."""
+    if MODELS[wildcards.model]["clustering"]["counts"] != "auto":
+        return []
+    return list(checkpoints.choose_count.get(model=wildcards.model).output)
 
-    def pairs(wildcards) -> list[tuple[str, str]]:
-        model = MODELS[wildcards.model]
-        partitions = partitions_of(wildcards)
-        chosen = None
-        if model["clustering"]["counts"] == "auto":
-            with checkpoints.choose_count.get(model=wildcards.model).output[0].open() as file:
-                chosen = json.load(file)["count"]
+
+def planned(what, wildcards) -> list[tuple[str, str]]:
+    """What `what` of the plan asks for, once the layers have been clustered."""
+    model = MODELS[wildcards.model]
+    partitions = partitions_of(wildcards)
+    chosen = None
+    for file in chosen_count(wildcards):
+        chosen = json.loads(Path(file).read_text(encoding="utf-8"))["count"]
+    try:
         return what(partitions, model["clustering"], model["evaluation"], chosen)
-
-    return pairs
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def collected(pattern: str, what):
@@ -94,7 +99,7 @@ def collected(pattern: str, what):
     def files(wildcards) -> list[str]:
         return [
             pattern.format(model=wildcards.model, variant=variant, name=name, seed=seed)
-            for variant, name in planned(what)(wildcards)
+            for variant, name in planned(what, wildcards)
             for seed in (sae_seeds(wildcards) if "{seed}" in pattern else [None])
         ]
 

@@ -70,7 +70,9 @@ def growing(amount: int):
 
 def shard_numbers(model: str, split: str) -> list[int]:
     activations = MODELS[model]["activations"]
-    return list(range(math.ceil(activations["tokens"][split] / activations["shard_tokens"])))
+    return list(
+        range(math.ceil(activations["tokens"][split] / activations["shard_tokens"]))
+    )
 
 
 def shards(split: str):
@@ -78,7 +80,10 @@ def shards(split: str):
 
     def files(wildcards) -> list[str]:
         folder = f"results/{wildcards.model}/activations/{split}"
-        return [f"{folder}/shard-{n}.safetensors" for n in shard_numbers(wildcards.model, split)]
+        return [
+            f"{folder}/shard-{n}.safetensors"
+            for n in shard_numbers(wildcards.model, split)
+        ]
 
     return files
 

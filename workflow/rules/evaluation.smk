@@ -5,7 +5,9 @@ def trained(kind: str):
     """An input function: a file of the wildcard's SAE for every seed."""
 
     def files(wildcards) -> list[str]:
-        folder = f"results/{wildcards.model}/saes/{wildcards.variant}/{wildcards.cluster}"
+        folder = (
+            f"results/{wildcards.model}/saes/{wildcards.variant}/{wildcards.cluster}"
+        )
         return [f"{folder}/seed-{seed}/{kind}" for seed in sae_seeds(wildcards)]
 
     return files
@@ -13,7 +15,9 @@ def trained(kind: str):
 
 def partition_saes(wildcards) -> list[str]:
     """The SAEs of the wildcard's arm, all seeds."""
-    pairs = plan.saes_of(partitions_of(wildcards), wildcards.variant, wildcards.partition)
+    pairs = plan.saes_of(
+        partitions_of(wildcards), wildcards.variant, wildcards.partition
+    )
     return [
         f"results/{wildcards.model}/saes/{variant}/{cluster}/seed-{seed}/sae.safetensors"
         for variant, cluster in pairs
@@ -22,8 +26,6 @@ def partition_saes(wildcards) -> list[str]:
 
 
 rule evaluate_reconstruction:
-    message:
-        "Evaluate the SAEs of layers {wildcards.cluster} of {wildcards.model} ({wildcards.variant})"
     input:
         saes=trained("sae.safetensors"),
         configs=trained("cfg.json"),
@@ -45,13 +47,13 @@ rule evaluate_reconstruction:
         runtime=growing(60),
     params:
         code=code("evaluate_reconstruction.py"),
+    message:
+        "Evaluate the SAEs of layers {wildcards.cluster} of {wildcards.model} ({wildcards.variant})"
     script:
         "../scripts/evaluate_reconstruction.py"
 
 
 rule evaluate_language_model:
-    message:
-        "Measure {wildcards.model} itself, and with layers ablated"
     input:
         weights="results/{model}/model/model.safetensors",
         description="results/{model}/model/description.json",
@@ -74,13 +76,13 @@ rule evaluate_language_model:
         code=code("evaluate_language_model.py"),
         n_tokens=section("evaluation", "splice_tokens"),
         batch_rows=section("evaluation", "batch_rows"),
+    message:
+        "Measure {wildcards.model} itself, and with layers ablated"
     script:
         "../scripts/evaluate_language_model.py"
 
 
 rule evaluate_layer_splice:
-    message:
-        "Splice the SAEs of layers {wildcards.cluster} into {wildcards.model}, one layer at a time ({wildcards.variant})"
     input:
         saes=trained("sae.safetensors"),
         configs=trained("cfg.json"),
@@ -105,13 +107,13 @@ rule evaluate_layer_splice:
         code=code("evaluate_splice.py"),
         n_tokens=section("evaluation", "splice_tokens"),
         batch_rows=section("evaluation", "batch_rows"),
+    message:
+        "Splice the SAEs of layers {wildcards.cluster} into {wildcards.model}, one layer at a time ({wildcards.variant})"
     script:
         "../scripts/evaluate_splice.py"
 
 
 rule evaluate_splice:
-    message:
-        "Splice SAEs into all layers of {wildcards.model} at once: {wildcards.partition} ({wildcards.variant})"
     input:
         saes=partition_saes,
         weights="results/{model}/model/model.safetensors",
@@ -135,33 +137,36 @@ rule evaluate_splice:
         code=code("evaluate_splice.py"),
         n_tokens=section("evaluation", "splice_tokens"),
         batch_rows=section("evaluation", "batch_rows"),
+    message:
+        "Splice SAEs into all layers of {wildcards.model} at once: {wildcards.partition} ({wildcards.variant})"
     script:
         "../scripts/evaluate_splice.py"
 
 
 def caching_files(pattern: str):
-    """An input function: a file of every caching job of all splits."""
+    """An input function: a file of every job that cached training activations.
+
+    Held-out splits are cached for the measurements, not for making SAEs, and so cost nothing here.
+    """
 
     def files(wildcards) -> list[str]:
         return [
-            pattern.format(model=wildcards.model, split=split, shard=shard)
-            for split in ("train", "validation", "test")
-            for shard in shard_numbers(wildcards.model, split)
+            pattern.format(model=wildcards.model, shard=shard)
+            for shard in shard_numbers(wildcards.model, "train")
         ]
 
     return files
 
 
 rule measure_cost:
-    message:
-        "Add up what caching and training cost for {wildcards.model}"
     input:
-        caching=caching_files("results/{model}/activations/{split}/shard-{shard}.json"),
+        caching=caching_files("results/{model}/activations/train/shard-{shard}.json"),
         caching_benchmarks=caching_files(
-            "results/benchmarks/{model}/cache_activations/{split}-{shard}.tsv"
+            "results/benchmarks/{model}/cache_activations/train-{shard}.tsv"
         ),
         saes=collected(
-            "results/{model}/saes/{variant}/{name}/seed-{seed}/training.json", plan.requested_saes
+            "results/{model}/saes/{variant}/{name}/seed-{seed}/training.json",
+            plan.requested_saes,
         ),
         sae_benchmarks=collected(
             "results/benchmarks/{model}/train_sae/{variant}/{name}/seed-{seed}.tsv",
@@ -180,6 +185,8 @@ rule measure_cost:
         runtime=growing(10),
     params:
         code=code("measure_cost.py"),
+    message:
+        "Add up what caching and training cost for {wildcards.model}"
     script:
         "../scripts/measure_cost.py"
 
@@ -189,25 +196,28 @@ localrules:
 
 
 rule tables:
-    message:
-        "Put the tables and the verdict of {wildcards.model} together"
     input:
         partitions="results/{model}/clusters/partitions.json",
+        chosen=chosen_count,
         reconstruction=collected(
-            "results/{model}/evaluation/reconstruction/{variant}/{name}.csv", plan.requested_saes
+            "results/{model}/evaluation/reconstruction/{variant}/{name}.csv",
+            plan.requested_saes,
         ),
         density=collected(
-            "results/{model}/evaluation/density/{variant}/{name}.csv", plan.requested_saes
+            "results/{model}/evaluation/density/{variant}/{name}.csv",
+            plan.requested_saes,
         ),
         cluster_splice=collected(
-            "results/{model}/evaluation/splice/{variant}/cluster/{name}.csv", plan.requested_saes
+            "results/{model}/evaluation/splice/{variant}/cluster/{name}.csv",
+            plan.requested_saes,
         ),
         partition_splice=collected(
             "results/{model}/evaluation/splice/{variant}/partition/{name}.csv",
             plan.requested_splices,
         ),
         histories=collected(
-            "results/{model}/saes/{variant}/{name}/seed-{seed}/history.csv", plan.requested_saes
+            "results/{model}/saes/{variant}/{name}/seed-{seed}/history.csv",
+            plan.requested_saes,
         ),
         cost="results/{model}/evaluation/cost.csv",
     output:
@@ -224,10 +234,15 @@ rule tables:
         "results/benchmarks/{model}/tables.tsv"
     conda:
         "../../envs/plot.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         code=code("tables.py"),
         clustering=section("clustering", without=("tokens", "pilot_fraction")),
         n_bootstrap=section("evaluation", "bootstrap"),
         seed=section("evaluation", "seed"),
+    message:
+        "Put the tables and the verdict of {wildcards.model} together"
     script:
         "../scripts/tables.py"

@@ -29,10 +29,6 @@ def corpus_files(wildcards) -> list[str]:
 
 
 rule build_corpus:
-    message:
-        "Build the corpus of {wildcards.model}"
-    wildcard_constraints:
-        model=models_where(is_trained_on_text),
     input:
         files=corpus_files,
     output:
@@ -44,6 +40,8 @@ rule build_corpus:
         "results/logs/{model}/build_corpus.log",
     benchmark:
         "results/benchmarks/{model}/build_corpus.tsv"
+    wildcard_constraints:
+        model=models_where(is_trained_on_text),
     conda:
         "../../envs/torch.yaml"
     resources:
@@ -54,15 +52,13 @@ rule build_corpus:
         corpus=section("corpus", without=("n_ctx",)),
         n_ctx=section("corpus", "n_ctx"),
         model_dir=None,
+    message:
+        "Build the corpus of {wildcards.model}"
     script:
         "../scripts/build_corpus.py"
 
 
 use rule build_corpus as generate_corpus with:
-    message:
-        "Generate the sentences of {wildcards.model}"
-    wildcard_constraints:
-        model=models_where(is_toy),
     input:
         [],
     output:
@@ -75,13 +71,13 @@ use rule build_corpus as generate_corpus with:
         "results/logs/{model}/generate_corpus.log",
     benchmark:
         "results/benchmarks/{model}/generate_corpus.tsv"
+    wildcard_constraints:
+        model=models_where(is_toy),
+    message:
+        "Generate the sentences of {wildcards.model}"
 
 
 use rule build_corpus as tokenise_corpus with:
-    message:
-        "Read the corpus with the tokenizer of {wildcards.model}"
-    wildcard_constraints:
-        model=models_where(is_imported),
     input:
         files=corpus_files,
         tokenizer="results/{model}/model/tokenizer.json",
@@ -94,18 +90,18 @@ use rule build_corpus as tokenise_corpus with:
         "results/logs/{model}/tokenise_corpus.log",
     benchmark:
         "results/benchmarks/{model}/tokenise_corpus.tsv"
+    wildcard_constraints:
+        model=models_where(is_imported),
     params:
         code=code("build_corpus.py"),
         corpus=section("corpus", without=("n_ctx",)),
         n_ctx=section("corpus", "n_ctx"),
         model_dir="results/{model}/model",
+    message:
+        "Read the corpus with the tokenizer of {wildcards.model}"
 
 
 rule train_model:
-    message:
-        "Train the language model {wildcards.model}"
-    wildcard_constraints:
-        model=models_where(is_trained),
     input:
         train="results/{model}/corpus/train.safetensors",
         validation="results/{model}/corpus/validation.safetensors",
@@ -122,6 +118,8 @@ rule train_model:
         "results/logs/{model}/train_model.log",
     benchmark:
         "results/benchmarks/{model}/train_model.tsv"
+    wildcard_constraints:
+        model=models_where(is_trained),
     conda:
         "../../envs/torch.yaml"
     threads: 8
@@ -137,15 +135,13 @@ rule train_model:
         },
         training=section("training"),
         check_tasks=lambda wildcards: is_toy(MODELS[wildcards.model]),
+    message:
+        "Train the language model {wildcards.model}"
     script:
         "../scripts/train_model.py"
 
 
 rule import_model:
-    message:
-        "Import the language model {wildcards.model}"
-    wildcard_constraints:
-        model=models_where(is_imported),
     output:
         config="results/{model}/model/config.json",
         weights="results/{model}/model/model.safetensors",
@@ -156,17 +152,22 @@ rule import_model:
         "results/logs/{model}/import_model.log",
     benchmark:
         "results/benchmarks/{model}/import_model.tsv"
+    wildcard_constraints:
+        model=models_where(is_imported),
+    retries: 2
     conda:
         "../../envs/torch.yaml"
-    retries: 2
     resources:
         mem_mb=growing(8000),
         runtime=growing(120),
     params:
         code=code("import_model.py"),
         source=section("source"),
-        path=lambda wildcards: MODELS[wildcards.model]["path"] or MODELS[wildcards.model]["repo"],
+        path=lambda wildcards: MODELS[wildcards.model]["path"]
+        or MODELS[wildcards.model]["repo"],
         revision=section("revision"),
         trust_remote_code=section("trust_remote_code"),
+    message:
+        "Import the language model {wildcards.model}"
     script:
         "../scripts/import_model.py"

@@ -2,8 +2,6 @@
 
 
 rule train_sae:
-    message:
-        "Train the SAE of layers {wildcards.cluster} of {wildcards.model} ({wildcards.variant}, seed {wildcards.seed})"
     input:
         shards=shards("train"),
         statistics="results/{model}/activations/statistics.safetensors",
@@ -26,5 +24,7 @@ rule train_sae:
     params:
         code=code("train_sae.py"),
         sae=section("sae", without=("seeds",)),
+    message:
+        "Train the SAE of layers {wildcards.cluster} of {wildcards.model} ({wildcards.variant}, seed {wildcards.seed})"
     script:
         "../scripts/train_sae.py"

@@ -28,6 +28,7 @@ def main(
     tokens: Path,
     language_model: Path,
     saes: list[Path],
+    variant: str,
     partition: str | None,
     output: Path,
     n_tokens: int,
@@ -40,6 +41,7 @@ def main(
         tokens: token file of the test split, of which the first `n_tokens` analysed tokens count.
         language_model: the table of `evaluate_language_model.py` for the same tokens.
         saes: folders of one cluster's SAEs, or of all clusters of `partition`; every seed of each.
+        variant: of the arm; one of equal exposure holds base SAEs too (those of single layers).
         partition: name of the partition whose SAEs are spliced together; None for each layer
             alone.
     """
@@ -74,7 +76,7 @@ def main(
         config = group[0].config
         rows.append(
             {
-                "variant": config["variant"],
+                "variant": variant,
                 "partition": partition or "",
                 "seed": config["seed"],
                 "layer": layer,
@@ -105,6 +107,7 @@ if __name__ == "__main__":
         tokens=Path(snakemake.input.tokens),
         language_model=Path(snakemake.input.language_model),
         saes=[Path(path).parent for path in snakemake.input.saes],
+        variant=snakemake.wildcards.variant,
         partition=snakemake.wildcards.get("partition"),
         output=Path(snakemake.output[0]),
         n_tokens=snakemake.params.n_tokens,

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def main(cost: str, arms: str, model: str, svg: str, png: str) -> None:
+def main(cost: str, arms: str, model: str, svg: str, png: str, dpi: int) -> None:
     """Write the figure of `tables/cost.csv` and the arms."""
     figure = draw(read_file(cost), read_file(arms), model)
     with style.styled():
-        style.save(figure, svg, png)
+        style.save(figure, svg, png, dpi)
 
 
 if __name__ == "__main__":
@@ -26,4 +26,5 @@ if __name__ == "__main__":
         model=snakemake.wildcards.model,
         svg=snakemake.output.svg,
         png=snakemake.output.png,
+        dpi=snakemake.params.dpi,
     )

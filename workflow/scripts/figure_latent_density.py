@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 def main(
-    latent_density: str, layer_quality: str, arms: str, model: str, svg: str, png: str
+    latent_density: str, layer_quality: str, arms: str, model: str, svg: str, png: str, dpi: int
 ) -> None:
     """Write the figure of `tables/latent_density.csv` and the arms."""
     figure = draw(read_file(latent_density), read_file(layer_quality), read_file(arms), model)
     with style.styled():
-        style.save(figure, svg, png)
+        style.save(figure, svg, png, dpi)
 
 
 if __name__ == "__main__":
@@ -29,4 +29,5 @@ if __name__ == "__main__":
         model=snakemake.wildcards.model,
         svg=snakemake.output.svg,
         png=snakemake.output.png,
+        dpi=snakemake.params.dpi,
     )

@@ -11,13 +11,15 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def main(distances: str, partitions: str, arms: str, model: str, svg: str, png: str) -> None:
+def main(
+    distances: str, partitions: str, arms: str, model: str, svg: str, png: str, dpi: int
+) -> None:
     """Write the figure of `clusters/distances.csv`, `clusters/partitions.json` and the arms."""
     figure = layer_distances.draw(
         read_file(distances), read_json(partitions), read_file(arms), model
     )
     with style.styled():
-        style.save(figure, svg, png)
+        style.save(figure, svg, png, dpi)
 
 
 if __name__ == "__main__":
@@ -29,4 +31,5 @@ if __name__ == "__main__":
         model=snakemake.wildcards.model,
         svg=snakemake.output.svg,
         png=snakemake.output.png,
+        dpi=snakemake.params.dpi,
     )

@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def main(layer_quality: str, arms: str, model: str, svg: str, png: str) -> None:
+def main(layer_quality: str, arms: str, model: str, svg: str, png: str, dpi: int) -> None:
     """Write the figure of `tables/layer_quality.csv` and the arms."""
     figure = layer_fvu.draw(read_file(layer_quality), read_file(arms), model)
     with style.styled():
-        style.save(figure, svg, png)
+        style.save(figure, svg, png, dpi)
 
 
 if __name__ == "__main__":
@@ -25,4 +25,5 @@ if __name__ == "__main__":
         model=snakemake.wildcards.model,
         svg=snakemake.output.svg,
         png=snakemake.output.png,
+        dpi=snakemake.params.dpi,
     )

@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def main(arms: str, tolerance: float, model: str, svg: str, png: str) -> None:
+def main(arms: str, tolerance: float, model: str, svg: str, png: str, dpi: int) -> None:
     """Write the figure of `tables/arms.csv`; `tolerance` is the one K was chosen by."""
     figure = quality_cost.draw(read_file(arms), tolerance, model)
     with style.styled():
-        style.save(figure, svg, png)
+        style.save(figure, svg, png, dpi)
 
 
 if __name__ == "__main__":
@@ -25,4 +25,5 @@ if __name__ == "__main__":
         model=snakemake.wildcards.model,
         svg=snakemake.output.svg,
         png=snakemake.output.png,
+        dpi=snakemake.params.dpi,
     )

@@ -10,13 +10,15 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def main(training: str, layer_quality: str, arms: str, model: str, svg: str, png: str) -> None:
+def main(
+    training: str, layer_quality: str, arms: str, model: str, svg: str, png: str, dpi: int
+) -> None:
     """Write the figure of `tables/training.csv` and the arms."""
     figure = training_curves.draw(
         read_file(training), read_file(layer_quality), read_file(arms), model
     )
     with style.styled():
-        style.save(figure, svg, png)
+        style.save(figure, svg, png, dpi)
 
 
 if __name__ == "__main__":
@@ -28,4 +30,5 @@ if __name__ == "__main__":
         model=snakemake.wildcards.model,
         svg=snakemake.output.svg,
         png=snakemake.output.png,
+        dpi=snakemake.params.dpi,
     )

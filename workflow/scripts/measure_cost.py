@@ -11,9 +11,7 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def main(
-    caching: list[tuple[Path, Path]], saes: list[tuple[Path, Path]], output: Path
-) -> None:
+def main(caching: list[tuple[Path, Path]], saes: list[tuple[Path, Path]], output: Path) -> None:
     """Write cost.csv from pairs of (record of the job, Snakemake benchmark of the job)."""
     write_csv(output, cost_rows(caching, saes))
 

@@ -7,6 +7,7 @@ import pandas as pd
 
 from clustersae import log
 from clustersae.files import read_json, write_text
+from clustersae.plan import requested_partitions
 from clustersae.tables.arms import list_arms
 from clustersae.tables.choice import choose_count
 from clustersae.tables.cost import cost_table
@@ -90,11 +91,14 @@ def main(
 
 if __name__ == "__main__":
     log.to(snakemake.log[0])
+    clustering = snakemake.params.clustering
+    chosen = read_json(snakemake.input.chosen[0])["count"] if snakemake.input.chosen else None
+    description = read_json(snakemake.input.partitions)
     main(
         partitions_file=snakemake.input.partitions,
         reconstruction_files=list(snakemake.input.reconstruction),
-        cluster_splice_files=list(snakemake.input.get("cluster_splice", [])),
-        partition_splice_files=list(snakemake.input.get("partition_splice", [])),
+        cluster_splice_files=list(snakemake.input.cluster_splice),
+        partition_splice_files=list(snakemake.input.partition_splice),
         density_files=list(snakemake.input.density),
         history_files=list(snakemake.input.histories),
         cost_file=snakemake.input.cost,
@@ -105,9 +109,9 @@ if __name__ == "__main__":
         training_out=snakemake.output.training,
         latent_density_out=snakemake.output.latent_density,
         verdict_out=snakemake.output.verdict,
-        partitions=snakemake.params.partitions,
-        method=snakemake.params.method,
-        tolerance=snakemake.params.tolerance,
+        partitions=requested_partitions(description, clustering, chosen),
+        method=clustering["methods"][0],
+        tolerance=clustering["tolerance"],
         n_bootstrap=snakemake.params.n_bootstrap,
         seed=snakemake.params.seed,
     )

@@ -245,8 +245,8 @@ def run_scripts(results, partition, saes, n_tokens=80):
     )  # fmt: skip
     output = results / "splice.csv"
     evaluate_splice.main(
-        results / "model", results / "tokens.safetensors", table, saes, partition, output,
-        n_tokens, 4, where,
+        results / "model", results / "tokens.safetensors", table, saes, "base", partition,
+        output, n_tokens, 4, where,
     )  # fmt: skip
     with open(output, newline="") as file:
         return list(csv.DictReader(file))
@@ -284,6 +284,6 @@ def test_a_table_of_other_text_is_refused(results):
     with pytest.raises(InputError, match=r"language_model\.csv gives the untouched model"):
         evaluate_splice.main(
             results / "model", results / "tokens.safetensors", results / "language_model.csv",
-            [results / "saes" / "0" / "0"], None, results / "other.csv", 20, 4,
+            [results / "saes" / "0" / "0"], "base", None, results / "other.csv", 20, 4,
             torch.device("cpu"),
         )  # fmt: skip

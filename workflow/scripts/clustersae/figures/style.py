@@ -133,12 +133,12 @@ def _wrap(text: str, width: float, character_points: float) -> list[str]:
     return lines
 
 
-def save(figure: Figure, svg: str | Path, png: str | Path) -> None:
+def save(figure: Figure, svg: str | Path, png: str | Path, dpi: int = 160) -> None:
     """Write both files; the same figure gives the same bytes."""
     with replacing(svg) as temporary:
         figure.savefig(temporary, format="svg", metadata={"Date": None})
     with replacing(png) as temporary:
-        figure.savefig(temporary, format="png", dpi=160, metadata={"Software": None})
+        figure.savefig(temporary, format="png", dpi=dpi, metadata={"Software": None})
 
 
 def kind_of(arm: pd.Series) -> str:
