@@ -28,7 +28,7 @@ SHAPE = {"n_layers": 2, "d_model": 16, "n_heads": 2}
 SETTINGS = {
     **{"steps": 12, "batch_rows": 4, "learning_rate": 0.01, "warmup_steps": 4},
     **{"min_learning_rate_fraction": 0.1, "weight_decay": 0.1, "betas": (0.9, 0.98)},
-    **{"grad_clip": 1.0, "eval_every": 5, "seed": 0},
+    **{"grad_clip": 1.0, "evaluate_every": 5, "seed": 0},
 }
 
 
@@ -114,7 +114,7 @@ def test_rows_are_learnt_by_heart_and_the_best_model_is_kept():
     """Validation rows of noise get worse the better the training rows are known."""
     model, rows, noise = tiny_model(), padded_rows(4), padded_rows(40, seed=9)
     before = mean_loss(model, rows, PAD, 4)
-    long = settings(steps=150, eval_every=10, weight_decay=0.0, learning_rate=0.02)
+    long = settings(steps=150, evaluate_every=10, weight_decay=0.0, learning_rate=0.02)
     curve = train(model, rows, noise, long, PAD)
     assert curve[-1].train_loss < 0.7 < before  # the first words remain a guess among four rows
     best = min(curve, key=lambda point: point.validation_loss)
@@ -125,7 +125,7 @@ def test_rows_are_learnt_by_heart_and_the_best_model_is_kept():
 
 def test_weight_decay_shrinks_matrices_alone():
     """With a vanishing gradient (clipped to nearly nothing) only the decay moves a parameter."""
-    one_step = settings(steps=1, warmup_steps=0, eval_every=1, weight_decay=0.5, grad_clip=1e-30)
+    one_step = settings(steps=1, warmup_steps=0, evaluate_every=1, weight_decay=0.5, grad_clip=1e-30)
     model = tiny_model()
     with torch.no_grad():
         for weight in model.parameters():
@@ -181,7 +181,7 @@ def test_the_trained_model_is_a_hugging_face_directory(tmp_path):
         model_dir / "description.json",
         record,
         SHAPE,
-        {**SETTINGS, "betas": [0.9, 0.98], "steps": 30, "eval_every": 10},
+        {**SETTINGS, "betas": [0.9, 0.98], "steps": 30, "evaluate_every": 10},
         check_tasks=False,
         on=torch.device("cpu"),
     )

@@ -40,7 +40,7 @@ class TrainingSettings:
     weight_decay: float  # on matrices only: neither biases nor layer norms
     betas: tuple[float, float]
     grad_clip: float  # largest norm of the gradient of all parameters together
-    eval_every: int  # steps between evaluations on the validation rows
+    evaluate_every: int  # steps between evaluations on the validation rows
     seed: int  # of the order of the rows, and of initialisation and dropout
     dropout: float = 0.0  # on embeddings, attention weights and what each block adds
     dtype: str = "float32"  # or bfloat16: matrix products in bfloat16, parameters in float32
@@ -161,7 +161,7 @@ def train(
 ) -> list[CurvePoint]:
     """Train `model` in place, on the device it is on, and leave it as it was at its best.
 
-    Best is the lowest loss on `validation_tokens`, looked at every `eval_every` steps and at
+    Best is the lowest loss on `validation_tokens`, looked at every `evaluate_every` steps and at
     the end. AdamW with decoupled weight decay (Loshchilov & Hutter 2019). On the CPU the same
     arguments and number of threads give the same bits.
 
@@ -194,7 +194,7 @@ def train(
             _descend(model, optimizer, loss, rate, settings.grad_clip)
             total, since = total + loss.detach(), since + 1
             done = step + 1
-            if done % settings.eval_every == 0 or done == settings.steps:
+            if done % settings.evaluate_every == 0 or done == settings.steps:
                 with autocast:
                     validation = mean_loss(model, validation_tokens, pad_id, settings.batch_rows)
                 _check_finite(validation, done, settings)
