@@ -125,7 +125,9 @@ def test_rows_are_learnt_by_heart_and_the_best_model_is_kept():
 
 def test_weight_decay_shrinks_matrices_alone():
     """With a vanishing gradient (clipped to nearly nothing) only the decay moves a parameter."""
-    one_step = settings(steps=1, warmup_steps=0, evaluate_every=1, weight_decay=0.5, grad_clip=1e-30)
+    one_step = settings(
+        steps=1, warmup_steps=0, evaluate_every=1, weight_decay=0.5, grad_clip=1e-30
+    )
     model = tiny_model()
     with torch.no_grad():
         for weight in model.parameters():
