@@ -129,10 +129,7 @@ rule train_model:
         runtime=growing(120),
     params:
         code=code("train_model.py"),
-        architecture=lambda wildcards: {
-            **MODELS[wildcards.model]["architecture"],
-            "n_ctx": MODELS[wildcards.model]["corpus"]["n_ctx"],
-        },
+        architecture=section("architecture"),
         training=section("training"),
         check_tasks=lambda wildcards: is_toy(MODELS[wildcards.model]),
     message:
