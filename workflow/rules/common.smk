@@ -2,11 +2,15 @@
 
 import json
 import math
+import os
 import re
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+
+# Threads of one job that wait for each other by spinning starve the other jobs of a busy machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 sys.path.append(str(SCRIPTS))

@@ -1,0 +1,40 @@
+# make run    set up .venv and run the experiment of config.yaml
+# make test   set up .venv and run the tests
+# make report a self-contained HTML report of what has been run
+
+PYTHON ?= python3
+CORES ?= all
+VENV := .venv
+# GPUs of this machine; 0 keeps every job on the CPU.
+GPUS ?= $(shell nvidia-smi -L 2>/dev/null | grep -c '^GPU')
+SNAKEMAKE := $(VENV)/bin/snakemake --cores $(CORES) --resources gpu=$(GPUS)
+
+.PHONY: run report test lint clean
+
+run: $(VENV)/installed
+	$(SNAKEMAKE)
+
+report: $(VENV)/installed
+	$(VENV)/bin/snakemake --report results/report.html
+
+test: $(VENV)/installed
+	$(VENV)/bin/python -m pytest
+
+lint: $(VENV)/installed
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/snakefmt --check Snakefile workflow/rules
+
+# Installed once, and again when the pins change.
+$(VENV)/installed: envs/requirements.txt envs/constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+		|| { echo "error: $(PYTHON) is not Python 3.11 to 3.13; use make PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+		|| { echo "error: Python cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --upgrade pip
+	cd envs && ../$(VENV)/bin/pip install --quiet -r requirements.txt
+	touch $@
+
+clean:
+	rm -rf .snakemake results/logs results/benchmarks
