@@ -96,6 +96,8 @@ def _finding(selected: dict[str, pd.DataFrame], shown: str | None) -> str:
     if shown is None:
         return f"On average {percent(base.mean())} of latents never fire"
     shared = dead[shown]
+    if shared.max() == base.max() == 0:
+        return "Every latent fires on every layer it serves, shared or not"
     return (
         f"Latents that never fire on a layer: {percent(shared.mean())} with shared SAEs,"
         f" {percent(base.mean())} with one per layer (most on layer {shared.idxmax()}:"

@@ -82,7 +82,7 @@ def _finding(test: pd.DataFrame, base: pd.DataFrame, shown: pd.Series | None) ->
     lost = excess[excess > 0].sort_values(ascending=False)
     few = int((lost.cumsum() < lost.sum() / 2).sum()) + 1
     if lost.empty or few > len(base) / 4:
-        return f"{text}, {percent(excess.mean(), True)} on average"
+        return f"{text}; the mean rises by {percent(shown['excess_fvu'], True)}"
     layers = "that layer alone carries" if few == 1 else f"{few} layers carry"
     return f"{text}; {layers} half of all that sharing loses"
 

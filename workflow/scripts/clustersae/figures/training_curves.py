@@ -168,6 +168,7 @@ def _axes(axes: np.ndarray, training: pd.DataFrame) -> None:
     for axis in axes.ravel():
         axis.set_xscale("log")
         axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axis.xaxis.set_minor_formatter(NullFormatter())
     axes[0, 0].set_yscale("log")
     axes[0, 0].yaxis.set_major_formatter(FormatStrFormatter("%g"))
     low, high = axes[0, 0].get_ylim()

@@ -1,7 +1,7 @@
 """Training of one SAE on a stream of normalised activations."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -17,6 +17,10 @@ logger = logging.getLogger(__name__)
 
 #: Steps between two looks at which latents are dead; each look waits for a GPU once.
 DEAD_REFRESH_STEPS = 16
+
+
+#: About this many rows in every history.csv; each waits for a GPU once.
+HISTORY_ROWS = 100
 
 
 class Trainer:
@@ -137,8 +141,7 @@ def train(
     trainer: Trainer,
     batches: Iterable[torch.Tensor],
     label: str = "SAE",
-    log_every: int = 20,
-    after_step=None,
+    after_step: Callable[[Trainer, list[dict[str, Any]]], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Train to the last step and return the rows of history.csv.
 
@@ -148,6 +151,7 @@ def train(
     """
     history: list[dict[str, Any]] = []
     n_steps, batch_size = trainer.settings.n_steps, trainer.settings.batch_size
+    log_every = max(1, n_steps // HISTORY_ROWS)
     progress = Progress(label, n_steps)
     logged_at = trainer.step_number
     for batch in batches:
