@@ -12,7 +12,9 @@ SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
 
 
 @pytest.mark.parametrize(
-    "path", [ROOT / "config.yaml", *(ROOT / "workflow" / "presets").glob("*.yaml")], ids=lambda path: path.stem
+    "path",
+    [ROOT / "config.yaml", *(ROOT / "workflow" / "presets").glob("*.yaml")],
+    ids=lambda path: path.stem,
 )
 def test_a_ready_configuration_is_valid(path, monkeypatch):
     monkeypatch.chdir(ROOT)

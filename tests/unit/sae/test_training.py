@@ -8,7 +8,7 @@ from clustersae.errors import InputError
 from clustersae.sae.checkpoint import Checkpoint, identity
 from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.settings import SAESettings
-from clustersae.sae.training import Trainer, train
+from clustersae.sae.training import Adam, Trainer, train
 
 D_MODEL, D_SAE, K = 16, 32, 3
 
@@ -56,6 +56,22 @@ def batches(steps, batch_size=256):
 
 def weights(trainer):
     return {name: value.clone() for name, value in trainer.sae.state_dict().items()}
+
+
+def test_adam_is_that_of_the_optimizer_class():
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(6, 4), (4,)]
+    start = [torch.randn(*shape, generator=generator) for shape in shapes]
+    own = [torch.nn.Parameter(each.clone()) for each in start]
+    reference = [torch.nn.Parameter(each.clone()) for each in start]
+    optimizer, expected = Adam(own), torch.optim.Adam(reference, lr=0.01, foreach=True)
+    for _ in range(20):
+        for one, other in zip(own, reference):
+            one.grad = torch.randn(one.shape, generator=generator)
+            other.grad = one.grad.clone()
+        optimizer.step(0.01)
+        expected.step()
+    assert all(torch.equal(one, other) for one, other in zip(own, reference))
 
 
 def test_training_recovers_a_known_dictionary():
