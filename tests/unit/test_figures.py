@@ -144,7 +144,7 @@ def test_the_same_tables_give_the_same_bytes(drawn, tmp_path):
     tables, _ = drawn("six layers")
     for copy in ("a", "b"):
         figure_quality_cost.main(
-            tables["arms"], 0.12, "a model", tmp_path / f"{copy}.svg", tmp_path / f"{copy}.png"
+            tables["arms"], 0.12, "a model", tmp_path / f"{copy}.svg", tmp_path / f"{copy}.png", 80
         )
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
@@ -60,7 +61,7 @@ def draw(
             f"{model} · {_NAMES.get(name, name)}, mean over tokens, between all pairs of layers",
         )
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=(side, strip))
-        _heatmap(figure, left, matrix, clusters, _NAMES.get(name, name))
+        _heatmap(left, matrix, clusters, _NAMES.get(name, name))
         _strip(right, rows, n_layers, shown)
     return figure
 
@@ -113,37 +114,40 @@ def _finding(matrix: np.ndarray, clusters: list[str], name: str) -> str:
     )
 
 
-def _heatmap(
-    figure: Figure, axis: Axes, matrix: np.ndarray, clusters: list[str], label: str
-) -> None:
+def _heatmap(axis: Axes, matrix: np.ndarray, clusters: list[str], label: str) -> None:
     n_layers = len(matrix)
-    top = matrix.max()
-    image = axis.imshow(matrix, cmap=_COLOURS, vmin=0, vmax=top, aspect="auto")
-    if n_layers > _MOST_VALUES:
-        bar = figure.colorbar(image, ax=axis, shrink=0.6, aspect=30, pad=0.02, location="left")
-        bar.set_label(label)
-        bar.outline.set_visible(False)
-    else:
-        size = 9 if n_layers <= 8 else 7.5 if n_layers <= 14 else 5.8
-        for (i, j), value in np.ndenumerate(matrix):
-            if i != j:
-                text = f"{value:.2f}".removeprefix("0")
-                colour = "white" if value > 0.6 * top else "#333333"
-                axis.text(j, i, text, ha="center", va="center", size=size, color=colour)
+    legible = n_layers <= _MOST_VALUES
+    values = [
+        ["" if i == j else f"{matrix[i, j]:.2f}".removeprefix("0") for j in range(n_layers)]
+        for i in range(n_layers)
+    ]
+    seaborn.heatmap(
+        matrix,
+        ax=axis,
+        cmap=_COLOURS,
+        vmin=0,
+        vmax=matrix.max(),
+        annot=np.array(values) if legible else None,
+        fmt="",
+        annot_kws={"size": 9 if n_layers <= 8 else 7.5 if n_layers <= 14 else 5.8},
+        cbar=not legible,
+        cbar_kws={"shrink": 0.6, "aspect": 30, "pad": 0.02, "location": "left", "label": label},
+    )
     if clusters:
-        same = _same(clusters, n_layers)
         # A line wherever a cluster's block meets anything else; works for scattered clusters too.
-        framed = np.pad(same, 1)
+        framed = np.pad(_same(clusters, n_layers), 1)
         for i, j in np.ndindex(n_layers + 1, n_layers + 1):
             if framed[i, j + 1] != framed[i + 1, j + 1] and j < n_layers:
-                axis.plot([j - 0.5, j + 0.5], [i - 0.5] * 2, color=HIGHLIGHT, lw=2.2, zorder=3)
+                axis.plot([j, j + 1], [i, i], color=HIGHLIGHT, lw=2.2, zorder=3)
             if framed[i + 1, j] != framed[i + 1, j + 1] and i < n_layers:
-                axis.plot([j - 0.5] * 2, [i - 0.5, i + 0.5], color=HIGHLIGHT, lw=2.2, zorder=3)
+                axis.plot([j, j], [i, i + 1], color=HIGHLIGHT, lw=2.2, zorder=3)
     axis.set(xlabel="layer", ylabel="layer")
-    axis.set_xlim(-0.6, n_layers - 0.4)
-    axis.set_ylim(n_layers - 0.4, -0.6)
+    # Room for half the width of the outermost lines.
+    axis.set_xlim(-0.1, n_layers + 0.1)
+    axis.set_ylim(n_layers + 0.1, -0.1)
     for which in ("x", "y"):
-        layer_ticks(axis, range(n_layers), which)
+        layer_ticks(axis, range(n_layers), which, centre=0.5)
+    axis.tick_params(axis="y", rotation=0)
     axis.set_title("Distance between layers")
     axis.spines[["left", "bottom"]].set_visible(False)
     axis.tick_params(length=0)
@@ -158,7 +162,7 @@ def _strip(axis: Axes, rows: dict[int, list[str]], n_layers: int, shown: pd.Seri
         for i, name in enumerate(rows[count]):
             for first, last in runs(parse_cluster(name)):
                 axis.plot(
-                    *([x, x], [first - 0.18, last + 0.18]),
+                    *([x, x], [first + 0.32, last + 0.68]),
                     color=HIGHLIGHT if chosen else METHOD_COLOURS["complete"],
                     alpha=1 if chosen else 0.55,
                     linewidth=6 if len(counts) > 12 else 8,
@@ -166,7 +170,7 @@ def _strip(axis: Axes, rows: dict[int, list[str]], n_layers: int, shown: pd.Seri
                 )
                 if scattered and len(parse_cluster(name)) > 1:
                     axis.text(
-                        *(x, (first + last) / 2, chr(ord("a") + i % 26)),
+                        *(x, (first + last + 1) / 2, chr(ord("a") + i % 26)),
                         **{"ha": "center", "va": "center", "size": 6, "color": "white"},
                     )
     step = 1 if len(counts) <= 16 else 2

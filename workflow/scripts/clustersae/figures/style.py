@@ -178,8 +178,9 @@ def percent_axis(axis: Axes) -> None:
     axis.yaxis.set_major_formatter(FuncFormatter(label))
 
 
-def layer_ticks(axis: Axes, layers: Sequence[int], which: str = "x") -> None:
-    """A tick at every layer, or at every second or third where they would touch."""
+def layer_ticks(axis: Axes, layers: Sequence[int], which: str = "x", centre: float = 0.0) -> None:
+    """A tick at every layer (plus `centre`), or at fewer where they would touch."""
     step = 1 if len(layers) <= 16 else 2 if len(layers) <= 32 else 4
     target = axis.xaxis if which == "x" else axis.yaxis
-    target.set_ticks(list(layers)[::step])
+    shown = list(layers)[::step]
+    target.set_ticks([layer + centre for layer in shown], [str(layer) for layer in shown])
