@@ -1,0 +1,157 @@
+"""Which jobs a change brings about: all that depend on it, and no other."""
+
+import json
+import os
+import shutil
+
+import pytest
+import yaml
+from snakemake_project import REPOSITORY, jobs, reasons
+
+FIGURES = {
+    **{"figure_layer_distances": 1, "figure_quality_cost": 1, "figure_layer_fvu": 1},
+    **{"figure_cost": 1, "figure_training_curves": 1, "figure_latent_density": 1},
+}
+#: Four SAEs (layers 0, 1, 2 and one pair), read by two partitions, with a single seed.
+SPLICES = {"evaluate_layer_splice": 4, "evaluate_splice": 2}
+FROM_SAES = {"evaluate_reconstruction": 4, **SPLICES, "measure_cost": 1, "tables": 1, **FIGURES}
+PARTITIONS = "results/tiny/clusters/partitions.json"
+
+
+def test_another_count_trains_only_new_clusters(finished):
+    """K = 1 needs one SAE more; K = 3 of 3 layers is the per-layer baseline and needs none."""
+    finished.configure(clustering={"counts": [1, 2, 3]})
+    assert finished.plan()["cluster_layers"] == 1
+    assert not finished.plan().keys() & {"cache_activations", "train_sae", "train_model"}
+    finished.run(PARTITIONS)
+    new = {"train_sae": 1, "evaluate_reconstruction": 1, "evaluate_layer_splice": 1}
+    rest = {"evaluate_splice": 1, "measure_cost": 1, "tables": 1}
+    assert finished.plan() == {**new, **rest, **FIGURES}
+
+
+def test_clustering_again_to_the_same_clusters_trains_nothing(finished):
+    finished.configure(clustering={"seed": 1, "tolerance": 0.2})
+    finished.run(PARTITIONS)
+    figures = {name: 1 for name in ("figure_layer_distances", "figure_quality_cost")}
+    plan = finished.plan()
+    assert plan.keys() <= {"tables", *FIGURES}
+    assert plan.items() >= {"tables": 1, **figures}.items()
+
+
+def test_another_k_caches_nothing_and_trains_every_sae(finished):
+    finished.configure(sae={"k": 3})
+    assert finished.plan() == {"train_sae": 4, **FROM_SAES}
+
+
+def test_another_seed_trains_only_that_seed(finished):
+    finished.configure(sae={"seeds": [0, 5]})
+    assert finished.plan() == {"train_sae": 4, **FROM_SAES}
+    messages = finished.snakemake("-n").stdout
+    assert messages.count("(base, seed 5)") == 4
+    assert "(base, seed 0)" not in messages
+
+
+def test_more_resamples_redo_tables_and_figures_alone(finished):
+    finished.configure(evaluation={"bootstrap": 200})
+    assert finished.plan() == {"tables": 1, **FIGURES}
+
+
+def test_the_resolution_of_figures_redoes_figures_alone(finished):
+    finished.configure(report={"dpi": 100})
+    assert finished.plan() == FIGURES
+
+
+def test_more_tokens_cache_more_and_leave_the_model_alone(finished):
+    finished.configure(activations={"tokens": {"test": 500}})
+    plan = finished.plan()
+    assert plan["cache_activations"] == 1
+    assert not plan.keys() & {"build_corpus", "train_model", "activation_statistics", "train_sae"}
+
+
+@pytest.mark.parametrize(
+    ("module", "first", "plan"),
+    [
+        ("sae/loss.py", {"train_sae"}, {"train_sae": 4, **FROM_SAES}),
+        (
+            "evaluation/language_model.py",
+            {"evaluate_language_model"},
+            {"evaluate_language_model": 1, **SPLICES, "tables": 1, **FIGURES},
+        ),
+        ("evaluation/cost.py", {"measure_cost"}, {"measure_cost": 1, "tables": 1, **FIGURES}),
+        ("figures/latent_density.py", {"figure_latent_density"}, {"figure_latent_density": 1}),
+    ],
+)
+def test_a_library_edit_reruns_exactly_the_rules_that_use_it(finished, module, first, plan):
+    """The rules in `first` change by themselves, the others because of what they read."""
+    finished.edit(f"workflow/scripts/clustersae/{module}", "\n\n\n", "\n\nADDED = 1\n\n\n")
+    result = finished.snakemake("-n")
+    assert reasons(result.stdout)["params have changed since last execution"] == first
+    assert jobs(result.stdout) == plan
+
+
+def test_comments_docstrings_formatting_and_time_stamps_rerun_nothing(finished):
+    scripts = finished.folder / "workflow" / "scripts"
+    finished.edit("workflow/scripts/clustersae/sae/loss.py", '"""', '"""Differently put. ')
+    for script in scripts.rglob("*.py"):
+        script.write_text(script.read_text(encoding="utf-8") + "\n# a comment\n", encoding="utf-8")
+    future = max(path.stat().st_mtime for path in finished.folder.rglob("*")) + 60
+    for path in finished.folder.joinpath("workflow").rglob("*"):
+        os.utime(path, (future, future))  # as a checkout of the repository may do
+    assert finished.plan() == {}
+
+
+def test_an_edited_text_is_read_again(finished):
+    finished.edit("text.txt", "dog", "cow")
+    start = {"build_corpus": 1, "train_model": 1, "cache_activations": 1, "cluster_layers": 1}
+    assert finished.plan().items() >= start.items()
+
+
+def test_activations_may_be_deleted_after_a_run(finished):
+    """They are the largest files by far; they come back when something needs them."""
+    shutil.rmtree(finished.folder / "results" / "tiny" / "activations" / "train")
+    assert finished.plan() == {}
+    finished.configure(sae={"seeds": [0, 5]})
+    assert finished.plan()["cache_activations"] == 1
+
+
+def test_several_models_share_one_run(finished):
+    tiny = yaml.safe_load((finished.folder / "config.yaml").read_text())["models"]["tiny"]
+    finished.configure(models={"other": tiny})
+    result = finished.snakemake("-n")
+    once = {"build_corpus": 1, "train_model": 1, "cluster_layers": 1, "tables": 1}
+    assert jobs(result.stdout).items() >= {**once, **FIGURES}.items()
+    assert "results/other/" in result.stdout
+    assert "of tiny" not in result.stdout  # finished already
+
+
+def test_another_configfile_replaces_config_yaml(finished):
+    """Snakemake would merge the two; then an experiment would depend on a file it does not name."""
+    other = yaml.safe_load((finished.folder / "config.yaml").read_text())
+    other["models"] = {"other": other["models"]["tiny"]}
+    del other["clustering"]
+    (finished.folder / "other.yaml").write_text(yaml.safe_dump(other))
+    finished.configure(sae={"k": 3})  # of config.yaml: must change nothing here
+    result = finished.snakemake("-n", "--configfile", "other.yaml")
+    assert "other" in result.stdout
+    assert "results/tiny" not in result.stdout
+    assert "choose_count" in jobs(result.stdout)  # counts: auto is the default again
+
+
+def test_counts_auto_reuses_the_cache_and_settles_on_a_count(finished):
+    finished.configure(clustering={"counts": "auto", "pilot_fraction": 0.5, "tolerance": 1000.0})
+    for path in (finished.folder / "results" / "tiny" / "figures").iterdir():
+        path.unlink()
+    assert not finished.plan().keys() & {"cache_activations", "train_model"}
+    finished.run("results/tiny/tables/verdict.txt")
+    folder = finished.folder / "results" / "tiny"
+    chosen = json.loads((folder / "clusters" / "chosen.json").read_text())
+    assert chosen["count"] == 1  # any loss is tolerated
+    assert (folder / "saes" / "base" / "0-2").is_dir()
+    assert "1 of 3 SAEs" in (folder / "tables" / "verdict.txt").read_text(encoding="utf-8")
+
+
+def test_the_copies_hold_the_workflow_of_the_repository(fresh):
+    """Guards the tests above: they speak about this repository's files."""
+    for part in ("Snakefile", "workflow/rules/saes.smk"):
+        assert (fresh.folder / part).read_bytes() == (REPOSITORY / part).read_bytes()
+    assert shutil.which("git") is None or not (fresh.folder / ".git").exists()

@@ -1,0 +1,84 @@
+"""The whole workflow on a tiny experiment, and what its results say."""
+
+import csv
+import json
+
+FIGURES = [
+    *("layer_distances", "quality_cost", "layer_fvu"),
+    *("cost", "training_curves", "latent_density"),
+]
+TABLES = ["layer_quality", "arms", "cost", "training", "latent_density"]
+
+
+def rows(path):
+    with path.open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_table_and_figure_is_there(first_run):
+    folder = first_run[0].folder / "results" / "tiny"
+    for table in TABLES:
+        assert rows(folder / "tables" / f"{table}.csv"), table
+    # Comparisons at equal cost: this experiment has no arm to compare with, so only the header.
+    assert "cost_ratio" in (folder / "tables" / "comparisons.csv").read_text()
+    for figure in FIGURES:
+        assert (folder / "figures" / f"{figure}.svg").read_text().rstrip().endswith("</svg>")
+        assert (folder / "figures" / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_verdict_is_printed_at_the_end(first_run):
+    project, result = first_run
+    verdict = (project.folder / "results/tiny/tables/verdict.txt").read_text(encoding="utf-8")
+    assert "of 3 SAEs" in verdict
+    assert verdict in result.stdout
+    assert result.stdout.index(verdict) > result.stdout.index("(100%) done")
+
+
+def test_no_temporary_file_is_left(first_run):
+    assert [name for name in first_run[0].files() if "/." in name] == []
+
+
+def test_every_job_has_a_log_and_a_benchmark(first_run):
+    files = first_run[0].files()
+    logs = {file.removeprefix("logs/")[:-4] for file in files if file.startswith("logs/")}
+    marks = {file.removeprefix("benchmarks/")[:-4] for file in files if file.startswith("bench")}
+    assert logs == marks
+    # 8 up to the clusters, 3 for each of 4 SAEs, the model, 2 partitions, cost, tables, 6 figures
+    assert len(marks) == 8 + 3 * 4 + 1 + 2 + 1 + 1 + 6
+
+
+def test_every_layer_is_measured_in_every_arm(first_run):
+    table = rows(first_run[0].folder / "results/tiny/tables/layer_quality.csv")
+    for partition in ("per-layer", "complete-2"):
+        for split in ("validation", "test"):
+            layers = [
+                row["layer"]
+                for row in table
+                if (row["partition"], row["split"]) == (partition, split)
+            ]
+            assert sorted(layers) == ["0", "1", "2"], (partition, split)
+
+
+def test_a_single_layer_is_the_same_sae_in_every_partition(first_run):
+    """A cluster of one layer is that layer's baseline: the same file, so the same numbers."""
+    folder = first_run[0].folder / "results" / "tiny"
+    partitions = json.loads((folder / "clusters" / "partitions.json").read_text())["partitions"]
+    assert partitions["per-layer"]["clusters"] == ["0", "1", "2"]
+    (alone,) = (name for name in partitions["complete-2"]["clusters"] if name.isdecimal())
+    (shared,) = (name for name in partitions["complete-2"]["clusters"] if name != alone)
+    trained = {path.name for path in (folder / "saes" / "base").iterdir()}
+    assert trained == {"0", "1", "2", shared}
+    figures = ("fvu", "mse", "cosine", "l0", "dead_fraction", "ce_spliced", "kl")
+    measured = [
+        [row[figure] for figure in figures]
+        for row in rows(folder / "tables" / "layer_quality.csv")
+        if row["layer"] == alone and row["split"] == "test"
+    ]
+    assert len(measured) == 2
+    assert measured[0] == measured[1]
+
+
+def test_a_second_run_has_nothing_to_do(first_run):
+    result = first_run[0].snakemake("-n")
+    assert result.returncode == 0
+    assert "Nothing to be done" in result.stdout
