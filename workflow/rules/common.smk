@@ -1,7 +1,5 @@
-# Shared by all rules: the checked configuration, digests of the code, resources, target lists.
+# Shared by all rules: the checked configuration, digests of the code, params and resources.
 
-import json
-import math
 import os
 import re
 import sys
@@ -79,30 +77,6 @@ def growing(amount: int):
         return amount * 2 ** (attempt - 1)
 
     return resource
-
-
-def shard_numbers(model: str, split: str) -> list[int]:
-    activations = MODELS[model]["activations"]
-    return list(
-        range(math.ceil(activations["tokens"][split] / activations["shard_tokens"]))
-    )
-
-
-def shards(split: str):
-    """An input function: the cached activations of one split."""
-
-    def files(wildcards) -> list[str]:
-        folder = f"results/{wildcards.model}/activations/{split}"
-        return [
-            f"{folder}/shard-{n}.safetensors"
-            for n in shard_numbers(wildcards.model, split)
-        ]
-
-    return files
-
-
-def sae_seeds(wildcards) -> list[int]:
-    return MODELS[wildcards.model]["sae"]["seeds"]
 
 
 def print_verdicts() -> None:

@@ -1,30 +1,6 @@
 # What each SAE keeps, what each partition keeps, and what they cost.
 
 
-def trained(kind: str):
-    """An input function: a file of the wildcard's SAE for every seed."""
-
-    def files(wildcards) -> list[str]:
-        folder = (
-            f"results/{wildcards.model}/saes/{wildcards.variant}/{wildcards.cluster}"
-        )
-        return [f"{folder}/seed-{seed}/{kind}" for seed in sae_seeds(wildcards)]
-
-    return files
-
-
-def partition_saes(wildcards) -> list[str]:
-    """The SAEs of the wildcard's arm, all seeds."""
-    pairs = plan.saes_of(
-        partitions_of(wildcards), wildcards.variant, wildcards.partition
-    )
-    return [
-        f"results/{wildcards.model}/saes/{variant}/{cluster}/seed-{seed}/sae.safetensors"
-        for variant, cluster in pairs
-        for seed in sae_seeds(wildcards)
-    ]
-
-
 rule evaluate_reconstruction:
     input:
         saes=trained("sae.safetensors"),
@@ -141,21 +117,6 @@ rule evaluate_splice:
         "Splice SAEs into all layers of {wildcards.model} at once: {wildcards.partition} ({wildcards.variant})"
     script:
         "../scripts/evaluate_splice.py"
-
-
-def caching_files(pattern: str):
-    """An input function: a file of every job that cached training activations.
-
-    Held-out splits are cached for the measurements, not for making SAEs, and so cost nothing here.
-    """
-
-    def files(wildcards) -> list[str]:
-        return [
-            pattern.format(model=wildcards.model, shard=shard)
-            for shard in shard_numbers(wildcards.model, "train")
-        ]
-
-    return files
 
 
 rule measure_cost:

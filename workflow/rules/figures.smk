@@ -1,26 +1,5 @@
 # The figures, each from the tables alone, with captions that say how to read them.
 
-FIGURES = {
-    "layer_distances": "Layers and clusters",
-    "quality_cost": "Quality",
-    "layer_fvu": "Quality",
-    "cost": "Cost",
-    "training_curves": "Training",
-    "latent_density": "Sparsity",
-}
-
-
-def pictures(figure: str) -> dict:
-    """The output of a figure's rule: SVG for the report, PNG beside it."""
-    path = f"results/{{model}}/figures/{figure}"
-    svg = report(
-        f"{path}.svg",
-        caption=f"../report/{figure}.rst",
-        category=FIGURES[figure],
-        labels={"model": "{model}", "figure": figure.replace("_", " ")},
-    )
-    return {"svg": svg, "png": f"{path}.png"}
-
 
 localrules:
     figure_layer_distances,

@@ -6,28 +6,6 @@ TOKEN_FILES = {
 }
 
 
-def is_trained(model: dict) -> bool:
-    return model["source"] == "train"
-
-
-def is_imported(model: dict) -> bool:
-    return not is_trained(model)
-
-
-def is_toy(model: dict) -> bool:
-    return model["corpus"]["source"] == "toy-english"
-
-
-def is_trained_on_text(model: dict) -> bool:
-    return is_trained(model) and not is_toy(model)
-
-
-def corpus_files(wildcards) -> list[str]:
-    """The local files of a corpus: inputs, so that editing the text re-runs what reads it."""
-    corpus = MODELS[wildcards.model]["corpus"]
-    return corpus["files"] if corpus["source"] in ("text", "jsonl") else []
-
-
 rule build_corpus:
     input:
         files=corpus_files,
@@ -51,7 +29,6 @@ rule build_corpus:
         code=code("build_corpus.py"),
         corpus=section("corpus", without=("n_ctx",)),
         n_ctx=section("corpus", "n_ctx"),
-        model_dir=None,
     message:
         "Build the corpus of {wildcards.model}"
     script:
@@ -96,7 +73,6 @@ use rule build_corpus as tokenise_corpus with:
         code=code("build_corpus.py"),
         corpus=section("corpus", without=("n_ctx",)),
         n_ctx=section("corpus", "n_ctx"),
-        model_dir="results/{model}/model",
     message:
         "Read the corpus with the tokenizer of {wildcards.model}"
 

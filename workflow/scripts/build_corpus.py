@@ -57,10 +57,10 @@ def _write_parquet(table: pd.DataFrame, path: Path) -> None:
 
 if __name__ == "__main__":
     log.to(snakemake.log[0])
-    model_dir = snakemake.params.model_dir
+    model_config = snakemake.input.get("config")  # of an imported model
     main(
         CorpusFiles(**{name: Path(path) for name, path in snakemake.output.items()}),
         settings=snakemake.params.corpus,
         n_ctx=snakemake.params.n_ctx,
-        model_dir=Path(model_dir) if model_dir else None,
+        model_dir=Path(model_config).parent if model_config else None,
     )

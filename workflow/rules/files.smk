@@ -1,0 +1,163 @@
+# Which files a job reads and writes: functions of its wildcards, stage by stage.
+
+import json
+import math
+from pathlib import Path
+
+FIGURES = {
+    "layer_distances": "Layers and clusters",
+    "quality_cost": "Quality",
+    "layer_fvu": "Quality",
+    "cost": "Cost",
+    "training_curves": "Training",
+    "latent_density": "Sparsity",
+}
+
+
+def is_trained(model: dict) -> bool:
+    return model["source"] == "train"
+
+
+def is_imported(model: dict) -> bool:
+    return not is_trained(model)
+
+
+def is_toy(model: dict) -> bool:
+    return model["corpus"]["source"] == "toy-english"
+
+
+def is_trained_on_text(model: dict) -> bool:
+    return is_trained(model) and not is_toy(model)
+
+
+def corpus_files(wildcards) -> list[str]:
+    """The local files of a corpus: inputs, so that editing the text re-runs what reads it."""
+    corpus = MODELS[wildcards.model]["corpus"]
+    return corpus["files"] if corpus["source"] in ("text", "jsonl") else []
+
+
+def shard_numbers(model: str, split: str) -> list[int]:
+    activations = MODELS[model]["activations"]
+    return list(
+        range(math.ceil(activations["tokens"][split] / activations["shard_tokens"]))
+    )
+
+
+def shards(split: str):
+    """An input function: the cached activations of one split."""
+
+    def files(wildcards) -> list[str]:
+        folder = f"results/{wildcards.model}/activations/{split}"
+        return [
+            f"{folder}/shard-{n}.safetensors"
+            for n in shard_numbers(wildcards.model, split)
+        ]
+
+    return files
+
+
+def caching_files(pattern: str):
+    """An input function: a file of every job that cached training activations.
+
+    Held-out splits are cached for the measurements, not for making SAEs, and so cost nothing here.
+    """
+
+    def files(wildcards) -> list[str]:
+        return [
+            pattern.format(model=wildcards.model, shard=shard)
+            for shard in shard_numbers(wildcards.model, "train")
+        ]
+
+    return files
+
+
+def partitions_of(wildcards) -> dict:
+    """The content of partitions.json, once the layers have been clustered."""
+    with checkpoints.cluster_layers.get(model=wildcards.model).output[0].open() as file:
+        return json.load(file)
+
+
+def chosen_count(wildcards) -> list[str]:
+    """The file that says which number of clusters `counts: auto` has settled on, if asked."""
+    if MODELS[wildcards.model]["clustering"]["counts"] != "auto":
+        return []
+    return list(checkpoints.choose_count.get(model=wildcards.model).output)
+
+
+def planned(what, wildcards) -> list[tuple[str, str]]:
+    """What `what` of the plan asks for, once the layers have been clustered."""
+    model = MODELS[wildcards.model]
+    partitions = partitions_of(wildcards)
+    chosen = None
+    for file in chosen_count(wildcards):
+        chosen = json.loads(Path(file).read_text(encoding="utf-8"))["count"]
+    try:
+        return what(partitions, model["clustering"], model["evaluation"], chosen)
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def collected(pattern: str, what):
+    """An input function: `pattern` for every (variant, name) that `what` asks for.
+
+    The pattern may have {seed}, which stands for every seed.
+    """
+
+    def files(wildcards) -> list[str]:
+        return [
+            pattern.format(model=wildcards.model, variant=variant, name=name, seed=seed)
+            for variant, name in planned(what, wildcards)
+            for seed in (sae_seeds(wildcards) if "{seed}" in pattern else [None])
+        ]
+
+    return files
+
+
+def pilot_reconstructions(wildcards) -> list[str]:
+    clustering = MODELS[wildcards.model]["clustering"]
+    return collect(
+        "results/{model}/evaluation/reconstruction/{variant}/{cluster}.csv",
+        model=wildcards.model,
+        variant=variants.pilot_variant(clustering["pilot_fraction"]),
+        cluster=plan.pilot_clusters(partitions_of(wildcards), clustering),
+    )
+
+
+def sae_seeds(wildcards) -> list[int]:
+    return MODELS[wildcards.model]["sae"]["seeds"]
+
+
+def trained(kind: str):
+    """An input function: a file of the wildcard's SAE for every seed."""
+
+    def files(wildcards) -> list[str]:
+        folder = (
+            f"results/{wildcards.model}/saes/{wildcards.variant}/{wildcards.cluster}"
+        )
+        return [f"{folder}/seed-{seed}/{kind}" for seed in sae_seeds(wildcards)]
+
+    return files
+
+
+def partition_saes(wildcards) -> list[str]:
+    """The SAEs of the wildcard's arm, all seeds."""
+    pairs = plan.saes_of(
+        partitions_of(wildcards), wildcards.variant, wildcards.partition
+    )
+    return [
+        f"results/{wildcards.model}/saes/{variant}/{cluster}/seed-{seed}/sae.safetensors"
+        for variant, cluster in pairs
+        for seed in sae_seeds(wildcards)
+    ]
+
+
+def pictures(figure: str) -> dict:
+    """The output of a figure's rule: SVG for the report, PNG beside it."""
+    path = f"results/{{model}}/figures/{figure}"
+    svg = report(
+        f"{path}.svg",
+        caption=f"../report/{figure}.rst",
+        category=FIGURES[figure],
+        labels={"model": "{model}", "figure": figure.replace("_", " ")},
+    )
+    return {"svg": svg, "png": f"{path}.png"}
