@@ -12,8 +12,9 @@ from typing import Any
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+TINY = REPOSITORY / "tests" / "configs" / "tiny.yaml"
 PARTS = ("Snakefile", "workflow", "envs")
-WORDS = "the a cat dog man child sat saw ran slept and on under by mat tree house river".split()
+WORDS = ["the", "a", "cat", "dog", "man", "sat", "saw", "ran", "on", "by", "tree", "house"]
 
 
 class Project:

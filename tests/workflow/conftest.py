@@ -5,9 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from snakemake_project import REPOSITORY, Project
-
-TINY = REPOSITORY / "tests" / "configs" / "tiny.yaml"
+from snakemake_project import TINY, Project
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -32,7 +32,7 @@ def test_another_count_trains_only_new_clusters(finished):
 def test_clustering_again_to_the_same_clusters_trains_nothing(finished):
     finished.configure(clustering={"seed": 1, "tolerance": 0.2})
     finished.run(PARTITIONS)
-    figures = {name: 1 for name in ("figure_layer_distances", "figure_quality_cost")}
+    figures = dict.fromkeys(("figure_layer_distances", "figure_quality_cost"), 1)
     plan = finished.plan()
     assert plan.keys() <= {"tables", *FIGURES}
     assert plan.items() >= {"tables": 1, **figures}.items()
