@@ -44,15 +44,14 @@ def main(
     tensors, metadata = load_tensors(statistics)
     mean, scale = tensors["mean"][list(layers)], tensors["scale"][list(layers)]
     settings = resolve(config, variant, len(layers), mean.shape[1], seed)
-    # Checksums were verified when the statistics were taken from these same shards.
-    opened = open_shards(shards, metadata["fingerprint"], verify=False)
+    opened = open_shards(shards, metadata["fingerprint"])
 
     sae = SparseAutoencoder(layers, settings.d_sae, settings.k, mean, scale)
     sae.initialise(torch.Generator().manual_seed(seed))
     trainer = Trainer(sae.to(where), settings)
-    checksums = [shard.metadata["checksum"] for shard in opened]
     checkpoint = Checkpoint(
-        folder / "checkpoint.safetensors", identity(settings, cluster=cluster, shards=checksums)
+        folder / "checkpoint.safetensors",
+        identity(settings, cluster=cluster, shards=[shard.checksums for shard in opened]),
     )
     checkpoint.restore(trainer)
     first_step = trainer.step_number

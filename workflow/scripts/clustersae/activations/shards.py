@@ -23,6 +23,11 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
 }
 
+_REMEDY = "Delete it and run again."
+
+#: Prefix of the metadata entries that hold the checksum of each tensor.
+_CHECKSUM = "checksum."
+
 #: What must be equal in shards that are read together.
 _COMMON = ("fingerprint", "hook", "dtype", "split", "seed", "n_layers", "d_model")
 
@@ -65,13 +70,16 @@ def write_shard(
         "seed": str(seed),
         "n_layers": str(len(layers)),
         "d_model": str(layers[0].shape[1]),
-        "checksum": checksum(tensors),
     }
-    save_tensors(path, tensors, metadata)
+    sums = {f"{_CHECKSUM}{name}": checksum({name: tensor}) for name, tensor in tensors.items()}
+    save_tensors(path, tensors, metadata | sums)
 
 
 class Shard:
     """One open shard. Tensors are memory-mapped: a slice reads only its own part of the file.
+
+    The checksum of a tensor is compared when the tensor is first asked for, so that nothing
+    damaged is ever read, and a job reads no more of the file than it uses (about 1 GB/s).
 
     Attributes:
         path, metadata: where it lies, and the strings stored with it.
@@ -84,66 +92,80 @@ class Shard:
         self.index = int(metadata["shard"])
         self.n_layers = int(metadata["n_layers"])
         self.n_rows, self.d_model = tensors["layer.0"].shape
+        self._verified: set[str] = set()
+
+    @property
+    def checksums(self) -> list[str]:
+        """Checksums of all tensors: two shards hold the same exactly when these agree."""
+        names = sorted(name for name in self.metadata if name.startswith(_CHECKSUM))
+        return [f"{name} {self.metadata[name]}" for name in names]
+
+    def _tensor(self, name: str) -> torch.Tensor:
+        tensor = self._tensors[name]
+        if name not in self._verified:
+            if checksum({name: tensor}) != self.metadata[_CHECKSUM + name]:
+                raise InputError(
+                    f"{self.path} is damaged: the checksum of {name} does not match. {_REMEDY}"
+                )
+            self._verified.add(name)
+        return tensor
 
     def layer(self, layer: int, start: int = 0, stop: int | None = None) -> torch.Tensor:
         """Rows `start` to `stop` of the stream at `layer`, [n_rows, d_model], in the stored dtype.
 
         A view of the mapped file, not to be written to.
+
+        Raises:
+            InputError: there is no such layer, or the file is damaged.
         """
         if not 0 <= layer < self.n_layers:
             raise InputError(f"{self.path} holds layers 0 to {self.n_layers - 1}, not {layer}.")
-        return self._tensors[f"layer.{layer}"][start:stop]
+        return self._tensor(f"layer.{layer}")[start:stop]
 
     def tokens(self) -> torch.Tensor:
         """Id of each row's token, int32 [n_rows]."""
-        return self._tensors["token"]
+        return self._tensor("token")
 
     def positions(self) -> torch.Tensor:
         """Column of each row's token in the token file, int32 [n_rows]."""
-        return self._tensors["position"]
+        return self._tensor("position")
 
     def sequences(self) -> torch.Tensor:
         """Row of each row's token in the token file, int32 [n_rows]."""
-        return self._tensors["sequence"]
+        return self._tensor("sequence")
 
 
-def open_shard(path: Path, fingerprint: str | None = None, verify: bool = True) -> Shard:
-    """Open a shard and refuse it if it is foreign or damaged.
+def open_shard(path: Path, fingerprint: str | None = None) -> Shard:
+    """Open a shard and refuse it if it is foreign or not whole.
 
     Args:
         fingerprint: of the model whose activations are expected; None accepts any.
-        verify: also compare the checksum. That reads the whole file (about 1 GB/s), so a job does
-            it once, when it opens the file, and what it reads afterwards may come from the cache
-            of the operating system.
 
     Raises:
         InputError: naming the file and the reason.
     """
     tensors, metadata = load_tensors(path)
-    remedy = "Delete it and run again."
-    missing = {*_COMMON, "shard", "checksum"} - metadata.keys()
+    needed = {*_COMMON, "shard", *(_CHECKSUM + name for name in tensors)}
+    missing = sorted(needed - metadata.keys())
     if missing or "layer.0" not in tensors:
-        raise InputError(f"{path} is not a shard of activations: it lacks {sorted(missing)}.")
+        what = f"lacks {', '.join(missing[:3])}" if missing else "holds no layer"
+        raise InputError(f"{path} is not a shard of activations: it {what}.")
     if fingerprint is not None and metadata["fingerprint"] != fingerprint:
         raise InputError(
             f"{path} holds activations of another model (fingerprint"
-            f" {metadata['fingerprint'][:12]}, expected {fingerprint[:12]}). {remedy}"
+            f" {metadata['fingerprint'][:12]}, expected {fingerprint[:12]}). {_REMEDY}"
         )
-    if verify and checksum(tensors) != metadata["checksum"]:
-        raise InputError(f"{path} is damaged: its checksum does not match. {remedy}")
     return Shard(path, tensors, metadata)
 
 
-def open_shards(
-    paths: Iterable[Path], fingerprint: str | None = None, verify: bool = True
-) -> list[Shard]:
+def open_shards(paths: Iterable[Path], fingerprint: str | None = None) -> list[Shard]:
     """Open shards of one split, ordered by their index (see `open_shard`).
 
     Raises:
         InputError: also if they differ in model, split, dtype, seed or size, or one comes twice.
     """
     shards = sorted(
-        (open_shard(path, fingerprint, verify) for path in paths), key=lambda shard: shard.index
+        (open_shard(path, fingerprint) for path in paths), key=lambda shard: shard.index
     )
     if not shards:
         raise InputError("No shards of activations were given.")

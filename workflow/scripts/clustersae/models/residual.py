@@ -50,9 +50,11 @@ def load_pretrained(
 ) -> torch.nn.Module:
     """`load_model` for a model that has no description yet."""
     from transformers import AutoModelForCausalLM
-    from transformers.utils.logging import disable_progress_bar
+    from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
     disable_progress_bar()
+    # It would recommend an attention mask for the padding, which is not needed here (see above).
+    set_verbosity_error()
     try:
         model, loading = AutoModelForCausalLM.from_pretrained(
             model_dir,
