@@ -9,13 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-import yaml
-
+from clustersae import schema
 from clustersae.errors import InputError
-from clustersae.sae.variants import variant_scales
+from clustersae.sae.settings import resolve
+from clustersae.sae.variants import pilot_variant
 
 SECTIONS = ("activations", "clustering", "sae", "evaluation")
+
+#: Beside the models' folders in results/.
+RESERVED_NAMES = ("logs", "benchmarks", "reference", "README.md", "report.html")
 
 #: Where config.json of the usual model families keeps these figures.
 N_LAYERS_KEYS = ("num_hidden_layers", "n_layer", "num_layers")
@@ -29,60 +31,25 @@ def load(config: Mapping[str, Any], schema_file: str | Path) -> dict[str, dict[s
     Raises:
         InputError: names the key, what was given and what is allowed.
     """
-    schema = yaml.safe_load(Path(schema_file).read_text(encoding="utf-8"))
-    _check_schema(config, schema)
+    rules = schema.read(schema_file)
+    config = schema.checked(config, rules)
     models = {}
     for name, section in config["models"].items():
-        complete = _filled(section, schema["$defs"]["model"], schema)
+        complete = schema.filled(section, rules["$defs"]["model"], rules)
         for key in SECTIONS:
-            merged = _merged(config.get(key) or {}, section.get(key) or {})
-            complete[key] = _filled(merged, schema["$defs"][key], schema)
+            merged = _merged(config.get(key, {}), section.get(key, {}))
+            complete[key] = schema.filled(merged, rules["$defs"][key], rules)
         _check_model(name, complete)
         models[name] = complete
     return models
 
 
-def _check_schema(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
-    validator = jsonschema.Draft202012Validator(schema)
-    error = jsonschema.exceptions.best_match(validator.iter_errors(config))
-    if error is not None:
-        raise InputError(f"config: {_sentence(error)}")
-
-
-def _sentence(error: jsonschema.ValidationError) -> str:
-    """One line that names the key, what was given and what is allowed."""
-    while error.context and error.validator == "anyOf":
-        error = max(error.context, key=lambda each: len(each.absolute_path))
-    key = ".".join(str(part) for part in error.absolute_path) or "the top level"
-    given = json.dumps(error.instance, default=str)
-    given = given if len(given) <= 80 else f"{given[:77]}..."
-    if error.validator == "additionalProperties":
-        allowed = sorted(error.schema["properties"])
-        unknown = sorted(set(error.instance) - set(allowed))
-        return f"unknown key {unknown[0]!r} in {key}; allowed are {', '.join(allowed)}."
-    if error.validator == "required":
-        missing = [name for name in error.validator_value if name not in error.instance]
-        return f"{key} lacks {missing[0]!r}."
-    allowed = {
-        "type": lambda: f"must be {_or(error.validator_value)}",
-        "enum": lambda: f"must be {_or(error.validator_value)}",
-        "const": lambda: f"must be {error.validator_value}",
-        "minimum": lambda: f"must be at least {error.validator_value}",
-        "exclusiveMinimum": lambda: f"must be above {error.validator_value}",
-        "maximum": lambda: f"must be at most {error.validator_value}",
-        "exclusiveMaximum": lambda: f"must be below {error.validator_value}",
-        "minItems": lambda: f"must have at least {error.validator_value} entries",
-        "maxItems": lambda: f"must have at most {error.validator_value} entries",
-        "minProperties": lambda: "must name at least one",
-        "uniqueItems": lambda: "must not repeat an entry",
-        "pattern": lambda: f"must match {error.validator_value}",
-    }.get(error.validator, lambda: error.message)()
-    about = error.schema.get("description") if isinstance(error.schema, dict) else None
-    return f"{key} is {given}, but {allowed}." + (f" ({about})" if about else "")
-
-
-def _or(values: str | list[Any]) -> str:
-    return values if isinstance(values, str) else " or ".join(str(value) for value in values)
+def report_settings(config: Mapping[str, Any], schema_file: str | Path) -> dict[str, Any]:
+    """The section `report`, defaults filled in."""
+    rules = schema.read(schema_file)
+    return schema.filled(
+        schema.checked(config, rules).get("report", {}), rules["$defs"]["report"], rules
+    )
 
 
 def _merged(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,35 +61,19 @@ def _merged(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, A
     return result
 
 
-def _filled(
-    value: Mapping[str, Any], schema: Mapping[str, Any], root: Mapping[str, Any]
-) -> dict[str, Any]:
-    """`value` with the defaults of `schema`, in the schema's order."""
-    result = {}
-    for key, entry in schema["properties"].items():
-        if "$ref" in entry:
-            entry = root["$defs"][entry["$ref"].rsplit("/", 1)[1]]
-        if "properties" in entry:
-            result[key] = _filled(value.get(key) or {}, entry, root)
-        elif key in value:
-            result[key] = copy.deepcopy(value[key])
-        elif "default" in entry:
-            result[key] = copy.deepcopy(entry["default"])
-    return result
-
-
-def report_settings(config: Mapping[str, Any], schema_file: str | Path) -> dict[str, Any]:
-    """The section `report`, defaults filled in."""
-    schema = yaml.safe_load(Path(schema_file).read_text(encoding="utf-8"))
-    return _filled(config.get("report") or {}, schema["$defs"]["report"], schema)
-
-
 def _check_model(name: str, settings: Mapping[str, Any]) -> None:
     """Contradictions that no schema can see, each with the keys involved."""
+    if name in RESERVED_NAMES:
+        raise InputError(
+            f"config: models.{name}: results/{name} has another use; give the model another name."
+        )
     where = f"config: models.{name}"
     _check_source(where, settings)
     _check_corpus(f"{where}.corpus", settings)
-    _check_sizes(where, settings)
+    n_layers, d_model = model_shape(settings)
+    _check_saes(where, settings, n_layers, d_model)
+    if n_layers is not None:
+        _check_counts(where, settings, n_layers)
 
 
 def _check_source(where: str, settings: Mapping[str, Any]) -> None:
@@ -131,7 +82,10 @@ def _check_source(where: str, settings: Mapping[str, Any]) -> None:
             raise InputError(f"{where}.path is missing: source local needs a model directory.")
         folder = Path(settings["path"])
         if not folder.is_dir():
-            raise InputError(f"{where}.path: {folder} is not a directory.")
+            raise InputError(
+                f"{where}.path: {folder} is not a directory. Paths are relative to the folder that"
+                " Snakemake runs in."
+            )
         if not (folder / "config.json").is_file():
             raise InputError(
                 f"{where}.path: {folder} has no config.json, so it is not a Hugging Face model"
@@ -154,9 +108,12 @@ def _check_corpus(where: str, settings: Mapping[str, Any]) -> None:
             raise InputError(f"{where}.files is empty: a {source} corpus needs at least one file.")
         for file in corpus["files"]:
             if not Path(file).is_file():
-                raise InputError(f"{where}.files: {file} does not exist or is not a file.")
+                raise InputError(
+                    f"{where}.files: {file} does not exist or is no file. Paths are"
+                    " relative to the folder that Snakemake runs in."
+                )
             if Path(file).stat().st_size == 0:
-                raise InputError(f"{where}.files: {file} is empty.")
+                raise InputError(f"{where}.files: {file} is empty: remove it from the list.")
     if source == "dataset" and not corpus["dataset"]:
         raise InputError(f"{where}.dataset is missing: source dataset needs a name or a path.")
     trained = settings["source"] == "train"
@@ -170,39 +127,46 @@ def _check_corpus(where: str, settings: Mapping[str, Any]) -> None:
         )
 
 
-def _check_sizes(where: str, settings: Mapping[str, Any]) -> None:
-    sae, clustering = settings["sae"], settings["clustering"]
+def _check_saes(
+    where: str, settings: Mapping[str, Any], n_layers: int | None, d_model: int | None
+) -> None:
+    """Enough tokens and latents for every kind of SAE that the experiment will train."""
+    sae, evaluation = settings["sae"], settings["evaluation"]
     tokens = settings["activations"]["tokens"]["train"]
     if tokens < sae["batch_size"]:
         raise InputError(
             f"{where}: activations.tokens.train = {tokens} is fewer than one batch of"
-            f" sae.batch_size = {sae['batch_size']}."
+            f" sae.batch_size = {sae['batch_size']}. Raise the former or lower the latter."
         )
-    n_layers, d_model = model_shape(settings)
-    if d_model is not None or sae["d_sae"]:
-        d_sae = sae["d_sae"] or round(sae["expansion"] * d_model)
-        if sae["k"] > d_sae:
-            raise InputError(f"{where}: sae.k = {sae['k']} is more than d_sae = {d_sae}.")
-    if n_layers is None:
-        return
+    variants = ["base"]
+    if settings["clustering"]["counts"] == "auto":
+        variants.append(pilot_variant(settings["clustering"]["pilot_fraction"]))
+    for count in evaluation["equal_compute"] if n_layers else []:
+        if count < n_layers:
+            variants += [f"{kind}-{count}of{n_layers}" for kind in ("fewer-tokens", "narrower")]
+    if d_model is None and not sae["d_sae"]:
+        sae = {**sae, "d_sae": sae["k"]}  # not to be known before the model is here
+        variants = [variant for variant in variants if not variant.startswith("narrower")]
+    for variant in variants:
+        try:
+            resolve(sae, variant, n_cluster_layers=1, d_model=d_model or 0, seed=0)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+
+
+def _check_counts(where: str, settings: Mapping[str, Any], n_layers: int) -> None:
+    clustering, evaluation = settings["clustering"], settings["evaluation"]
     counts = {
         "clustering.counts": [] if clustering["counts"] == "auto" else clustering["counts"],
         "clustering.control_counts": clustering["control_counts"] or [],
-        "evaluation.equal_compute": settings["evaluation"]["equal_compute"],
-        "evaluation.equal_exposure": settings["evaluation"]["equal_exposure"],
+        "evaluation.equal_compute": evaluation["equal_compute"],
+        "evaluation.equal_exposure": evaluation["equal_exposure"],
     }
     for key, values in counts.items():
         if values and max(values) > n_layers:
             raise InputError(
                 f"{where}: {key} asks for {max(values)} clusters, but the model has {n_layers}"
-                " layers."
-            )
-    for count in settings["evaluation"]["equal_compute"]:
-        _, width = variant_scales(f"narrower-{count}of{n_layers}", 1)
-        if d_model is not None and sae["k"] > round(width * d_sae):
-            raise InputError(
-                f"{where}: sae.k = {sae['k']} is more than the {round(width * d_sae)} latents of"
-                f" the narrower SAEs of evaluation.equal_compute = {count}."
+                f" layers: use numbers from 1 to {n_layers}."
             )
 
 

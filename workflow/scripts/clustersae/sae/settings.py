@@ -52,12 +52,14 @@ def resolve(
             f"sae.k is {config['k']}, more than the {d_sae} latents of an SAE of variant"
             f" {variant}. Lower sae.k or raise sae.d_sae or sae.expansion."
         )
-    n_steps = round(config["tokens"] * token_scale / config["batch_size"])
-    if n_steps < 1:
+    n_tokens = config["tokens"] * token_scale
+    if n_tokens < config["batch_size"]:
         raise InputError(
-            f"sae.tokens is {config['tokens']}, fewer than one batch of {config['batch_size']}"
-            f" for variant {variant}. Raise sae.tokens or lower sae.batch_size."
+            f"sae.tokens is {config['tokens']}, fewer than one batch of {config['batch_size']} for"
+            f" variant {variant}, which gets {n_tokens:.0f} of them. Raise sae.tokens or lower"
+            " sae.batch_size."
         )
+    n_steps = round(n_tokens / config["batch_size"])
     return SAESettings(
         architecture=config["architecture"],
         d_sae=d_sae,
