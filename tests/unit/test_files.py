@@ -2,10 +2,16 @@
 
 import errno
 import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 
+import clustersae
 from clustersae.errors import InputError
 from clustersae.files import read_json, replacing, write_csv, write_json
 from clustersae.tensors import checksum, load_tensors, save_tensors
@@ -37,6 +43,39 @@ def test_a_full_disk_is_named(tmp_path):
     with pytest.raises(InputError, match=r"No space left on the disk while writing .*x\. Free"):
         write()
     assert list(tmp_path.iterdir()) == []
+
+
+WRITERS = {
+    "tensors": "import torch; from clustersae.tensors import save_tensors as write;"
+    ' write("disk/x", {"a": torch.zeros(10**5)})',
+    "json": 'from clustersae.files import write_json as write; write("disk/x", ["a" * 10**5])',
+    "csv": 'from clustersae.files import write_csv as write; write("disk/x", [{"a": "a" * 10**5}])',
+}
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_a_disk_that_is_really_full_is_named_and_left_clean(tmp_path, writer):
+    """On a file system of 16 kB, mounted where only this test sees it."""
+    (tmp_path / "disk").mkdir()
+    python = shlex.quote(sys.executable)
+    mounted = "mount -t tmpfs -o size=16k tmpfs disk"
+    namespace = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+    possible = (
+        shutil.which("unshare")
+        and not subprocess.run([*namespace, mounted], cwd=tmp_path, capture_output=True).returncode
+    )
+    if not possible:
+        pytest.skip("needs unshare and permission to mount a small file system")
+    script = f"{mounted} && {python} -c {shlex.quote(WRITERS[writer])}; ls -A disk"
+    result = subprocess.run(
+        [*namespace, script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(clustersae.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+    )
+    assert result.stdout == ""  # nothing is left, under whatever name
+    assert "InputError: No space left on the disk while writing disk/x. Free" in result.stderr
 
 
 def test_written_files_have_ordinary_permissions(tmp_path):

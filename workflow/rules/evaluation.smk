@@ -188,7 +188,12 @@ rule tables:
         cost="results/{model}/tables/cost.csv",
         training="results/{model}/tables/training.csv",
         latent_density="results/{model}/tables/latent_density.csv",
-        verdict="results/{model}/tables/verdict.txt",
+        verdict=report(
+            "results/{model}/tables/verdict.txt",
+            caption="../report/verdict.rst",
+            category="Answer",
+            labels={"model": "{model}", "figure": "verdict"},
+        ),
     log:
         "results/logs/{model}/tables.log",
     benchmark:

@@ -14,7 +14,7 @@ from clustersae import device, log
 from clustersae.corpora.tokens import read_tokens
 from clustersae.files import replacing, write_json
 from clustersae.models import competence
-from clustersae.models.description import write_description
+from clustersae.models.anatomy import write_description
 from clustersae.models.training import Architecture, TrainingSettings, build_model, train
 
 if TYPE_CHECKING:

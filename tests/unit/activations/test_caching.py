@@ -18,7 +18,8 @@ from clustersae.activations.shards import open_shard, open_shards
 from clustersae.corpora.tokens import write_tokens
 from clustersae.errors import InputError
 from clustersae.models import residual
-from clustersae.models.description import read_description, write_description
+from clustersae.models.anatomy import write_description
+from clustersae.models.description import read_description
 from clustersae.models.residual import ResidualStream, load_model
 
 BOS = 0

@@ -29,7 +29,7 @@ from clustersae.evaluation.splice import (
     splice_of,
     zero_ablation,
 )
-from clustersae.models.description import describe, write_description
+from clustersae.models.anatomy import describe, write_description
 from clustersae.models.residual import ResidualStream, load_model
 from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.settings import SAESettings

@@ -12,7 +12,7 @@ from language_models import (
 )
 
 from clustersae.errors import InputError
-from clustersae.models.description import describe
+from clustersae.models.anatomy import describe
 from clustersae.models.residual import ResidualStream, load_model
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from clustersae.errors import InputError
 from clustersae.files import read_json, replacing, write_json
-from clustersae.models.description import describe
+from clustersae.models.anatomy import describe
 from clustersae.models.residual import first_line, load_tokenizer
 from clustersae.tensors import load_tensors, save_tensors
 

@@ -2,7 +2,7 @@
 
 The stream after block l is `blocks.{l}.hook_resid_post`, [batch, n_ctx, d_model]. Plain forward
 hooks on the blocks read it, so the model keeps its fused attention; that the blocks are the right
-ones was verified when the model was described (`models.description`).
+ones was verified when the model was described (`models.anatomy`).
 
 Sequences are padded at the right and no attention mask is given: attention is causal, so padding
 at the right cannot reach the tokens before it, and what is computed at padding is never read.

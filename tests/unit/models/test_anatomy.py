@@ -16,12 +16,8 @@ from language_models import (
 
 from clustersae.errors import InputError
 from clustersae.models import residual
-from clustersae.models.description import (
-    describe,
-    fingerprint,
-    read_description,
-    write_description,
-)
+from clustersae.models.anatomy import describe, write_description
+from clustersae.models.description import fingerprint, read_description
 
 BLOCKS = {"gpt2": "transformer.h", "gpt_neox": "gpt_neox.layers", "llama": "model.layers"}
 

@@ -1,0 +1,177 @@
+"""Finding out what later jobs must know of a language model, once, when the model arrives.
+
+The only user of TransformerLens: it knows the anatomy of each architecture, and its hooks are the
+independent check on ours.
+"""
+
+import dataclasses
+from pathlib import Path
+
+import torch
+
+from clustersae.errors import InputError
+from clustersae.files import write_json
+from clustersae.models import residual
+from clustersae.models.description import HOOK, ModelDescription, fingerprint
+
+#: Relative difference allowed between our hooks and TransformerLens's. Eager and fused attention
+#: differ by rounding (1e-6 to 1e-4); reading the wrong place differs by more than 1e-1.
+TOLERANCE = 1e-3
+
+#: Relative change of earlier positions, when the last token changes, that still is rounding.
+CAUSAL_TOLERANCE = 1e-6
+
+
+def write_description(
+    model_dir: Path, output: Path, source: str, revision: str | None = None
+) -> None:
+    """Describe the model in `model_dir` (see `describe`) and write it to `output` as JSON."""
+    write_json(output, dataclasses.asdict(describe(model_dir, source, revision)))
+
+
+def describe(
+    model_dir: Path,
+    source: str,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+) -> ModelDescription:
+    """Find a model's blocks and verify, on a short probe, that we read the stream where we say.
+
+    TransformerLens's TransformerBridge knows the anatomy of each architecture it supports. It
+    names the list of blocks, and its own `blocks.{l}.hook_resid_post` is compared with what plain
+    forward hooks on these blocks give. It is used only here: it is slower than the Hugging Face
+    model with fused attention, which all later jobs use.
+
+    Raises:
+        InputError: the architecture is unknown to TransformerLens; our hooks disagree with its;
+            the model is not causal (padding at the right would then change what stands before
+            it); its activations are not finite.
+    """
+    model_dir = Path(model_dir)
+    mark = fingerprint(model_dir)
+    bridge = _bridge(residual.load_pretrained(model_dir, trust_remote_code), model_dir)
+    blocks = bridge.adapter.component_mapping["blocks"].name
+    tokens = _probe(bridge.cfg.d_vocab, bridge.cfg.n_ctx)
+    names = [HOOK.format(l=layer) for layer in range(bridge.cfg.n_layers)]
+    with torch.no_grad():
+        _, cache = bridge.run_with_cache(tokens, names_filter=names)
+    expected = [cache[name] for name in names]
+    n_ctx = int(bridge.cfg.n_ctx)
+    del bridge, cache
+
+    model = residual.load_pretrained(model_dir, trust_remote_code)
+    stream = residual.ResidualStream(model, blocks)
+    streams = stream.capture(tokens)
+    _check_same(streams, expected, model_dir)
+    _check_causal(stream, tokens, streams, model_dir)
+    vocab_size = model.get_input_embeddings().weight.shape[0]
+    bos_id, pad_id = _special_ids(model, model_dir, vocab_size, trust_remote_code)
+    return ModelDescription(
+        n_layers=stream.n_layers,
+        d_model=streams[0].shape[-1],
+        n_ctx=n_ctx,
+        vocab_size=vocab_size,
+        bos_id=bos_id,
+        pad_id=pad_id,
+        blocks=blocks,
+        restartable=_is_restartable(stream, tokens, streams),
+        fingerprint=mark,
+        source=source,
+        revision=revision,
+        trust_remote_code=trust_remote_code,
+    )
+
+
+def _bridge(model: torch.nn.Module, model_dir: Path):
+    """TransformerLens's view of `model`, which it changes in place."""
+    from transformer_lens.model_bridge.sources import build_bridge_from_module
+
+    architecture = type(model).__name__
+    try:
+        bridge = build_bridge_from_module(model, architecture, hf_config=model.config)
+        bridge.adapter.component_mapping["blocks"]
+    except (ValueError, KeyError, AttributeError) as error:
+        raise InputError(
+            f"TransformerLens cannot read the model in {model_dir} ({architecture}):"
+            f" {residual.first_line(error)} Use a decoder-only language model that its"
+            " TransformerBridge supports."
+        ) from error
+    return bridge
+
+
+def _probe(vocab_size: int, n_ctx: int) -> torch.Tensor:
+    """Two rows of random token ids, [2, at most 24]."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(vocab_size, (2, min(24, n_ctx)), generator=generator)
+
+
+def _difference(actual: torch.Tensor, expected: torch.Tensor) -> float:
+    """|actual − expected| / |expected|, in the Euclidean norm over all entries."""
+    actual, expected = actual.double(), expected.double()
+    return ((actual - expected).norm() / expected.norm().clamp_min(1e-12)).item()
+
+
+def _check_same(streams: list[torch.Tensor], expected: list[torch.Tensor], model_dir: Path) -> None:
+    if len(streams) != len(expected):
+        raise InputError(
+            f"{model_dir} has {len(streams)} blocks, but TransformerLens sees {len(expected)}."
+        )
+    for layer, (ours, theirs) in enumerate(zip(streams, expected)):
+        if not ours.isfinite().all():
+            raise InputError(
+                f"The model in {model_dir} gives NaN or infinite activations at layer {layer}:"
+                " its weights are damaged. Fetch or train it again."
+            )
+        difference = _difference(ours, theirs)
+        if not difference < TOLERANCE:
+            raise InputError(
+                f"The residual stream of {model_dir} at layer {layer} differs by {difference:.2g}"
+                f" (relative; allowed {TOLERANCE:g}) from TransformerLens's"
+                f" {HOOK.format(l=layer)}. This architecture cannot be read reliably; please report"
+                " it."
+            )
+
+
+def _check_causal(
+    stream: residual.ResidualStream,
+    tokens: torch.Tensor,
+    streams: list[torch.Tensor],
+    model_dir: Path,
+) -> None:
+    """Raise unless what stands before the last token is untouched by a change of that token."""
+    changed = tokens.clone()
+    changed[:, -1] = (changed[:, -1] + 1) % (tokens.max() + 1)
+    for before, after in zip(streams, stream.capture(changed)):
+        if _difference(after[:, :-1], before[:, :-1]) > CAUSAL_TOLERANCE:
+            raise InputError(
+                f"The model in {model_dir} is not causal: a token changes activations before it."
+                " Use a decoder-only (autoregressive) language model."
+            )
+
+
+def _is_restartable(
+    stream: residual.ResidualStream, tokens: torch.Tensor, streams: list[torch.Tensor]
+) -> bool:
+    """Whether running on from each block's output gives the logits of the whole model."""
+    clean = stream.logits(tokens)
+    return all(
+        _difference(stream.logits_from(layer, x, tokens), clean) < TOLERANCE
+        for layer, x in enumerate(streams)
+    )
+
+
+def _special_ids(
+    model: torch.nn.Module, model_dir: Path, vocab_size: int, trust_remote_code: bool
+) -> tuple[int | None, int | None]:
+    """Ids of BOS and PAD: the tokenizer's word counts, else the configuration's.
+
+    Configurations carry defaults that mean nothing for a small vocabulary, so ids outside it
+    count as absent.
+    """
+    has_tokenizer = (model_dir / "tokenizer.json").is_file()
+    speaker = (
+        residual.load_tokenizer(model_dir, trust_remote_code) if has_tokenizer else model.config
+    )
+    ids = (getattr(speaker, name, None) for name in ("bos_token_id", "pad_token_id"))
+    bos_id, pad_id = (i if isinstance(i, int) and 0 <= i < vocab_size else None for i in ids)
+    return bos_id, pad_id
