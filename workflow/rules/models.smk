@@ -127,7 +127,6 @@ rule import_model:
         "results/benchmarks/{model}/import_model.tsv"
     wildcard_constraints:
         model=models_where(is_imported),
-    retries: 2
     conda:
         "../../envs/torch.yaml"
     resources:

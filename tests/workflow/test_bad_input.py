@@ -1,0 +1,116 @@
+"""What Snakemake shows for bad input: one message that names thing and remedy, and no leftovers."""
+
+import re
+
+import pytest
+import torch
+import yaml
+from language_models import save_tiny_model, save_tiny_tokenizer
+from safetensors.torch import load_file, save_file
+from snakemake_project import merged
+
+DESCRIPTION = "results/tiny/model/description.json"
+
+
+def failure(project, target):
+    """Run until a job fails; the message of that job, which must be all that it says."""
+    result = project.snakemake("--cores", "1", "--resources", "gpu=0", "--", target)
+    assert result.returncode == 1, result.stdout
+    assert "Traceback" not in result.stdout
+    messages = re.findall(r"^error: (.*)$", result.stdout, re.MULTILINE)
+    assert len(messages) == 1, result.stdout
+    return messages[0]
+
+
+def left_behind(project):
+    """Files that are neither logs nor whole outputs of jobs that ended well."""
+    return [file for file in project.files() if not file.startswith(("logs/", "benchmarks/"))]
+
+
+def use_local_model(project):
+    corpus = {"tokenizer": "model", "n_ctx": 16}
+    model = {"source": "local", "path": "model", "corpus": corpus}
+    project.configure(models={"tiny": model})
+    return save_tiny_model("gpt2", project.folder / "model")
+
+
+def test_a_wrong_key_is_all_that_is_reported(fresh, refused):
+    fresh.configure(sea={"k": 3})
+    lines = refused().strip().splitlines()
+    assert lines[1] == (
+        "config: unknown key 'sea' in the top level; allowed are activations, clustering,"
+        " evaluation, models, report, sae."
+    )
+    assert lines[0].startswith("WorkflowError in file ")
+    assert len(lines) <= 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sae": {"k": 33}}, "sae.k is 33, more than the 32 latents"),
+        ({"clustering": {"counts": [4]}}, "clustering.counts asks for 4 clusters"),
+        ({"models": {"a b": {}}}, 'models has the name "a b"'),
+    ],
+)
+def test_contradictions_stop_the_dry_run(fresh, refused, changes, message):
+    config = yaml.safe_load((fresh.folder / "config.yaml").read_text())
+    (fresh.folder / "wrong.yaml").write_text(yaml.safe_dump(merged(config, changes)))
+    said = refused("--configfile", "wrong.yaml")
+    assert message in said
+    assert "Traceback" not in said
+
+
+def test_a_missing_configfile_is_named(refused):
+    assert "no.yaml" in refused("--configfile", "no.yaml")
+
+
+def test_a_text_in_another_encoding(fresh):
+    (fresh.folder / "text.txt").write_bytes("Müller ".encode("latin1") * 2000)
+    message = failure(fresh, "results/tiny/corpus/corpus.json")
+    assert re.match(
+        r"text\.txt is not UTF-8 text \(byte 1: .*\)\. Convert it, e\.g\. with", message
+    )
+    assert left_behind(fresh) == []
+
+
+def test_a_text_that_is_too_short(fresh):
+    fresh.configure(models={"tiny": {"training": {"steps": 1}}})
+    (fresh.folder / "text.txt").write_text("Once upon a time there was a cat. " * 40)
+    message = failure(fresh, "results/tiny/activations/train/shard-0.safetensors")
+    assert re.search(r"train split has \d+ tokens and activations\.tokens asks for 2000", message)
+    assert not [file for file in left_behind(fresh) if "/activations/" in file]
+
+
+def test_a_tokenizer_of_another_model(fresh):
+    folder = use_local_model(fresh)
+    save_tiny_tokenizer(folder, n_words=60)
+    message = failure(fresh, DESCRIPTION)
+    assert message.startswith("The tokenizer in model has 60 tokens, but the model embeds only 50")
+    assert left_behind(fresh) == []
+
+
+def test_a_model_that_computes_nan(fresh):
+    folder = use_local_model(fresh)
+    weights = load_file(folder / "model.safetensors")
+    name = next(name for name in weights if name.endswith("h.1.mlp.c_fc.bias"))
+    weights[name][3] = torch.nan
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    message = failure(fresh, DESCRIPTION)
+    assert "NaN or infinite activations at layer 1" in message
+    assert left_behind(fresh) == []
+
+
+def test_more_clusters_than_an_imported_model_has_layers(fresh, refused):
+    use_local_model(fresh)
+    fresh.configure(clustering={"counts": [4]})
+    assert "asks for 4 clusters, but the model has 3 layers" in refused()
+
+
+def test_an_imported_model_is_imported_once(fresh):
+    """Its files are as old as they were; Snakemake must not take that for being out of date."""
+    folder = use_local_model(fresh)
+    fresh.run(DESCRIPTION)
+    assert fresh.plan(DESCRIPTION) == {}
+    weights = fresh.folder / "results" / "tiny" / "model" / "model.safetensors"
+    assert weights.read_bytes() == (folder / "model.safetensors").read_bytes()
