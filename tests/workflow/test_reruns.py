@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 import yaml
+from language_models import save_tiny_model
 from snakemake_project import REPOSITORY, jobs, reasons
 
 FIGURES = {
@@ -112,6 +113,23 @@ def test_activations_may_be_deleted_after_a_run(finished):
     assert finished.plan() == {}
     finished.configure(sae={"seeds": [0, 5]})
     assert finished.plan()["cache_activations"] == 1
+
+
+def test_an_imported_model_is_imported_again_when_it_was_replaced(fresh):
+    corpus = {"tokenizer": "model", "n_ctx": 16}
+    fresh.configure(models={"tiny": {"source": "local", "path": "model", "corpus": corpus}})
+    source = save_tiny_model("gpt2", fresh.folder / "model") / "model.safetensors"
+    before = source.stat()
+    description = "results/tiny/model/description.json"
+    fresh.run(description)
+    assert fresh.plan(description) == {}
+    copy = fresh.folder / "results" / "tiny" / "model" / "model.safetensors"
+    assert copy.read_bytes() == source.read_bytes()
+    assert (before.st_ino, before.st_mtime) == (source.stat().st_ino, source.stat().st_mtime)
+    assert copy.stat().st_ino != before.st_ino
+
+    source.write_bytes(source.read_bytes()[:-4] + bytes(4))
+    assert fresh.plan(description) == {"import_model": 1}
 
 
 def test_several_models_share_one_run(finished):

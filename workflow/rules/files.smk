@@ -36,6 +36,16 @@ def corpus_files(wildcards) -> list[str]:
     return corpus["files"] if corpus["source"] in ("text", "jsonl") else []
 
 
+def model_files(wildcards) -> list[str]:
+    """The files of a local model: inputs, so that a model that was replaced is imported again."""
+    model = MODELS[wildcards.model]
+    if model["source"] != "local":
+        return []
+    folder = Path(model["path"])
+    patterns = ("*.json", "*.safetensors")
+    return [str(file) for pattern in patterns for file in sorted(folder.glob(pattern))]
+
+
 def shard_numbers(model: str, split: str) -> list[int]:
     activations = MODELS[model]["activations"]
     return list(

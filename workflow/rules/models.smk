@@ -115,6 +115,8 @@ rule train_model:
 
 
 rule import_model:
+    input:
+        files=model_files,
     output:
         config="results/{model}/model/config.json",
         weights="results/{model}/model/model.safetensors",

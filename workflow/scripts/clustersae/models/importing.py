@@ -7,7 +7,6 @@ import dataclasses
 import logging
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 from clustersae.errors import InputError
@@ -53,7 +52,7 @@ def import_model(
     _copy_weights(folder, output_dir / WEIGHTS)
     if trust_remote_code:
         for code in folder.glob("*.py"):
-            _link_or_copy(code, output_dir / code.name)
+            _copy(code, output_dir / code.name)
 
     description = describe(output_dir, path, commit, trust_remote_code)
     n_words = len(load_tokenizer(output_dir, trust_remote_code))
@@ -106,7 +105,7 @@ def _copy_config(folder: Path, output_dir: Path) -> None:
         raise InputError(
             f"{folder} holds an encoder-decoder model. Use a decoder-only language model."
         )
-    _link_or_copy(folder / "config.json", output_dir / "config.json")
+    _copy(folder / "config.json", output_dir / "config.json")
 
 
 def _copy_tokenizer(folder: Path, output_dir: Path) -> None:
@@ -116,17 +115,17 @@ def _copy_tokenizer(folder: Path, output_dir: Path) -> None:
             ' transformers.AutoTokenizer.from_pretrained("…").save_pretrained("…") and put it'
             " there."
         )
-    _link_or_copy(folder / "tokenizer.json", output_dir / "tokenizer.json")
+    _copy(folder / "tokenizer.json", output_dir / "tokenizer.json")
     config = folder / "tokenizer_config.json"
     if config.is_file():
-        _link_or_copy(config, output_dir / config.name)
+        _copy(config, output_dir / config.name)
     else:
         write_json(output_dir / config.name, {"tokenizer_class": "PreTrainedTokenizerFast"})
 
 
 def _copy_weights(folder: Path, output: Path) -> None:
     if (folder / WEIGHTS).is_file():
-        _link_or_copy(folder / WEIGHTS, output)
+        _copy(folder / WEIGHTS, output)
     elif (folder / INDEX).is_file():
         _merge(folder, output)
     elif any(folder.glob("*.bin")) or any(folder.glob("*.pt")) or any(folder.glob("*.pth")):
@@ -159,17 +158,11 @@ def _merge(folder: Path, output: Path) -> None:
     save_tensors(output, tensors, {"format": "pt"})
 
 
-def _link_or_copy(source: Path, target: Path) -> None:
-    """A hard link where the file system allows it (no space, no time), a copy elsewhere."""
-    source = source.resolve()  # the Hub's cache holds symbolic links
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".import.", dir=target.parent) as folder:
-        link = Path(folder) / target.name
-        try:
-            os.link(source, link)
-            os.replace(link, target)
-            return
-        except OSError:
-            logger.info("%s cannot be linked and is copied", source)
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file whole or not at all.
+
+    No hard link: Snakemake stamps the time on what a job made, which would touch the user's own
+    file, and a later change of that file would reach into the results.
+    """
     with replacing(target) as temporary:
         shutil.copyfile(source, temporary)
