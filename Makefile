@@ -9,7 +9,7 @@ VENV := .venv
 GPUS ?= $(shell nvidia-smi -L 2>/dev/null | grep -c '^GPU')
 SNAKEMAKE := $(VENV)/bin/snakemake --cores $(CORES) --resources gpu=$(GPUS)
 
-.PHONY: run report test lint clean
+.PHONY: run report test lint
 
 run: $(VENV)/installed
 	$(SNAKEMAKE)
@@ -35,6 +35,3 @@ $(VENV)/installed: envs/requirements.txt envs/constraints.txt
 	$(VENV)/bin/pip install --quiet --upgrade pip
 	cd envs && ../$(VENV)/bin/pip install --quiet -r requirements.txt
 	touch $@
-
-clean:
-	rm -rf .snakemake results/logs results/benchmarks

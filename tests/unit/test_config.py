@@ -94,7 +94,7 @@ WRONG = [
     ({"sae": {"k": 33, "d_sae": None, "expansion": 2}}, "sae.k is 33, more than the 32 latents"),
     (
         {"sae": {"k": 16}, "evaluation": {"equal_compute": [1]}},
-        "sae.k is 16, more than the 11 latents of an SAE of variant narrower-1of3",
+        "sae.k is 16, more than the 1 latents of an SAE of variant narrower-1of3",
     ),
     (
         {"sae": {"batch_size": 2001}},

@@ -8,6 +8,7 @@ import torch
 
 from clustersae import device, log
 from clustersae.activations.shards import Shard, open_shards
+from clustersae.errors import InputError
 from clustersae.evaluation.reconstruction import evaluate_layer
 from clustersae.files import write_csv
 from clustersae.sae.storage import load_sae
@@ -33,8 +34,12 @@ def main(
     """
     rows, histogram = [], []
     opened = {split: open_shards(paths) for split, paths in shards.items()}
+    fingerprint = next(iter(opened.values()))[0].metadata["fingerprint"]
+    for parts in opened.values():
+        if parts[0].metadata["fingerprint"] != fingerprint:
+            raise InputError(f"{parts[0].path} belongs to another model. Delete it and run again.")
     for folder in saes:
-        sae = load_sae(folder, where)
+        sae = load_sae(folder, where, fingerprint)
         label = {key: sae.config[key] for key in ("variant", "cluster", "seed")}
         for split, parts in opened.items():
             for layer in sae.layers:

@@ -32,6 +32,7 @@ def main(
     seed: int,
     config: dict[str, Any],
     where: torch.device,
+    code: str = "",
 ) -> None:
     """Write sae.safetensors, cfg.json, history.csv and training.json into `folder`.
 
@@ -39,6 +40,7 @@ def main(
         shards: of the training split.
         statistics: the layers' means and scales on the training split.
         config: the section `sae` of the configuration.
+        code: digest of the code; an interrupted training of other code is not continued.
     """
     layers = parse_cluster(cluster)
     tensors, metadata = load_tensors(statistics)
@@ -49,14 +51,17 @@ def main(
     sae = SparseAutoencoder(layers, settings.d_sae, settings.k, mean, scale)
     sae.initialise(torch.Generator().manual_seed(seed))
     trainer = Trainer(sae.to(where), settings)
-    checkpoint = Checkpoint(
-        folder / "checkpoint.safetensors",
-        identity(settings, cluster=cluster, shards=[shard.checksums for shard in opened]),
-    )
+    meter = Meter(where)
+    read = [shard.checksums for shard in opened]
+    same = identity(settings, cluster=cluster, shards=read, code=code, torch=torch.__version__)
+    checkpoint = Checkpoint(folder / "checkpoint.safetensors", same, elapsed=meter.elapsed)
     checkpoint.restore(trainer)
     first_step = trainer.step_number
+    for shard in opened:  # checksums are compared at the first touch, which is no part of T
+        for layer in layers:
+            shard.layer(layer)
 
-    with Meter(where) as meter:
+    with meter:
         steps = range(first_step, settings.n_steps)
         batches = normalised_batches(
             opened, layers, mean, scale, settings.batch_size, seed, steps, where
@@ -92,5 +97,6 @@ if __name__ == "__main__":
         variant=snakemake.wildcards.variant,
         seed=int(snakemake.wildcards.seed),
         config=snakemake.params.sae,
+        code=snakemake.params.code,
         where=device.choose(snakemake.resources.get("gpu", 0)),
     )

@@ -3,6 +3,7 @@
 import pytest
 
 from clustersae.errors import InputError
+from clustersae.sae.flops import sparse_flops
 from clustersae.sae.settings import default_learning_rate, resolve
 from clustersae.sae.variants import pilot_variant, variant_scales
 
@@ -33,7 +34,7 @@ def test_base_settings():
     ("variant", "n_layers", "n_steps", "d_sae"),
     [
         ("fewer-tokens-2of5", 1, 40, 512),
-        ("narrower-2of5", 1, 100, 205),
+        ("narrower-2of5", 1, 100, 166),
         ("equal-exposure", 4, 400, 512),
         ("fewer-tokens-5of5", 1, 100, 512),
     ],
@@ -44,8 +45,14 @@ def test_variants_change_what_their_name_says(variant, n_layers, n_steps, d_sae)
 
 
 def test_equal_compute_arms_cost_what_the_clusters_cost():
-    scale, _ = variant_scales("fewer-tokens-3of7", 1)
-    assert 7 * scale == pytest.approx(3)
+    """In operations: L SAEs of the variant make as many as K full ones."""
+
+    def operations(variant):
+        settings = resolve(CONFIG, variant, 1, 64, 0)
+        return settings.n_steps * sparse_flops(64, settings.d_sae, settings.k)
+
+    for variant in ("fewer-tokens-3of5", "narrower-3of5"):
+        assert 5 * operations(variant) == pytest.approx(3 * operations("base"), rel=0.01)
 
 
 def test_learning_rate_schedule():
@@ -66,7 +73,7 @@ def test_default_learning_rate_is_that_of_the_source():
     ("change", "variant", "message"),
     [
         ({"k": 600}, "base", r"sae\.k is 600, more than the 512 latents"),
-        ({"k": 300}, "narrower-1of5", r"sae\.k is 300, more than the 102 latents"),
+        ({"k": 300}, "narrower-1of5", r"sae\.k is 300, more than the 1 latents"),
         ({"tokens": 400}, "base", r"sae\.tokens is 400, fewer than one batch"),
         ({}, "wider", "'wider' is not a variant"),
         ({}, "fewer-tokens-6of5", "not a variant"),

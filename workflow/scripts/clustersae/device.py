@@ -1,11 +1,14 @@
 """Where tensors live: the CPU, or one GPU that no other job of this machine has claimed."""
 
 import fcntl
+import logging
 import os
 import tempfile
 from pathlib import Path
 
 import torch
+
+logger = logging.getLogger(__name__)
 
 _claims = []  # open lock files; the claim lasts as long as the process
 
@@ -13,19 +16,21 @@ _claims = []  # open lock files; the claim lasts as long as the process
 def choose(gpus: int = 0) -> torch.device:
     """The device for a job that was granted `gpus` GPUs.
 
-    Snakemake counts GPUs but does not hand them out, so with several GPUs in one machine each job
-    claims one by a file lock, unless CUDA_VISIBLE_DEVICES (set by SLURM, say) already names it.
-    The lock vanishes with the process, however it ends.
+    Snakemake counts GPUs but does not hand them out, so where a job sees several (SLURM shows it
+    just its own) it claims one by a file lock. The lock vanishes with the process, however it ends.
     """
     if gpus < 1 or not torch.cuda.is_available():
         return torch.device("cpu")
-    if "CUDA_VISIBLE_DEVICES" in os.environ or torch.cuda.device_count() == 1:
-        return torch.device("cuda")
-    return torch.device("cuda", claim(torch.cuda.device_count()))
+    count = torch.cuda.device_count()
+    return torch.device("cuda", claim(count) if count > 1 else 0)
 
 
 def claim(count: int, folder: str | Path | None = None) -> int:
-    """The lowest of `count` indices that no living process has claimed; 0 if all are taken."""
+    """The lowest of `count` indices that no living process has claimed.
+
+    If all are taken, more jobs run than there are GPUs (`--resources gpu=N` says how many there
+    are): the first is then shared, and the log says so.
+    """
     folder = Path(folder or tempfile.gettempdir())
     for index in range(count):
         file = open(folder / f"clustersae-gpu-{os.getuid()}-{index}.lock", "w")  # noqa: SIM115
@@ -36,4 +41,5 @@ def claim(count: int, folder: str | Path | None = None) -> int:
             continue
         _claims.append(file)
         return index
+    logger.warning("All %d GPUs are taken; sharing the first. Is --resources gpu right?", count)
     return 0

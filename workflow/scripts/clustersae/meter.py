@@ -26,6 +26,12 @@ class Meter:
         self._wall, self._cpu = time.perf_counter(), time.process_time()
         return self
 
+    def elapsed(self) -> float:
+        """`seconds` so far; does not wait for a GPU."""
+        if self.device.type == "cuda":
+            return time.perf_counter() - self._wall
+        return time.process_time() - self._cpu
+
     def __exit__(self, *_) -> None:
         on_gpu = self.device.type == "cuda"
         if on_gpu:

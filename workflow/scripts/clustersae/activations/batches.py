@@ -15,6 +15,8 @@ from clustersae.errors import InputError
 
 #: Rows read in one go; a batch of 2,048 is mixed from 16 places.
 BLOCK_ROWS = 128
+#: Smaller blocks would make reading slower than training.
+MIN_BLOCK_ROWS = 8
 
 
 class Segment(NamedTuple):
@@ -31,8 +33,9 @@ class BatchPlan:
     """Which rows, at which layer, make up the batch of every step.
 
     One pass visits every block once; every batch has each layer of the cluster equally often
-    (±1); each visited token contributes exactly one layer per pass. The last rows of a shard that
-    do not fill a block, and the last blocks that do not fill a batch, are left out of that pass.
+    (±1); each visited token contributes exactly one layer per pass. A pass leaves out the few rows
+    of a shard that do not fill a block, and the blocks that do not fill a batch; which ones they
+    are differs from pass to pass, so that no row is left out for good.
 
     Args:
         rows_per_shard: number of rows of every shard.
@@ -43,31 +46,32 @@ class BatchPlan:
         self, rows_per_shard: Sequence[int], n_layers: int, batch_size: int, seed: int
     ) -> None:
         self.n_layers, self.batch_size, self.seed = n_layers, batch_size, seed
+        self.rows_per_shard = list(rows_per_shard)
         self.block_rows = _largest_divisor(batch_size, BLOCK_ROWS)
-        self.blocks = [
-            (shard, start)
-            for shard, n_rows in enumerate(rows_per_shard)
-            for start in range(0, n_rows - self.block_rows + 1, self.block_rows)
-        ]
-        self.steps_per_pass = len(self.blocks) * self.block_rows // batch_size
+        if self.block_rows < min(batch_size, MIN_BLOCK_ROWS):
+            raise InputError(
+                f"sae.batch_size = {batch_size} has no divisor between {MIN_BLOCK_ROWS} and"
+                f" {BLOCK_ROWS}, so rows could not be read in blocks. Use a multiple of"
+                f" {BLOCK_ROWS}."
+            )
+        n_blocks = sum(n_rows // self.block_rows for n_rows in self.rows_per_shard)
+        self.steps_per_pass = n_blocks * self.block_rows // batch_size
         if self.steps_per_pass == 0:
             raise InputError(
                 f"The cached activations hold {sum(rows_per_shard)} tokens, fewer than one batch"
                 f" of {batch_size}. Raise activations.tokens.train or lower sae.batch_size."
             )
-        self._pass, self._order = -1, torch.empty(0)
+        self._pass, self._blocks = -1, []
 
     def segments(self, step: int) -> Iterator[Segment]:
         """The pieces of the batch of `step`, in order of position."""
         which, within = divmod(step, self.steps_per_pass)
-        order = self._permutation(which)
         n_blocks = self.batch_size // self.block_rows
-        chosen = order[within * n_blocks : (within + 1) * n_blocks]
+        chosen = self._blocks_of(which)[within * n_blocks : (within + 1) * n_blocks]
         # Contiguous stretches of the batch, one per layer; who comes first rotates with the step,
         # so that no layer always gets the longer stretch.
         cuts = [self.batch_size * i // self.n_layers for i in range(self.n_layers + 1)]
-        for number, block in enumerate(chosen.tolist()):
-            shard, start = self.blocks[block]
+        for number, (shard, start) in enumerate(chosen):
             first = number * self.block_rows
             for i in range(self.n_layers):
                 low, high = max(first, cuts[i]), min(first + self.block_rows, cuts[i + 1])
@@ -75,14 +79,19 @@ class BatchPlan:
                     layer = (i + step) % self.n_layers
                     yield Segment(shard, start + low - first, layer, low, high - low)
 
-    def _permutation(self, which: int) -> torch.Tensor:
+    def _blocks_of(self, which: int) -> list[tuple[int, int]]:
+        """(shard, first row) of the blocks of a pass, in the order in which they are read."""
         if which != self._pass:
             generator = torch.Generator().manual_seed(_mix(self.seed, which))
-            self._pass, self._order = (
-                which,
-                torch.randperm(len(self.blocks), generator=generator),
-            )
-        return self._order
+            blocks = []
+            for shard, n_rows in enumerate(self.rows_per_shard):
+                spare = n_rows % self.block_rows
+                offset = int(torch.randint(spare + 1, (), generator=generator))
+                stop = n_rows - self.block_rows + 1
+                blocks += [(shard, start) for start in range(offset, stop, self.block_rows)]
+            order = torch.randperm(len(blocks), generator=generator)
+            self._pass, self._blocks = which, [blocks[i] for i in order.tolist()]
+        return self._blocks
 
 
 def _largest_divisor(number: int, at_most: int) -> int:
@@ -113,8 +122,9 @@ def normalised_batches(
     plan = BatchPlan([shard.n_rows for shard in shards], len(layers), batch_size, seed)
     rows = [[shard.layer(layer) for layer in layers] for shard in shards]
     mean, inverse = layer_mean.float(), 1 / layer_scale.float()
+    pinned = torch.device(device).type == "cuda"  # else the copy to the GPU would not overlap
     for step in steps:
-        batch = torch.empty(batch_size, mean.shape[1])
+        batch = torch.empty(batch_size, mean.shape[1], pin_memory=pinned)
         for shard, start, layer, position, n_rows in plan.segments(step):
             piece = batch[position : position + n_rows]
             piece.copy_(rows[shard][layer][start : start + n_rows])

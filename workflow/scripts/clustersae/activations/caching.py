@@ -57,7 +57,7 @@ def cache_shard(
 
     Returns:
         What it cost: the record of `meter.Meter`, with `n_tokens` and `flops` (2 per parameter of
-        the blocks and token, which leaves out the attention scores).
+        the blocks and token read, which leaves out the attention scores).
     """
     description = read_description(model_dir)
     file = read_tokens(tokens)
@@ -85,8 +85,9 @@ def cache_shard(
             seed=settings.seed,
         )
     n_parameters = sum(parameter.numel() for parameter in stream.blocks.parameters())
-    n_kept = len(row)
-    return {**meter.record, "n_tokens": n_kept, "flops": 2 * n_parameters * n_kept}
+    # Tokens that are not kept (BOS, padding inside a batch) go through the model all the same.
+    n_read = sum(len(batch.rows) * batch.width for batch in _batches(places, settings.batch_rows))
+    return {**meter.record, "n_tokens": len(row), "flops": 2 * n_parameters * n_read}
 
 
 def check_readable(ids: torch.Tensor, description: ModelDescription, tokens: Path) -> None:

@@ -107,7 +107,7 @@ def shard_rows(kept_per_row: Sequence[int] | np.ndarray, n_shards: int) -> list[
     n_rows = len(kept_per_row)
     if not 1 <= n_shards <= n_rows:
         raise InputError(
-            f"{n_rows} rows cannot be cut into {n_shards} shards: set activations.shards between"
+            f"{n_rows} rows cannot be cut into {n_shards} shards: set activations.shard_tokens between"
             f" 1 and {n_rows}."
         )
     filled = np.concatenate([[0], np.cumsum(kept_per_row)])

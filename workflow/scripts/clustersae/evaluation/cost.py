@@ -10,7 +10,7 @@ from clustersae.files import read_json
 
 COLUMNS = (
     *("kind", "variant", "cluster", "seed", "split", "shard", "seconds", "wall_seconds"),
-    *("job_seconds", "peak_memory_mb", "flops", "flops_dense", "activations", "device"),
+    *("job_seconds", "peak_memory_mb", "peak_gpu_memory_mb", "flops", "flops_dense", "activations", "device"),
 )
 
 

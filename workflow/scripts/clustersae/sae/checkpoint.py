@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,18 +27,25 @@ class Checkpoint:
     Args:
         identity: what is being trained; a file of another identity is ignored.
         every_seconds: time between two saves, the most that a killed job loses.
+        elapsed: processor seconds that this process has spent on the training so far.
 
     Attributes:
         history: rows of history.csv from before the interruption.
         seconds: processor seconds spent before the interruption.
     """
 
-    def __init__(self, path: Path, identity: str, every_seconds: float = 120.0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        identity: str,
+        every_seconds: float = 120.0,
+        elapsed: Callable[[], float] = time.process_time,
+    ) -> None:
         self.path, self.identity, self.every_seconds = path, identity, every_seconds
+        self.elapsed = elapsed
         self.history: list[dict[str, Any]] = []
         self.seconds = 0.0
         self._saved = time.monotonic()
-        self._started = time.process_time()
 
     def restore(self, trainer: Trainer) -> None:
         """Bring `trainer` to the saved state, if the file holds one of this training."""
@@ -69,7 +76,7 @@ class Checkpoint:
             self.save(trainer, history)
 
     def save(self, trainer: Trainer, history: list[dict[str, Any]]) -> None:
-        seconds = self.seconds + time.process_time() - self._started
+        seconds = self.seconds + self.elapsed()
         metadata = {
             "identity": self.identity,
             "history": json.dumps(self.history + history),

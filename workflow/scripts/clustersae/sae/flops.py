@@ -17,3 +17,11 @@ def sparse_flops(d_model: int, d_sae: int, k: int) -> int:
 def dense_flops(d_model: int, d_sae: int) -> int:
     """Per activation with dense products: 10·d_model·d_sae, the T of Group-SAE's cost model."""
     return 10 * d_model * d_sae
+
+
+def matched_width(d_sae: int, k: int, share: float) -> int:
+    """The d_sae whose training takes `share` of the operations of the given one, at the same k.
+
+    sparse_flops is 2·d_model·(d_sae + 4k): what k latents cost does not shrink with the width.
+    """
+    return max(1, round(share * d_sae - 4 * k * (1 - share)))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clustersae.errors import InputError
+from clustersae.sae.flops import matched_width
 from clustersae.sae.variants import variant_scales
 
 
@@ -45,8 +46,9 @@ def resolve(
         InputError: the settings contradict each other; the message names the keys.
     """
     token_scale, width_scale = variant_scales(variant, n_cluster_layers)
-    d_sae = config["d_sae"] or config["expansion"] * d_model
-    d_sae = max(1, round(d_sae * width_scale))
+    d_sae = round(config["d_sae"] or config["expansion"] * d_model)
+    if width_scale < 1:
+        d_sae = matched_width(d_sae, config["k"], width_scale)
     if config["k"] > d_sae:
         raise InputError(
             f"sae.k is {config['k']}, more than the {d_sae} latents of an SAE of variant"

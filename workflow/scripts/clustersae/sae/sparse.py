@@ -36,10 +36,9 @@ class Transposition(NamedTuple):
 
 def transpose(indices: torch.Tensor, d_sae: int) -> Transposition:
     """Group the entries of `indices` [n, k] by latent, in a stable order."""
-    flat = indices.reshape(-1)
-    order = torch.argsort(flat, stable=True)
-    row_starts = torch.zeros(d_sae + 1, dtype=torch.int64, device=flat.device)
-    torch.cumsum(torch.bincount(flat, minlength=d_sae), 0, out=row_starts[1:])
+    # Not bincount: on a GPU it waits for the device to learn the size of its result.
+    latents, order = torch.sort(indices.reshape(-1), stable=True)
+    row_starts = torch.searchsorted(latents, torch.arange(d_sae + 1, device=latents.device))
     return Transposition(row_starts, order // indices.shape[1], order)
 
 
@@ -60,9 +59,9 @@ class _Encode(torch.autograd.Function):
         centred, W_enc, indices, *layout = ctx.saved_tensors
         transposition = Transposition(*layout)
         grad_W_enc = transposition.product(grad_values, centred).t()
-        grad_b_enc = torch.zeros_like(W_enc[0]).index_add_(
-            0, indices.reshape(-1), grad_values.reshape(-1)
-        )
+        # As a product too: scattered additions come in any order on a GPU, and so do their bits.
+        ones = torch.ones_like(centred[:, :1])
+        grad_b_enc = transposition.product(grad_values, ones).squeeze(1)
         # Summing over tokens before the product with W_enc makes this a matrix-vector product.
         grad_b_dec = -(W_enc @ grad_b_enc)
         return None, grad_b_dec, grad_W_enc, grad_b_enc, None

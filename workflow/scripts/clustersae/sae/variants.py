@@ -2,7 +2,8 @@
 
 base                   as configured
 fewer-tokens-{K}of{L}  T·K/L activations: L per-layer SAEs then cost what K full ones do
-narrower-{K}of{L}      d_sae·K/L latents: the same budget spent on smaller dictionaries
+narrower-{K}of{L}      as many latents as make training take K/L of the operations: the same
+                       budget spent on smaller dictionaries
 equal-exposure         T·n activations for a cluster of n layers: each layer is seen T times
 """
 
@@ -16,7 +17,7 @@ PATTERN = r"base|equal-exposure|(?:fewer-tokens|narrower)-\d+of\d+"
 
 
 def variant_scales(variant: str, n_cluster_layers: int) -> tuple[float, float]:
-    """Factors on the number of activations and on d_sae.
+    """Factors on the number of activations and on the operations per activation.
 
     Raises:
         InputError: the variant's name is not known.
