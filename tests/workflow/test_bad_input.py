@@ -78,8 +78,9 @@ def test_a_text_that_is_too_short(fresh):
     fresh.configure(models={"tiny": {"training": {"steps": 1}}})
     (fresh.folder / "text.txt").write_text("Once upon a time there was a cat. " * 40)
     message = failure(fresh, "results/tiny/activations/train/shard-0.safetensors")
-    assert re.search(r"train split has \d+ tokens and activations\.tokens asks for 2000", message)
-    assert not [file for file in left_behind(fresh) if "/activations/" in file]
+    asks = r"train split has \d+ tokens and activations\.tokens\.train asks for 2000"
+    assert re.search(asks, message)
+    assert not [file for file in left_behind(fresh) if "/corpus/" not in file], "found in time"
 
 
 def test_a_tokenizer_of_another_model(fresh):

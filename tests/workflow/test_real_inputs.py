@@ -46,7 +46,9 @@ def arms_of(results: Path) -> pd.DataFrame:
 
 def test_layers_of_the_stories_model_lie_as_far_apart_as_known(stories):
     table = pd.read_csv(stories / "clusters" / "distances.csv")
-    angular = table[table["distance"] == "angular"].set_index(["layer_i", "layer_j"])["value"]
+    angular = table[table["distance"] == "angular_centred"].set_index(["layer_i", "layer_j"])[
+        "value"
+    ]
     neighbours = [angular[layer, layer + 1] for layer in range(4)]
     assert min(neighbours) > 0.16
     assert max(neighbours) < 0.21
@@ -106,4 +108,10 @@ def test_a_character_model_of_real_text_goes_all_the_way(shakespeare):
     order = [arms.loc[arm, "fvu"] for arm in ("per-layer", "contiguous-2", "single")]
     assert order == sorted(order)
     assert order[0] < 0.35
+    assert arms.loc["contiguous-2 (equal-exposure)", "fvu"] < arms.loc["contiguous-2", "fvu"]
+    assert arms.loc["per-layer (fewer-tokens-2of4)", "fvu"] > arms.loc["per-layer", "fvu"]
+    assert arms["delta_ce_all"].notna().all(), "every arm was spliced"
+    flops = pd.read_csv(shakespeare / "tables" / "cost.csv").set_index("arm")["flops_training"]
+    for arm in ("contiguous-2", "per-layer (fewer-tokens-2of4)", "per-layer (narrower-2of4)"):
+        assert flops[arm] == pytest.approx(flops["per-layer"] / 2, rel=0.01)
     assert arms.loc["per-layer", "delta_ce"] > 0

@@ -31,7 +31,9 @@ checkpoint cluster_layers:
 checkpoint choose_count:
     input:
         partitions="results/{model}/clusters/partitions.json",
-        reconstruction=pilot_reconstructions,
+        reconstruction=piloted(
+            "results/{model}/evaluation/reconstruction/{variant}/{name}.csv"
+        ),
     output:
         "results/{model}/clusters/chosen.json",
     log:

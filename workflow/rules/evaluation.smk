@@ -133,6 +133,12 @@ rule measure_cost:
             "results/benchmarks/{model}/train_sae/{variant}/{name}/seed-{seed}.tsv",
             plan.requested_saes,
         ),
+        pilots=piloted(
+            "results/{model}/saes/{variant}/{name}/seed-{seed}/training.json"
+        ),
+        pilot_benchmarks=piloted(
+            "results/benchmarks/{model}/train_sae/{variant}/{name}/seed-{seed}.tsv"
+        ),
     output:
         "results/{model}/evaluation/cost.csv",
     log:

@@ -123,14 +123,24 @@ def collected(pattern: str, what):
     return files
 
 
-def pilot_reconstructions(wildcards) -> list[str]:
-    clustering = MODELS[wildcards.model]["clustering"]
-    return collect(
-        "results/{model}/evaluation/reconstruction/{variant}/{cluster}.csv",
-        model=wildcards.model,
-        variant=variants.pilot_variant(clustering["pilot_fraction"]),
-        cluster=plan.pilot_clusters(partitions_of(wildcards), clustering),
-    )
+def piloted(pattern: str):
+    """An input function: `pattern` for every pilot SAE of `counts: auto`; nothing otherwise.
+
+    The pattern may have {seed}, which stands for every seed.
+    """
+
+    def files(wildcards) -> list[str]:
+        clustering = MODELS[wildcards.model]["clustering"]
+        if clustering["counts"] != "auto":
+            return []
+        variant = variants.pilot_variant(clustering["pilot_fraction"])
+        return [
+            pattern.format(model=wildcards.model, variant=variant, name=name, seed=seed)
+            for name in plan.pilot_clusters(partitions_of(wildcards), clustering)
+            for seed in (sae_seeds(wildcards) if "{seed}" in pattern else [None])
+        ]
+
+    return files
 
 
 def sae_seeds(wildcards) -> list[int]:

@@ -77,8 +77,36 @@ use rule build_corpus as tokenise_corpus with:
         "Read the corpus with the tokenizer of {wildcards.model}"
 
 
+# Read as ancient() by what comes after it: asking for other numbers of tokens checks again, but
+# trains no model anew.
+rule check_corpus:
+    input:
+        "results/{model}/corpus/corpus.json",
+    output:
+        "results/{model}/corpus/checked.json",
+    log:
+        "results/logs/{model}/check_corpus.log",
+    benchmark:
+        "results/benchmarks/{model}/check_corpus.tsv"
+    localrule: True
+    conda:
+        "../../envs/plot.yaml"
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        code=code("check_corpus.py"),
+        tokens=section("activations", "tokens"),
+        splice_tokens=section("evaluation", "splice_tokens"),
+    message:
+        "Check that the corpus of {wildcards.model} is large enough"
+    script:
+        "../scripts/check_corpus.py"
+
+
 rule train_model:
     input:
+        checked=ancient("results/{model}/corpus/checked.json"),
         train="results/{model}/corpus/train.safetensors",
         validation="results/{model}/corpus/validation.safetensors",
         tokenizer="results/{model}/corpus/tokenizer.json",
@@ -98,7 +126,8 @@ rule train_model:
         model=models_where(is_trained),
     conda:
         "../../envs/torch.yaml"
-    threads: 8
+    # Not more: the bits of a training depend on the number of threads, and so would the demo.
+    threads: 2
     resources:
         gpu=1,
         mem_mb=growing(4000),

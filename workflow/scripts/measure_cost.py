@@ -11,27 +11,28 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def main(caching: list[tuple[Path, Path]], saes: list[tuple[Path, Path]], output: Path) -> None:
-    """Write cost.csv from pairs of (record of the job, Snakemake benchmark of the job)."""
-    write_csv(output, cost_rows(caching, saes))
+#: (record of the job, Snakemake benchmark of the job)
+Pairs = list[tuple[Path, Path]]
 
 
-def paths(files: list[str]) -> list[Path]:
-    return [Path(file) for file in files]
+def main(caching: Pairs, saes: Pairs, pilots: Pairs, output: Path) -> None:
+    """Write cost.csv."""
+    write_csv(output, cost_rows(caching, saes, pilots))
+
+
+def pairs(records: list[str], benchmarks: list[str]) -> Pairs:
+    return [
+        (Path(record), Path(benchmark))
+        for record, benchmark in zip(records, benchmarks, strict=True)
+    ]
 
 
 if __name__ == "__main__":
     log.to(snakemake.log[0])
+    files = snakemake.input
     main(
-        caching=list(
-            zip(
-                paths(snakemake.input.caching),
-                paths(snakemake.input.caching_benchmarks),
-                strict=True,
-            )
-        ),
-        saes=list(
-            zip(paths(snakemake.input.saes), paths(snakemake.input.sae_benchmarks), strict=True)
-        ),
+        caching=pairs(files.caching, files.caching_benchmarks),
+        saes=pairs(files.saes, files.sae_benchmarks),
+        pilots=pairs(files.pilots, files.pilot_benchmarks),
         output=Path(snakemake.output[0]),
     )

@@ -1,7 +1,7 @@
 """Assemble the tables and the verdict from the evaluation files of one model."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -48,6 +48,7 @@ def main(
     tolerance: float,
     n_bootstrap: int,
     seed: int,
+    pilot: dict[str, Any] | None = None,
 ) -> None:
     """Write all tables of one model.
 
@@ -57,6 +58,7 @@ def main(
         tolerance: relative excess FVU that the worst layer may lose on the validation split.
         n_bootstrap: resamples of every interval.
         seed: of the resamples.
+        pilot: what `choose_count.py` wrote, where K was chosen by pilots.
     """
     description = read_json(partitions_file)
     reconstruction = read_files(reconstruction_files, RECONSTRUCTION)
@@ -86,13 +88,15 @@ def main(
     }
     for path, table in tables.items():
         write_table(table, path)
-    write_text(verdict_out, verdict(summary, comparisons, description["partitions"], tolerance))
+    text = verdict(summary, comparisons, description["partitions"], tolerance, pilot)
+    write_text(verdict_out, text)
 
 
 if __name__ == "__main__":
     log.to(snakemake.log[0])
     clustering = snakemake.params.clustering
-    chosen = read_json(snakemake.input.chosen[0])["count"] if snakemake.input.chosen else None
+    pilot = read_json(snakemake.input.chosen[0]) if snakemake.input.chosen else None
+    chosen = pilot["count"] if pilot else None
     description = read_json(snakemake.input.partitions)
     main(
         partitions_file=snakemake.input.partitions,
@@ -114,4 +118,5 @@ if __name__ == "__main__":
         tolerance=clustering["tolerance"],
         n_bootstrap=snakemake.params.n_bootstrap,
         seed=snakemake.params.seed,
+        pilot=pilot,
     )

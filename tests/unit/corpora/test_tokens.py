@@ -49,7 +49,7 @@ def test_no_shard_is_empty_however_uneven_the_rows():
 
 
 def test_more_shards_than_rows_are_refused():
-    with pytest.raises(InputError, match=r"3 rows cannot be cut into 4 shards: set .* 3"):
+    with pytest.raises(InputError, match=r"3 rows cannot be cut into 4 shards: raise"):
         shard_rows([1, 1, 1], 4)
 
 

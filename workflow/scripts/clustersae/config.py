@@ -168,6 +168,15 @@ def _check_counts(where: str, settings: Mapping[str, Any], n_layers: int) -> Non
                 f"{where}: {key} asks for {max(values)} clusters, but the model has {n_layers}"
                 f" layers: use numbers from 1 to {n_layers}."
             )
+    if clustering["counts"] == "auto":
+        return
+    for key in ("evaluation.equal_compute", "evaluation.equal_exposure"):
+        alone = sorted(set(counts[key]) - set(clustering["counts"]) - {n_layers})
+        if alone:
+            raise InputError(
+                f"{where}: {key} asks for K = {alone[0]}, which clustering.counts does not have:"
+                " there would be nothing to compare with. Add it to one or take it from the other."
+            )
 
 
 def model_shape(settings: Mapping[str, Any]) -> tuple[int | None, int | None]:

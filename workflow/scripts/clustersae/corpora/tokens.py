@@ -107,8 +107,7 @@ def shard_rows(kept_per_row: Sequence[int] | np.ndarray, n_shards: int) -> list[
     n_rows = len(kept_per_row)
     if not 1 <= n_shards <= n_rows:
         raise InputError(
-            f"{n_rows} rows cannot be cut into {n_shards} shards: set activations.shard_tokens between"
-            f" 1 and {n_rows}."
+            f"{n_rows} rows cannot be cut into {n_shards} shards: raise activations.shard_tokens."
         )
     filled = np.concatenate([[0], np.cumsum(kept_per_row)])
     cuts = [0]

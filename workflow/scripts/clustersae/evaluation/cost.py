@@ -10,12 +10,22 @@ from clustersae.files import read_json
 
 COLUMNS = (
     *("kind", "variant", "cluster", "seed", "split", "shard", "seconds", "wall_seconds"),
-    *("job_seconds", "peak_memory_mb", "peak_gpu_memory_mb", "flops", "flops_dense", "activations", "device"),
+    *(
+        "job_seconds",
+        "peak_memory_mb",
+        "peak_gpu_memory_mb",
+        "flops",
+        "flops_dense",
+        "activations",
+        "device",
+    ),
 )
 
 
 def cost_rows(
-    caching: Iterable[tuple[Path, Path]], saes: Iterable[tuple[Path, Path]]
+    caching: Iterable[tuple[Path, Path]],
+    saes: Iterable[tuple[Path, Path]],
+    pilots: Iterable[tuple[Path, Path]] = (),
 ) -> list[dict[str, Any]]:
     """One row per caching job and per trained SAE, with the keys of COLUMNS.
 
@@ -25,15 +35,17 @@ def cost_rows(
     Args:
         caching: (record, benchmark) of every shard; the record lies beside the shard.
         saes: (record, benchmark) of every SAE; the record is training.json in the SAE's folder.
+        pilots: the same of the short trainings that chose the number of clusters.
     """
     rows = []
     for record, benchmark in caching:
         shard = record.stem.removeprefix("shard-")
         place = {"kind": "caching", "split": record.parent.name, "shard": shard}
         rows.append(_row(place, read_json(record), benchmark))
-    for record, benchmark in saes:
+    trained = [("sae", each) for each in saes] + [("pilot", each) for each in pilots]
+    for kind, (record, benchmark) in trained:
         config = read_json(record.parent / "cfg.json")
-        place = {"kind": "sae"} | {key: config[key] for key in ("variant", "cluster", "seed")}
+        place = {"kind": kind} | {key: config[key] for key in ("variant", "cluster", "seed")}
         rows.append(_row(place, read_json(record), benchmark))
     return rows
 

@@ -48,7 +48,7 @@ def draw(training: pd.DataFrame, quality: pd.DataFrame, arms: pd.DataFrame, mode
         figure = canvas(
             4.6 * len(columns) + 1.0,
             5.0,
-            _finding(list(curves.values())[-1]),
+            _finding(list(curves.values())),
             conditions(model, n_layers, n_seeds, "training batches", band),
         )
         axes = figure.subplots(
@@ -101,10 +101,11 @@ def _late_gains(curves: pd.DataFrame) -> pd.Series:
     return pd.Series(gains, dtype=float).dropna()
 
 
-def _finding(curves: pd.DataFrame) -> str:
-    gains = _late_gains(curves)
-    last = curves["dead_fraction"]["mean"].groupby(level="cluster").last()
-    dead = f"at most {percent(last.max())} of latents dead at the end"
+def _finding(panels: list[pd.DataFrame]) -> str:
+    """What the last panel says of convergence, and the most dead latents of any panel."""
+    gains = _late_gains(panels[-1])
+    last = [each["dead_fraction"]["mean"].groupby(level="cluster").last().max() for each in panels]
+    dead = f"at most {percent(max(last))} of latents dead at the end"
     if gains.empty:
         return f"FVU against activations seen; {dead}"
     if gains.max() < 0.01:

@@ -50,13 +50,13 @@ class _Encode(torch.autograd.Function):
         centred = x - b_dec
         values, indices = torch.topk(torch.addmm(b_enc, centred, W_enc), k, dim=1, sorted=False)
         transposition = transpose(indices, W_enc.shape[1])
-        ctx.save_for_backward(centred, W_enc, indices, *transposition)
+        ctx.save_for_backward(centred, W_enc, *transposition)
         ctx.mark_non_differentiable(indices, *transposition)
         return values, indices, *transposition
 
     @staticmethod
     def backward(ctx, grad_values, *_):
-        centred, W_enc, indices, *layout = ctx.saved_tensors
+        centred, W_enc, *layout = ctx.saved_tensors
         transposition = Transposition(*layout)
         grad_W_enc = transposition.product(grad_values, centred).t()
         # As a product too: scattered additions come in any order on a GPU, and so do their bits.

@@ -27,26 +27,32 @@ def cost_table(
     Args:
         arms: with the per-layer baseline among them.
         cost: rows of `evaluation/cost.csv`: kind "caching" (all rows are added up: the shards)
-            and kind "sae" (one row per SAE and seed).
+            kind "sae" (one row per SAE and seed), and kind "pilot" (the short trainings that
+            chose K, if any; one run of them counts for the arms of the main method).
         n_bootstrap: resamples of the intervals.
         seed: of the resamples.
     """
     caching = cost[cost["kind"] == "caching"]
     if caching.empty:
         raise InputError("The cost table has no row of kind caching.")
-    once = caching[_ADDED].sum(min_count=1)
     memory = caching["peak_memory_mb"].max()
+    pilots = cost[cost["kind"] == "pilot"]
+    n_pilot_seeds = max(pilots["seed"].nunique(), 1)
+    pilot = pilots[_ADDED].sum() / n_pilot_seeds
     saes = _by_sae(cost[cost["kind"] == "sae"])
     base = next(arm for arm in arms if arm.name == PER_LAYER)
     rows = []
     for arm in arms:
         own, alone = _paired(saes, arm, base)
+        # Only who clusters pays for finding out into how many clusters.
+        once = caching[_ADDED].sum(min_count=1) + pilot * (arm.role == "main")
+        base_once = caching[_ADDED].sum(min_count=1)
         # Totals by seed [1, n_seeds]: SAEs are added up, and only seeds are resampled.
         bootstrap = Bootstrap(1, own["seconds"].shape[1], n_bootstrap, seed)
         seconds, base_seconds, flops, base_flops = (
-            once[column] + values[column].sum(0)[None]
+            before[column] + values[column].sum(0)[None]
             for column in ("seconds", "flops")
-            for values in (own, alone)
+            for before, values in ((once, own), (base_once, alone))
         )
         total = bootstrap.mean(seconds)
         relative = bootstrap.excess(seconds, base_seconds)
@@ -54,7 +60,8 @@ def cost_table(
         rows.append(
             {
                 **arm_columns(arm),
-                "caching_seconds": once["seconds"],
+                "caching_seconds": base_once["seconds"],
+                "pilot_seconds": once["seconds"] - base_once["seconds"],
                 "training_seconds": total.estimate - once["seconds"],
                 "total_seconds": total.estimate,
                 "total_seconds_low": total.low,

@@ -1,7 +1,7 @@
 """The answer in one paragraph: how many SAEs, what is lost, what is saved, against what."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ def verdict(
     comparisons: pd.DataFrame,
     partitions: dict[str, dict[str, Any]],
     tolerance: float,
+    pilot: Mapping[str, Any] | None = None,
 ) -> str:
     """One paragraph for people, from the tables alone.
 
@@ -33,6 +34,7 @@ def verdict(
         comparisons: `comparisons_table`.
         partitions: of `partitions.json`, for the clusters' names.
         tolerance: worst-layer excess FVU that K was chosen by.
+        pilot: `chosen.json` where `counts: auto` picked the K to train.
     """
     baseline = arms[arms["arm"] == PER_LAYER].iloc[0]
     candidates = arms[(arms["role"] == "main") & (arms["count"] < baseline["count"])]
@@ -42,6 +44,7 @@ def verdict(
     shown = shown_arm(arms)
     sentences = [
         _choice(shown, partitions, tolerance),
+        *_pilot(pilot),
         _loss(shown),
         *_against(comparisons[comparisons["arm"] == shown["arm"]], arms),
         *_all_layers(arms, shown, baseline),
@@ -90,14 +93,24 @@ def _choice(shown: pd.Series, partitions: dict[str, dict[str, Any]], tolerance: 
     if shown["chosen"]:
         return (
             f"{count} of {n_layers} SAEs {'is' if count == 1 else 'are'} enough"
-            f" ({method}: {clusters}). K = {count} is the smallest whose worst layer loses at most"
-            f" {limit} {there}; what follows is from the test split."
+            f" ({method}: {clusters}). K = {count} is the smallest of those trained whose worst"
+            f" layer loses at most {limit} {there}; what follows is from the test split."
         )
     return (
         f"This model needs one SAE per layer: no K below {n_layers} among those trained keeps the"
         f" worst layer within {limit}. The closest is K = {count} ({method}: {clusters}) {there};"
         " what follows is that arm on the test split."
     )
+
+
+def _pilot(pilot: Mapping[str, Any] | None) -> list[str]:
+    if pilot is None:
+        return []
+    excess = percent(pilot["worst_excess_fvu"][str(pilot["count"])], True)
+    return [
+        f"Short pilot trainings proposed K = {pilot['count']} (worst layer {excess} there); their"
+        " cost is part of that of the clustered arms."
+    ]
 
 
 def _loss(shown: pd.Series) -> str:
@@ -192,13 +205,22 @@ def _nats(arm: pd.Series) -> str:
 
 
 def _caveats(arms: pd.DataFrame) -> list[str]:
+    caveats = []
+    short = arms[arms["variant"].str.startswith("fewer-tokens") & (arms["excess_fvu"] > 0.1)]
+    if len(short):
+        arm = short.loc[short["matched_count"].idxmax()]
+        share = arm["matched_count"] / arm["n_layers"]
+        caveats.append(
+            f"Training is far from converged: per-layer SAEs on {percent(share)} of the activations"
+            f" have {percent(arm['excess_fvu'])} more FVU, so the gaps may differ with more tokens."
+        )
     n_seeds = int(arms["n_seeds"].min())
-    if n_seeds >= 3:
-        return []
-    return [
-        f"Only {_seeds(n_seeds)}: the intervals hardly see how training varies and are not to be"
-        " trusted; use at least three."
-    ]
+    if n_seeds < 3:
+        caveats.append(
+            f"Only {_seeds(n_seeds)}: the intervals hardly see how training varies and are not to"
+            " be trusted; use at least three."
+        )
+    return caveats
 
 
 def _seeds(count: int) -> str:
