@@ -3,7 +3,6 @@
 
 rule cache_activations:
     input:
-        checked=ancient("results/{model}/corpus/checked.json"),
         weights="results/{model}/model/model.safetensors",
         description="results/{model}/model/description.json",
         tokens="results/{model}/corpus/{split}.safetensors",

@@ -36,6 +36,23 @@ def corpus_files(wildcards) -> list[str]:
     return corpus["files"] if corpus["source"] in ("text", "jsonl") else []
 
 
+def tokens_asked(wildcards, input) -> dict[str, list]:
+    """What the experiment will read of each split, so that too small a corpus is found at once.
+
+    Snakemake does not track params that may depend on `input`: asking for more tokens later must
+    not build the corpus, and with it train the model, again. Caching checks once more.
+    """
+    model = MODELS[wildcards.model]
+    asked = {
+        f"activations.tokens.{split}": [split, n_tokens]
+        for split, n_tokens in model["activations"]["tokens"].items()
+    }
+    return {
+        **asked,
+        "evaluation.splice_tokens": ["test", model["evaluation"]["splice_tokens"]],
+    }
+
+
 def model_files(wildcards) -> list[str]:
     """The files of a local model: inputs, so that a model that was replaced is imported again."""
     model = MODELS[wildcards.model]

@@ -29,6 +29,7 @@ rule build_corpus:
         code=code("build_corpus.py"),
         corpus=section("corpus", without=("n_ctx",)),
         n_ctx=section("corpus", "n_ctx"),
+        asked=tokens_asked,
     message:
         "Build the corpus of {wildcards.model}"
     script:
@@ -73,40 +74,13 @@ use rule build_corpus as tokenise_corpus with:
         code=code("build_corpus.py"),
         corpus=section("corpus", without=("n_ctx",)),
         n_ctx=section("corpus", "n_ctx"),
+        asked=tokens_asked,
     message:
         "Read the corpus with the tokenizer of {wildcards.model}"
 
 
-# Read as ancient() by what comes after it: asking for other numbers of tokens checks again, but
-# trains no model anew.
-rule check_corpus:
-    input:
-        "results/{model}/corpus/corpus.json",
-    output:
-        "results/{model}/corpus/checked.json",
-    log:
-        "results/logs/{model}/check_corpus.log",
-    benchmark:
-        "results/benchmarks/{model}/check_corpus.tsv"
-    localrule: True
-    conda:
-        "../../envs/plot.yaml"
-    resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
-    params:
-        code=code("check_corpus.py"),
-        tokens=section("activations", "tokens"),
-        splice_tokens=section("evaluation", "splice_tokens"),
-    message:
-        "Check that the corpus of {wildcards.model} is large enough"
-    script:
-        "../scripts/check_corpus.py"
-
-
 rule train_model:
     input:
-        checked=ancient("results/{model}/corpus/checked.json"),
         train="results/{model}/corpus/train.safetensors",
         validation="results/{model}/corpus/validation.safetensors",
         tokenizer="results/{model}/corpus/tokenizer.json",
