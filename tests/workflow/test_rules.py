@@ -121,7 +121,7 @@ def test_slurm_is_asked_for_the_right_gpus_memory_and_time(rules):
     assert "-t 240 " in command
     assert "--mem 8000 " in submission(rules["train_sae"], attempt=2)
     assert "gpu" not in submission(rules["layer_distances"], attempt=1)
-    assert re.search(r"--cpus-per-task=2\b", submission(rules["train_model"], attempt=1))
+    assert re.search(r"--cpus-per-task=1\b", submission(rules["train_model"], attempt=1))
 
 
 def test_a_dry_run_with_the_slurm_profile_plans_every_job(fresh):

@@ -100,8 +100,9 @@ rule train_model:
         model=models_where(is_trained),
     conda:
         "../../envs/torch.yaml"
-    # Not more: the bits of a training depend on the number of threads, and so would the demo.
-    threads: 2
+    # On the CPU, a second thread makes the demo's small model slower; and the bits of a training
+    # depend on the number of threads.
+    threads: 1
     resources:
         gpu=1,
         mem_mb=growing(4000),
