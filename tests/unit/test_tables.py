@@ -11,7 +11,7 @@ from clustersae.tables.arms import list_arms
 from clustersae.tables.choice import choose_count, worst_excess
 from clustersae.tables.read import DENSITY, RECONSTRUCTION, read_file, read_files
 from clustersae.tables.series import density_table, training_table
-from clustersae.tables.verdict import percent
+from clustersae.tables.verdict import percent, shown_arm, verdict
 
 SPREAD = 0.05  # each layer of an n-layer cluster loses SPREAD (n - 1)
 
@@ -287,3 +287,16 @@ def test_percent_keeps_sign_and_digits():
     assert percent(-0.0412) == "−4.1 %"
     assert percent(0.547) == "55 %"
     assert percent(-0.0001, True) == "0.0 %"
+
+
+def test_equal_compute_at_another_k_is_no_evidence_for_the_one_shown(tmp_path):
+    experiment = Experiment(tmp_path, n_layers=6, counts=(2, 3))
+    out = write_tables(experiment, tolerance=0.1)
+    arms, comparisons = read_file(out["arms"]), read_file(out["comparisons"])
+    shown = shown_arm(arms)
+    other = ({2, 3} - {shown["count"]}).pop()
+    arms = arms[(arms["role"] != "equal-compute") | (arms["matched_count"] == other)]
+    comparisons = comparisons[comparisons["role"] != "equal-compute"]
+    partitions = read_json(experiment.partitions_file)["partitions"]
+    text = re.sub(r"\s+", " ", verdict(arms, comparisons, partitions, 0.1))
+    assert f"Arms of equal compute were trained for K = {other} only, so whether" in text

@@ -139,9 +139,12 @@ def _against(comparisons: pd.DataFrame, arms: pd.DataFrame) -> list[str]:
     sentences = []
     equal = comparisons[comparisons["role"] == "equal-compute"]
     if equal.empty:
-        sentences.append(
-            "No arm of equal compute was trained, so whether sharing beats it is open."
-        )
+        tried = sorted(set(arms.loc[arms["role"] == "equal-compute", "matched_count"]))
+        which = "No arm of equal compute was trained"
+        if tried:
+            counts = " and ".join(str(count) for count in tried)
+            which = f"Arms of equal compute were trained for K = {counts} only"
+        sentences.append(f"{which}, so whether sharing beats it is open.")
     for role, start in (
         ("equal-compute", "At equal compute, against "),
         ("control", "Against the control of "),
