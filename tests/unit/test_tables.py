@@ -7,8 +7,9 @@ from synthetic_results import CACHING_SECONDS, Experiment, write_tables
 
 from clustersae.errors import InputError
 from clustersae.files import read_json
-from clustersae.tables.arms import list_arms
+from clustersae.tables.arms import Arm, list_arms
 from clustersae.tables.choice import choose_count, worst_excess
+from clustersae.tables.cost import cost_table
 from clustersae.tables.read import DENSITY, RECONSTRUCTION, read_file, read_files
 from clustersae.tables.series import density_table, training_table
 from clustersae.tables.verdict import percent, shown_arm, verdict
@@ -300,3 +301,28 @@ def test_equal_compute_at_another_k_is_no_evidence_for_the_one_shown(tmp_path):
     partitions = read_json(experiment.partitions_file)["partitions"]
     text = re.sub(r"\s+", " ", verdict(arms, comparisons, partitions, 0.1))
     assert f"Arms of equal compute were trained for K = {other} only, so whether" in text
+
+
+PER_LAYER_SAES = (("base", "0"), ("base", "1"))
+
+
+def test_pilots_are_paid_by_the_clustered_arms_of_the_main_method_alone():
+    arms = [
+        Arm("per-layer", "per-layer", "base", "per-layer", 2, 2, "baseline", PER_LAYER_SAES),
+        Arm("single", "single", "base", "single", 1, 1, "main", (("base", "0-1"),)),
+        Arm("even-1", "even-1", "base", "even", 1, 1, "control", (("base", "0-1"),)),
+    ]
+    rows = [{"kind": "caching", "seconds": 10.0}]
+    for seed in (0, 1):
+        for cluster in ("0", "1", "0-1"):
+            place = {"variant": "base", "cluster": cluster, "seed": seed}
+            rows.append({"kind": "sae", **place, "seconds": 100.0})
+            pilot = {**place, "variant": "fewer-tokens-1of10"}
+            rows.append({"kind": "pilot", **pilot, "seconds": 7.0})
+    same = {"job_seconds": 0.0, "peak_memory_mb": 1.0, "activations": 1.0}
+    frame = pd.DataFrame([{**row, **same, "flops": row["seconds"]} for row in rows])
+    cost = cost_table(arms, frame, n_bootstrap=100, seed=0).set_index("arm")
+    assert cost["total_seconds"].to_dict() == {"per-layer": 210, "single": 131, "even-1": 110}
+    assert cost["pilot_seconds"].to_dict() == {"per-layer": 0, "single": 21, "even-1": 0}
+    assert cost.loc["single", "relative"] == pytest.approx(131 / 210)
+    assert cost.loc["single", "training_seconds"] == 100

@@ -124,38 +124,29 @@ def planned(what, wildcards) -> list[tuple[str, str]]:
         raise WorkflowError(str(error)) from None
 
 
+def expanded(pattern: str, wildcards, pairs: list[tuple[str, str]]) -> list[str]:
+    """`pattern` for every (variant, name), and for every seed if it has {seed}."""
+    return [
+        pattern.format(model=wildcards.model, variant=variant, name=name, seed=seed)
+        for variant, name in pairs
+        for seed in (sae_seeds(wildcards) if "{seed}" in pattern else [None])
+    ]
+
+
 def collected(pattern: str, what):
-    """An input function: `pattern` for every (variant, name) that `what` asks for.
-
-    The pattern may have {seed}, which stands for every seed.
-    """
-
-    def files(wildcards) -> list[str]:
-        return [
-            pattern.format(model=wildcards.model, variant=variant, name=name, seed=seed)
-            for variant, name in planned(what, wildcards)
-            for seed in (sae_seeds(wildcards) if "{seed}" in pattern else [None])
-        ]
-
-    return files
+    """An input function: `pattern` for every (variant, name) that `what` asks for."""
+    return lambda wildcards: expanded(pattern, wildcards, planned(what, wildcards))
 
 
 def piloted(pattern: str):
-    """An input function: `pattern` for every pilot SAE of `counts: auto`; nothing otherwise.
-
-    The pattern may have {seed}, which stands for every seed.
-    """
+    """An input function: `pattern` for every pilot SAE of `counts: auto`; nothing otherwise."""
 
     def files(wildcards) -> list[str]:
         clustering = MODELS[wildcards.model]["clustering"]
         if clustering["counts"] != "auto":
             return []
-        variant = variants.pilot_variant(clustering["pilot_fraction"])
-        return [
-            pattern.format(model=wildcards.model, variant=variant, name=name, seed=seed)
-            for name in plan.pilot_clusters(partitions_of(wildcards), clustering)
-            for seed in (sae_seeds(wildcards) if "{seed}" in pattern else [None])
-        ]
+        pairs = plan.pilot_saes(partitions_of(wildcards), clustering)
+        return expanded(pattern, wildcards, pairs)
 
     return files
 

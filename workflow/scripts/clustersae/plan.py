@@ -8,6 +8,7 @@ from typing import Any
 
 from clustersae.clusters import parse_cluster
 from clustersae.errors import InputError
+from clustersae.sae.variants import pilot_variant
 
 #: (variant, cluster) or (variant, partition).
 Pair = tuple[str, str]
@@ -49,11 +50,12 @@ def requested_partitions(
     return list(dict.fromkeys(names))
 
 
-def pilot_clusters(description: Mapping[str, Any], clustering: Mapping[str, Any]) -> list[str]:
-    """The clusters that `counts: auto` tries out: of the main method, at every K."""
+def pilot_saes(description: Mapping[str, Any], clustering: Mapping[str, Any]) -> list[Pair]:
+    """(variant, cluster) of the short trainings of `counts: auto`: the main method, at every K."""
     n_layers, method = description["n_layers"], clustering["methods"][0]
     names = [partition_name(method, count, n_layers) for count in range(1, n_layers + 1)]
-    return _clusters(description, names)
+    variant = pilot_variant(clustering["pilot_fraction"])
+    return [(variant, cluster) for cluster in _clusters(description, names)]
 
 
 def requested_saes(

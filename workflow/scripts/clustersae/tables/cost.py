@@ -26,7 +26,7 @@ def cost_table(
 
     Args:
         arms: with the per-layer baseline among them.
-        cost: rows of `evaluation/cost.csv`: kind "caching" (all rows are added up: the shards)
+        cost: rows of `evaluation/cost.csv`: kind "caching" (all rows are added up: the shards),
             kind "sae" (one row per SAE and seed), and kind "pilot" (the short trainings that
             chose K, if any; one run of them counts for the arms of the main method).
         n_bootstrap: resamples of the intervals.
@@ -35,24 +35,23 @@ def cost_table(
     caching = cost[cost["kind"] == "caching"]
     if caching.empty:
         raise InputError("The cost table has no row of kind caching.")
+    cached = caching[_ADDED].sum(min_count=1)
     memory = caching["peak_memory_mb"].max()
     pilots = cost[cost["kind"] == "pilot"]
-    n_pilot_seeds = max(pilots["seed"].nunique(), 1)
-    pilot = pilots[_ADDED].sum() / n_pilot_seeds
+    pilot = pilots[_ADDED].sum() / max(pilots["seed"].nunique(), 1)
     saes = _by_sae(cost[cost["kind"] == "sae"])
     base = next(arm for arm in arms if arm.name == PER_LAYER)
     rows = []
     for arm in arms:
         own, alone = _paired(saes, arm, base)
         # Only who clusters pays for finding out into how many clusters.
-        once = caching[_ADDED].sum(min_count=1) + pilot * (arm.role == "main")
-        base_once = caching[_ADDED].sum(min_count=1)
+        once = cached + pilot * (arm.role == "main")
         # Totals by seed [1, n_seeds]: SAEs are added up, and only seeds are resampled.
         bootstrap = Bootstrap(1, own["seconds"].shape[1], n_bootstrap, seed)
         seconds, base_seconds, flops, base_flops = (
             before[column] + values[column].sum(0)[None]
             for column in ("seconds", "flops")
-            for before, values in ((once, own), (base_once, alone))
+            for before, values in ((once, own), (cached, alone))
         )
         total = bootstrap.mean(seconds)
         relative = bootstrap.excess(seconds, base_seconds)
@@ -60,8 +59,8 @@ def cost_table(
         rows.append(
             {
                 **arm_columns(arm),
-                "caching_seconds": base_once["seconds"],
-                "pilot_seconds": once["seconds"] - base_once["seconds"],
+                "caching_seconds": cached["seconds"],
+                "pilot_seconds": once["seconds"] - cached["seconds"],
                 "training_seconds": total.estimate - once["seconds"],
                 "total_seconds": total.estimate,
                 "total_seconds_low": total.low,
