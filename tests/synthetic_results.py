@@ -100,7 +100,7 @@ class Experiment:
         saes = [("base", c) for p in self.partitions.values() for c in p["clusters"]]
         if variants:
             for count in counts:
-                for kind in ("fewer-tokens", "narrower"):
+                for kind in ("tokens", "narrower"):
                     saes += [(f"{kind}-{count}of{L}", str(layer)) for layer in range(L)]
                 clusters = self.partitions[f"complete-{count}"]["clusters"]
                 saes += [("equal-exposure", c) for c in clusters if len(parse_cluster(c)) > 1]

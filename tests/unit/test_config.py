@@ -103,11 +103,11 @@ WRONG = [
     ({"sae": {"tokens": 127}}, "sae.tokens is 127, fewer than one batch of 128"),
     (
         {"sae": {"tokens": 383}, "evaluation": {"equal_compute": [1]}},
-        "one batch of 128 for variant fewer-tokens-1of3, which gets 128 of them",
+        "one batch of 128 for variant tokens-1of3, which gets 128 of them",
     ),
     (
         {"sae": {"tokens": 1279}, "clustering": {"counts": "auto"}},
-        "one batch of 128 for variant fewer-tokens-1of10, which gets 128 of them",
+        "one batch of 128 for variant tokens-1of10, which gets 128 of them",
     ),
     # files
     (tiny(corpus={"files": ["no.txt"]}), "models.tiny.corpus.files: no.txt does not exist"),

@@ -7,7 +7,7 @@ from synthetic_results import CACHING_SECONDS, Experiment, write_tables
 
 from clustersae.errors import InputError
 from clustersae.files import read_json
-from clustersae.tables.arms import Arm, list_arms
+from clustersae.arms import Arm
 from clustersae.tables.choice import choose_count, worst_excess
 from clustersae.tables.cost import cost_table
 from clustersae.tables.read import DENSITY, RECONSTRUCTION, read_file, read_files
@@ -37,7 +37,7 @@ def test_every_requested_partition_and_every_variant_is_an_arm(arms, experiment)
     base = ["per-layer", *experiment.requested]
     variants = [f"complete-{count} (equal-exposure)" for count in (2, 3, 4)]
     equal = [
-        f"per-layer ({kind}-{k}of6)" for kind in ("fewer-tokens", "narrower") for k in (2, 3, 4)
+        f"per-layer ({kind}-{k}of6)" for kind in ("tokens", "narrower") for k in (2, 3, 4)
     ]
     # `single` has an SAE of equal exposure only if one was trained; none was.
     assert sorted(arms.index) == sorted(base + variants + equal)
@@ -73,7 +73,7 @@ def test_excess_is_what_was_put_in(arms):
     assert arms.loc["complete-3", "excess_fvu_low"] == pytest.approx(SPREAD)
     assert arms.loc["complete-3", "excess_fvu_high"] == pytest.approx(SPREAD)
     assert arms.loc["complete-3", "fvu_high"] > 1.1 * arms.loc["complete-3", "fvu"]
-    assert arms.loc["per-layer (fewer-tokens-2of6)", "excess_fvu"] == pytest.approx(0.03)
+    assert arms.loc["per-layer (tokens-2of6)", "excess_fvu"] == pytest.approx(0.03)
     # An equal-exposure arm of K = 4 borrows its two singletons from the base SAEs.
     own = [0.05 + 0.05 * (layer + 1) for layer in range(6)]
     factors = [1.05 * 0.99, 1.05 * 0.99, 1, 1, 1.05 * 0.99, 1.05 * 0.99]
@@ -114,7 +114,7 @@ def test_cost_is_caching_once_plus_the_arms_own_saes(written):
     assert row["total_seconds_high"] == pytest.approx(CACHING_SECONDS + 306)
     assert row["relative_flops"] == pytest.approx((2 + 3 * 5) / (2 + 6 * 5))
     assert cost.loc["per-layer", "relative"] == 1
-    for arm in ("per-layer (fewer-tokens-3of6)", "per-layer (narrower-3of6)"):
+    for arm in ("per-layer (tokens-3of6)", "per-layer (narrower-3of6)"):
         assert cost.loc[arm, "total_seconds"] == pytest.approx(row["total_seconds"])
         assert cost.loc[arm, "predicted_seconds"] == pytest.approx(row["total_seconds"])
     exposed = cost.loc["complete-3 (equal-exposure)"]
@@ -128,7 +128,7 @@ def test_comparisons_are_between_arms_of_one_k(written):
     narrower = rows.loc[("complete-3", "per-layer (narrower-3of6)")]
     assert narrower["excess_fvu"] == pytest.approx(1.05 / 1.06 - 1)
     assert narrower["cost_ratio"] == pytest.approx(1)
-    fewer = rows.loc[("complete-3", "per-layer (fewer-tokens-3of6)")]
+    fewer = rows.loc[("complete-3", "per-layer (tokens-3of6)")]
     assert fewer["excess_fvu"] == pytest.approx(1.05 / 1.03 - 1)
     assert rows.loc[("complete-3", "complete-3 (equal-exposure)"), "cost_ratio"] < 0.6
     assert ("complete-3", "per-layer (narrower-2of6)") not in rows.index
@@ -261,7 +261,7 @@ def test_missing_saes_are_named(experiment):
     partial = evaluated - {("narrower-3of6", "0")}
     names = [arm.name for arm in list_arms(description, partial, ["complete-3"], "complete")]
     assert "per-layer (narrower-3of6)" not in names
-    assert "per-layer (fewer-tokens-3of6)" in names
+    assert "per-layer (tokens-3of6)" in names
 
 
 def test_a_layer_that_one_arm_lacks_is_an_error_not_an_average(experiment, tmp_path):
@@ -317,7 +317,7 @@ def test_pilots_are_paid_by_the_clustered_arms_of_the_main_method_alone():
         for cluster in ("0", "1", "0-1"):
             place = {"variant": "base", "cluster": cluster, "seed": seed}
             rows.append({"kind": "sae", **place, "seconds": 100.0})
-            pilot = {**place, "variant": "fewer-tokens-1of10"}
+            pilot = {**place, "variant": "tokens-1of10"}
             rows.append({"kind": "pilot", **pilot, "seconds": 7.0})
     same = {"job_seconds": 0.0, "peak_memory_mb": 1.0, "activations": 1.0}
     frame = pd.DataFrame([{**row, **same, "flops": row["seconds"]} for row in rows])

@@ -14,10 +14,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 sys.path.append(str(SCRIPTS))
 
-from clustersae import clusters, digest, plan
+from clustersae import arms, clusters, digest, plan
 from clustersae import config as configuration
 from clustersae.errors import InputError
 from clustersae.sae import variants
+from clustersae.sae.settings import count_steps, learning_rates
 
 try:
     SCHEMA = SCRIPTS.parent / "schemas" / "config.schema.yaml"
@@ -33,13 +34,17 @@ def models_where(condition) -> str:
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
+#: `per-layer`, `complete-3`, `complete-tree`; with @ between them in specialised arms.
+PARTITION = r"[a-z][a-z-]*(?:-\d+)?"
+
+
 wildcard_constraints:
     model="|".join(map(re.escape, MODELS)),
     split="train|validation|test",
     shard=r"\d+",
     variant=variants.PATTERN,
-    cluster=clusters.PATTERN,
-    partition=r"[a-z][a-z-]*(?:-\d+)?",
+    cluster=clusters.SAE_PATTERN,
+    partition=rf"{PARTITION}(?:@{PARTITION})*",
     seed=r"\d+",
 
 

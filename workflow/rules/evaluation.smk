@@ -127,11 +127,11 @@ rule measure_cost:
         ),
         saes=collected(
             "results/{model}/saes/{variant}/{name}/seed-{seed}/training.json",
-            plan.requested_saes,
+            plan.trained_saes,
         ),
         sae_benchmarks=collected(
             "results/benchmarks/{model}/train_sae/{variant}/{name}/seed-{seed}.tsv",
-            plan.requested_saes,
+            plan.trained_saes,
         ),
         pilots=piloted(
             "results/{model}/saes/{variant}/{name}/seed-{seed}/training.json"
@@ -168,23 +168,23 @@ rule tables:
         chosen=chosen_count,
         reconstruction=collected(
             "results/{model}/evaluation/reconstruction/{variant}/{name}.csv",
-            plan.requested_saes,
+            plan.evaluated_saes,
         ),
         density=collected(
             "results/{model}/evaluation/density/{variant}/{name}.csv",
-            plan.requested_saes,
+            plan.evaluated_saes,
         ),
         cluster_splice=collected(
             "results/{model}/evaluation/splice/{variant}/cluster/{name}.csv",
-            plan.requested_saes,
+            plan.evaluated_saes,
         ),
         partition_splice=collected(
             "results/{model}/evaluation/splice/{variant}/partition/{name}.csv",
-            plan.requested_splices,
+            plan.spliced_arms,
         ),
         histories=collected(
             "results/{model}/saes/{variant}/{name}/seed-{seed}/history.csv",
-            plan.requested_saes,
+            plan.trained_saes,
         ),
         cost="results/{model}/evaluation/cost.csv",
     output:
@@ -211,7 +211,8 @@ rule tables:
         runtime=growing(10),
     params:
         code=code("tables.py"),
-        clustering=section("clustering", without=("tokens", "pilot_fraction")),
+        asked=asked,
+        tolerance=section("clustering", "tolerance"),
         n_bootstrap=section("evaluation", "bootstrap"),
         seed=section("evaluation", "seed"),
     message:

@@ -112,16 +112,36 @@ def chosen_count(wildcards) -> list[str]:
 
 
 def planned(what, wildcards) -> list[tuple[str, str]]:
-    """What `what` of the plan asks for, once the layers have been clustered."""
+    """What `what` takes from the experiment's arms, once the layers have been clustered."""
     model = MODELS[wildcards.model]
     partitions = partitions_of(wildcards)
     chosen = None
     for file in chosen_count(wildcards):
         chosen = json.loads(Path(file).read_text(encoding="utf-8"))["count"]
     try:
-        return what(partitions, model["clustering"], model["evaluation"], chosen)
+        found = plan.requested_arms(partitions, model, chosen)
+        for variant, name in plan.trained_saes(
+            found
+        ):  # too short ones are found here, at once
+            scale, _ = variants.variant_scales(variant, len(clusters.layers_of(name)))
+            count_steps(model["sae"], variant, scale)
+        return what(found)
     except InputError as error:
         raise WorkflowError(str(error)) from None
+
+
+def asked(wildcards) -> dict[str, dict]:
+    """The settings that decide which arms there are, for jobs that list them again."""
+    model = MODELS[wildcards.model]
+    evaluation = model["evaluation"]
+    lists = ("equal_compute", "equal_exposure", "lengths")
+    share = model["sae"]["specialise"]["shared_fraction"]
+    without = ("tokens", "pilot_fraction", "tolerance", "distance", "seed")
+    return {
+        "clustering": section("clustering", without=without)(wildcards),
+        "sae": {"specialise": {"shared_fraction": share}},
+        "evaluation": {key: evaluation[key] for key in lists},
+    }
 
 
 def expanded(pattern: str, wildcards, pairs: list[tuple[str, str]]) -> list[str]:
@@ -151,6 +171,10 @@ def piloted(pattern: str):
     return files
 
 
+#: Of one SAE; {name} is that of its wildcard `cluster`.
+SAE_FOLDER = "results/{model}/saes/{variant}/{name}/seed-{seed}"
+
+
 def sae_seeds(wildcards) -> list[int]:
     return MODELS[wildcards.model]["sae"]["seeds"]
 
@@ -169,14 +193,67 @@ def trained(kind: str):
 
 def partition_saes(wildcards) -> list[str]:
     """The SAEs of the wildcard's arm, all seeds."""
-    pairs = plan.saes_of(
+    pairs = arms.saes_of(
         partitions_of(wildcards), wildcards.variant, wildcards.partition
     )
-    return [
-        f"results/{wildcards.model}/saes/{variant}/{cluster}/seed-{seed}/sae.safetensors"
-        for variant, cluster in pairs
-        for seed in sae_seeds(wildcards)
-    ]
+    return expanded(f"{SAE_FOLDER}/sae.safetensors", wildcards, pairs)
+
+
+def start(wildcards) -> list[str]:
+    """The SAE that a specialised one starts from, with what is carried over; else nothing."""
+    name = clusters.parent(wildcards.cluster)
+    if not name:
+        return []
+    folder = SAE_FOLDER.format(
+        model=wildcards.model,
+        variant=clusters.parent(wildcards.variant),
+        name=name,
+        seed=wildcards.seed,
+    )
+    sae = section("sae")(wildcards)
+    carried = ["optimizer.safetensors"] * sae["specialise"]["carry_optimizer"]
+    return [f"{folder}/{file}" for file in ("sae.safetensors", "cfg.json", *carried)]
+
+
+def rates(wildcards) -> list:
+    """The learning rates that the wildcard's SAE has to choose from."""
+    return learning_rates(section("sae")(wildcards), wildcards.variant)
+
+
+def is_first(wildcards) -> bool:
+    """Whether the wildcard's seed is the one that learning rates are chosen with."""
+    return int(wildcards.seed) == sae_seeds(wildcards)[0]
+
+
+def tuning_shards(wildcards) -> list[str]:
+    """The validation split, for the SAE that chooses a learning rate; else nothing."""
+    if len(rates(wildcards)) == 1 or not is_first(wildcards):
+        return []
+    return shards("validation")(wildcards)
+
+
+def tuned(wildcards) -> list[str]:
+    """The record of the first seed, where that has chosen the learning rate; else nothing."""
+    if len(rates(wildcards)) == 1 or is_first(wildcards):
+        return []
+    folder = SAE_FOLDER.format(
+        model=wildcards.model,
+        variant=wildcards.variant,
+        name=wildcards.cluster,
+        seed=sae_seeds(wildcards)[0],
+    )
+    return [f"{folder}/training.json"]
+
+
+def sae_settings(wildcards) -> dict:
+    """The section `sae` as far as it decides the wildcard's SAE."""
+    sae = section("sae", without=("seeds",))(wildcards)
+    how = sae.pop("specialise")
+    if not clusters.parent(wildcards.cluster):
+        return sae
+    return sae | {
+        "specialise": {key: how[key] for key in how if key != "shared_fraction"}
+    }
 
 
 def pictures(figure: str) -> dict:

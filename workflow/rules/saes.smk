@@ -1,11 +1,24 @@
-# One SAE per (variant, cluster, seed), whichever partitions ask for it.
+# One SAE per (variant, name, seed), whichever arms ask for it. The name of a specialised SAE is its
+# ancestry, `3@0-4`, so the tree of SAEs is the DAG: a child waits for its parent, siblings do not
+# wait for each other.
+
+# Optimisers are kept only where a configuration carries them over.
+CARRIED = (
+    {"optimizer": f"{SAE_FOLDER.replace('{name}', '{cluster}')}/optimizer.safetensors"}
+    if any(model["sae"]["specialise"]["carry_optimizer"] for model in MODELS.values())
+    else {}
+)
 
 
 rule train_sae:
     input:
         shards=shards("train"),
         statistics="results/{model}/activations/statistics.safetensors",
+        start=start,
+        validation=tuning_shards,
+        tuned=tuned,
     output:
+        **CARRIED,
         sae="results/{model}/saes/{variant}/{cluster}/seed-{seed}/sae.safetensors",
         config="results/{model}/saes/{variant}/{cluster}/seed-{seed}/cfg.json",
         history="results/{model}/saes/{variant}/{cluster}/seed-{seed}/history.csv",
@@ -23,7 +36,7 @@ rule train_sae:
         runtime=growing(240),
     params:
         code=code("train_sae.py"),
-        sae=section("sae", without=("seeds",)),
+        sae=sae_settings,
     message:
         "Train the SAE of layers {wildcards.cluster} of {wildcards.model} ({wildcards.variant}, seed {wildcards.seed})"
     script:

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clustersae import log
+from clustersae.arms import partition_name
 from clustersae.files import read_json, write_json
-from clustersae.plan import partition_name
-from clustersae.sae.variants import pilot_variant
+from clustersae.sae.variants import scaled_variant
 from clustersae.tables.choice import choose_count, worst_excess
 from clustersae.tables.read import RECONSTRUCTION, read_files
 
@@ -28,7 +28,7 @@ def main(
     """
     description = read_json(partitions)
     n_layers = description["n_layers"]
-    pilot = pilot_variant(pilot_fraction)
+    pilot = scaled_variant("tokens", pilot_fraction)
     frame = read_files(reconstruction, RECONSTRUCTION)
     frame = frame[(frame["split"] == "validation") & (frame["variant"] == pilot)]
     frame = frame.assign(variant="base")  # the pilots are the baseline here

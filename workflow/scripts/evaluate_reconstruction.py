@@ -1,22 +1,19 @@
 """Reconstruction and sparsity of one cluster's SAEs (all seeds) on held-out activations."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from clustersae import device, log
-from clustersae.activations.shards import Shard, open_shards
+from clustersae.activations.shards import open_shards
 from clustersae.errors import InputError
-from clustersae.evaluation.reconstruction import evaluate_layer
+from clustersae.evaluation.reconstruction import evaluate_layer, layer_blocks
 from clustersae.files import write_csv
 from clustersae.sae.storage import load_sae
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
-
-BLOCK_ROWS = 8192
 
 
 def main(
@@ -43,7 +40,7 @@ def main(
         label = {key: sae.config[key] for key in ("variant", "cluster", "seed")}
         for split, parts in opened.items():
             for layer in sae.layers:
-                metrics = evaluate_layer(sae, layer, blocks(parts, layer))
+                metrics = evaluate_layer(sae, layer, layer_blocks(parts, layer))
                 rows.append(label | {"layer": layer, "split": split} | metrics.compute())
                 if split == "test":
                     histogram += [
@@ -51,13 +48,6 @@ def main(
                     ]
     write_csv(reconstruction, rows)
     write_csv(density, histogram)
-
-
-def blocks(shards: list[Shard], layer: int) -> Iterator[torch.Tensor]:
-    """The activations of one layer, a bounded number of rows at a time."""
-    for shard in shards:
-        for start in range(0, shard.n_rows, BLOCK_ROWS):
-            yield shard.layer(layer, start, min(start + BLOCK_ROWS, shard.n_rows)).float()
 
 
 if __name__ == "__main__":

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from clustersae import log
+from clustersae.arms import Arm
 from clustersae.files import read_json, write_text
-from clustersae.plan import requested_partitions
-from clustersae.tables.arms import list_arms
+from clustersae.plan import requested_arms
+from clustersae.tables.arms import check_evaluated
 from clustersae.tables.choice import choose_count
 from clustersae.tables.cost import cost_table
 from clustersae.tables.quality import layer_quality
@@ -43,8 +44,7 @@ def main(
     training_out: str,
     latent_density_out: str,
     verdict_out: str,
-    partitions: Sequence[str],
-    method: str,
+    arms: Sequence[Arm],
     tolerance: float,
     n_bootstrap: int,
     seed: int,
@@ -53,8 +53,7 @@ def main(
     """Write all tables of one model.
 
     Args:
-        partitions: names of the partitions asked for, e.g. `complete-3`, `even-3`, `single`.
-        method: whose K is chosen, e.g. `complete`.
+        arms: those asked for, with the per-layer baseline among them.
         tolerance: relative excess FVU that the worst layer may lose on the validation split.
         n_bootstrap: resamples of every interval.
         seed: of the resamples.
@@ -62,8 +61,7 @@ def main(
     """
     description = read_json(partitions_file)
     reconstruction = read_files(reconstruction_files, RECONSTRUCTION)
-    evaluated = set(zip(reconstruction["variant"], reconstruction["cluster"]))
-    arms = list_arms(description, evaluated, partitions, method)
+    check_evaluated(arms, reconstruction)
     settings = Bootstrapping(n_bootstrap, seed)
 
     by_count = {arm.count: arm for arm in arms if arm.role in ("main", "baseline")}
@@ -94,7 +92,6 @@ def main(
 
 if __name__ == "__main__":
     log.to(snakemake.log[0])
-    clustering = snakemake.params.clustering
     pilot = read_json(snakemake.input.chosen[0]) if snakemake.input.chosen else None
     chosen = pilot["count"] if pilot else None
     description = read_json(snakemake.input.partitions)
@@ -113,9 +110,8 @@ if __name__ == "__main__":
         training_out=snakemake.output.training,
         latent_density_out=snakemake.output.latent_density,
         verdict_out=snakemake.output.verdict,
-        partitions=requested_partitions(description, clustering, chosen),
-        method=clustering["methods"][0],
-        tolerance=clustering["tolerance"],
+        arms=requested_arms(description, snakemake.params.asked, chosen),
+        tolerance=snakemake.params.tolerance,
         n_bootstrap=snakemake.params.n_bootstrap,
         seed=snakemake.params.seed,
         pilot=pilot,

@@ -1,4 +1,4 @@
-"""Train the SAE of one cluster of layers on the cached activations."""
+"""Train one SAE on the cached activations, from scratch or on from another SAE."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -6,17 +6,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from clustersae import device, log
-from clustersae.activations.batches import normalised_batches
 from clustersae.activations.shards import open_shards
-from clustersae.clusters import parse_cluster
-from clustersae.files import write_csv, write_json
-from clustersae.meter import Meter
-from clustersae.sae.checkpoint import Checkpoint, identity
+from clustersae.clusters import layers_of
+from clustersae.evaluation.reconstruction import mean_fvu
+from clustersae.files import read_json, write_csv, write_json
+from clustersae.sae.fitting import Activations, best_fit, fit
 from clustersae.sae.flops import dense_flops, sparse_flops
-from clustersae.sae.module import SparseAutoencoder
-from clustersae.sae.settings import resolve
-from clustersae.sae.storage import save_sae
-from clustersae.sae.training import Trainer, train
+from clustersae.sae.settings import learning_rates, resolve
+from clustersae.sae.storage import load_start, save_optimizer, save_sae
 from clustersae.tensors import load_tensors
 
 if TYPE_CHECKING:
@@ -27,63 +24,77 @@ def main(
     shards: list[Path],
     statistics: Path,
     folder: Path,
-    cluster: str,
+    name: str,
     variant: str,
     seed: int,
     config: dict[str, Any],
     where: torch.device,
     code: str = "",
+    validation: list[Path] = (),
+    start: Path | None = None,
+    tuned: Path | None = None,
+    keep_optimizer: bool = False,
 ) -> None:
     """Write sae.safetensors, cfg.json, history.csv and training.json into `folder`.
 
     Args:
         shards: of the training split.
         statistics: the layers' means and scales on the training split.
+        name: of the SAE: its cluster `0-4`, or `3@0-4` if it starts from another.
         config: the section `sae` of the configuration.
         code: digest of the code; an interrupted training of other code is not continued.
+        validation: shards of that split, read where there are learning rates to choose from.
+        start: folder of the SAE to start from.
+        tuned: training.json of the seed whose choice of the learning rate is taken over.
+        keep_optimizer: also write optimizer.safetensors, for SAEs that carry its state over.
     """
-    layers = parse_cluster(cluster)
+    layers = layers_of(name)
     tensors, metadata = load_tensors(statistics)
     mean, scale = tensors["mean"][list(layers)], tensors["scale"][list(layers)]
-    settings = resolve(config, variant, len(layers), mean.shape[1], seed)
-    opened = open_shards(shards, metadata["fingerprint"])
+    fingerprint = metadata["fingerprint"]
+    data = Activations(open_shards(shards, fingerprint), layers, mean, scale)
+    carried = bool(start) and config["specialise"]["carry_optimizer"]
+    began = load_start(start, fingerprint, carried) if start else None
+    rates = [read_json(tuned)["learning_rate"]] if tuned else learning_rates(config, variant)
+    held_out = open_shards(validation, fingerprint) if len(rates) > 1 else []
 
-    sae = SparseAutoencoder(layers, settings.d_sae, settings.k, mean, scale)
-    sae.initialise(torch.Generator().manual_seed(seed))
-    trainer = Trainer(sae.to(where), settings)
-    meter = Meter(where)
-    read = [shard.checksums for shard in opened]
-    same = identity(settings, cluster=cluster, shards=read, code=code, torch=torch.__version__)
-    checkpoint = Checkpoint(folder / "checkpoint.safetensors", same, elapsed=meter.elapsed)
-    checkpoint.restore(trainer)
-    first_step = trainer.step_number
-    for shard in opened:  # checksums are compared at the first touch, which is no part of T
-        for layer in layers:
-            shard.layer(layer)
+    label = f"SAE {name}, {variant}, seed {seed}"
+    fits = (
+        fit(
+            data,
+            resolve(config, variant, len(layers), mean.shape[1], seed, rate),
+            folder / f"checkpoint-{number}.safetensors",
+            label,
+            where,
+            code,
+            began,
+        )
+        for number, rate in enumerate(rates)
+    )
+    best, scores, tuning_seconds = best_fit(
+        fits, lambda sae: mean_fvu(sae, held_out) if held_out else 0.0
+    )
 
-    with meter:
-        steps = range(first_step, settings.n_steps)
-        batches = normalised_batches(
-            opened, layers, mean, scale, settings.batch_size, seed, steps, where
-        )
-        history = train(
-            trainer, batches, f"SAE {cluster}, {variant}, seed {seed}", after_step=checkpoint
-        )
-    save_sae(folder, sae, settings, variant, metadata["fingerprint"])
-    write_csv(folder / "history.csv", checkpoint.history + history)
+    settings, sae = best.settings, best.sae
+    save_sae(folder, sae, settings, variant, fingerprint, name, best.first_step)
+    if keep_optimizer:
+        save_optimizer(folder, best.optimizer, fingerprint)
+    write_csv(folder / "history.csv", best.history)
     activations = settings.n_steps * settings.batch_size
     write_json(
         folder / "training.json",
         {
-            **meter.record,
-            "seconds": meter.record["seconds"] + checkpoint.seconds,
-            "resumed_at_step": first_step,
+            **best.record,
+            "learning_rate": settings.learning_rate,
+            "validation_fvu": scores if held_out else {},
+            "tuning_seconds": tuning_seconds,
             "activations": activations,
             "flops": activations * sparse_flops(sae.d_model, sae.d_sae, sae.k),
             "flops_dense": activations * dense_flops(sae.d_model, sae.d_sae),
         },
     )
-    checkpoint.remove()
+    for checkpoint in folder.glob("checkpoint-*.safetensors"):
+        checkpoint.unlink()
 
 
 if __name__ == "__main__":
@@ -91,12 +102,16 @@ if __name__ == "__main__":
     torch.set_num_threads(snakemake.threads)
     main(
         shards=[Path(path) for path in snakemake.input.shards],
+        validation=[Path(path) for path in snakemake.input.validation],
         statistics=Path(snakemake.input.statistics),
         folder=Path(snakemake.output.sae).parent,
-        cluster=snakemake.wildcards.cluster,
+        name=snakemake.wildcards.cluster,
         variant=snakemake.wildcards.variant,
         seed=int(snakemake.wildcards.seed),
         config=snakemake.params.sae,
         code=snakemake.params.code,
         where=device.choose(snakemake.resources.get("gpu", 0)),
+        start=Path(snakemake.input.start[0]).parent if snakemake.input.start else None,
+        tuned=Path(snakemake.input.tuned[0]) if snakemake.input.tuned else None,
+        keep_optimizer="optimizer" in snakemake.output.keys(),  # noqa: SIM118
     )

@@ -33,10 +33,10 @@ def test_base_settings():
 @pytest.mark.parametrize(
     ("variant", "n_layers", "n_steps", "d_sae"),
     [
-        ("fewer-tokens-2of5", 1, 40, 512),
+        ("tokens-2of5", 1, 40, 512),
         ("narrower-2of5", 1, 100, 166),
         ("equal-exposure", 4, 400, 512),
-        ("fewer-tokens-5of5", 1, 100, 512),
+        ("tokens-5of5", 1, 100, 512),
     ],
 )
 def test_variants_change_what_their_name_says(variant, n_layers, n_steps, d_sae):
@@ -51,7 +51,7 @@ def test_equal_compute_arms_cost_what_the_clusters_cost():
         settings = resolve(CONFIG, variant, 1, 64, 0)
         return settings.n_steps * sparse_flops(64, settings.d_sae, settings.k)
 
-    for variant in ("fewer-tokens-3of5", "narrower-3of5"):
+    for variant in ("tokens-3of5", "narrower-3of5"):
         assert 5 * operations(variant) == pytest.approx(3 * operations("base"), rel=0.01)
 
 
@@ -76,7 +76,7 @@ def test_default_learning_rate_is_that_of_the_source():
         ({"k": 300}, "narrower-1of5", r"sae\.k is 300, more than the 1 latents"),
         ({"tokens": 400}, "base", r"sae\.tokens is 400, fewer than one batch"),
         ({}, "wider", "'wider' is not a variant"),
-        ({}, "fewer-tokens-6of5", "not a variant"),
+        ({}, "tokens-6of5", "not a variant"),
     ],
 )
 def test_contradictions_are_named(change, variant, message):

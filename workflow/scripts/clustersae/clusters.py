@@ -1,13 +1,22 @@
-"""The spelling of clusters: sets of layers written as inclusive runs, `3`, `0-2`, `4-5+7`."""
+"""The spelling of clusters and of the SAEs that read them.
+
+A cluster is a set of layers, written as inclusive runs: `3`, `0-2`, `4-5+7`. An SAE is named by the
+cluster that it reads and, if it did not start from scratch, by where it started: `3@0-4` was
+trained on from the SAE of cluster `0-4`, `1@0-1@0-4` went there by way of `0-1`.
+"""
 
 import re
 from collections.abc import Iterable
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from clustersae.errors import InputError
 
 #: Matches every canonical name (and some others, which `parse_cluster` refuses).
 PATTERN = r"\d+(?:-\d+)?(?:\+\d+(?:-\d+)?)*"
+#: Separates an SAE's cluster from the SAE that it started from.
+FROM = "@"
+#: Matches the name of every SAE.
+SAE_PATTERN = rf"{PATTERN}(?:{FROM}{PATTERN})*"
 
 
 def cluster_name(layers: Iterable[int]) -> str:
@@ -40,3 +49,24 @@ def parse_cluster(name: str) -> tuple[int, ...]:
         canonical = f": write {cluster_name(layers)}" if layers else ""
         raise InputError(f"{name!r} is not the canonical name of a cluster{canonical}.")
     return tuple(layers)
+
+
+def layers_of(sae: str) -> tuple[int, ...]:
+    """The layers that an SAE reads: (3,) for `3@0-4`.
+
+    Raises:
+        InputError: a cluster of the name is not canonical, or does not lie inside the next.
+    """
+    clusters = [parse_cluster(name) for name in sae.split(FROM)]
+    for inner, outer in pairwise(clusters):
+        if not set(inner) < set(outer):
+            raise InputError(
+                f"{sae!r} is not the name of an SAE: {cluster_name(inner)} is no part of"
+                f" {cluster_name(outer)}, so it cannot start from that SAE."
+            )
+    return clusters[0]
+
+
+def parent(name: str) -> str:
+    """What an SAE (or its variant) started from: `0-1@0-4` for `1@0-1@0-4`, "" for a root."""
+    return name.partition(FROM)[2]

@@ -6,15 +6,20 @@ Imported by the Snakefile, so it loads nothing heavy: jsonschema and yaml come w
 import copy
 import json
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from clustersae import schema
+from clustersae.arms import TREE
 from clustersae.errors import InputError
 from clustersae.sae.settings import resolve
-from clustersae.sae.variants import pilot_variant
+from clustersae.sae.variants import scaled_variant
 
 SECTIONS = ("activations", "clustering", "sae", "evaluation")
+
+#: Clustering methods whose partitions are nested.
+HIERARCHICAL = ("complete", "average")
 
 #: Beside the models' folders in results/.
 RESERVED_NAMES = ("logs", "benchmarks", "reference", "README.md", "report.html")
@@ -140,10 +145,13 @@ def _check_saes(
         )
     variants = ["base"]
     if settings["clustering"]["counts"] == "auto":
-        variants.append(pilot_variant(settings["clustering"]["pilot_fraction"]))
+        variants.append(scaled_variant("tokens", settings["clustering"]["pilot_fraction"]))
     for count in evaluation["equal_compute"] if n_layers else []:
-        if count < n_layers:
-            variants += [f"{kind}-{count}of{n_layers}" for kind in ("fewer-tokens", "narrower")]
+        share = Fraction(min(count, n_layers), n_layers)
+        variants += [scaled_variant(kind, share) for kind in ("tokens", "narrower")]
+    specialise = settings["clustering"]["specialise"]
+    budgets = specialise["budgets"] if specialise["from"] else []
+    variants += [scaled_variant("tokens", share) for share in (*budgets, *evaluation["lengths"])]
     if d_model is None and not sae["d_sae"]:
         sae = {**sae, "d_sae": sae["k"]}  # not to be known before the model is here
         variants = [variant for variant in variants if not variant.startswith("narrower")]
@@ -159,6 +167,9 @@ def _check_counts(where: str, settings: Mapping[str, Any], n_layers: int) -> Non
     counts = {
         "clustering.counts": [] if clustering["counts"] == "auto" else clustering["counts"],
         "clustering.control_counts": clustering["control_counts"] or [],
+        "clustering.specialise.from": [
+            root for root in clustering["specialise"]["from"] if root != TREE
+        ],
         "evaluation.equal_compute": evaluation["equal_compute"],
         "evaluation.equal_exposure": evaluation["equal_exposure"],
     }
@@ -168,6 +179,12 @@ def _check_counts(where: str, settings: Mapping[str, Any], n_layers: int) -> Non
                 f"{where}: {key} asks for {max(values)} clusters, but the model has {n_layers}"
                 f" layers: use numbers from 1 to {n_layers}."
             )
+    method = clustering["methods"][0]
+    if TREE in clustering["specialise"]["from"] and method not in HIERARCHICAL:
+        raise InputError(
+            f"{where}: clustering.specialise.from asks for the tree, but {method}, the first of"
+            f" clustering.methods, makes none. Put {' or '.join(HIERARCHICAL)} first."
+        )
     if clustering["counts"] == "auto":
         return
     for key in ("evaluation.equal_compute", "evaluation.equal_exposure"):

@@ -1,45 +1,86 @@
-"""Which partitions and which SAEs an experiment asks for.
+"""Which arms, and so which SAEs, an experiment asks for.
 
 Imported by the Snakefile as well as by scripts, so it needs the standard library alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any
 
-from clustersae.clusters import parse_cluster
-from clustersae.errors import InputError
-from clustersae.sae.variants import pilot_variant
+from clustersae.arms import (
+    PER_LAYER,
+    SAE,
+    Arm,
+    arm_of,
+    budget_variant,
+    partition_name,
+    saes_of,
+    specialised_name,
+    with_ancestors,
+)
+from clustersae.clusters import FROM
+from clustersae.sae.variants import BASE, EQUAL_EXPOSURE, scaled_variant
 
-#: (variant, cluster) or (variant, partition).
-Pair = tuple[str, str]
-
-
-def partition_name(method: str, count: int, n_layers: int) -> str:
-    """The name of a method's partition; all methods agree on K = 1 and K = L."""
-    if not 1 <= count <= n_layers:
-        raise InputError(
-            f"The configuration asks for {count} clusters, but the model has {n_layers} layers:"
-            f" use counts from 1 to {n_layers}."
-        )
-    if count == n_layers:
-        return "per-layer"
-    return "single" if count == 1 else f"{method}-{count}"
+#: The sections `clustering`, `sae` and `evaluation` of one model's configuration.
+Settings = Mapping[str, Mapping[str, Any]]
 
 
-def requested_partitions(
-    description: Mapping[str, Any], clustering: Mapping[str, Any], chosen: int | None = None
-) -> list[str]:
-    """Names of the partitions to train and compare, per-layer first, none twice.
+def pilot_saes(description: Mapping[str, Any], clustering: Mapping[str, Any]) -> list[SAE]:
+    """(variant, cluster) of the short trainings of `counts: auto`: the main method, at every K."""
+    n_layers, method = description["n_layers"], clustering["methods"][0]
+    names = [partition_name(method, count, n_layers) for count in range(1, n_layers + 1)]
+    variant = scaled_variant("tokens", clustering["pilot_fraction"])
+    return list(dict.fromkeys(sae for name in names for sae in saes_of(description, variant, name)))
+
+
+def evaluated_saes(arms: list[Arm]) -> list[SAE]:
+    """(variant, name) of every SAE that serves a layer in some arm, none twice."""
+    return list(dict.fromkeys(sae for arm in arms for sae in arm.saes))
+
+
+def trained_saes(arms: list[Arm]) -> list[SAE]:
+    """(variant, name) of every SAE to train, those that others start from included."""
+    return list(with_ancestors(evaluated_saes(arms)))
+
+
+def spliced_arms(arms: list[Arm]) -> list[tuple[str, str]]:
+    """(variant, partition) of every set of SAEs to splice in at all layers at once."""
+    return [(arm.variant, arm.partition) for arm in arms]
+
+
+def requested_arms(
+    description: Mapping[str, Any],
+    settings: Settings,
+    chosen: int | None = None,
+) -> list[Arm]:
+    """The arms to train and compare, the baseline first, none twice.
 
     Args:
         description: the content of partitions.json.
-        clustering: that section of the configuration.
+        settings: the sections `clustering`, `sae` and `evaluation` of one model.
         chosen: the number of clusters that `counts: auto` has settled on.
     """
-    n_layers = description["n_layers"]
+    pairs = [
+        *((BASE, name) for name in requested_partitions(description, settings, chosen)),
+        *_per_layer_variants(description, settings),
+        *_equal_exposure(description, settings),
+        *_specialised(description, settings),
+    ]
+    main_method = settings["clustering"]["methods"][0]
+    arms = [arm_of(description, *pair, main_method) for pair in dict.fromkeys(pairs)]
+    return [arm for arm in arms if arm.role != "equal-exposure" or _own(arm)]
+
+
+def requested_partitions(
+    description: Mapping[str, Any],
+    settings: Settings,
+    chosen: int | None = None,
+) -> list[str]:
+    """Names of the partitions whose base SAEs are compared, per-layer first, none twice."""
+    clustering, n_layers = settings["clustering"], description["n_layers"]
     counts = [chosen] if clustering["counts"] == "auto" else clustering["counts"]
     control_counts = clustering["control_counts"] or counts
-    names = ["per-layer"]
+    names = [PER_LAYER]
     names += [partition_name(m, k, n_layers) for m in clustering["methods"] for k in counts]
     names += [
         partition_name(m, k, n_layers)
@@ -50,71 +91,41 @@ def requested_partitions(
     return list(dict.fromkeys(names))
 
 
-def pilot_saes(description: Mapping[str, Any], clustering: Mapping[str, Any]) -> list[Pair]:
-    """(variant, cluster) of the short trainings of `counts: auto`: the main method, at every K."""
-    n_layers, method = description["n_layers"], clustering["methods"][0]
-    names = [partition_name(method, count, n_layers) for count in range(1, n_layers + 1)]
-    variant = pilot_variant(clustering["pilot_fraction"])
-    return [(variant, cluster) for cluster in _clusters(description, names)]
+def _per_layer_variants(description: Mapping[str, Any], settings: Settings) -> list[SAE]:
+    n_layers, evaluation = description["n_layers"], settings["evaluation"]
+    variants = []
+    for count in evaluation["equal_compute"]:
+        variants += [scaled_variant(kind, Fraction(count, n_layers)) for kind in _KINDS]
+    budgets = settings["clustering"]["specialise"]["budgets"]
+    shares = budgets if settings["clustering"]["specialise"]["from"] else []
+    variants += [scaled_variant("tokens", share) for share in (*shares, *evaluation["lengths"])]
+    return [(variant, PER_LAYER) for variant in variants]
 
 
-def requested_saes(
-    description: Mapping[str, Any],
-    clustering: Mapping[str, Any],
-    evaluation: Mapping[str, Any],
-    chosen: int | None = None,
-) -> list[Pair]:
-    """(variant, cluster) of every SAE to train and evaluate, none twice."""
-    names = requested_partitions(description, clustering, chosen)
-    pairs = [("base", cluster) for cluster in _clusters(description, names)]
-    for variant, partition in _variant_arms(description, clustering, evaluation):
-        pairs += saes_of(description, variant, partition)
-    return list(dict.fromkeys(pairs))
+_KINDS = ("tokens", "narrower")
 
 
-def requested_splices(
-    description: Mapping[str, Any],
-    clustering: Mapping[str, Any],
-    evaluation: Mapping[str, Any],
-    chosen: int | None = None,
-) -> list[Pair]:
-    """(variant, partition) of every set of SAEs to splice in at all layers at once."""
-    names = requested_partitions(description, clustering, chosen)
-    arms = [("base", name) for name in names]
-    return list(dict.fromkeys(arms + _variant_arms(description, clustering, evaluation)))
-
-
-def saes_of(description: Mapping[str, Any], variant: str, partition: str) -> list[Pair]:
-    """(variant, cluster) of the SAEs that make up one arm.
-
-    Equal exposure multiplies the activations by the number of layers, so the SAE of a single
-    layer is the base one.
-    """
-    clusters = description["partitions"][partition]["clusters"]
-    if variant != "equal-exposure":
-        return [(variant, cluster) for cluster in clusters]
+def _equal_exposure(description: Mapping[str, Any], settings: Settings) -> list[SAE]:
+    n_layers, method = description["n_layers"], settings["clustering"]["methods"][0]
     return [
-        (variant if len(parse_cluster(cluster)) > 1 else "base", cluster) for cluster in clusters
+        (EQUAL_EXPOSURE, partition_name(method, count, n_layers))
+        for count in settings["evaluation"]["equal_exposure"]
     ]
 
 
-def _variant_arms(
-    description: Mapping[str, Any], clustering: Mapping[str, Any], evaluation: Mapping[str, Any]
-) -> list[Pair]:
-    n_layers, method = description["n_layers"], clustering["methods"][0]
-    arms = []
-    for count in evaluation["equal_compute"]:
-        if count < n_layers:
-            arms += [
-                (f"fewer-tokens-{count}of{n_layers}", "per-layer"),
-                (f"narrower-{count}of{n_layers}", "per-layer"),
-            ]
-    for count in evaluation["equal_exposure"]:
-        if count < n_layers:
-            arms.append(("equal-exposure", partition_name(method, count, n_layers)))
-    return arms
+def _specialised(description: Mapping[str, Any], settings: Settings) -> list[SAE]:
+    n_layers, clustering = description["n_layers"], settings["clustering"]
+    share = settings["sae"]["specialise"]["shared_fraction"]
+    pairs = []
+    for root in clustering["specialise"]["from"]:
+        partition = specialised_name(clustering["methods"][0], root, n_layers)
+        if partition == f"{PER_LAYER}{FROM}{PER_LAYER}":
+            continue
+        for budget in clustering["specialise"]["budgets"]:
+            pairs.append((budget_variant(description, partition, budget, share), partition))
+    return pairs
 
 
-def _clusters(description: Mapping[str, Any], partitions: Sequence[str]) -> list[str]:
-    found = (c for name in partitions for c in description["partitions"][name]["clusters"])
-    return list(dict.fromkeys(found))
+def _own(arm: Arm) -> bool:
+    """Whether an arm has an SAE of its own variant (equal exposure of singletons has none)."""
+    return any(variant == arm.variant for variant, _ in arm.saes)

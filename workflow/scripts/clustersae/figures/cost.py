@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import EngFormatter
 
+from clustersae.arms import PER_LAYER, SINGLE
 from clustersae.figures.style import (
     FAINT,
     GREY,
@@ -19,7 +20,6 @@ from clustersae.figures.style import (
     styled,
     thinned,
 )
-from clustersae.tables.arms import PER_LAYER, SINGLE
 from clustersae.tables.verdict import percent, shown_arm
 
 _UNITS = ((7200.0, "hours", 3600.0), (600.0, "minutes", 60.0), (0.0, "seconds", 1.0))

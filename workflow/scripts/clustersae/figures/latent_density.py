@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from clustersae.arms import PER_LAYER
 from clustersae.figures.style import (
     GREY,
     INK,
@@ -19,7 +20,6 @@ from clustersae.figures.style import (
     kind_of,
     styled,
 )
-from clustersae.tables.arms import PER_LAYER
 from clustersae.tables.verdict import percent, shown_arm
 
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from clustersae.clusters import parse_cluster
+from clustersae.clusters import layers_of
 from clustersae.errors import InputError
 from clustersae.figures.layer_fvu import runs
 from clustersae.figures.style import (
@@ -94,7 +94,7 @@ def _same(clusters: list[str], n_layers: int) -> np.ndarray:
     """Whether two layers share a cluster, `[n_layers, n_layers]`."""
     label = np.arange(n_layers) - n_layers
     for i, cluster in enumerate(clusters):
-        label[list(parse_cluster(cluster))] = i
+        label[list(layers_of(cluster))] = i
     return label[:, None] == label[None]
 
 
@@ -156,11 +156,11 @@ def _heatmap(axis: Axes, matrix: np.ndarray, clusters: list[str], label: str) ->
 def _strip(axis: Axes, rows: dict[int, list[str]], n_layers: int, shown: pd.Series | None) -> None:
     """One column per K; a bar joins consecutive layers of one cluster."""
     counts = list(rows)
-    scattered = any(len(runs(parse_cluster(name))) > 1 for names in rows.values() for name in names)
+    scattered = any(len(runs(layers_of(name))) > 1 for names in rows.values() for name in names)
     for x, count in enumerate(counts):
         chosen = shown is not None and count == shown["count"]
         for i, name in enumerate(rows[count]):
-            for first, last in runs(parse_cluster(name)):
+            for first, last in runs(layers_of(name)):
                 axis.plot(
                     *([x, x], [first + 0.32, last + 0.68]),
                     color=HIGHLIGHT if chosen else METHOD_COLOURS["complete"],
@@ -168,7 +168,7 @@ def _strip(axis: Axes, rows: dict[int, list[str]], n_layers: int, shown: pd.Seri
                     linewidth=6 if len(counts) > 12 else 8,
                     solid_capstyle="butt",
                 )
-                if scattered and len(parse_cluster(name)) > 1:
+                if scattered and len(layers_of(name)) > 1:
                     axis.text(
                         *(x, (first + last + 1) / 2, chr(ord("a") + i % 26)),
                         **{"ha": "center", "va": "center", "size": 6, "color": "white"},

@@ -4,7 +4,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from clustersae.clusters import parse_cluster
+from clustersae.arms import PER_LAYER, SINGLE
+from clustersae.clusters import layers_of
 from clustersae.figures.style import (
     GREY,
     HIGHLIGHT,
@@ -19,7 +20,6 @@ from clustersae.figures.style import (
     seeds_note,
     styled,
 )
-from clustersae.tables.arms import PER_LAYER, SINGLE
 from clustersae.tables.verdict import percent, shown_arm
 
 
@@ -110,10 +110,10 @@ def _line(axis: Axes, test: pd.DataFrame, arm: str, arms: pd.DataFrame) -> None:
 
 def _bands(axes: tuple[Axes, Axes], clusters: list[str]) -> None:
     """Shade the layers of every second cluster, and name the clusters above."""
-    ordered = sorted(clusters, key=lambda name: parse_cluster(name))
+    ordered = sorted(clusters, key=lambda name: layers_of(name))
     small = max(len(name) for name in ordered) > 2 and len(ordered) > 9
     for i, name in enumerate(ordered):
-        for first, last in runs(parse_cluster(name)):
+        for first, last in runs(layers_of(name)):
             for axis in axes:
                 if i % 2 == 0:
                     axis.axvspan(first - 0.5, last + 0.5, color="#0072B2", alpha=0.07, lw=0)

@@ -11,6 +11,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import PercentFormatter
 from matplotlib.transforms import offset_copy
 
+from clustersae.arms import PER_LAYER, SINGLE
 from clustersae.figures.style import (
     GREY,
     HIGHLIGHT,
@@ -24,7 +25,7 @@ from clustersae.figures.style import (
     percent_axis,
     styled,
 )
-from clustersae.tables.arms import EQUAL_EXPOSURE, PER_LAYER, SINGLE
+from clustersae.sae.variants import EQUAL_EXPOSURE
 from clustersae.tables.verdict import interval_text, percent, shown_arm
 
 

@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from clustersae.arms import PER_LAYER
 from clustersae.files import replacing
-from clustersae.tables.arms import PER_LAYER
 
 INK, GREY, FAINT = "#222222", "#6b6b6b", "#d9d9d9"
 HIGHLIGHT = "#D55E00"
@@ -30,7 +30,7 @@ METHOD_COLOURS = {
     "kmeans": "#8C6D00",
     "even": "#E69F00",
     "random": "#999999",
-    "fewer-tokens": "#882255",
+    "tokens": "#882255",
     "narrower": "#CC79A7",
 }
 METHOD_NAMES = {
@@ -42,7 +42,7 @@ METHOD_NAMES = {
     "even": "evenly spaced",
     "random": "random contiguous",
     "single": "one SAE for all",
-    "fewer-tokens": "per-layer, fewer tokens",
+    "tokens": "per-layer, fewer tokens",
     "narrower": "per-layer, narrower",
 }
 MARKERS = {
@@ -53,7 +53,7 @@ MARKERS = {
     "kmeans": "v",
     "even": "D",
     "random": "X",
-    "fewer-tokens": "P",
+    "tokens": "P",
     "narrower": "p",
     PER_LAYER: "o",
 }
@@ -144,7 +144,7 @@ def save(figure: Figure, svg: str | Path, png: str | Path, dpi: int = 160) -> No
 def kind_of(arm: pd.Series) -> str:
     """The key of an arm's colour, marker and name: its method or its equal-compute variant."""
     if arm["role"] == "equal-compute":
-        return "fewer-tokens" if str(arm["variant"]).startswith("fewer") else "narrower"
+        return "tokens" if str(arm["variant"]).startswith("fewer") else "narrower"
     return str(arm["method"])
 
 

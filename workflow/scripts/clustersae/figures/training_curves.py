@@ -15,9 +15,9 @@ from matplotlib.ticker import (
     NullFormatter,
 )
 
-from clustersae.clusters import parse_cluster
+from clustersae.arms import PER_LAYER
+from clustersae.clusters import layers_of
 from clustersae.figures.style import canvas, conditions, styled
-from clustersae.tables.arms import PER_LAYER
 from clustersae.tables.verdict import percent, shown_arm
 
 #: Cut short of its yellow end, which is hard to see on white.
@@ -77,7 +77,7 @@ def _curves(training: pd.DataFrame, quality: pd.DataFrame, arm: str) -> pd.DataF
     rows = training.merge(own, on=["variant", "cluster"])
     groups = rows.groupby(["cluster", "activations"])[["fvu", "dead_fraction"]]
     frame = groups.agg(["mean", "min", "max"]).sort_index()
-    depths = {name: float(np.mean(parse_cluster(name))) for name in own["cluster"]}
+    depths = {name: float(np.mean(layers_of(name))) for name in own["cluster"]}
     order = sorted(depths, key=depths.get)
     return frame.assign(depth=frame.index.get_level_values(0).map(depths)).reindex(
         order, level="cluster"

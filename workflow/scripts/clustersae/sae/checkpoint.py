@@ -84,6 +84,3 @@ class Checkpoint:
         }
         save_tensors(self.path, trainer.state(), metadata)
         self._saved = time.monotonic()
-
-    def remove(self) -> None:
-        self.path.unlink(missing_ok=True)

@@ -82,6 +82,26 @@ class SparseAutoencoder(nn.Module):
         self.b_enc.zero_()
         self.b_dec.zero_()
 
+    @torch.no_grad()
+    def take_over(self, other: "SparseAutoencoder") -> None:
+        """Start from the weights of an SAE of the same shape; the normalisation stays one's own.
+
+        Raises:
+            InputError: the shapes differ, or `other` does not serve all of these layers.
+        """
+        if (self.d_sae, self.d_model, self.k) != (other.d_sae, other.d_model, other.k):
+            raise InputError(
+                f"An SAE with d_sae = {self.d_sae}, d_model = {self.d_model}, k = {self.k} cannot"
+                f" start from one with {other.d_sae}, {other.d_model}, {other.k}."
+            )
+        if not set(self.layers) <= set(other.layers):
+            raise InputError(
+                f"An SAE of the layers {list(self.layers)} cannot start from one that serves"
+                f" {list(other.layers)}."
+            )
+        for name, own in self.named_parameters():
+            own.copy_(getattr(other, name))
+
     def _index(self, layer: int | None) -> int:
         if layer is None and len(self.layers) == 1:
             return 0

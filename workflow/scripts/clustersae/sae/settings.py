@@ -1,10 +1,11 @@
 """The settings of one SAE, from the configuration, the variant and the cluster."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from clustersae.clusters import FROM
 from clustersae.errors import InputError
 from clustersae.sae.flops import matched_width
 from clustersae.sae.variants import variant_scales
@@ -34,17 +35,43 @@ class SAESettings:
         return self.learning_rate * min(1.0, warm, left)
 
 
+def own_config(config: Mapping[str, Any], variant: str) -> dict[str, Any]:
+    """The section `sae` as one SAE uses it: `specialise` rules those that start from another.
+
+    A null there means: as for the others.
+    """
+    plain = {key: value for key, value in config.items() if key != "specialise"}
+    if FROM not in variant:
+        return plain
+    own = config["specialise"].items()
+    return plain | {key: value for key, value in own if key in plain and value is not None}
+
+
+def learning_rates(config: Mapping[str, Any], variant: str) -> list[float | None]:
+    """The rates to choose from, one or more; None stands for the default."""
+    rates = own_config(config, variant)["learning_rate"]
+    return list(rates) if isinstance(rates, Sequence) else [rates]
+
+
 def resolve(
-    config: Mapping[str, Any], variant: str, n_cluster_layers: int, d_model: int, seed: int
+    config: Mapping[str, Any],
+    variant: str,
+    n_cluster_layers: int,
+    d_model: int,
+    seed: int,
+    learning_rate: float | None = None,
 ) -> SAESettings:
     """The settings of one SAE.
 
     Args:
         config: the section `sae` of the configuration.
+        learning_rate: one of `learning_rates`; by default the first.
 
     Raises:
         InputError: the settings contradict each other; the message names the keys.
     """
+    learning_rate = learning_rate or learning_rates(config, variant)[0]
+    config = own_config(config, variant)
     token_scale, width_scale = variant_scales(variant, n_cluster_layers)
     d_sae = round(config["d_sae"] or config["expansion"] * d_model)
     if width_scale < 1:
@@ -54,21 +81,14 @@ def resolve(
             f"sae.k is {config['k']}, more than the {d_sae} latents of an SAE of variant"
             f" {variant}. Lower sae.k or raise sae.d_sae or sae.expansion."
         )
-    n_tokens = config["tokens"] * token_scale
-    if n_tokens < config["batch_size"]:
-        raise InputError(
-            f"sae.tokens is {config['tokens']}, fewer than one batch of {config['batch_size']} for"
-            f" variant {variant}, which gets {n_tokens:.0f} of them. Raise sae.tokens or lower"
-            " sae.batch_size."
-        )
-    n_steps = round(n_tokens / config["batch_size"])
+    n_steps = count_steps(config, variant, token_scale)
     return SAESettings(
         architecture=config["architecture"],
         d_sae=d_sae,
         k=config["k"],
         n_steps=n_steps,
         batch_size=config["batch_size"],
-        learning_rate=config["learning_rate"] or default_learning_rate(d_sae),
+        learning_rate=learning_rate or default_learning_rate(d_sae),
         warmup_steps=round(config["warmup_fraction"] * n_steps),
         decay_steps=round(config["decay_fraction"] * n_steps),
         auxk_coefficient=config["auxk_coefficient"],
@@ -76,6 +96,22 @@ def resolve(
         grad_clip=config["grad_clip"],
         seed=seed,
     )
+
+
+def count_steps(config: Mapping[str, Any], variant: str, token_scale: float) -> int:
+    """Optimiser steps of a training on `token_scale` times sae.tokens.
+
+    Raises:
+        InputError: that is less than one batch.
+    """
+    n_tokens = config["tokens"] * token_scale
+    if n_tokens < config["batch_size"]:
+        raise InputError(
+            f"sae.tokens is {config['tokens']}, fewer than one batch of {config['batch_size']} for"
+            f" variant {variant}, which gets {n_tokens:.0f} of them. Raise sae.tokens or lower"
+            " sae.batch_size."
+        )
+    return round(n_tokens / config["batch_size"])
 
 
 def default_learning_rate(d_sae: int) -> float:

@@ -9,9 +9,10 @@ from clustersae import __version__
 from clustersae.clusters import cluster_name
 from clustersae.errors import InputError
 from clustersae.files import read_json, write_json
+from clustersae.sae.fitting import Start
 from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.settings import SAESettings
-from clustersae.tensors import load_tensors, save_tensors
+from clustersae.tensors import checksum, load_tensors, save_tensors
 
 
 def save_sae(
@@ -20,11 +21,15 @@ def save_sae(
     settings: SAESettings,
     variant: str,
     fingerprint: str,
+    name: str = "",
+    first_step: int = 0,
 ) -> None:
     """Write sae.safetensors and cfg.json into `folder`.
 
     Args:
         fingerprint: of the model whose activations the SAE was trained on.
+        name: of a specialised SAE, `3@0-4`; by default the cluster.
+        first_step: batches that the SAEs it came from had read.
     """
     folder = Path(folder)
     save_tensors(folder / "sae.safetensors", sae.state_dict(), {"fingerprint": fingerprint})
@@ -34,9 +39,10 @@ def save_sae(
             "version": __version__,
             "fingerprint": fingerprint,
             "variant": variant,
-            "cluster": cluster_name(sae.layers),
+            "cluster": name or cluster_name(sae.layers),
             "layers": list(sae.layers),
             "d_model": sae.d_model,
+            "first_step": first_step,
             **asdict(settings),
         },
     )
@@ -73,3 +79,22 @@ def load_sae(
     sae.load_state_dict(tensors)
     sae.config = config
     return sae.to(device).eval().requires_grad_(False)
+
+
+def save_optimizer(folder: str | Path, state: dict[str, torch.Tensor], fingerprint: str) -> None:
+    """Write optimizer.safetensors into an SAE's folder."""
+    save_tensors(Path(folder) / "optimizer.safetensors", state, {"fingerprint": fingerprint})
+
+
+def load_start(folder: str | Path, fingerprint: str, with_optimizer: bool = False) -> Start:
+    """The SAE in `folder` as another one starts from it.
+
+    Raises:
+        InputError: as `load_sae`.
+    """
+    sae = load_sae(folder, fingerprint=fingerprint)
+    state = None
+    if with_optimizer:
+        state, _ = load_tensors(Path(folder) / "optimizer.safetensors")
+    next_step = sae.config["first_step"] + sae.config["n_steps"]
+    return Start(sae, state, next_step, checksum(sae.state_dict()))

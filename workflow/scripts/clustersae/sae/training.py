@@ -59,6 +59,11 @@ class Adam:
             f"{name}.{i}": value for name, each in groups.items() for i, value in enumerate(each)
         }
 
+    @torch.no_grad()
+    def load_state(self, tensors: dict[str, torch.Tensor]) -> None:
+        for name, value in self.state().items():
+            value.copy_(tensors[name])
+
 
 #: About this many rows in every history.csv; each waits for a GPU once.
 HISTORY_ROWS = 100
@@ -154,8 +159,9 @@ class Trainer:
     def load_state(self, tensors: dict[str, torch.Tensor]) -> None:
         for name, value in self.sae.state_dict().items():
             value.copy_(tensors[f"sae.{name}"])
-        for name, value in self.optimizer.state().items():
-            value.copy_(tensors[f"adam.{name}"])
+        self.optimizer.load_state(
+            {name.removeprefix("adam."): each for name, each in tensors.items()}
+        )
         device = self.silent_for.device
         self.silent_for = tensors["silent_for"].to(device)
         self.dead = tensors["dead"].to(device)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from clustersae.clusters import parse_cluster
+from clustersae.clusters import layers_of
 from clustersae.errors import InputError
 
 
@@ -28,7 +28,7 @@ def worst_excess(
     }
     excesses = []
     for cluster in clusters:
-        for layer in parse_cluster(cluster):
+        for layer in layers_of(cluster):
             shared = _by_seed(by_sae, variant, cluster, layer)
             alone = _by_seed(by_sae, "base", str(layer), layer)
             seeds = shared.index.intersection(alone.index)
@@ -67,7 +67,7 @@ def choose_count(
     for count in sorted(partitions):
         if worst_excess(reconstruction, partitions[count]) <= tolerance:
             return count
-    return sum(len(parse_cluster(name)) for name in next(iter(partitions.values())))
+    return sum(len(layers_of(name)) for name in next(iter(partitions.values())))
 
 
 def _by_seed(by_sae: dict, variant: str, cluster: str, layer: int) -> pd.Series:

@@ -1,8 +1,9 @@
 """What each arm costs: one pass of caching activations and the training of its SAEs.
 
-Measured is A + the sum of its SAEs' own seconds; predicted is A + K T with T the mean per-layer
-SAE, so that the two agree exactly where cost is what the simple model says. Costs are like for
-like: every arm covers the same layers, and shares A.
+Measured is A + the sum of the seconds of the SAEs that the arm needs, those that others started
+from included, each once; predicted is A + K T with T the mean per-layer SAE and K the arm's
+training in units of one, so that the two agree exactly where cost is what the simple model says.
+Costs are like for like: every arm covers the same layers, and shares A.
 """
 
 from collections.abc import Sequence
@@ -10,10 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from clustersae.clusters import parse_cluster
+from clustersae.arms import Arm, baseline
 from clustersae.errors import InputError
 from clustersae.evaluation.intervals import Bootstrap
-from clustersae.tables.arms import EQUAL_COMPUTE, EQUAL_EXPOSURE, PER_LAYER, Arm, arm_columns
+from clustersae.tables.arms import arm_columns
 
 
 def cost_table(
@@ -40,7 +41,7 @@ def cost_table(
     pilots = cost[cost["kind"] == "pilot"]
     pilot = pilots[_ADDED].sum() / max(pilots["seed"].nunique(), 1)
     saes = _by_sae(cost[cost["kind"] == "sae"])
-    base = next(arm for arm in arms if arm.name == PER_LAYER)
+    base = baseline(arms)
     rows = []
     for arm in arms:
         own, alone = _paired(saes, arm, base)
@@ -55,7 +56,7 @@ def cost_table(
         )
         total = bootstrap.mean(seconds)
         relative = bootstrap.excess(seconds, base_seconds)
-        predicted = once["seconds"] + _equivalents(arm) * alone["seconds"].mean()
+        predicted = once["seconds"] + arm.matched_count * alone["seconds"].mean()
         rows.append(
             {
                 **arm_columns(arm),
@@ -76,7 +77,7 @@ def cost_table(
                 "activations": own["activations"].sum(0).mean(),
                 "job_seconds": once["job_seconds"] + own["job_seconds"].sum(0).mean(),
                 "peak_memory_mb": max(memory, own["peak_memory_mb"].max()),
-                "n_saes": len(arm.saes),
+                "n_saes": len(arm.trained),
                 "n_seeds": own["seconds"].shape[1],
             }
         )
@@ -102,29 +103,20 @@ def _paired(
     saes: pd.DataFrame, arm: Arm, base: Arm
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Measures `[n_saes, n_seeds]` of an arm and of the baseline, on the seeds that both have."""
-    for sae in (*arm.saes, *base.saes):
+    for sae in (*arm.trained, *base.trained):
         if sae not in saes.index:
             raise InputError(
                 f"The cost table lacks the SAE of cluster {sae[1]} (variant {sae[0]})."
             )
-    both = saes.loc[list(dict.fromkeys([*arm.saes, *base.saes]))]
+    both = saes.loc[list(dict.fromkeys([*arm.trained, *base.trained]))]
     seeds = list(both["seconds"].dropna(axis=1).columns)
     if not seeds:
         raise InputError(f"The SAEs of {arm.name} and {base.name} have no seed in common.")
     own, alone = (
         {
-            name: saes.loc[list(chosen.saes), name][seeds].to_numpy(np.float64)
+            name: saes.loc[list(chosen.trained), name][seeds].to_numpy(np.float64)
             for name in saes.columns.levels[0]
         }
         for chosen in (arm, base)
     )
     return own, alone
-
-
-def _equivalents(arm: Arm) -> float:
-    """Training of an arm in units of one per-layer SAE: the K of A + K T."""
-    if EQUAL_COMPUTE.fullmatch(arm.variant):
-        return arm.matched_count
-    if arm.variant == EQUAL_EXPOSURE:
-        return sum(len(parse_cluster(cluster)) for _, cluster in arm.saes)
-    return arm.count

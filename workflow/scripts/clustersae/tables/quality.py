@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from clustersae.arms import Arm
 from clustersae.errors import InputError
-from clustersae.tables.arms import Arm, arm_columns, select
+from clustersae.tables.arms import arm_columns, select
 
 KEY = ["variant", "cluster", "seed", "layer"]
 #: Columns measured with one layer spliced into the model, on the test split only.

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from clustersae.arms import PER_LAYER, Arm
 from clustersae.errors import InputError
 from clustersae.evaluation.intervals import Bootstrap, Interval
-from clustersae.tables.arms import PER_LAYER, Arm, arm_columns
+from clustersae.tables.arms import arm_columns
 from clustersae.tables.quality import array, seeds_of
 
 _ABSENT = Interval(np.nan, np.nan, np.nan)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clustersae.tables.arms import PER_LAYER, SINGLE
+from clustersae.arms import PER_LAYER, SINGLE
 
 METHODS = {
     "complete": "complete linkage",
@@ -159,7 +159,7 @@ def _against(comparisons: pd.DataFrame, arms: pd.DataFrame) -> list[str]:
 
 def _outcome(row: pd.Series, rival: pd.Series) -> str:
     names = {
-        "fewer-tokens": "per-layer SAEs trained on fewer tokens, ",
+        "tokens": "per-layer SAEs trained on fewer tokens, ",
         "narrower": "narrower per-layer SAEs, ",
     }
     kind = next((text for start, text in names.items() if rival["variant"].startswith(start)), None)
@@ -209,7 +209,7 @@ def _nats(arm: pd.Series) -> str:
 
 def _caveats(arms: pd.DataFrame) -> list[str]:
     caveats = []
-    short = arms[arms["variant"].str.startswith("fewer-tokens") & (arms["excess_fvu"] > 0.1)]
+    short = arms[arms["variant"].str.startswith("tokens") & (arms["excess_fvu"] > 0.1)]
     if len(short):
         arm = short.loc[short["matched_count"].idxmax()]
         share = arm["matched_count"] / arm["n_layers"]

@@ -1,0 +1,147 @@
+"""From settings to a trained SAE: where it starts, what it reads, at which learning rate.
+
+A specialised SAE takes over the weights of the SAE that it starts from and reads on where that
+one stopped, so that one budget of tokens is not spent twice on the same ones.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from clustersae.activations.batches import normalised_batches
+from clustersae.activations.shards import Shard
+from clustersae.meter import Meter
+from clustersae.sae.checkpoint import Checkpoint, identity
+from clustersae.sae.module import SparseAutoencoder
+from clustersae.sae.settings import SAESettings
+from clustersae.sae.training import Trainer, train
+
+logger = logging.getLogger(__name__)
+
+
+class Activations(NamedTuple):
+    """What an SAE is trained on: its layers of the training shards, and their normalisation."""
+
+    shards: Sequence[Shard]
+    layers: tuple[int, ...]
+    mean: torch.Tensor  # [n_cluster_layers, d_model]
+    scale: torch.Tensor  # [n_cluster_layers]
+
+
+class Start(NamedTuple):
+    """The SAE that another one starts from.
+
+    Attributes:
+        optimizer: the state of its optimiser, where that is carried over.
+        next_step: how many batches it and its own ancestors have read.
+        checksum: of its weights.
+    """
+
+    sae: SparseAutoencoder
+    optimizer: dict[str, torch.Tensor] | None
+    next_step: int
+    checksum: str
+
+
+@dataclass
+class Fit:
+    """A finished training.
+
+    Attributes:
+        first_step: batches that the SAEs it came from had read.
+        record: what it cost, as of `Meter`, and the step at which it was taken up again.
+    """
+
+    sae: SparseAutoencoder
+    settings: SAESettings
+    first_step: int
+    optimizer: dict[str, torch.Tensor]
+    history: list[dict[str, Any]]
+    record: dict[str, Any]
+
+
+def fit(
+    data: Activations,
+    settings: SAESettings,
+    checkpoint_file: Path,
+    label: str,
+    where: torch.device,
+    code: str = "",
+    start: Start | None = None,
+) -> Fit:
+    """Train one SAE, going on from `checkpoint_file` if an interrupted training left it.
+
+    The checkpoint stays, so that a job that trains several SAEs loses none of them.
+
+    Args:
+        label: for messages; it takes part in the checkpoint's identity, too.
+        code: digest of the code; an interrupted training of other code is not continued.
+        start: what to start from; from scratch without.
+    """
+    sae = SparseAutoencoder(data.layers, settings.d_sae, settings.k, data.mean, data.scale)
+    sae.initialise(torch.Generator().manual_seed(settings.seed))
+    if start:
+        sae.take_over(start.sae)
+    trainer = Trainer(sae.to(where), settings)
+    if start and start.optimizer:
+        trainer.optimizer.load_state(start.optimizer)
+    meter = Meter(where)
+    same = identity(
+        settings,
+        label=label,
+        shards=[shard.checksums for shard in data.shards],
+        code=code,
+        torch=torch.__version__,
+        start=start.checksum if start else "",
+    )
+    checkpoint = Checkpoint(checkpoint_file, same, elapsed=meter.elapsed)
+    checkpoint.restore(trainer)
+    resumed_at = trainer.step_number
+    for shard in data.shards:  # checksums are compared at the first touch, which is no part of T
+        for layer in data.layers:
+            shard.layer(layer)
+
+    first_step = start.next_step if start else 0
+    with meter:
+        steps = range(first_step + resumed_at, first_step + settings.n_steps)
+        batches = normalised_batches(
+            data.shards,
+            data.layers,
+            data.mean,
+            data.scale,
+            settings.batch_size,
+            settings.seed,
+            steps,
+            where,
+        )
+        history = train(trainer, batches, label, after_step=checkpoint)
+    checkpoint.save(trainer, history)
+    seconds = meter.record["seconds"] + checkpoint.seconds
+    record = meter.record | {"seconds": seconds, "resumed_at_step": resumed_at}
+    state = trainer.optimizer.state()
+    return Fit(sae, settings, first_step, state, checkpoint.history + history, record)
+
+
+def best_fit(
+    fits: Iterable[Fit], score: Callable[[SparseAutoencoder], float]
+) -> tuple[Fit, dict[str, float], float]:
+    """The fit of the lowest score, the score of each learning rate, and seconds of the others.
+
+    `fits` may be a generator: no more than two SAEs are held at once. One alone is not scored.
+    """
+    best, scores, seconds = None, {}, 0.0
+    for each in fits:
+        value = score(each.sae)
+        scores[f"{each.settings.learning_rate:g}"] = value
+        seconds += each.record["seconds"]
+        if best is None or value < scores[f"{best.settings.learning_rate:g}"]:
+            best = each
+    if best is None:
+        raise ValueError("There is no fit to choose from.")
+    if len(scores) > 1:
+        logger.info("Learning rate %g is the best of %s", best.settings.learning_rate, scores)
+    return best, scores, seconds - best.record["seconds"]
