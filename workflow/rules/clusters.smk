@@ -20,7 +20,13 @@ checkpoint cluster_layers:
         code=code("cluster_layers.py"),
         clustering=section(
             "clustering",
-            without=("tokens", "control_counts", "tolerance", "pilot_fraction"),
+            without=(
+                "tokens",
+                "control_counts",
+                "tolerance",
+                "pilot_fraction",
+                "specialise",
+            ),
         ),
     message:
         "Group the layers of {wildcards.model}"

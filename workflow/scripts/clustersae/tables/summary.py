@@ -1,6 +1,7 @@
 """One row per arm, and one row per comparison between arms that spend the same."""
 
 from collections.abc import Sequence
+from math import isclose
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 from clustersae.arms import PER_LAYER, Arm
 from clustersae.errors import InputError
 from clustersae.evaluation.intervals import Bootstrap, Interval
+from clustersae.sae.variants import kind_of
 from clustersae.tables.arms import arm_columns
 from clustersae.tables.quality import array, seeds_of
 
@@ -90,29 +92,27 @@ def arms_table(
 def comparisons_table(
     arms: Sequence[Arm], quality: pd.DataFrame, cost: pd.DataFrame, settings: Bootstrapping
 ) -> pd.DataFrame:
-    """Every clustered arm of the main method against each rival with the same K.
+    """Every arm under study against each of its rivals.
 
-    Rivals are the controls, the other methods, equal exposure, and the per-layer arms of equal
-    compute. `excess_fvu` is paired: mean FVU of `arm` over that of `against`, minus 1, so that
-    below zero the main method is better. `cost_ratio` is the same ratio of measured seconds.
+    Rivals of a clustered arm of the main method: the controls, the other methods, equal exposure
+    and the per-layer arms that spend the same. Rivals of a specialised arm: the per-layer arms of
+    every length, and the clustered and narrower ones that spend the same. `excess_fvu` is paired:
+    mean FVU of `arm` over that of `against`, minus 1, so that below zero the arm under study is
+    better. `cost_ratio` is the same ratio of measured seconds.
     """
     test = quality[quality["split"] == "test"]
     seconds = cost.set_index("arm")["total_seconds"]
     rows = []
-    for arm in (arm for arm in arms if arm.role == "main"):
-        rivals = [
-            rival
-            for rival in arms
-            if rival.role not in ("main", "baseline") and rival.matched_count == arm.count
-        ]
-        for rival in rivals:
+    for arm in (arm for arm in arms if arm.role in ("main", "specialised")):
+        for rival in (rival for rival in arms if _are_rivals(arm, rival)):
             pair = _Pair.of(test, arm.name, rival.name, settings)
             rows.append(
                 {
                     "arm": arm.name,
                     "against": rival.name,
                     "role": rival.role,
-                    "matched_count": arm.count,
+                    "matched_count": arm.matched_count,
+                    "against_matched_count": rival.matched_count,
                     "n_layers": len(pair.layers),
                     "n_seeds": len(pair.seeds),
                     "n_bootstrap": settings.n_resamples,
@@ -122,11 +122,21 @@ def comparisons_table(
                 }
             )
     columns = [
-        *("arm", "against", "role", "matched_count", "n_layers", "n_seeds", "n_bootstrap"),
+        *("arm", "against", "role", "matched_count", "against_matched_count"),
+        *("n_layers", "n_seeds", "n_bootstrap"),
         *("excess_fvu", "excess_fvu_low", "excess_fvu_high"),
         *("excess_fvu_worst", "excess_fvu_worst_low", "excess_fvu_worst_high", "cost_ratio"),
     ]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _are_rivals(arm: Arm, rival: Arm) -> bool:
+    equal = isclose(arm.matched_count, rival.matched_count, rel_tol=1e-3)
+    if arm.role == "main":
+        return equal and rival.role not in ("main", "specialised", "baseline")
+    if rival.partition == PER_LAYER and kind_of(rival.variant) != "narrower":
+        return True
+    return equal and rival.role in ("main", "equal-compute")
 
 
 class _Pair(NamedTuple):
