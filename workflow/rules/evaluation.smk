@@ -1,4 +1,4 @@
-# What each SAE keeps, what each partition keeps, and what they cost.
+# What each SAE keeps, what each arm keeps, and what they cost.
 
 
 rule evaluate_reconstruction:
@@ -58,37 +58,6 @@ rule evaluate_language_model:
         "../scripts/evaluate_language_model.py"
 
 
-rule evaluate_layer_splice:
-    input:
-        saes=trained("sae.safetensors"),
-        configs=trained("cfg.json"),
-        weights="results/{model}/model/model.safetensors",
-        description="results/{model}/model/description.json",
-        tokens="results/{model}/corpus/test.safetensors",
-        language_model="results/{model}/evaluation/language_model.csv",
-    output:
-        "results/{model}/evaluation/splice/{variant}/cluster/{cluster}.csv",
-    log:
-        "results/logs/{model}/evaluate_layer_splice/{variant}/{cluster}.log",
-    benchmark:
-        "results/benchmarks/{model}/evaluate_layer_splice/{variant}/{cluster}.tsv"
-    conda:
-        "../../envs/torch.yaml"
-    threads: 1
-    resources:
-        gpu=1,
-        mem_mb=growing(4000),
-        runtime=growing(60),
-    params:
-        code=code("evaluate_splice.py"),
-        n_tokens=section("evaluation", "splice_tokens"),
-        batch_rows=section("evaluation", "batch_rows"),
-    message:
-        "Splice the SAEs of layers {wildcards.cluster} into {wildcards.model}, one layer at a time ({wildcards.variant})"
-    script:
-        "../scripts/evaluate_splice.py"
-
-
 rule evaluate_splice:
     input:
         saes=partition_saes,
@@ -97,7 +66,8 @@ rule evaluate_splice:
         tokens="results/{model}/corpus/test.safetensors",
         language_model="results/{model}/evaluation/language_model.csv",
     output:
-        "results/{model}/evaluation/splice/{variant}/partition/{partition}.csv",
+        each_layer="results/{model}/evaluation/splice/{variant}/{partition}/layers.csv",
+        all_layers="results/{model}/evaluation/splice/{variant}/{partition}/all.csv",
     log:
         "results/logs/{model}/evaluate_splice/{variant}/{partition}.log",
     benchmark:
@@ -114,7 +84,7 @@ rule evaluate_splice:
         n_tokens=section("evaluation", "splice_tokens"),
         batch_rows=section("evaluation", "batch_rows"),
     message:
-        "Splice SAEs into all layers of {wildcards.model} at once: {wildcards.partition} ({wildcards.variant})"
+        "Splice SAEs into {wildcards.model}: {wildcards.partition} ({wildcards.variant})"
     script:
         "../scripts/evaluate_splice.py"
 
@@ -174,12 +144,12 @@ rule tables:
             "results/{model}/evaluation/density/{variant}/{name}.csv",
             plan.evaluated_saes,
         ),
-        cluster_splice=collected(
-            "results/{model}/evaluation/splice/{variant}/cluster/{name}.csv",
-            plan.evaluated_saes,
+        layer_splice=collected(
+            "results/{model}/evaluation/splice/{variant}/{name}/layers.csv",
+            plan.spliced_arms,
         ),
         partition_splice=collected(
-            "results/{model}/evaluation/splice/{variant}/partition/{name}.csv",
+            "results/{model}/evaluation/splice/{variant}/{name}/all.csv",
             plan.spliced_arms,
         ),
         histories=collected(

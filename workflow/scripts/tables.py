@@ -14,8 +14,8 @@ from clustersae.tables.choice import choose_count
 from clustersae.tables.cost import cost_table
 from clustersae.tables.quality import layer_quality
 from clustersae.tables.read import (
-    CLUSTER_SPLICE,
     COST,
+    LAYER_SPLICE,
     PARTITION_SPLICE,
     RECONSTRUCTION,
     read_files,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def main(
     partitions_file: str,
     reconstruction_files: Sequence[str],
-    cluster_splice_files: Sequence[str],
+    layer_splice_files: Sequence[str],
     partition_splice_files: Sequence[str],
     density_files: Sequence[str],
     history_files: Sequence[str],
@@ -69,7 +69,7 @@ def main(
     clusters = {count: [name for _, name in arm.saes] for count, arm in by_count.items()}
     chosen = by_count[choose_count(validation, clusters, tolerance)].name
 
-    quality = layer_quality(arms, reconstruction, read_files(cluster_splice_files, CLUSTER_SPLICE))
+    quality = layer_quality(arms, reconstruction, read_files(layer_splice_files, LAYER_SPLICE))
     cost = cost_table(arms, read_files([cost_file], COST), *settings)
     summary = arms_table(
         arms, quality, read_files(partition_splice_files, PARTITION_SPLICE), cost, chosen, settings
@@ -98,7 +98,7 @@ if __name__ == "__main__":
     main(
         partitions_file=snakemake.input.partitions,
         reconstruction_files=list(snakemake.input.reconstruction),
-        cluster_splice_files=list(snakemake.input.cluster_splice),
+        layer_splice_files=list(snakemake.input.layer_splice),
         partition_splice_files=list(snakemake.input.partition_splice),
         density_files=list(snakemake.input.density),
         history_files=list(snakemake.input.histories),

@@ -25,7 +25,8 @@ def layer_quality(
 
     An SAE that several arms share is repeated in each of them.
     """
-    splice = splice[[*KEY, *SPLICE]].assign(split="test")
+    # An SAE of several arms is measured once with each.
+    splice = splice.drop_duplicates(KEY)[[*KEY, *SPLICE]].assign(split="test")
     joined = reconstruction.merge(splice, on=[*KEY, "split"], how="left", validate="1:1")
     parts = []
     for arm in arms:

@@ -35,7 +35,7 @@ DENSITY = Format(
     ("variant", "cluster", "layer", "seed", "kind", "log10_density_low", "log10_density_high"),
     ("n_latents",),
 )
-CLUSTER_SPLICE = Format(("variant", "cluster", "seed", "layer"), (*_CE, "n_tokens"))
+LAYER_SPLICE = Format(("variant", "cluster", "partition", "seed", "layer"), (*_CE, "n_tokens"))
 PARTITION_SPLICE = Format(("variant", "partition", "seed"), (*_CE, "n_tokens"))
 COST = Format(
     (),

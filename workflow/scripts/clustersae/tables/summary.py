@@ -42,7 +42,7 @@ def arms_table(
     Args:
         arms: with the per-layer baseline among them.
         quality: `layer_quality` of the arms.
-        partition_splice: rows of `evaluation/splice/{variant}/partition/*.csv`.
+        partition_splice: rows of `evaluation/splice/{variant}/{partition}/all.csv`.
         cost: `cost_table` of the arms.
         chosen: name of the arm that the tolerance picks.
         settings: of the intervals; all arms share the resamples.
