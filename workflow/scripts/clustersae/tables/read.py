@@ -35,7 +35,8 @@ DENSITY = Format(
     ("variant", "cluster", "layer", "seed", "kind", "log10_density_low", "log10_density_high"),
     ("n_latents",),
 )
-LAYER_SPLICE = Format(("variant", "cluster", "partition", "seed", "layer"), (*_CE, "n_tokens"))
+# Arms of one partition (equal exposure and base) share SAEs, and each measures them: no key.
+LAYER_SPLICE = Format((), ("variant", "cluster", "partition", "seed", "layer", *_CE, "n_tokens"))
 PARTITION_SPLICE = Format(("variant", "partition", "seed"), (*_CE, "n_tokens"))
 COST = Format(
     (),
