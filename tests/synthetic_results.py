@@ -5,8 +5,9 @@ FVU of a cluster's SAE on layer l and seed s is
     (0.05 + 0.3 (l + 1) / L) (1 + spread (n - 1)) (1 + 0.01 s) scale
 
 with n the cluster's number of layers: every layer of an n-layer cluster loses spread (n - 1)
-relative to its own SAE, for every seed alike. `scale` is 1.03 for fewer tokens, 1.06 for narrower
-SAEs and 0.99 for equal exposure of several layers. An SAE takes 100 s + its seed, caching 50 s.
+relative to its own SAE, for every seed alike. `scale` is 1.03 for fewer tokens, 0.98 for more,
+1.06 for narrower SAEs, 0.99 for equal exposure of several layers and 1.01 for SAEs that started
+from another. An SAE takes 100 s + its seed, times its share of a full training; caching 50 s.
 """
 
 from collections.abc import Sequence
@@ -17,19 +18,27 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clustersae.clusters import cluster_name, parse_cluster
+from clustersae.arms import TREE, Arm
+from clustersae.clusters import FROM, cluster_name, layers_of
 from clustersae.files import write_csv, write_json
+from clustersae.plan import evaluated_saes, requested_arms, trained_saes
+from clustersae.sae.variants import EQUAL_EXPOSURE, kind_of, share_of, variant_scales
 
 CACHING_SECONDS = 50.0
 CE_CLEAN = 1.5
 
 
 def scale(variant: str) -> float:
-    return {"base": 1.0, "fewer": 1.03, "narro": 1.06, "equal": 0.99}[variant[:5].rstrip("-")]
+    if FROM in variant:
+        return 1.01
+    kind, share = kind_of(variant), share_of(variant)
+    if kind == "tokens":
+        return 1.03 if share < 1 else 0.98
+    return {"base": 1.0, "narrower": 1.06, EQUAL_EXPOSURE: 0.99}[kind]
 
 
-def fvu(variant: str, cluster: str, layer: int, seed: int, n_layers: int, spread: float) -> float:
-    n = len(parse_cluster(cluster))
+def fvu(variant: str, name: str, layer: int, seed: int, n_layers: int, spread: float) -> float:
+    n = len(layers_of(name))
     alone = 0.05 + 0.3 * (layer + 1) / n_layers
     return alone * (1 + spread * (n - 1)) * (1 + 0.01 * seed) * scale(variant)
 
@@ -42,8 +51,26 @@ def runs(n_layers: int, count: int, shift: int = 0) -> list[str]:
     return [cluster_name(range(a, b)) for a, b in pairwise(cuts)]
 
 
+def nested(n_layers: int, count: int) -> list[str]:
+    """Contiguous clusters made by halving the first of the largest: those of K refine K - 1."""
+    clusters = [tuple(range(n_layers))]
+    while len(clusters) < count:
+        whole = max(clusters, key=len)
+        place, half = clusters.index(whole), len(whole) // 2
+        clusters[place : place + 1] = [whole[:half], whole[half:]]
+    return [cluster_name(layers) for layers in clusters]
+
+
 class Experiment:
-    """Writes every input of `scripts/tables.py` below `folder` and keeps their paths."""
+    """Writes every input of `scripts/tables.py` below `folder` and keeps their paths.
+
+    Args:
+        variants: also equal compute and equal exposure at every K of `counts`.
+        specialise: numbers of clusters (1 or of `counts`), or "tree", that specialised arms start
+            from; a tree makes the partitions of `complete` nested, and adds those of every K.
+        budgets: of the specialised arms.
+        lengths: of further per-layer SAEs.
+    """
 
     def __init__(
         self,
@@ -56,29 +83,62 @@ class Experiment:
         variants: bool = True,
         controls: bool = True,
         splice: bool = True,
+        specialise: Sequence[int | str] = (),
+        budgets: Sequence[float] = (0.5,),
+        lengths: Sequence[float] = (),
     ) -> None:
         self.folder, self.n_layers, self.seeds, self.spread = folder, n_layers, seeds, spread
         self.noise, self.generator = noise, np.random.default_rng(0)
-        self.partitions = self._partitions(counts, controls)
-        self.requested = [name for name in self.partitions if name != "per-layer"]
-        self.saes = self._saes(counts, variants)
+        self.partitions = self._partitions(counts, controls, TREE in specialise)
+        self.description = {
+            "n_layers": n_layers,
+            "distance": "angular_centred",
+            "order": list(self.partitions),
+            "partitions": self.partitions,
+        }
+        self.settings = {
+            "clustering": {
+                "methods": ["complete"],
+                "controls": ["even", "random"] if controls else [],
+                "counts": [1, *counts],
+                "control_counts": None,
+                "specialise": {"from": specialise, "budgets": budgets},
+            },
+            "sae": {"specialise": {"shared_fraction": 0.5}},
+            "evaluation": {
+                "equal_compute": counts if variants else [],
+                "equal_exposure": counts if variants else [],
+                "lengths": lengths,
+            },
+        }
+        self.arms: list[Arm] = requested_arms(self.description, self.settings)
+        self.saes, evaluated = trained_saes(self.arms), set(evaluated_saes(self.arms))
         self.paths: dict[str, Any] = {
-            name: [] for name in ("reconstruction", "cluster", "partition", "density", "history")
+            name: [] for name in ("reconstruction", "layers", "all", "density", "history")
         }
         self._write_clusters()
-        for variant, cluster in self.saes:
-            self._write_sae(variant, cluster, splice)
-        if splice:
-            for name in self.partitions:
-                self._write_partition_splice(name)
+        spliced = {}
+        for variant, name in self.saes:
+            self._write_history(variant, name)
+            if (variant, name) in evaluated:
+                spliced[variant, name] = self._write_sae(variant, name)
+        for arm in self.arms if splice else []:
+            rows = [row | {"partition": arm.partition} for sae in arm.saes for row in spliced[sae]]
+            self._write(
+                "layers", f"evaluation/splice/{arm.variant}/{arm.partition}/layers.csv", rows
+            )
+            if arm.variant == "base" or arm.role == "specialised":
+                self._write_all_layers(arm)
         self._write_cost()
 
-    def _partitions(self, counts: Sequence[int], controls: bool) -> dict[str, dict[str, Any]]:
+    def _partitions(
+        self, counts: Sequence[int], controls: bool, tree: bool
+    ) -> dict[str, dict[str, Any]]:
         L = self.n_layers
         made = {"single": ("single", runs(L, 1))}
-        for count in counts:
-            made[f"complete-{count}"] = ("complete", runs(L, count))
-            if controls:
+        for count in range(2, L) if tree else counts:
+            made[f"complete-{count}"] = ("complete", (nested if tree else runs)(L, count))
+            if controls and count in counts:
                 made[f"even-{count}"] = ("even", runs(L, count, 1))
                 made[f"random-{count}"] = ("random", runs(L, count, 2))
         made["per-layer"] = ("per-layer", runs(L, L))
@@ -95,17 +155,6 @@ class Experiment:
             for name, (method, clusters) in made.items()
         }
 
-    def _saes(self, counts: Sequence[int], variants: bool) -> list[tuple[str, str]]:
-        L = self.n_layers
-        saes = [("base", c) for p in self.partitions.values() for c in p["clusters"]]
-        if variants:
-            for count in counts:
-                for kind in ("tokens", "narrower"):
-                    saes += [(f"{kind}-{count}of{L}", str(layer)) for layer in range(L)]
-                clusters = self.partitions[f"complete-{count}"]["clusters"]
-                saes += [("equal-exposure", c) for c in clusters if len(parse_cluster(c)) > 1]
-        return list(dict.fromkeys(saes))
-
     def _noisy(self) -> float:
         return float(np.exp(self.noise * self.generator.standard_normal()))
 
@@ -118,15 +167,7 @@ class Experiment:
         L = self.n_layers
         self.partitions_file = self.folder / "clusters/partitions.json"
         self.distances_file = self.folder / "clusters/distances.csv"
-        write_json(
-            self.partitions_file,
-            {
-                "n_layers": L,
-                "distance": "angular_centred",
-                "order": list(self.partitions),
-                "partitions": self.partitions,
-            },
-        )
+        write_json(self.partitions_file, self.description)
         depth = np.cumsum(0.05 + 0.08 * self.generator.random(L))
         rows = [
             {"distance": name, "layer_i": i, "layer_j": j, "value": factor * d / (1 + d)}
@@ -137,11 +178,12 @@ class Experiment:
         ]
         pd.DataFrame(rows).to_csv(self.distances_file, index=False)
 
-    def _write_sae(self, variant: str, cluster: str, splice: bool) -> None:
+    def _write_sae(self, variant: str, cluster: str) -> list[dict[str, Any]]:
+        """Returns what the model loses with the SAE spliced in, one row per seed and layer."""
         quality, spliced, density = [], [], []
         for seed in self.seeds:
             name = {"variant": variant, "cluster": cluster, "seed": seed}
-            for layer in parse_cluster(cluster):
+            for layer in layers_of(cluster):
                 value = fvu(variant, cluster, layer, seed, self.n_layers, self.spread)
                 value *= self._noisy()
                 for split in ("validation", "test"):
@@ -161,12 +203,9 @@ class Experiment:
                     )
                 spliced.append({**name, "layer": layer, **_ce(0.3 * value)})
                 density += self._density(name, layer)
-            self._write_history(variant, cluster, seed, value)
         self._write("reconstruction", f"evaluation/reconstruction/{variant}/{cluster}.csv", quality)
         self._write("density", f"evaluation/density/{variant}/{cluster}.csv", density)
-        if splice:
-            path = f"evaluation/splice/{variant}/cluster/{cluster}.csv"
-            self._write("cluster", path, spliced)
+        return spliced
 
     def _density(self, name: dict[str, Any], layer: int) -> list[dict[str, Any]]:
         edges = np.arange(-5, 0.01, 0.25)
@@ -188,30 +227,30 @@ class Experiment:
         dead = {"kind": "dead", "log10_density_low": "", "log10_density_high": ""}
         return [*rows, {**shared, **dead, "n_latents": 20 + layer}]
 
-    def _write_history(self, variant: str, cluster: str, seed: int, final: float) -> None:
+    def _write_history(self, variant: str, cluster: str) -> None:
         steps = np.unique(np.geomspace(1, 2000, 40).astype(int))
-        rows = [
-            {
-                "step": int(step),
-                "activations": int(step) * 512,
-                "fvu": final * (1 + 3 / (1 + step / 20)) * self._noisy(),
-                "l0": 32.0,
-                "dead_fraction": 0.05 * float(np.exp(-step / 500)),
-                "learning_rate": 2e-4,
-                "activations_per_second": 1e5,
-            }
-            for step in steps
-        ]
-        path = f"saes/{variant}/{cluster}/seed-{seed}/history.csv"
-        self._write("history", path, rows)
+        last = layers_of(cluster)[-1]
+        for seed in self.seeds:
+            final = fvu(variant, cluster, last, seed, self.n_layers, self.spread)
+            rows = [
+                {
+                    "step": int(step),
+                    "activations": int(step) * 512,
+                    "fvu": final * (1 + 3 / (1 + step / 20)) * self._noisy(),
+                    "l0": 32.0,
+                    "dead_fraction": 0.05 * float(np.exp(-step / 500)),
+                    "learning_rate": 2e-4,
+                    "activations_per_second": 1e5,
+                }
+                for step in steps
+            ]
+            self._write("history", f"saes/{variant}/{cluster}/seed-{seed}/history.csv", rows)
 
-    def _write_partition_splice(self, name: str) -> None:
-        extra = 0.02 * (self.n_layers - self.partitions[name]["count"])
-        rows = [
-            {"variant": "base", "partition": name, "seed": seed, **_ce(0.4 + extra + 0.01 * seed)}
-            for seed in self.seeds
-        ]
-        self._write("partition", f"evaluation/splice/base/partition/{name}.csv", rows)
+    def _write_all_layers(self, arm: Arm) -> None:
+        extra = 0.02 * (self.n_layers - arm.count) + 0.01 * (arm.role == "specialised")
+        place = {"variant": arm.variant, "partition": arm.partition}
+        rows = [{**place, "seed": seed, **_ce(0.4 + extra + 0.01 * seed)} for seed in self.seeds]
+        self._write("all", f"evaluation/splice/{arm.variant}/{arm.partition}/all.csv", rows)
 
     def _write_cost(self) -> None:
         rows = [
@@ -225,12 +264,8 @@ class Experiment:
             }
         ] * 2
         for variant, cluster in self.saes:
-            budget = 1.0
-            if "of" in variant:
-                kept, layers = variant.rsplit("-", 1)[1].split("of")
-                budget = int(kept) / int(layers)
-            elif variant == "equal-exposure":
-                budget = len(parse_cluster(cluster))
+            tokens, width = variant_scales(variant, len(layers_of(cluster)))
+            budget = tokens * width
             rows += [
                 {
                     "kind": "sae",
@@ -271,8 +306,7 @@ def write_tables(
     out = {name: experiment.folder / f"tables/{name}.csv" for name in names}
     out["verdict"] = experiment.folder / "tables/verdict.txt"
     settings = {
-        "partitions": experiment.requested,
-        "method": "complete",
+        "arms": experiment.arms,
         "tolerance": tolerance,
         "n_bootstrap": 200,
         "seed": 0,
@@ -280,8 +314,8 @@ def write_tables(
     tables.main(
         experiment.partitions_file,
         experiment.paths["reconstruction"],
-        experiment.paths["cluster"],
-        experiment.paths["partition"],
+        experiment.paths["layers"],
+        experiment.paths["all"],
         experiment.paths["density"],
         experiment.paths["history"],
         experiment.cost_file,
