@@ -8,6 +8,9 @@ import numpy as np
 import pandas as pd
 
 from clustersae.arms import PER_LAYER, SINGLE
+from clustersae.sae.variants import kind_of
+from clustersae.tables import specialised
+from clustersae.tables.words import interval_text, percent, share
 
 METHODS = {
     "complete": "complete linkage",
@@ -40,6 +43,7 @@ def verdict(
     candidates = arms[(arms["role"] == "main") & (arms["count"] < baseline["count"])]
     if candidates.empty:
         sentences = ["No partition with fewer SAEs than layers was evaluated."]
+        sentences += specialised.sentences(arms, comparisons, tolerance)
         return _paragraph(sentences + _caveats(arms))
     shown = shown_arm(arms)
     sentences = [
@@ -48,6 +52,7 @@ def verdict(
         _loss(shown),
         *_against(comparisons[comparisons["arm"] == shown["arm"]], arms),
         *_all_layers(arms, shown, baseline),
+        *specialised.sentences(arms, comparisons, tolerance),
         *_caveats(arms),
     ]
     return _paragraph(sentences)
@@ -68,20 +73,6 @@ def shown_arm(arms: pd.DataFrame) -> pd.Series | None:
         return None
     worst = main["excess_fvu_worst_validation"].fillna(main["excess_fvu_worst"])
     return main.loc[worst.idxmin()]
-
-
-def percent(value: float, signed: bool = False) -> str:
-    """0.0412 as "4.1 %", signed as "+4.1 %" or "−4.1 %"; whole from 20 % upwards."""
-    size = f"{abs(100 * value):.{0 if abs(value) >= 0.1995 else 1}f}"
-    sign = "" if float(size) == 0 else ("−" if value < 0 else "+")
-    return (sign if signed or value < 0 else "") + size + " %"
-
-
-def interval_text(low: float, high: float) -> str:
-    """A relative interval as "95 % interval +3.2 to +5.0 %", or that there is none."""
-    if np.isnan(low) or np.isnan(high):
-        return "no interval"
-    return f"95 % interval {percent(low, True)} to {percent(high, True)}"
 
 
 def _choice(shown: pd.Series, partitions: dict[str, dict[str, Any]], tolerance: float) -> str:
@@ -139,7 +130,10 @@ def _against(comparisons: pd.DataFrame, arms: pd.DataFrame) -> list[str]:
     sentences = []
     equal = comparisons[comparisons["role"] == "equal-compute"]
     if equal.empty:
-        tried = sorted(set(arms.loc[arms["role"] == "equal-compute", "matched_count"]))
+        # Other lengths of training are no whole number of SAEs, or not fewer than layers.
+        counts = arms.loc[arms["role"] == "equal-compute", "matched_count"]
+        tried = sorted({count for count in counts if count < arms["n_layers"].max()})
+        tried = [int(count) for count in tried if count == int(count)]
         which = "No arm of equal compute was trained"
         if tried:
             counts = " and ".join(str(count) for count in tried)
@@ -208,15 +202,7 @@ def _nats(arm: pd.Series) -> str:
 
 
 def _caveats(arms: pd.DataFrame) -> list[str]:
-    caveats = []
-    short = arms[arms["variant"].str.startswith("tokens") & (arms["excess_fvu"] > 0.1)]
-    if len(short):
-        arm = short.loc[short["matched_count"].idxmax()]
-        share = arm["matched_count"] / arm["n_layers"]
-        caveats.append(
-            f"Training is far from converged: per-layer SAEs on {percent(share)} of the activations"
-            f" have {percent(arm['excess_fvu'])} more FVU, so the gaps may differ with more tokens."
-        )
+    caveats = _convergence(arms)
     n_seeds = int(arms["n_seeds"].min())
     if n_seeds < 3:
         caveats.append(
@@ -224,6 +210,31 @@ def _caveats(arms: pd.DataFrame) -> list[str]:
             " be trusted; use at least three."
         )
     return caveats
+
+
+def _convergence(arms: pd.DataFrame) -> list[str]:
+    """What per-layer SAEs of the longest training, else of the next shorter one, show."""
+    kinds = arms["variant"].map(kind_of)
+    lengths = arms[(arms["role"] == "equal-compute") & (kinds == "tokens")]
+    gaps = "so the gaps may differ with more tokens"
+    longer = lengths[lengths["matched_count"] > lengths["n_layers"]]
+    shorter = lengths[lengths["matched_count"] < lengths["n_layers"]]
+    if len(longer):
+        arm = longer.loc[longer["matched_count"].idxmax()]
+        if arm["excess_fvu"] < -0.05:
+            return [
+                f"Training is not converged: per-layer SAEs on {share(specialised.budget(arm))} of"
+                f" the activations have {percent(-arm['excess_fvu'])} less FVU, {gaps}."
+            ]
+    elif len(shorter):
+        arm = shorter.loc[shorter["matched_count"].idxmax()]
+        if arm["excess_fvu"] > 0.1:
+            return [
+                "Training is far from converged: per-layer SAEs on"
+                f" {share(specialised.budget(arm))} of the activations have"
+                f" {percent(arm['excess_fvu'])} more FVU, {gaps}."
+            ]
+    return []
 
 
 def _seeds(count: int) -> str:

@@ -1,0 +1,162 @@
+"""Specialised arms: which one to show, its rivals, and what came out in words."""
+
+import numpy as np
+import pandas as pd
+
+from clustersae.arms import PER_LAYER, SINGLE, TREE
+from clustersae.clusters import FROM, parent
+from clustersae.tables.words import interval_text, percent, share
+
+SPECIALISED = "specialised"
+#: Two arms spend the same if their training differs by less: variants are fractions of whole
+#: numbers up to 1000.
+SAME = 0.01
+
+
+def budget(arm: pd.Series) -> float:
+    """Training of an arm over that of the full per-layer SAEs."""
+    return float(arm["matched_count"] / arm["n_layers"])
+
+
+def specialised_arm(arms: pd.DataFrame, tolerance: float) -> pd.Series | None:
+    """The specialised arm that text and figures show; None without one.
+
+    As K is chosen: the smallest budget at which the worst layer stays within the tolerance (on
+    validation where there is one), and there the start whose worst layer came out best. Where no
+    budget suffices, the arm that came closest.
+    """
+    rows = arms[arms["role"] == SPECIALISED]
+    if rows.empty:
+        return None
+    worst = rows["excess_fvu_worst_validation"].fillna(rows["excess_fvu_worst"])
+    within = rows[worst <= tolerance]
+    if len(within):
+        least = within["matched_count"].min()
+        worst = worst[within.index[within["matched_count"] <= least * (1 + SAME)]]
+    return rows.loc[worst.idxmin()]
+
+
+def is_within(arm: pd.Series, tolerance: float) -> bool:
+    """Whether the worst layer of `specialised_arm` stays within the tolerance."""
+    validation = arm["excess_fvu_worst_validation"]
+    return bool((arm["excess_fvu_worst"] if np.isnan(validation) else validation) <= tolerance)
+
+
+def start_of(partition: str) -> str:
+    """Where the SAEs of a specialised arm came from: "from 1 SAE", "down the tree"."""
+    roots = parent(partition)
+    if roots == SINGLE:
+        return "from 1 SAE"
+    count = roots.rpartition("-")[2]
+    return "down the tree" if count == TREE else f"from {count} SAEs"
+
+
+def start_key(partition: str) -> float:
+    """Orders starts: by the number of their roots, the tree last."""
+    roots = parent(partition)
+    count = roots.rpartition("-")[2]
+    return 1 if roots == SINGLE else np.inf if count == TREE else float(count)
+
+
+def against_lengths(comparisons: pd.DataFrame) -> pd.DataFrame:
+    """Specialised arms against per-layer SAEs of any length, the full ones included.
+
+    Columns of `comparisons`, and `length` (training of the rival over that of full per-layer
+    SAEs), `ratio` (training of the arm over that of the rival).
+    """
+    per_layer = (comparisons["against"] == PER_LAYER) | comparisons["against"].str.startswith(
+        f"{PER_LAYER} (tokens-"
+    )
+    rows = comparisons[comparisons["arm"].str.startswith(f"{PER_LAYER}{FROM}") & per_layer]
+    return rows.assign(
+        length=rows["against_matched_count"] / rows["n_layers"],
+        ratio=rows["matched_count"] / rows["against_matched_count"],
+    )
+
+
+def at_equal_training(comparisons: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `against_lengths` in which both arms were trained alike long."""
+    rows = against_lengths(comparisons)
+    return rows[(rows["ratio"] - 1).abs() < SAME]
+
+
+def sentences(arms: pd.DataFrame, comparisons: pd.DataFrame, tolerance: float) -> list[str]:
+    """What specialising brings; nothing where it was not tried."""
+    arm = specialised_arm(arms, tolerance)
+    if arm is None:
+        return []
+    rival = at_equal_training(comparisons[comparisons["arm"] == arm["arm"]])
+    found = [_standing(arm, tolerance)]
+    if rival.empty:
+        found.append("No per-layer SAEs of equal training stand beside it.")
+    else:
+        row = rival.iloc[0]
+        found.append(
+            f"Against per-layer SAEs of equal training, {_outcome(row)}"
+            f" ({_numbers(row)}; measured cost ratio {row['cost_ratio']:.2f})."
+        )
+    found.append(
+        f"Against full per-layer training, {_outcome(arm)} ({_numbers(arm)}), at"
+        f" {percent(arm['cost_relative'])} of the measured cost."
+    )
+    return [*found, *_full_quality(arms, arm)]
+
+
+def _standing(arm: pd.Series, tolerance: float) -> str:
+    worst = arm["excess_fvu_worst_validation"]
+    there = "" if np.isnan(worst) else f" ({percent(worst, True)} there)"
+    split = "test" if np.isnan(worst) else "validation"
+    limit = f"within {100 * tolerance:g} % on the {split} split"
+    start, spent = start_of(arm["partition"]), share(budget(arm))
+    if is_within(arm, tolerance):
+        return (
+            f"Shared first and then specialised to each layer ({start}), SAEs need {spent} of the"
+            f" training of full per-layer SAEs, the smallest budget tried that keeps the worst"
+            f" layer {limit}{there}."
+        )
+    return (
+        f"Shared first and then specialised to each layer, SAEs did not keep the worst layer"
+        f" {limit} at any budget tried; the closest are those with {spent} of the training of full"
+        f" per-layer SAEs ({start}){there}."
+    )
+
+
+def _outcome(row: pd.Series) -> str:
+    excess, low, high = row["excess_fvu"], row["excess_fvu_low"], row["excess_fvu_high"]
+    if np.isnan(low):
+        return "their mean FVU differs, with nothing to tell by how much it varies"
+    if low <= 0 <= high:
+        return "their mean FVU is not distinguishable"
+    return f"specialising {'wins' if excess < 0 else 'loses'} in mean FVU"
+
+
+def _numbers(row: pd.Series) -> str:
+    return (
+        f"{percent(row['excess_fvu'], True)},"
+        f" {interval_text(row['excess_fvu_low'], row['excess_fvu_high'])}; worst layer"
+        f" {percent(row['excess_fvu_worst'], True)}"
+    )
+
+
+def _full_quality(arms: pd.DataFrame, shown: pd.Series) -> list[str]:
+    """Where a larger budget reaches full per-layer training, if the shown one does not."""
+    if not _bound(shown) > 0:
+        return []
+    rows = arms[arms["role"] == SPECIALISED]
+    reached = rows[[_bound(row) <= 0 for _, row in rows.iterrows()]]
+    if reached.empty:
+        most = share(float(rows["matched_count"].max() / shown["n_layers"]))
+        return [f"No specialised SAEs, up to {most} of the training, reach its mean FVU."]
+    least = reached[reached["matched_count"] <= reached["matched_count"].min() * (1 + SAME)]
+    arm = least.loc[least["excess_fvu"].idxmin()]
+    interval = interval_text(arm["excess_fvu_low"], arm["excess_fvu_high"])
+    return [
+        f"Its mean FVU is first reached with {share(budget(arm))} of the training"
+        f" ({start_of(arm['partition'])}: {percent(arm['excess_fvu'], True)}, {interval})."
+    ]
+
+
+def _bound(arm: pd.Series) -> float:
+    """The lower end of the excess over full training; the estimate where there is no interval."""
+    low = arm["excess_fvu_low"]
+    return float(arm["excess_fvu"] if np.isnan(low) else low)
