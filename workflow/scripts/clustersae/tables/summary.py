@@ -10,7 +10,7 @@ import pandas as pd
 from clustersae.arms import PER_LAYER, Arm
 from clustersae.errors import InputError
 from clustersae.evaluation.intervals import Bootstrap, Interval
-from clustersae.sae.variants import kind_of
+from clustersae.sae.variants import EQUAL_EXPOSURE, kind_of
 from clustersae.tables.arms import arm_columns
 from clustersae.tables.quality import array, seeds_of
 
@@ -133,6 +133,8 @@ def comparisons_table(
 def _are_rivals(arm: Arm, rival: Arm) -> bool:
     equal = isclose(arm.matched_count, rival.matched_count, rel_tol=1e-3)
     if arm.role == "main":
+        if rival.role == EQUAL_EXPOSURE:  # the same clusters, trained for longer
+            return rival.partition == arm.partition
         return equal and rival.role not in ("main", "specialised", "baseline")
     if rival.partition == PER_LAYER and kind_of(rival.variant) != "narrower":
         return True
