@@ -63,7 +63,7 @@ def share_of(variant: str) -> Fraction | None:
 
 def scaled_variant(kind: str, share: float | Fraction) -> str:
     """The variant of `kind` (tokens, narrower) for a share of the base cost, in lowest terms."""
-    exact = Fraction(share).limit_denominator(1000)
+    exact = max(Fraction(share).limit_denominator(1000), Fraction(1, 1000))
     if exact == 1:
         return BASE
-    return f"{kind}-{max(exact.numerator, 1)}of{exact.denominator}"
+    return f"{kind}-{exact.numerator}of{exact.denominator}"
