@@ -97,6 +97,7 @@ def fit(
         code=code,
         torch=torch.__version__,
         start=start.checksum if start else "",
+        carried=bool(start and start.optimizer),
     )
     checkpoint = Checkpoint(checkpoint_file, same, elapsed=meter.elapsed)
     checkpoint.restore(trainer)
