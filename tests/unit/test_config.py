@@ -56,8 +56,24 @@ WRONG = [
     ({"sae": {"learning_rate": math.nan}}, "sae.learning_rate is nan, but must be a finite number"),
     (
         {"sae": {"learning_rate": "1e-3"}},
-        'sae.learning_rate is "1e-3", but must be a number or null; YAML took it for text, write'
-        " 0.001",
+        'sae.learning_rate is "1e-3", but must be a number or a list or null; YAML took it for'
+        " text, write 0.001",
+    ),
+    (
+        {"sae": {"learning_rate": [0.01, "1e-3"]}},
+        'sae.learning_rate.1 is "1e-3", but must be a number; YAML took it for text, write 0.001',
+    ),
+    ({"sae": {"learning_rate": []}}, "sae.learning_rate is [], but must have at least 1 entry"),
+    ({"sae": {"learning_rate": [0.1, 0.1]}}, "is [0.1, 0.1], but must not repeat an entry"),
+    ({"sae": {"learning_rate": [0.1, 0]}}, "sae.learning_rate.1 is 0, but must be above 0"),
+    ({"sae": {"learning_rate": -1}}, "sae.learning_rate is -1, but must be above 0"),
+    (
+        {"sae": {"specialise": {"learning_rate": "low"}}},
+        'sae.specialise.learning_rate is "low", but must be a number or a list or null',
+    ),
+    (
+        {"sae": {"specialise": {"shared_fraction": 1}}},
+        "sae.specialise.shared_fraction is 1, but must be below 1",
     ),
     ({"sae": {"tokens": "4e6"}}, "must be an integer; YAML took it for text, write 4000000"),
     (tiny(source="trian"), 'models.tiny.source is "trian", but must be train or local or hub'),
@@ -86,6 +102,28 @@ WRONG = [
     ({"evaluation": {"equal_compute": [4]}}, "evaluation.equal_compute asks for 4 clusters"),
     ({"evaluation": {"equal_exposure": [4]}}, "evaluation.equal_exposure asks for 4 clusters"),
     (imported("llama", clustering={"counts": [5]}), "5 clusters, but the model has 4 layers"),
+    # specialised SAEs
+    (
+        {"clustering": {"specialise": {"from": ["tree", 4]}}},
+        "models.tiny: clustering.specialise.from asks for 4 clusters, but the model has 3 layers:"
+        " use numbers from 1 to 3",
+    ),
+    (
+        {"clustering": {"specialise": {"from": [1, "root"]}}},
+        'clustering.specialise.from.1 is "root", but must be',
+    ),
+    ({"clustering": {"specialise": {"from": [1, 1]}}}, "is [1, 1], but must not repeat an entry"),
+    (
+        {"clustering": {"specialise": {"from": ["tree"]}, "methods": ["kmeans", "complete"]}},
+        "clustering.specialise.from asks for the tree, but kmeans, the first of clustering.methods,"
+        " makes none. Put complete or average first",
+    ),
+    (
+        {"clustering": {"specialise": {"from": [1], "budgets": [0.4, 0.01]}}},
+        "one batch of 128 for variant tokens-1of100, which gets 40 of them",
+    ),
+    ({"evaluation": {"lengths": [2, 0.03]}}, "for variant tokens-3of100, which gets 120 of them"),
+    ({"evaluation": {"lengths": [0]}}, "evaluation.lengths.0 is 0, but must be above 0"),
     # sizes
     (
         {"sae": {"k": 33}},
@@ -183,6 +221,31 @@ def test_whole_numbers_written_with_a_dot_become_integers(config):
 
 def test_equal_compute_of_all_layers_is_the_baseline_and_needs_no_arm(config):
     load(merged(config, {"evaluation": {"equal_compute": [3], "equal_exposure": [3]}}), SCHEMA)
+
+
+def test_the_tree_of_a_hierarchy_and_counts_up_to_the_layers_are_accepted(config):
+    for method in ("complete", "average"):
+        specialise = {"from": ["tree", 1, 3], "budgets": [0.4, 1.5]}
+        clustering = {"methods": [method, "kmeans"], "specialise": specialise}
+        models = load(merged(config, {"clustering": clustering}), SCHEMA)
+        assert models["tiny"]["clustering"]["specialise"] == specialise
+
+
+def test_budgets_count_only_where_something_is_specialised(config):
+    load(merged(config, {"clustering": {"specialise": {"budgets": [0.01]}}}), SCHEMA)
+
+
+def test_learning_rates_may_be_a_list_for_roots_and_for_specialised_saes(config):
+    changes = {"sae": {"learning_rate": [0.01, 1], "specialise": {"learning_rate": [0.001]}}}
+    sae = load(merged(config, changes), SCHEMA)["tiny"]["sae"]
+    assert sae["learning_rate"] == [0.01, 1]
+    assert sae["specialise"] == {
+        "shared_fraction": 0.5,
+        "learning_rate": [0.001],
+        "warmup_fraction": None,
+        "decay_fraction": None,
+        "carry_optimizer": False,
+    }
 
 
 def test_every_key_of_the_schema_has_a_description_and_a_default_or_is_required():

@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 from synthetic_results import CACHING_SECONDS, Experiment, write_tables
 
+from clustersae.arms import Arm
 from clustersae.errors import InputError
 from clustersae.files import read_json
-from clustersae.arms import Arm
+from clustersae.tables.arms import check_evaluated
 from clustersae.tables.choice import choose_count, worst_excess
 from clustersae.tables.cost import cost_table
 from clustersae.tables.read import DENSITY, RECONSTRUCTION, read_file, read_files
@@ -33,36 +34,22 @@ def arms(written):
     return read_file(written["arms"]).set_index("arm")
 
 
-def test_every_requested_partition_and_every_variant_is_an_arm(arms, experiment):
-    base = ["per-layer", *experiment.requested]
+def test_every_arm_has_a_row_with_what_it_spends(arms, experiment):
+    assert list(arms.index) == [arm.name for arm in experiment.arms]
+    partitions = [name for name in experiment.partitions if name != "per-layer"]
     variants = [f"complete-{count} (equal-exposure)" for count in (2, 3, 4)]
     equal = [
-        f"per-layer ({kind}-{k}of6)" for kind in ("tokens", "narrower") for k in (2, 3, 4)
+        f"per-layer ({kind}-{share})"
+        for kind in ("tokens", "narrower")
+        for share in ("1of3", "1of2", "2of3")
     ]
-    # `single` has an SAE of equal exposure only if one was trained; none was.
-    assert sorted(arms.index) == sorted(base + variants + equal)
-    assert arms.loc["per-layer (narrower-3of6)", "count"] == 6
-    assert arms.loc["per-layer (narrower-3of6)", "matched_count"] == 3
+    assert sorted(arms.index) == sorted(["per-layer", *partitions, *variants, *equal])
+    assert arms.loc["per-layer (narrower-1of2)", "count"] == 6
+    assert arms.loc["per-layer (narrower-1of2)", "matched_count"] == 3
+    assert arms.loc["complete-3", "matched_count"] == 3
+    assert arms.loc["complete-3 (equal-exposure)", "matched_count"] == 6
     assert set(arms["n_layers"]) == {6}
     assert set(arms["n_seeds"]) == {3}
-
-
-def test_partitions_that_every_method_shares_are_one_arm(experiment):
-    description = read_json(experiment.partitions_file)
-    known = description["partitions"]
-    known["complete-6"] = known["per-layer"] | {"method": "complete"}
-    known["complete-1"] = known["single"] | {"method": "complete"}
-    evaluated = set(experiment.saes)
-    wanted = ["complete-1", "complete-3", "complete-6"]
-    arms = list_arms(description, evaluated, wanted, "complete")
-    base = [arm.name for arm in arms if arm.variant == "base"]
-    assert base == ["per-layer", "complete-1", "complete-3"]
-    both = list_arms(description, evaluated, [*wanted, "single"], "complete")
-    assert [arm.name for arm in both if arm.variant == "base"] == [
-        "per-layer",
-        "complete-3",
-        "single",
-    ]
 
 
 def test_excess_is_what_was_put_in(arms):
@@ -73,7 +60,7 @@ def test_excess_is_what_was_put_in(arms):
     assert arms.loc["complete-3", "excess_fvu_low"] == pytest.approx(SPREAD)
     assert arms.loc["complete-3", "excess_fvu_high"] == pytest.approx(SPREAD)
     assert arms.loc["complete-3", "fvu_high"] > 1.1 * arms.loc["complete-3", "fvu"]
-    assert arms.loc["per-layer (tokens-2of6)", "excess_fvu"] == pytest.approx(0.03)
+    assert arms.loc["per-layer (tokens-1of3)", "excess_fvu"] == pytest.approx(0.03)
     # An equal-exposure arm of K = 4 borrows its two singletons from the base SAEs.
     own = [0.05 + 0.05 * (layer + 1) for layer in range(6)]
     factors = [1.05 * 0.99, 1.05 * 0.99, 1, 1, 1.05 * 0.99, 1.05 * 0.99]
@@ -95,7 +82,7 @@ def test_absolute_fvu_and_splice_columns_are_averages(arms, written):
     ends = [f"excess_ce_all{end}" for end in ("", "_low", "_high")]
     assert list(arms.loc["complete-2", ends]) == pytest.approx([0.08] * 3)
     assert arms.loc["complete-2", "delta_ce_all_high"] == pytest.approx(0.5)
-    assert np.isnan(arms.loc["per-layer (narrower-2of6)", "delta_ce_all"])
+    assert np.isnan(arms.loc["per-layer (narrower-1of3)", "delta_ce_all"])
     quality = read_file(written["layer_quality"])
     assert quality.loc[quality["split"] == "validation", "ce_spliced"].isna().all()
     assert quality.loc[quality["split"] == "test", "ce_spliced"].notna().all()
@@ -114,7 +101,7 @@ def test_cost_is_caching_once_plus_the_arms_own_saes(written):
     assert row["total_seconds_high"] == pytest.approx(CACHING_SECONDS + 306)
     assert row["relative_flops"] == pytest.approx((2 + 3 * 5) / (2 + 6 * 5))
     assert cost.loc["per-layer", "relative"] == 1
-    for arm in ("per-layer (tokens-3of6)", "per-layer (narrower-3of6)"):
+    for arm in ("per-layer (tokens-1of2)", "per-layer (narrower-1of2)"):
         assert cost.loc[arm, "total_seconds"] == pytest.approx(row["total_seconds"])
         assert cost.loc[arm, "predicted_seconds"] == pytest.approx(row["total_seconds"])
     exposed = cost.loc["complete-3 (equal-exposure)"]
@@ -125,13 +112,13 @@ def test_cost_is_caching_once_plus_the_arms_own_saes(written):
 
 def test_comparisons_are_between_arms_of_one_k(written):
     rows = read_file(written["comparisons"]).set_index(["arm", "against"])
-    narrower = rows.loc[("complete-3", "per-layer (narrower-3of6)")]
+    narrower = rows.loc[("complete-3", "per-layer (narrower-1of2)")]
     assert narrower["excess_fvu"] == pytest.approx(1.05 / 1.06 - 1)
     assert narrower["cost_ratio"] == pytest.approx(1)
-    fewer = rows.loc[("complete-3", "per-layer (tokens-3of6)")]
+    fewer = rows.loc[("complete-3", "per-layer (tokens-1of2)")]
     assert fewer["excess_fvu"] == pytest.approx(1.05 / 1.03 - 1)
     assert rows.loc[("complete-3", "complete-3 (equal-exposure)"), "cost_ratio"] < 0.6
-    assert ("complete-3", "per-layer (narrower-2of6)") not in rows.index
+    assert ("complete-3", "per-layer (narrower-1of3)") not in rows.index
 
 
 @pytest.mark.parametrize(
@@ -215,7 +202,7 @@ def test_the_verdict_is_honest_where_the_evidence_is_thin(tmp_path):
     chosen = read_file(out["arms"]).set_index("arm")["chosen"]
     assert list(chosen[chosen].index) == ["per-layer"]
 
-    text = write_tables(bare, partitions=[])["verdict"].read_text()
+    text = write_tables(bare, arms=bare.arms[:1])["verdict"].read_text()
     assert "No partition with fewer SAEs than layers was evaluated." in text
 
 
@@ -251,17 +238,12 @@ def test_bad_files_are_named(experiment, tmp_path):
 
 
 def test_missing_saes_are_named(experiment):
-    description = read_json(experiment.partitions_file)
-    evaluated = set(experiment.saes)
-    with pytest.raises(InputError, match=r"complete-9 is not in partitions\.json"):
-        list_arms(description, evaluated, ["complete-9"], "complete")
-    with pytest.raises(InputError, match=r"complete-3 needs the SAE of cluster 2-3 \(variant base"):
-        list_arms(description, evaluated - {("base", "2-3")}, ["complete-3"], "complete")
-    # A variant that was not trained for all clusters is no arm, and no error.
-    partial = evaluated - {("narrower-3of6", "0")}
-    names = [arm.name for arm in list_arms(description, partial, ["complete-3"], "complete")]
-    assert "per-layer (narrower-3of6)" not in names
-    assert "per-layer (tokens-3of6)" in names
+    rows = read_files(experiment.paths["reconstruction"], RECONSTRUCTION)
+    check_evaluated(experiment.arms, rows)
+    lacking = rows[(rows["variant"] != "base") | (rows["cluster"] != "2-3")]
+    with pytest.raises(InputError, match=r"complete-3 needs the SAE 2-3 \(variant base\)"):
+        check_evaluated(experiment.arms, lacking)
+    check_evaluated([arm for arm in experiment.arms if arm.name == "complete-2"], lacking)
 
 
 def test_a_layer_that_one_arm_lacks_is_an_error_not_an_average(experiment, tmp_path):
@@ -308,9 +290,9 @@ PER_LAYER_SAES = (("base", "0"), ("base", "1"))
 
 def test_pilots_are_paid_by_the_clustered_arms_of_the_main_method_alone():
     arms = [
-        Arm("per-layer", "per-layer", "base", "per-layer", 2, 2, "baseline", PER_LAYER_SAES),
-        Arm("single", "single", "base", "single", 1, 1, "main", (("base", "0-1"),)),
-        Arm("even-1", "even-1", "base", "even", 1, 1, "control", (("base", "0-1"),)),
+        Arm("per-layer", "base", "per-layer", 2, 2.0, "baseline", PER_LAYER_SAES),
+        Arm("single", "base", "single", 1, 1.0, "main", (("base", "0-1"),)),
+        Arm("even-1", "base", "even", 1, 1.0, "control", (("base", "0-1"),)),
     ]
     rows = [{"kind": "caching", "seconds": 10.0}]
     for seed in (0, 1):
