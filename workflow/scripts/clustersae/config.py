@@ -150,7 +150,7 @@ def _check_saes(
         share = Fraction(min(count, n_layers), n_layers)
         variants += [scaled_variant(kind, share) for kind in ("tokens", "narrower")]
     specialise = settings["clustering"]["specialise"]
-    budgets = specialise["budgets"] if specialise["from"] else []
+    budgets = [budget for entry in specialise for budget in entry["budgets"]]
     variants += [scaled_variant("tokens", share) for share in (*budgets, *evaluation["lengths"])]
     if d_model is None and not sae["d_sae"]:
         sae = {**sae, "d_sae": sae["k"]}  # not to be known before the model is here
@@ -164,12 +164,11 @@ def _check_saes(
 
 def _check_counts(where: str, settings: Mapping[str, Any], n_layers: int) -> None:
     clustering, evaluation = settings["clustering"], settings["evaluation"]
+    roots = [root for entry in clustering["specialise"] for root in entry["from"]]
     counts = {
         "clustering.counts": [] if clustering["counts"] == "auto" else clustering["counts"],
         "clustering.control_counts": clustering["control_counts"] or [],
-        "clustering.specialise.from": [
-            root for root in clustering["specialise"]["from"] if root != TREE
-        ],
+        "clustering.specialise.from": [root for root in roots if root != TREE],
         "evaluation.equal_compute": evaluation["equal_compute"],
         "evaluation.equal_exposure": evaluation["equal_exposure"],
     }
@@ -180,7 +179,7 @@ def _check_counts(where: str, settings: Mapping[str, Any], n_layers: int) -> Non
                 f" layers: use numbers from 1 to {n_layers}."
             )
     method = clustering["methods"][0]
-    if TREE in clustering["specialise"]["from"] and method not in HIERARCHICAL:
+    if TREE in roots and method not in HIERARCHICAL:
         raise InputError(
             f"{where}: clustering.specialise.from asks for the tree, but {method}, the first of"
             f" clustering.methods, makes none. Put {' or '.join(HIERARCHICAL)} first."

@@ -5,6 +5,7 @@ Imported by the Snakefile as well as by scripts, so it needs the standard librar
 
 from collections.abc import Mapping
 from fractions import Fraction
+from itertools import product
 from typing import Any
 
 from clustersae.arms import (
@@ -96,8 +97,7 @@ def _per_layer_variants(description: Mapping[str, Any], settings: Settings) -> l
     variants = []
     for count in evaluation["equal_compute"]:
         variants += [scaled_variant(kind, Fraction(count, n_layers)) for kind in _KINDS]
-    budgets = settings["clustering"]["specialise"]["budgets"]
-    shares = budgets if settings["clustering"]["specialise"]["from"] else []
+    shares = [b for entry in settings["clustering"]["specialise"] for b in entry["budgets"]]
     variants += [scaled_variant("tokens", share) for share in (*shares, *evaluation["lengths"])]
     return [(variant, PER_LAYER) for variant in variants]
 
@@ -117,12 +117,11 @@ def _specialised(description: Mapping[str, Any], settings: Settings) -> list[SAE
     n_layers, clustering = description["n_layers"], settings["clustering"]
     share = settings["sae"]["specialise"]["shared_fraction"]
     pairs = []
-    for root in clustering["specialise"]["from"]:
-        partition = specialised_name(clustering["methods"][0], root, n_layers)
-        if partition == f"{PER_LAYER}{FROM}{PER_LAYER}":
-            continue
-        for budget in clustering["specialise"]["budgets"]:
-            pairs.append((budget_variant(description, partition, budget, share), partition))
+    for entry in clustering["specialise"]:
+        for root, budget in product(entry["from"], entry["budgets"]):
+            partition = specialised_name(clustering["methods"][0], root, n_layers)
+            if partition != f"{PER_LAYER}{FROM}{PER_LAYER}":
+                pairs.append((budget_variant(description, partition, budget, share), partition))
     return pairs
 
 
