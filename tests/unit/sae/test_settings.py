@@ -1,11 +1,10 @@
-"""Variants, defaults and contradictions of the SAE settings."""
+"""Defaults and contradictions of the SAE settings, and what specialised SAEs have of their own."""
 
 import pytest
 
 from clustersae.errors import InputError
 from clustersae.sae.flops import sparse_flops
-from clustersae.sae.settings import default_learning_rate, resolve
-from clustersae.sae.variants import pilot_variant, variant_scales
+from clustersae.sae.settings import default_learning_rate, learning_rates, own_config, resolve
 
 CONFIG = {
     "architecture": "topk",
@@ -20,6 +19,13 @@ CONFIG = {
     "auxk_coefficient": 1 / 32,
     "dead_after": 10_000,
     "grad_clip": 1.0,
+    "specialise": {
+        "shared_fraction": 0.5,
+        "learning_rate": None,
+        "warmup_fraction": None,
+        "decay_fraction": None,
+        "carry_optimizer": False,
+    },
 }
 
 
@@ -37,6 +43,11 @@ def test_base_settings():
         ("narrower-2of5", 1, 100, 166),
         ("equal-exposure", 4, 400, 512),
         ("tokens-5of5", 1, 100, 512),
+        ("tokens-3of2", 1, 150, 512),
+        ("tokens-2of5", 3, 40, 512),  # whatever the number of layers
+        # Of a specialised SAE, its own training; what it started from counts there.
+        ("tokens-1of5@base", 1, 20, 512),
+        ("tokens-1of5@tokens-1of2@equal-exposure", 1, 20, 512),
     ],
 )
 def test_variants_change_what_their_name_says(variant, n_layers, n_steps, d_sae):
@@ -76,7 +87,8 @@ def test_default_learning_rate_is_that_of_the_source():
         ({"k": 300}, "narrower-1of5", r"sae\.k is 300, more than the 1 latents"),
         ({"tokens": 400}, "base", r"sae\.tokens is 400, fewer than one batch"),
         ({}, "wider", "'wider' is not a variant"),
-        ({}, "tokens-6of5", "not a variant"),
+        ({}, "narrower-6of5", "not a variant"),
+        ({}, "tokens-1of200@base", r"fewer than one batch of 1000 for variant tokens-1of200@base"),
     ],
 )
 def test_contradictions_are_named(change, variant, message):
@@ -84,8 +96,53 @@ def test_contradictions_are_named(change, variant, message):
         resolve(CONFIG | change, variant, 1, 64, 0)
 
 
-@pytest.mark.parametrize("fraction", [0.1, 0.25, 1 / 3, 0.07, 1.0])
-def test_pilot_variant_is_the_fraction(fraction):
-    scale, width = variant_scales(pilot_variant(fraction), 4)
-    assert scale == pytest.approx(fraction, rel=1e-6)
-    assert width == 1
+def specialising(**changes):
+    return CONFIG | {"specialise": CONFIG["specialise"] | changes}
+
+
+def test_a_specialised_sae_has_its_own_schedule_where_one_is_given():
+    own = specialising(learning_rate=0.5, warmup_fraction=0.0, decay_fraction=1.0)
+    root = resolve(own, "tokens-1of2", 5, 64, 0)
+    assert root.learning_rate == default_learning_rate(512)
+    assert (root.n_steps, root.warmup_steps, root.decay_steps) == (50, 5, 10)
+    child = resolve(own, "tokens-1of5@tokens-1of2", 1, 64, 0)
+    assert child.learning_rate == 0.5
+    # A warm-up of zero is one, and not "as for the others".
+    assert (child.n_steps, child.warmup_steps, child.decay_steps) == (20, 0, 20)
+    assert resolve(CONFIG, "tokens-1of5", 1, 64, 0) == resolve(CONFIG, "tokens-1of5@base", 1, 64, 0)
+
+
+def test_what_rules_the_whole_arm_decides_no_single_sae():
+    plain = {key: value for key, value in CONFIG.items() if key != "specialise"}
+    assert own_config(specialising(shared_fraction=0.9), "base") == plain
+    assert own_config(specialising(carry_optimizer=True), "base@base") == plain
+    # The job of a root is told nothing of `specialise`, so that changing it trains no root again.
+    assert own_config(plain, "tokens-1of2") == plain
+    assert resolve(plain, "base", 1, 64, 0) == resolve(CONFIG, "base", 1, 64, 0)
+
+
+@pytest.mark.parametrize(
+    ("shared", "own", "of_roots", "of_children"),
+    [
+        (None, None, [None], [None]),
+        (0.1, None, [0.1], [0.1]),
+        (0.1, 0.2, [0.1], [0.2]),
+        ([0.1, 0.2], None, [0.1, 0.2], [0.1, 0.2]),
+        ([0.1, 0.2], 0.3, [0.1, 0.2], [0.3]),
+        (0.1, [0.3, 0.4], [0.1], [0.3, 0.4]),
+        (None, [0.3], [None], [0.3]),
+    ],
+)
+def test_learning_rates_to_choose_from(shared, own, of_roots, of_children):
+    config = specialising(learning_rate=own) | {"learning_rate": shared}
+    for variant in ("base", "tokens-1of2", "equal-exposure"):
+        assert learning_rates(config, variant) == of_roots
+    for variant in ("base@base", "tokens-1of5@tokens-1of2@base"):
+        assert learning_rates(config, variant) == of_children
+
+
+def test_one_rate_of_a_list_is_resolved_at_a_time():
+    config = CONFIG | {"learning_rate": [0.1, 0.2]}
+    assert resolve(config, "base", 1, 64, 0).learning_rate == 0.1  # by default the first
+    assert resolve(config, "base", 1, 64, 0, 0.2).learning_rate == 0.2
+    assert resolve(CONFIG, "base", 1, 64, 0, 0.3).learning_rate == 0.3
