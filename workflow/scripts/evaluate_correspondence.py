@@ -1,0 +1,165 @@
+"""Whether the latents of an arm's SAEs correspond: to what they were, across layers, across seeds.
+
+A specialised arm is compared within each seed, index by index. The per-layer arm says what SAEs
+have in common that were trained from scratch; each seed meets the next one.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+
+from clustersae import device, log
+from clustersae.activations.shards import Shard, open_shards
+from clustersae.clusters import FROM
+from clustersae.errors import InputError
+from clustersae.evaluation.correspondence import (
+    Code,
+    encode_tokens,
+    first_tokens,
+    independent_rows,
+    independent_seed_rows,
+    same_start_rows,
+    specialised_rows,
+)
+from clustersae.evaluation.reconstruction import layer_blocks
+from clustersae.files import read_json, write_csv
+from clustersae.sae.storage import load_sae
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+class Trained(NamedTuple):
+    """An SAE on disk."""
+
+    folder: Path
+    variant: str
+    name: str
+    seed: int
+
+    @property
+    def cluster(self) -> str:
+        return self.name.partition(FROM)[0]
+
+    @property
+    def root(self) -> tuple[str, str]:
+        """(variant, name) of the SAE at the end of the ancestry."""
+        return self.variant.rpartition(FROM)[2], self.name.rpartition(FROM)[2]
+
+
+class Text(NamedTuple):
+    """The tokens that SAEs are compared on."""
+
+    shards: list[Shard]
+    n_tokens: int
+    where: torch.device
+
+    def codes(self, sae: Trained, layers: list[int]) -> dict[int, Code]:
+        """What an SAE makes of them, by layer."""
+        loaded = load_sae(sae.folder, self.where, self.shards[0].metadata["fingerprint"])
+        blocks = {layer: layer_blocks(self.shards, layer) for layer in layers}
+        return {
+            layer: encode_tokens(loaded, layer, first_tokens(blocks[layer], self.n_tokens))
+            for layer in layers
+        }
+
+
+def main(
+    saes: list[Path],
+    shards: list[Path],
+    variant: str,
+    partition: str,
+    correspondence: Path,
+    n_tokens: int,
+    seed: int,
+    where: torch.device,
+) -> None:
+    """Write one row per kind, seed, and layer or pair of layers.
+
+    Args:
+        saes: folders of the SAEs that serve the layers in the arm and, if it is specialised, of
+            the roots that they started from; every seed of each.
+        shards: of the test split; its first `n_tokens` tokens are encoded.
+        variant, partition: of the arm: a specialised one, or `per-layer`.
+        seed: of the random pairings.
+    """
+    text = Text(open_shards(shards), n_tokens, where)
+    trained = [_trained(folder) for folder in saes]
+    if FROM in partition:
+        found = specialised(trained, text, np.random.default_rng(seed))
+    elif all(sae.name.isdigit() for sae in trained):
+        found = independent(trained, text)
+    else:
+        raise InputError(f"Correspondence needs an SAE for every layer, and {partition} has not.")
+    rows = [{"variant": variant, "partition": partition} | row for row in found]
+    if not rows:
+        raise InputError(f"The SAEs of {partition} leave nothing to compare.")
+    write_csv(correspondence, rows)
+
+
+def specialised(
+    saes: list[Trained], text: Text, generator: np.random.Generator
+) -> Iterator[dict[str, Any]]:
+    """`specialised_rows` of every seed and root."""
+    for seed in sorted({sae.seed for sae in saes}):
+        own = [sae for sae in saes if sae.seed == seed]
+        roots = {(sae.variant, sae.name): sae for sae in own if FROM not in sae.name}
+        leaves = [sae for sae in own if FROM in sae.name and sae.cluster.isdigit()]
+        for root in sorted({sae.root for sae in leaves}):
+            family = {int(sae.cluster): sae for sae in leaves if sae.root == root}
+            layers = sorted(family)
+            now = {layer: text.codes(family[layer], [layer])[layer] for layer in layers}
+            label = {"seed": seed, "other_seed": seed, "root": root[1]}
+            before = text.codes(roots[root], layers)
+            for row in specialised_rows(before, now, generator):
+                yield label | row
+
+
+def independent(saes: list[Trained], text: Text) -> Iterator[dict[str, Any]]:
+    """Rows of SAEs that started from scratch, one per layer; codes of two or three seeds are held.
+
+    `independent` takes two seeds, since SAEs of one seed have a random start in common; a lone
+    seed has to meet itself, and has no `independent_seed`.
+    """
+    seeds = sorted({sae.seed for sae in saes})
+
+    def codes_of(seed: int) -> dict[int, Code]:
+        own = {int(sae.name): sae for sae in saes if sae.seed == seed}
+        return {layer: text.codes(own[layer], [layer])[layer] for layer in sorted(own)}
+
+    first = codes = codes_of(seeds[0])
+    for seed, following in zip(seeds, [*seeds[1:], seeds[0]]):
+        others = first if following == seeds[0] else codes_of(following)
+        for row in same_start_rows(codes):
+            yield {"seed": seed, "other_seed": seed, "root": ""} | row
+        pair = {"seed": seed, "other_seed": following, "root": ""}
+        for row in independent_rows(codes, others):
+            yield pair | row
+        # Of two seeds the second meets the first again, which is no second measurement.
+        if len(seeds) > 2 or seed < following:
+            for row in independent_seed_rows(codes, others):
+                yield pair | row
+        codes = others
+
+
+def _trained(folder: Path) -> Trained:
+    config = read_json(folder / "cfg.json")
+    return Trained(folder, config["variant"], config["cluster"], config["seed"])
+
+
+if __name__ == "__main__":
+    log.to(snakemake.log[0])
+    torch.set_num_threads(snakemake.threads)
+    main(
+        saes=[Path(path).parent for path in snakemake.input.saes],
+        shards=[Path(path) for path in snakemake.input.test],
+        variant=snakemake.wildcards.variant,
+        partition=snakemake.wildcards.partition,
+        correspondence=Path(snakemake.output[0]),
+        n_tokens=snakemake.params.n_tokens,
+        seed=snakemake.params.seed,
+        where=device.choose(snakemake.resources.get("gpu", 0)),
+    )
