@@ -1,0 +1,42 @@
+"""Summarise how far the latents of each specialised arm correspond."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from clustersae import log
+from clustersae.arms import Arm
+from clustersae.files import read_json
+from clustersae.plan import requested_arms
+from clustersae.tables.correspondence import CORRESPONDENCE, correspondence_table
+from clustersae.tables.read import read_files, write_table
+from clustersae.tables.summary import Bootstrapping
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def main(
+    measured: Sequence[str], table: str, arms: Sequence[Arm], n_bootstrap: int, seed: int
+) -> None:
+    """Write `tables/correspondence.csv`.
+
+    Args:
+        measured: files of `evaluate_correspondence.py`: the specialised arms and `per-layer`.
+        arms: those of the experiment.
+        n_bootstrap, seed: resamples of every interval, and the seed that draws them.
+    """
+    rows = read_files(measured, CORRESPONDENCE)
+    write_table(correspondence_table(arms, rows, Bootstrapping(n_bootstrap, seed)), table)
+
+
+if __name__ == "__main__":
+    log.to(snakemake.log[0])
+    chosen = read_json(snakemake.input.chosen[0])["count"] if snakemake.input.chosen else None
+    description = read_json(snakemake.input.partitions)
+    main(
+        measured=list(snakemake.input.correspondence),
+        table=snakemake.output[0],
+        arms=requested_arms(description, snakemake.params.asked, chosen),
+        n_bootstrap=snakemake.params.n_bootstrap,
+        seed=snakemake.params.seed,
+    )
