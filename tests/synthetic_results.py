@@ -102,7 +102,7 @@ class Experiment:
                 "controls": ["even", "random"] if controls else [],
                 "counts": [1, *counts],
                 "control_counts": None,
-                "specialise": {"from": specialise, "budgets": budgets},
+                "specialise": [{"from": specialise, "budgets": budgets}] if specialise else [],
             },
             "sae": {"specialise": {"shared_fraction": 0.5}},
             "evaluation": {

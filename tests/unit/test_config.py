@@ -38,6 +38,10 @@ def imported(path, **changes):
     return tiny(source="local", path=path, corpus={"tokenizer": "model"}, **changes)
 
 
+def specialising(*entries):
+    return {"clustering": {"specialise": list(entries)}}
+
+
 WRONG = [
     # keys and types
     ({"sea": {}}, "unknown key 'sea' in the top level; allowed are activations, clustering"),
@@ -104,22 +108,33 @@ WRONG = [
     (imported("llama", clustering={"counts": [5]}), "5 clusters, but the model has 4 layers"),
     # specialised SAEs
     (
-        {"clustering": {"specialise": {"from": ["tree", 4]}}},
+        specialising({"from": [1], "budgets": [0.4]}, {"from": ["tree", 4], "budgets": [1]}),
         "models.tiny: clustering.specialise.from asks for 4 clusters, but the model has 3 layers:"
         " use numbers from 1 to 3",
     ),
     (
-        {"clustering": {"specialise": {"from": [1, "root"]}}},
-        'clustering.specialise.from.1 is "root", but must be',
+        specialising({"from": [1, "root"], "budgets": [0.4]}),
+        'clustering.specialise.0.from.1 is "root", but must be',
     ),
-    ({"clustering": {"specialise": {"from": [1, 1]}}}, "is [1, 1], but must not repeat an entry"),
+    (specialising({"from": [1, 1], "budgets": [0.4]}), "is [1, 1], but must not repeat an entry"),
+    (specialising({"from": [], "budgets": [0.4]}), "0.from is [], but must have at least 1 entry"),
+    (specialising({"from": [1], "budgets": [0]}), "0.budgets.0 is 0, but must be above 0"),
+    (specialising({"from": [1]}), "clustering.specialise.0 lacks 'budgets'"),
+    (specialising({"from": [1], "budgets": [1], "k": 2}), "unknown key 'k' in clustering"),
     (
-        {"clustering": {"specialise": {"from": ["tree"]}, "methods": ["kmeans", "complete"]}},
+        {"clustering": {"specialise": {"from": [1], "budgets": [0.4]}}},
+        'clustering.specialise is {"from": [1], "budgets": [0.4]}, but must be a list',
+    ),
+    (
+        merged(
+            specialising({"from": ["tree"], "budgets": [0.4]}),
+            {"clustering": {"methods": ["kmeans", "complete"]}},
+        ),
         "clustering.specialise.from asks for the tree, but kmeans, the first of clustering.methods,"
         " makes none. Put complete or average first",
     ),
     (
-        {"clustering": {"specialise": {"from": [1], "budgets": [0.4, 0.01]}}},
+        specialising({"from": [1], "budgets": [0.4]}, {"from": [2], "budgets": [0.01]}),
         "one batch of 128 for variant tokens-1of100, which gets 40 of them",
     ),
     ({"evaluation": {"lengths": [2, 0.03]}}, "for variant tokens-3of100, which gets 120 of them"),
@@ -225,14 +240,14 @@ def test_equal_compute_of_all_layers_is_the_baseline_and_needs_no_arm(config):
 
 def test_the_tree_of_a_hierarchy_and_counts_up_to_the_layers_are_accepted(config):
     for method in ("complete", "average"):
-        specialise = {"from": ["tree", 1, 3], "budgets": [0.4, 1.5]}
+        specialise = [{"from": ["tree", 1, 3], "budgets": [0.4, 1.5]}]
         clustering = {"methods": [method, "kmeans"], "specialise": specialise}
         models = load(merged(config, {"clustering": clustering}), SCHEMA)
         assert models["tiny"]["clustering"]["specialise"] == specialise
 
 
-def test_budgets_count_only_where_something_is_specialised(config):
-    load(merged(config, {"clustering": {"specialise": {"budgets": [0.01]}}}), SCHEMA)
+def test_nothing_is_specialised_unasked(config):
+    assert load(config, SCHEMA)["tiny"]["clustering"]["specialise"] == []
 
 
 def test_learning_rates_may_be_a_list_for_roots_and_for_specialised_saes(config):
