@@ -14,8 +14,8 @@ FIGURES = {
     **{"figure_cost": 1, "figure_training_curves": 1, "figure_latent_density": 1},
 }
 #: Four SAEs (layers 0, 1, 2 and one pair), read by two partitions, with a single seed.
-SPLICES = {"evaluate_layer_splice": 4, "evaluate_splice": 2}
-FROM_SAES = {"evaluate_reconstruction": 4, **SPLICES, "measure_cost": 1, "tables": 1, **FIGURES}
+ARMS = {"evaluate_splice": 2}
+FROM_SAES = {"evaluate_reconstruction": 4, **ARMS, "measure_cost": 1, "tables": 1, **FIGURES}
 PARTITIONS = "results/tiny/clusters/partitions.json"
 
 
@@ -25,7 +25,7 @@ def test_another_count_trains_only_new_clusters(finished):
     assert finished.plan()["cluster_layers"] == 1
     assert not finished.plan().keys() & {"cache_activations", "train_sae", "train_model"}
     finished.run(PARTITIONS)
-    new = {"train_sae": 1, "evaluate_reconstruction": 1, "evaluate_layer_splice": 1}
+    new = {"train_sae": 1, "evaluate_reconstruction": 1}
     rest = {"evaluate_splice": 1, "measure_cost": 1, "tables": 1}
     assert finished.plan() == {**new, **rest, **FIGURES}
 
@@ -76,7 +76,7 @@ def test_more_tokens_cache_more_and_leave_the_model_alone(finished):
         (
             "evaluation/language_model.py",
             {"evaluate_language_model"},
-            {"evaluate_language_model": 1, **SPLICES, "tables": 1, **FIGURES},
+            {"evaluate_language_model": 1, **ARMS, "tables": 1, **FIGURES},
         ),
         ("evaluation/cost.py", {"measure_cost"}, {"measure_cost": 1, "tables": 1, **FIGURES}),
         ("figures/latent_density.py", {"figure_latent_density"}, {"figure_latent_density": 1}),

@@ -2,12 +2,38 @@
 
 
 localrules:
+    figure_specialise,
     figure_layer_distances,
     figure_quality_cost,
     figure_layer_fvu,
     figure_cost,
     figure_training_curves,
     figure_latent_density,
+
+
+rule figure_specialise:
+    input:
+        arms="results/{model}/tables/arms.csv",
+        comparisons="results/{model}/tables/comparisons.csv",
+    output:
+        **pictures("specialise"),
+    log:
+        "results/logs/{model}/figures/specialise.log",
+    benchmark:
+        "results/benchmarks/{model}/figures/specialise.tsv"
+    conda:
+        "../../envs/plot.yaml"
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        code=code("figure_specialise.py"),
+        tolerance=section("clustering", "tolerance"),
+        dpi=REPORT["dpi"],
+    message:
+        "Draw what specialising SAEs of {wildcards.model} brings"
+    script:
+        "../scripts/figure_specialise.py"
 
 
 rule figure_layer_distances:
@@ -76,6 +102,7 @@ rule figure_layer_fvu:
         runtime=growing(10),
     params:
         code=code("figure_layer_fvu.py"),
+        tolerance=section("clustering", "tolerance"),
         dpi=REPORT["dpi"],
     message:
         "Draw the FVU of every layer of {wildcards.model}"
@@ -100,6 +127,7 @@ rule figure_cost:
         runtime=growing(10),
     params:
         code=code("figure_cost.py"),
+        tolerance=section("clustering", "tolerance"),
         dpi=REPORT["dpi"],
     message:
         "Draw measured and predicted cost for {wildcards.model}"
@@ -125,6 +153,7 @@ rule figure_training_curves:
         runtime=growing(10),
     params:
         code=code("figure_training_curves.py"),
+        tolerance=section("clustering", "tolerance"),
         dpi=REPORT["dpi"],
     message:
         "Draw the training curves of {wildcards.model}"
@@ -150,6 +179,7 @@ rule figure_latent_density:
         runtime=growing(10),
     params:
         code=code("figure_latent_density.py"),
+        tolerance=section("clustering", "tolerance"),
         dpi=REPORT["dpi"],
     message:
         "Draw how often the latents of {wildcards.model} fire"

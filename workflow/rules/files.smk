@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 FIGURES = {
+    "specialise": "Quality",
     "layer_distances": "Layers and clusters",
     "quality_cost": "Quality",
     "layer_fvu": "Quality",
@@ -210,9 +211,8 @@ def start(wildcards) -> list[str]:
         name=name,
         seed=wildcards.seed,
     )
-    sae = section("sae")(wildcards)
-    carried = ["optimizer.safetensors"] * sae["specialise"]["carry_optimizer"]
-    return [f"{folder}/{file}" for file in ("sae.safetensors", "cfg.json", *carried)]
+    files = ("sae.safetensors", "cfg.json", "optimizer.safetensors")
+    return [f"{folder}/{file}" for file in files]
 
 
 def rates(wildcards) -> list:
@@ -249,11 +249,10 @@ def sae_settings(wildcards) -> dict:
     """The section `sae` as far as it decides the wildcard's SAE."""
     sae = section("sae", without=("seeds",))(wildcards)
     how = sae.pop("specialise")
-    if not clusters.parent(wildcards.cluster):
-        return sae
-    return sae | {
-        "specialise": {key: how[key] for key in how if key != "shared_fraction"}
-    }
+    if clusters.parent(wildcards.cluster):
+        del how["shared_fraction"]
+        return sae | {"specialise": how}
+    return sae | {"specialise": {"carry_optimizer": how["carry_optimizer"]}}
 
 
 def pictures(figure: str) -> dict:

@@ -2,13 +2,6 @@
 # ancestry, `3@0-4`, so the tree of SAEs is the DAG: a child waits for its parent, siblings do not
 # wait for each other.
 
-# Optimisers are kept only where a configuration carries them over.
-CARRIED = (
-    {"optimizer": f"{SAE_FOLDER.replace('{name}', '{cluster}')}/optimizer.safetensors"}
-    if any(model["sae"]["specialise"]["carry_optimizer"] for model in MODELS.values())
-    else {}
-)
-
 
 rule train_sae:
     input:
@@ -18,9 +11,9 @@ rule train_sae:
         validation=tuning_shards,
         tuned=tuned,
     output:
-        **CARRIED,
         sae="results/{model}/saes/{variant}/{cluster}/seed-{seed}/sae.safetensors",
         config="results/{model}/saes/{variant}/{cluster}/seed-{seed}/cfg.json",
+        optimizer="results/{model}/saes/{variant}/{cluster}/seed-{seed}/optimizer.safetensors",
         history="results/{model}/saes/{variant}/{cluster}/seed-{seed}/history.csv",
         record="results/{model}/saes/{variant}/{cluster}/seed-{seed}/training.json",
     log:

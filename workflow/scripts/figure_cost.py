@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def main(cost: str, arms: str, model: str, svg: str, png: str, dpi: int) -> None:
-    """Write the figure of `tables/cost.csv` and the arms."""
-    figure = draw(read_file(cost), read_file(arms), model)
+def main(cost: str, arms: str, tolerance: float, model: str, svg: str, png: str, dpi: int) -> None:
+    """Write the figure of `tables/cost.csv` and the arms, chosen by `tolerance`."""
+    figure = draw(read_file(cost), read_file(arms), tolerance, model)
     with style.styled():
         style.save(figure, svg, png, dpi)
 
@@ -23,6 +23,7 @@ if __name__ == "__main__":
     main(
         cost=snakemake.input.cost,
         arms=snakemake.input.arms,
+        tolerance=snakemake.params.tolerance,
         model=snakemake.wildcards.model,
         svg=snakemake.output.svg,
         png=snakemake.output.png,

@@ -12,10 +12,18 @@ if TYPE_CHECKING:
 
 
 def main(
-    latent_density: str, layer_quality: str, arms: str, model: str, svg: str, png: str, dpi: int
+    latent_density: str,
+    layer_quality: str,
+    arms: str,
+    tolerance: float,
+    model: str,
+    svg: str,
+    png: str,
+    dpi: int,
 ) -> None:
-    """Write the figure of `tables/latent_density.csv` and the arms."""
-    figure = draw(read_file(latent_density), read_file(layer_quality), read_file(arms), model)
+    """Write the figure of `tables/latent_density.csv` and the arms, chosen by `tolerance`."""
+    tables = (read_file(path) for path in (latent_density, layer_quality, arms))
+    figure = draw(*tables, tolerance, model)
     with style.styled():
         style.save(figure, svg, png, dpi)
 
@@ -26,6 +34,7 @@ if __name__ == "__main__":
         latent_density=snakemake.input.latent_density,
         layer_quality=snakemake.input.layer_quality,
         arms=snakemake.input.arms,
+        tolerance=snakemake.params.tolerance,
         model=snakemake.wildcards.model,
         svg=snakemake.output.svg,
         png=snakemake.output.png,

@@ -10,9 +10,11 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def main(layer_quality: str, arms: str, model: str, svg: str, png: str, dpi: int) -> None:
-    """Write the figure of `tables/layer_quality.csv` and the arms."""
-    figure = layer_fvu.draw(read_file(layer_quality), read_file(arms), model)
+def main(
+    layer_quality: str, arms: str, tolerance: float, model: str, svg: str, png: str, dpi: int
+) -> None:
+    """Write the figure of `tables/layer_quality.csv` and the arms, chosen by `tolerance`."""
+    figure = layer_fvu.draw(read_file(layer_quality), read_file(arms), tolerance, model)
     with style.styled():
         style.save(figure, svg, png, dpi)
 
@@ -22,6 +24,7 @@ if __name__ == "__main__":
     main(
         layer_quality=snakemake.input.layer_quality,
         arms=snakemake.input.arms,
+        tolerance=snakemake.params.tolerance,
         model=snakemake.wildcards.model,
         svg=snakemake.output.svg,
         png=snakemake.output.png,

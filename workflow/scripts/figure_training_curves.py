@@ -11,12 +11,18 @@ if TYPE_CHECKING:
 
 
 def main(
-    training: str, layer_quality: str, arms: str, model: str, svg: str, png: str, dpi: int
+    training: str,
+    layer_quality: str,
+    arms: str,
+    tolerance: float,
+    model: str,
+    svg: str,
+    png: str,
+    dpi: int,
 ) -> None:
-    """Write the figure of `tables/training.csv` and the arms."""
-    figure = training_curves.draw(
-        read_file(training), read_file(layer_quality), read_file(arms), model
-    )
+    """Write the figure of `tables/training.csv` and the arms, chosen by `tolerance`."""
+    tables = (read_file(path) for path in (training, layer_quality, arms))
+    figure = training_curves.draw(*tables, tolerance, model)
     with style.styled():
         style.save(figure, svg, png, dpi)
 
@@ -27,6 +33,7 @@ if __name__ == "__main__":
         training=snakemake.input.training,
         layer_quality=snakemake.input.layer_quality,
         arms=snakemake.input.arms,
+        tolerance=snakemake.params.tolerance,
         model=snakemake.wildcards.model,
         svg=snakemake.output.svg,
         png=snakemake.output.png,

@@ -33,9 +33,8 @@ def main(
     validation: list[Path] = (),
     start: Path | None = None,
     tuned: Path | None = None,
-    keep_optimizer: bool = False,
 ) -> None:
-    """Write sae.safetensors, cfg.json, history.csv and training.json into `folder`.
+    """Write sae.safetensors, optimizer.safetensors, cfg.json, history.csv and training.json.
 
     Args:
         shards: of the training split.
@@ -46,14 +45,13 @@ def main(
         validation: shards of that split, read where there are learning rates to choose from.
         start: folder of the SAE to start from.
         tuned: training.json of the seed whose choice of the learning rate is taken over.
-        keep_optimizer: also write optimizer.safetensors, for SAEs that carry its state over.
     """
     layers = layers_of(name)
     tensors, metadata = load_tensors(statistics)
     mean, scale = tensors["mean"][list(layers)], tensors["scale"][list(layers)]
     fingerprint = metadata["fingerprint"]
     data = Activations(open_shards(shards, fingerprint), layers, mean, scale)
-    carried = bool(start) and config["specialise"]["carry_optimizer"]
+    carried = config["specialise"]["carry_optimizer"]
     began = load_start(start, fingerprint, carried) if start else None
     rates = [read_json(tuned)["learning_rate"]] if tuned else learning_rates(config, variant)
     held_out = open_shards(validation, fingerprint) if len(rates) > 1 else []
@@ -77,8 +75,7 @@ def main(
 
     settings, sae = best.settings, best.sae
     save_sae(folder, sae, settings, variant, fingerprint, name, best.first_step)
-    if keep_optimizer:
-        save_optimizer(folder, best.optimizer, fingerprint)
+    save_optimizer(folder, best.optimizer if carried else {}, fingerprint)
     write_csv(folder / "history.csv", best.history)
     activations = settings.n_steps * settings.batch_size
     write_json(
@@ -113,5 +110,4 @@ if __name__ == "__main__":
         where=device.choose(snakemake.resources.get("gpu", 0)),
         start=Path(snakemake.input.start[0]).parent if snakemake.input.start else None,
         tuned=Path(snakemake.input.tuned[0]) if snakemake.input.tuned else None,
-        keep_optimizer="optimizer" in snakemake.output.keys(),  # noqa: SIM118
     )

@@ -20,28 +20,33 @@ from clustersae.figures.style import (
     styled,
     thinned,
 )
-from clustersae.tables.verdict import percent, shown_arm
+from clustersae.sae import variants
+from clustersae.tables.specialised import SAME, SPECIALISED, specialised_arm, start_of
+from clustersae.tables.verdict import shown_arm
+from clustersae.tables.words import percent, share
 
 _UNITS = ((7200.0, "hours", 3600.0), (600.0, "minutes", 60.0), (0.0, "seconds", 1.0))
 
 
-def draw(cost: pd.DataFrame, arms: pd.DataFrame, model: str) -> Figure:
+def draw(cost: pd.DataFrame, arms: pd.DataFrame, tolerance: float, model: str) -> Figure:
     """Stacked bars, caching and training, measured above predicted.
 
-    Shows the K of the main method (a selection where there are many) and, at the chosen K, every
-    other arm.
+    Shows the K of the main method (a selection where there are many); at the chosen K every rival;
+    and of the specialised arms the one that the verdict names, beside per-layer SAEs of equal
+    training.
 
     Args:
         cost: `tables/cost.csv`.
         arms: `tables/arms.csv`.
+        tolerance: worst-layer excess FVU that the chosen arms were chosen by.
         model: name for the subtitle.
     """
     shown = shown_arm(arms)
-    rows = _selected(cost, shown)
+    rows = _selected(cost, shown, specialised_arm(arms, tolerance))
+    n_layers, n_seeds = int(arms["n_layers"].max()), int(cost["n_seeds"].min())
     unit, seconds = next(
         (name, size) for limit, name, size in _UNITS if rows["total_seconds"].max() >= limit
     )
-    n_layers, n_seeds = int(arms["n_layers"].max()), int(cost["n_seeds"].min())
     bars = "bars: 95 % interval over seeds" if n_seeds > 1 else "one seed: no intervals"
     with styled():
         figure = canvas(
@@ -53,7 +58,7 @@ def draw(cost: pd.DataFrame, arms: pd.DataFrame, model: str) -> Figure:
         axis = figure.subplots()
         for y, (_, row) in enumerate(rows.iterrows()):
             _bar(axis, y, row, seconds)
-        labels = [_name(row) for _, row in rows.iterrows()]
+        labels = [_name(row, n_layers) for _, row in rows.iterrows()]
         axis.set_yticks(range(len(rows)), labels)
         if shown is not None:
             at = list(rows["arm"]).index(shown["arm"])
@@ -77,12 +82,23 @@ def draw(cost: pd.DataFrame, arms: pd.DataFrame, model: str) -> Figure:
     return figure
 
 
-def _selected(cost: pd.DataFrame, shown: pd.Series | None) -> pd.DataFrame:
+def _selected(
+    cost: pd.DataFrame, shown: pd.Series | None, specialised: pd.Series | None
+) -> pd.DataFrame:
     main = cost[cost["role"] == "main"].drop_duplicates("count").sort_values("count")
     at = [] if shown is None else [int(shown["count"])]
     main = main[main["count"].isin(thinned(list(main["count"]), 12, at))]
-    others = cost[~cost["role"].isin(["main", "baseline"]) & cost["matched_count"].isin(at)]
-    return pd.concat([cost[cost["arm"] == PER_LAYER], main[::-1], others], ignore_index=True)
+    rivals = ~cost["role"].isin(["main", "baseline", SPECIALISED])
+    others = cost[rivals & cost["matched_count"].isin(at)]
+    parts = [cost[cost["arm"] == PER_LAYER], main[::-1], others]
+    if specialised is not None:
+        spent = specialised["matched_count"]
+        equal = (cost["matched_count"] / spent - 1).abs() < SAME
+        tokens = (cost["role"] == "equal-compute") & (
+            cost["variant"].map(variants.kind_of) == "tokens"
+        )
+        parts += [cost[cost["arm"] == specialised["arm"]], cost[equal & tokens]]
+    return pd.concat(parts, ignore_index=True).drop_duplicates("arm", ignore_index=True)
 
 
 def _finding(rows: pd.DataFrame, shown: pd.Series | None) -> str:
@@ -101,11 +117,15 @@ def _colour(shown: pd.Series | None) -> str:
     return METHOD_COLOURS[PER_LAYER if shown is None else kind_of(shown)]
 
 
-def _name(row: pd.Series) -> str:
-    kind = kind_of(row)
-    if row["role"] in ("baseline", "equal-compute"):
-        suffix = f" (as K = {row['matched_count']})" if row["role"] == "equal-compute" else ""
-        return METHOD_NAMES[kind] + suffix
+def _name(row: pd.Series, n_layers: int) -> str:
+    kind, spent = kind_of(row), row["matched_count"]
+    if row["role"] == "baseline":
+        return METHOD_NAMES[kind]
+    if row["role"] == SPECIALISED:
+        return f"specialised {start_of(row['partition'])} ({share(spent / n_layers)} of training)"
+    if row["role"] == "equal-compute":
+        as_many = f"as K = {spent:g}" if spent == round(spent) else f"{share(spent / n_layers)}"
+        return f"{METHOD_NAMES[kind]} ({as_many})"
     if row["method"] == SINGLE:
         return METHOD_NAMES[SINGLE]
     exposure = ", equal exposure" if row["role"] == "equal-exposure" else ""

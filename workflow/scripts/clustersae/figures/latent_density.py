@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from clustersae.arms import PER_LAYER
+from clustersae.figures.saes import rows_of, saes_of_arm
 from clustersae.figures.style import (
     GREY,
     INK,
@@ -20,16 +21,24 @@ from clustersae.figures.style import (
     kind_of,
     styled,
 )
-from clustersae.tables.verdict import percent, shown_arm
+from clustersae.tables.specialised import SPECIALISED, budget, specialised_arm, start_of
+from clustersae.tables.verdict import shown_arm
+from clustersae.tables.words import percent, share
 
 
-def draw(density: pd.DataFrame, quality: pd.DataFrame, arms: pd.DataFrame, model: str) -> Figure:
+def draw(
+    density: pd.DataFrame, quality: pd.DataFrame, arms: pd.DataFrame, tolerance: float, model: str
+) -> Figure:
     """One small panel per layer: share of latents by log10 of their firing density.
+
+    Drawn are the per-layer SAEs, the chosen partition's and those of the specialised arm that the
+    verdict names.
 
     Args:
         density: `tables/latent_density.csv`.
         quality: `tables/layer_quality.csv`, for the clusters of the arms.
         arms: `tables/arms.csv`.
+        tolerance: worst-layer excess FVU that the chosen arms were chosen by.
         model: name for the subtitle.
     """
     shown = shown_arm(arms)
@@ -38,6 +47,10 @@ def draw(density: pd.DataFrame, quality: pd.DataFrame, arms: pd.DataFrame, model
         kind = kind_of(shown)
         name = f"{METHOD_NAMES[kind]}, K = {shown['count']}"
         series[shown["arm"]] = (name, METHOD_COLOURS[kind])
+    special = specialised_arm(arms, tolerance)
+    if special is not None:
+        name = f"specialised {start_of(special['partition'])}, {share(budget(special))} of training"
+        series[special["arm"]] = (name, METHOD_COLOURS[SPECIALISED])
     selected = {arm: _of_arm(density, quality, arm) for arm in series}
     layers = sorted(selected[PER_LAYER]["layer"].unique())
     n_columns = min(len(layers), 3 if len(layers) <= 6 else 4 if len(layers) <= 12 else 6)
@@ -58,7 +71,7 @@ def draw(density: pd.DataFrame, quality: pd.DataFrame, arms: pd.DataFrame, model
         )
         axes = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
         for axis, layer in zip(axes.ravel(), layers):
-            _panel(axis, layer, selected, series)
+            _panel(axis, layer, selected, series, None if shown is None else shown["arm"])
         for axis in axes.ravel()[len(layers) :]:
             axis.set_visible(False)
         axes[0, 0].set_ylim(bottom=0)
@@ -79,8 +92,7 @@ def draw(density: pd.DataFrame, quality: pd.DataFrame, arms: pd.DataFrame, model
 
 
 def _of_arm(density: pd.DataFrame, quality: pd.DataFrame, arm: str) -> pd.DataFrame:
-    own = quality.loc[quality["arm"] == arm, ["variant", "cluster", "layer"]].drop_duplicates()
-    return density.merge(own, on=["variant", "cluster", "layer"])
+    return rows_of(density, saes_of_arm(quality, arm))
 
 
 def _dead(rows: pd.DataFrame) -> float:
@@ -110,6 +122,7 @@ def _panel(
     layer: int,
     selected: dict[str, pd.DataFrame],
     series: dict[str, tuple[str, str]],
+    shown: str | None,
 ) -> None:
     for i, (arm, (_, colour)) in enumerate(series.items()):
         rows = selected[arm][selected[arm]["layer"] == layer]
@@ -117,7 +130,7 @@ def _panel(
         live = rows[rows["kind"] == "live"]
         edges = ["log10_density_low", "log10_density_high"]
         bins = (live.groupby(edges)["n_latents"].sum() / total).reset_index()
-        _stairs(axis, bins, colour, filled=i > 0)
+        _stairs(axis, bins, colour, filled=arm == shown)
         dead = percent(_dead(rows))
         axis.annotate(
             dead if i else f"dead {dead}",
@@ -126,9 +139,9 @@ def _panel(
             textcoords="offset points",
             **{"size": 7.5, "color": colour, "va": "top"},
         )
-    clusters = selected[list(series)[-1]]
+    clusters = selected[PER_LAYER if shown is None else shown]
     cluster = clusters.loc[clusters["layer"] == layer, "cluster"].iloc[0]
-    alone = len(series) == 1 or cluster == str(layer)
+    alone = cluster == str(layer)
     title = f"layer {layer}" if alone else f"layer {layer} (cluster {cluster})"
     axis.set_title(title, size=8.5, color=INK, weight="normal")
     axis.tick_params(labelsize=8)

@@ -20,15 +20,20 @@ from clustersae.figures.style import (
     seeds_note,
     styled,
 )
-from clustersae.tables.verdict import percent, shown_arm
+from clustersae.tables.specialised import SPECIALISED, budget, specialised_arm, start_of
+from clustersae.tables.verdict import shown_arm
+from clustersae.tables.words import percent, share
 
 
-def draw(quality: pd.DataFrame, arms: pd.DataFrame, model: str) -> Figure:
-    """FVU per layer (test split) of per-layer SAEs, the chosen partition and a single SAE.
+def draw(quality: pd.DataFrame, arms: pd.DataFrame, tolerance: float, model: str) -> Figure:
+    """FVU per layer (test split) of per-layer SAEs, a single SAE and the chosen arms.
+
+    Chosen are a partition and, where there are any, the specialised arm that the verdict names.
 
     Args:
         quality: `tables/layer_quality.csv`.
         arms: `tables/arms.csv`.
+        tolerance: worst-layer excess FVU that the chosen arms were chosen by.
         model: name for the subtitle.
     """
     shown = shown_arm(arms)
@@ -38,6 +43,7 @@ def draw(quality: pd.DataFrame, arms: pd.DataFrame, model: str) -> Figure:
     names = [PER_LAYER]
     if (arms["arm"] == SINGLE).any() and (shown is None or shown["arm"] != SINGLE):
         names.append(SINGLE)
+    chosen = [arm for arm in (shown, specialised_arm(arms, tolerance)) if arm is not None]
     with styled():
         figure = canvas(
             max(7.5, 0.36 * n_layers + 2.5),
@@ -50,9 +56,12 @@ def draw(quality: pd.DataFrame, arms: pd.DataFrame, model: str) -> Figure:
             _bands((upper, lower), test[test["arm"] == shown["arm"]]["cluster"].unique())
         for name in names:
             _line(upper, test, name, arms)
-        if shown is not None:
-            _line(upper, test, shown["arm"], arms)
-            _excess(lower, _by_layer(test, shown["arm"]), base, shown)
+        for arm in chosen:
+            _line(upper, test, arm["arm"], arms)
+        if chosen:
+            _excess(
+                lower, {arm["arm"]: _by_layer(test, arm["arm"]) for arm in chosen}, base, chosen
+            )
         upper.set_ylabel("FVU (share of variance lost)")
         upper.set_ylim(bottom=0)
         upper.grid(True, axis="y")
@@ -61,9 +70,9 @@ def draw(quality: pd.DataFrame, arms: pd.DataFrame, model: str) -> Figure:
         lower.set_ylabel("excess over\nper-layer")
         layer_ticks(lower, list(base.index))
         upper.set_xlim(-0.6, n_layers - 0.4)
-        figure.legend(
-            *upper.get_legend_handles_labels(), loc="outside lower center", ncols=len(names) + 1
-        )
+        handles, labels = upper.get_legend_handles_labels()
+        columns = len(labels) if sum(map(len, labels)) < 75 else 2
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns)
     return figure
 
 
@@ -93,6 +102,8 @@ def _line(axis: Axes, test: pd.DataFrame, arm: str, arms: pd.DataFrame) -> None:
     values = _by_layer(test, arm)
     shared = arm not in (PER_LAYER, SINGLE)
     name = f"{METHOD_NAMES[kind]}, K = {row['count']}" if shared else METHOD_NAMES[kind]
+    if kind == SPECIALISED:
+        name = f"specialised {start_of(row['partition'])}, {share(budget(row))} of training"
     axis.errorbar(
         values.index,
         values["mean"],
@@ -135,25 +146,37 @@ def runs(layers: tuple[int, ...]) -> list[tuple[int, int]]:
     return list(zip(starts, ends))
 
 
-def _excess(axis: Axes, shared: pd.DataFrame, base: pd.DataFrame, shown: pd.Series) -> None:
-    excess = shared["mean"] / base["mean"] - 1
-    worst = excess.idxmax()
-    colour = METHOD_COLOURS[kind_of(shown)]
-    colours = [HIGHLIGHT if layer == worst else colour for layer in excess.index]
-    axis.bar(excess.index, excess, color=colours, width=0.62, zorder=3)
+def _excess(
+    axis: Axes, values: dict[str, pd.DataFrame], base: pd.DataFrame, chosen: list[pd.Series]
+) -> None:
+    """What each layer pays, one bar beside the other; the worst of the first arm stands out."""
+    width = 0.62 / len(chosen)
+    low, high = 0.0, 0.001
+    for i, arm in enumerate(chosen):
+        excess = values[arm["arm"]]["mean"] / base["mean"] - 1
+        low, high = min(low, excess.min()), max(high, excess.max())
+        colour, worst = METHOD_COLOURS[kind_of(arm)], excess.idxmax()
+        colours = [HIGHLIGHT if i == 0 and layer == worst else colour for layer in excess.index]
+        aside = (i - (len(chosen) - 1) / 2) * width
+        axis.bar(excess.index + aside, excess, color=colours, width=width, zorder=3)
+        if i == 0:
+            _name_worst(axis, excess, aside)
     axis.axhline(0, color=INK, linewidth=0.8, zorder=4)
+    axis.set_ylim(low * 1.15, high * 1.35)
+    percent_axis(axis)
+
+
+def _name_worst(axis: Axes, excess: pd.Series, aside: float) -> None:
+    worst = excess.idxmax()
     # At either end of the axis the label leans inwards.
     at = list(excess.index).index(worst) / max(len(excess) - 1, 1)
     side, edge = ("left", -0.31) if at < 0.1 else ("right", 0.31) if at > 0.9 else ("center", 0)
     axis.annotate(
         f"worst: {percent(excess[worst], True)}",
-        *((worst + edge, max(excess[worst], 0)), (0, 3)),
+        *((worst + (edge or aside), max(excess[worst], 0)), (0, 3)),
         textcoords="offset points",
         ha=side,
         size=8.5,
         weight="bold",
         color=HIGHLIGHT,
     )
-    low, high = min(excess.min(), 0), max(excess.max(), 0.001)
-    axis.set_ylim(low * 1.15, high * 1.35)
-    percent_axis(axis)

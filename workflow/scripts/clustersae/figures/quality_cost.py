@@ -26,6 +26,7 @@ from clustersae.figures.style import (
     styled,
 )
 from clustersae.sae.variants import EQUAL_EXPOSURE
+from clustersae.tables.specialised import SPECIALISED, best_by_budget
 from clustersae.tables.verdict import interval_text, percent, shown_arm
 
 
@@ -37,6 +38,7 @@ def draw(arms: pd.DataFrame, tolerance: float, model: str) -> Figure:
         tolerance: worst-layer excess FVU that K was chosen by.
         model: name for the subtitle.
     """
+    arms = _drawn_arms(arms)
     shown = shown_arm(arms)
     baseline = arms[arms["arm"] == PER_LAYER].iloc[0]
     panels = ["excess_fvu", "excess_fvu_worst"]
@@ -81,6 +83,14 @@ def draw(arms: pd.DataFrame, tolerance: float, model: str) -> Figure:
             axes[2].set_ylabel("rise of cross-entropy (nats per token)")
         _legend(figure, arms)
     return figure
+
+
+def _drawn_arms(arms: pd.DataFrame) -> pd.DataFrame:
+    """All but per-layer SAEs trained for longer, and of each budget's specialised arms the best."""
+    longer = (arms["role"] == "equal-compute") & (arms["matched_count"] > arms["n_layers"])
+    arms = arms[~longer]
+    best = best_by_budget(arms).index
+    return arms[(arms["role"] != SPECIALISED) | arms.index.isin(best)]
 
 
 def _finding(shown: pd.Series | None, baseline: pd.Series) -> str:
@@ -238,6 +248,7 @@ def _legend(figure: Figure, arms: pd.DataFrame) -> None:
         methods = [name for name in rows["method"].unique() if name != SINGLE]
         kind = key if key in METHOD_COLOURS else methods[0] if methods else SINGLE
         exposure = key == EQUAL_EXPOSURE
+        suffix = {EQUAL_EXPOSURE: ", equal exposure", SPECIALISED: ", best start"}.get(key, "")
         handles.append(
             Line2D(
                 *([], []),
@@ -247,7 +258,7 @@ def _legend(figure: Figure, arms: pd.DataFrame) -> None:
                 markerfacecolor="white" if exposure else METHOD_COLOURS[kind],
                 linestyle="-" if key == "main" else (0, (2, 2)),
                 linewidth=0 if key == PER_LAYER or exposure else 1.5 if key == "main" else 0.8,
-                label=METHOD_NAMES[kind] + (", equal exposure" if exposure else ""),
+                label=METHOD_NAMES[kind] + suffix,
             )
         )
     columns = len(handles) if len(handles) * 1.75 < figure.get_figwidth() else 4

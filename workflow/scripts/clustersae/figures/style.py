@@ -4,18 +4,20 @@ Figures are built without pyplot, so that nothing depends on a display or on glo
 """
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from clustersae.arms import PER_LAYER
 from clustersae.files import replacing
+from clustersae.sae import variants
 
 INK, GREY, FAINT = "#222222", "#6b6b6b", "#d9d9d9"
 HIGHLIGHT = "#D55E00"
@@ -32,7 +34,11 @@ METHOD_COLOURS = {
     "random": "#999999",
     "tokens": "#882255",
     "narrower": "#CC79A7",
+    "specialised": "#117733",
 }
+#: Specialised arms by their start, where several are drawn: fewest roots first, the tree last.
+START_COLOURS = ("#117733", "#44AA99", "#8C9B1E", "#7A5195")
+START_MARKERS = ("*", "D", "^", "s")
 METHOD_NAMES = {
     PER_LAYER: "per-layer",
     "complete": "complete linkage",
@@ -44,6 +50,7 @@ METHOD_NAMES = {
     "single": "one SAE for all",
     "tokens": "per-layer, fewer tokens",
     "narrower": "per-layer, narrower",
+    "specialised": "specialised",
 }
 MARKERS = {
     "complete": "o",
@@ -55,6 +62,7 @@ MARKERS = {
     "random": "X",
     "tokens": "P",
     "narrower": "p",
+    "specialised": "*",
     PER_LAYER: "o",
 }
 
@@ -144,7 +152,7 @@ def save(figure: Figure, svg: str | Path, png: str | Path, dpi: int = 160) -> No
 def kind_of(arm: pd.Series) -> str:
     """The key of an arm's colour, marker and name: its method or its equal-compute variant."""
     if arm["role"] == "equal-compute":
-        return "tokens" if str(arm["variant"]).startswith("fewer") else "narrower"
+        return variants.kind_of(arm["variant"])
     return str(arm["method"])
 
 
@@ -176,6 +184,37 @@ def percent_axis(axis: Axes) -> None:
         return ("" if size == "0" else "−" if value < 0 else "+") + size + " %"
 
     axis.yaxis.set_major_formatter(FuncFormatter(label))
+
+
+_MANTISSAS = (
+    (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9),
+    (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8),
+    (1, 1.5, 2, 3, 4, 6),
+    (1, 2, 5),
+    (1, 3),
+    (1,),
+)
+
+
+def log_scale(axis: Axes, which: str, most: int, label: Callable[[float], str]) -> None:
+    """A logarithmic axis, over the limits that it has, with at most `most` round ticks.
+
+    Ranges too narrow for two round numbers get evenly spaced ones.
+    """
+    target = axis.xaxis if which == "x" else axis.yaxis
+    low, high = sorted(target.get_view_interval())
+    axis.set(**{f"{which}scale": "log", f"{which}lim": (low, high)})
+    powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    for mantissas in _MANTISSAS:
+        ticks = np.outer(powers, mantissas).ravel()
+        ticks = ticks[(ticks >= low) & (ticks <= high)]
+        if len(ticks) <= most:
+            break
+    if len(ticks) < 2:
+        ticks = MaxNLocator(most - 1, steps=[1, 2, 5, 10]).tick_values(low, high)
+        ticks = ticks[(ticks >= low) & (ticks <= high)]
+    target.set_minor_locator(NullLocator())
+    target.set_ticks(ticks, [label(tick) for tick in ticks])
 
 
 def layer_ticks(axis: Axes, layers: Sequence[int], which: str = "x", centre: float = 0.0) -> None:

@@ -16,9 +16,12 @@ from matplotlib.ticker import (
 )
 
 from clustersae.arms import PER_LAYER
-from clustersae.clusters import layers_of
+from clustersae.clusters import FROM, layers_of
+from clustersae.figures.saes import ancestors, rows_of, saes_of_arm
 from clustersae.figures.style import canvas, conditions, styled
-from clustersae.tables.verdict import percent, shown_arm
+from clustersae.tables.specialised import budget, specialised_arm, start_of
+from clustersae.tables.verdict import shown_arm
+from clustersae.tables.words import percent, share
 
 #: Cut short of its yellow end, which is hard to see on white.
 _DEPTH = mpl.colors.LinearSegmentedColormap.from_list(
@@ -26,8 +29,17 @@ _DEPTH = mpl.colors.LinearSegmentedColormap.from_list(
 )
 
 
-def draw(training: pd.DataFrame, quality: pd.DataFrame, arms: pd.DataFrame, model: str) -> Figure:
-    """Curves of the per-layer SAEs beside those of the chosen partition, coloured by depth.
+def draw(
+    training: pd.DataFrame,
+    quality: pd.DataFrame,
+    arms: pd.DataFrame,
+    tolerance: float,
+    model: str,
+) -> Figure:
+    """Curves of the per-layer SAEs beside those of the chosen arms, coloured by depth.
+
+    Chosen are a partition and, where there are any, the specialised arm that the verdict names,
+    with the shared SAEs that it started from dashed.
 
     A line is the mean over seeds, its band their range.
 
@@ -35,6 +47,7 @@ def draw(training: pd.DataFrame, quality: pd.DataFrame, arms: pd.DataFrame, mode
         training: `tables/training.csv`.
         quality: `tables/layer_quality.csv`, for the clusters of the arms.
         arms: `tables/arms.csv`.
+        tolerance: worst-layer excess FVU that the chosen arms were chosen by.
         model: name for the subtitle.
     """
     shown = shown_arm(arms)
@@ -42,24 +55,38 @@ def draw(training: pd.DataFrame, quality: pd.DataFrame, arms: pd.DataFrame, mode
     columns = {"One SAE per layer": PER_LAYER}
     if shown is not None:
         columns[f"{shown['count']} shared SAEs ({shown['arm']})"] = shown["arm"]
+    special = specialised_arm(arms, tolerance)
+    if special is not None:
+        start, spent = start_of(special["partition"]), share(budget(special))
+        columns[f"Specialised {start}, {spent} of training"] = special["arm"]
     curves = {name: _curves(training, quality, arm) for name, arm in columns.items()}
+    # Specialised SAEs begin well trained and are judged by what they reach, not by their fall.
+    settled = [frame for name, frame in curves.items() if not name.startswith("Specialised")]
     band = "bands: range over seeds" if n_seeds > 1 else "one seed"
     with styled():
         figure = canvas(
-            4.6 * len(columns) + 1.0,
+            (4.6 if len(columns) < 3 else 4.0) * len(columns) + 1.0,
             5.0,
-            _finding(list(curves.values())),
-            conditions(model, n_layers, n_seeds, "training batches", band),
+            _finding(settled, list(curves.values())),
+            conditions(
+                *(model, n_layers, n_seeds, "training batches", band),
+                *(
+                    ["dashed: shared SAEs that specialised ones started from"]
+                    * (special is not None)
+                ),
+            ),
         )
         axes = figure.subplots(
             2, len(columns), sharex=True, sharey="row", height_ratios=(2, 1), squeeze=False
         )
         norm = Normalize(0, max(n_layers - 1, 1))
+        fvu = np.log(np.concatenate([frame["fvu"]["mean"] for frame in curves.values()]))
+        height = max(float(np.ptp(fvu)), 1e-9)
         for (upper, lower), (title, frame) in zip(axes.T, curves.items()):
             upper.set_title(title)
             _panel(upper, frame, "fvu", norm)
             _panel(lower, frame, "dead_fraction", norm)
-            _label_ends(upper, frame, norm)
+            _label_ends(upper, frame, norm, height)
             lower.set_xlabel("activations seen")
         _axes(axes, training)
         bar = figure.colorbar(
@@ -72,16 +99,20 @@ def draw(training: pd.DataFrame, quality: pd.DataFrame, arms: pd.DataFrame, mode
 
 
 def _curves(training: pd.DataFrame, quality: pd.DataFrame, arm: str) -> pd.DataFrame:
-    """Histories of an arm's SAEs: mean and range over seeds by cluster and activations."""
-    own = quality.loc[quality["arm"] == arm, ["variant", "cluster"]].drop_duplicates()
-    rows = training.merge(own, on=["variant", "cluster"])
+    """Histories of an arm's SAEs: mean and range over seeds by cluster and activations.
+
+    SAEs that others started from are there as well; `serves` is false of them.
+    """
+    saes = saes_of_arm(quality, arm)
+    early = ancestors(saes)
+    rows = rows_of(training, [*saes, *early])
     groups = rows.groupby(["cluster", "activations"])[["fvu", "dead_fraction"]]
     frame = groups.agg(["mean", "min", "max"]).sort_index()
-    depths = {name: float(np.mean(layers_of(name))) for name in own["cluster"]}
+    depths = {name: float(np.mean(layers_of(name))) for _, name in [*saes, *early]}
     order = sorted(depths, key=depths.get)
-    return frame.assign(depth=frame.index.get_level_values(0).map(depths)).reindex(
-        order, level="cluster"
-    )
+    names = frame.index.get_level_values(0)
+    serves = names.isin([name for _, name in saes])
+    return frame.assign(depth=names.map(depths), serves=serves).reindex(order, level="cluster")
 
 
 def _late_gains(curves: pd.DataFrame) -> pd.Series:
@@ -101,9 +132,9 @@ def _late_gains(curves: pd.DataFrame) -> pd.Series:
     return pd.Series(gains, dtype=float).dropna()
 
 
-def _finding(panels: list[pd.DataFrame]) -> str:
-    """What the last panel says of convergence, and the most dead latents of any panel."""
-    gains = _late_gains(panels[-1])
+def _finding(judged: list[pd.DataFrame], panels: list[pd.DataFrame]) -> str:
+    """What the last judged panel says of convergence, and the most dead latents of any panel."""
+    gains = _late_gains(judged[-1])
     last = [each["dead_fraction"]["mean"].groupby(level="cluster").last().max() for each in panels]
     dead = f"at most {percent(max(last))} of latents dead at the end"
     if gains.empty:
@@ -120,25 +151,30 @@ def _panel(axis: Axes, curves: pd.DataFrame, column: str, norm: Normalize) -> No
     for _, frame in curves.groupby(level="cluster", sort=False):
         x = frame.index.get_level_values("activations")
         colour = _DEPTH(norm(frame["depth"].iloc[0]))
-        values = frame[column]
-        axis.plot(x, values["mean"], color=colour, linewidth=1.4)
+        values, serves = frame[column], frame["serves"].all()
+        style = {"linewidth": 1.4} if serves else {"linewidth": 0.9, "linestyle": (0, (4, 2))}
+        axis.plot(x, values["mean"], color=colour, **style)
         axis.fill_between(x, values["min"], values["max"], color=colour, alpha=0.18, linewidth=0)
     axis.grid(True, axis="y")
 
 
-def _label_ends(axis: Axes, curves: pd.DataFrame, norm: Normalize) -> None:
-    """Name the SAEs at the end of their lines, where there are few enough to be kept apart."""
+def _label_ends(axis: Axes, curves: pd.DataFrame, norm: Normalize, height: float) -> None:
+    """Name the SAEs at the end of their lines, where there are few enough to be kept apart.
+
+    Args:
+        height: of the axis, in natural logarithms of FVU.
+    """
+    curves = curves[curves["serves"]]
     last = curves.groupby(level="cluster", sort=False).last()
     if len(last) > 8:
         return
     ends = np.log(last["fvu"]["mean"].to_numpy())
     x = curves.index.get_level_values("activations").max()
-    # On the log axis of one panel: labels stand at least 5 % of its height apart.
-    low, high = (np.log(curves["fvu"]["mean"]).agg(name) for name in ("min", "max"))
-    places = spread(ends, 0.05 * max(high - low, 1e-9))
+    # On the log axis: labels stand at least 5 % of its height apart.
+    places = spread(ends, 0.05 * height)
     for cluster, place, depth in zip(last.index, places, last["depth"]):
         axis.annotate(
-            cluster,
+            cluster.partition(FROM)[0],
             *((x, np.exp(place)), (4, 0)),
             textcoords="offset points",
             va="center",

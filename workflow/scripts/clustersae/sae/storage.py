@@ -82,7 +82,11 @@ def load_sae(
 
 
 def save_optimizer(folder: str | Path, state: dict[str, torch.Tensor], fingerprint: str) -> None:
-    """Write optimizer.safetensors into an SAE's folder."""
+    """Write optimizer.safetensors into an SAE's folder: the moments, or nothing if none is kept.
+
+    It is written in either case: an output that comes and goes with the configuration would keep
+    Snakemake from seeing that the configuration has changed.
+    """
     save_tensors(Path(folder) / "optimizer.safetensors", state, {"fingerprint": fingerprint})
 
 
@@ -96,5 +100,10 @@ def load_start(folder: str | Path, fingerprint: str, with_optimizer: bool = Fals
     state = None
     if with_optimizer:
         state, _ = load_tensors(Path(folder) / "optimizer.safetensors")
+        if not state:
+            raise InputError(
+                f"{folder} was trained without keeping the state of its optimiser, so that cannot"
+                " be carried over. Delete the folder and run again."
+            )
     next_step = sae.config["first_step"] + sae.config["n_steps"]
     return Start(sae, state, next_step, checksum(sae.state_dict()))

@@ -28,12 +28,21 @@ def specialised_arm(arms: pd.DataFrame, tolerance: float) -> pd.Series | None:
     rows = arms[arms["role"] == SPECIALISED]
     if rows.empty:
         return None
-    worst = rows["excess_fvu_worst_validation"].fillna(rows["excess_fvu_worst"])
-    within = rows[worst <= tolerance]
-    if len(within):
-        least = within["matched_count"].min()
-        worst = worst[within.index[within["matched_count"] <= least * (1 + SAME)]]
-    return rows.loc[worst.idxmin()]
+    best = best_by_budget(arms)
+    within = best[_worst(best) <= tolerance]
+    return best.loc[_worst(best).idxmin()] if within.empty else within.iloc[0]
+
+
+def best_by_budget(arms: pd.DataFrame) -> pd.DataFrame:
+    """Of the specialised arms of each budget the one whose worst layer came out best."""
+    rows = arms[arms["role"] == SPECIALISED].sort_values("matched_count")
+    new = rows["matched_count"].pct_change().fillna(0) > SAME
+    return rows.loc[_worst(rows).groupby(new.cumsum()).idxmin()]
+
+
+def _worst(rows: pd.DataFrame) -> pd.Series:
+    """Excess of the worst layer, on the validation split where there is one."""
+    return rows["excess_fvu_worst_validation"].fillna(rows["excess_fvu_worst"])
 
 
 def is_within(arm: pd.Series, tolerance: float) -> bool:
