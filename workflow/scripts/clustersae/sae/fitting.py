@@ -132,7 +132,7 @@ def best_fit(
 ) -> tuple[Fit, dict[str, float], float]:
     """The fit of the lowest score, the score of each learning rate, and seconds of the others.
 
-    `fits` may be a generator: no more than two SAEs are held at once. One alone is not scored.
+    `fits` may be a generator: no more than two SAEs are held at once.
     """
     best, scores, seconds = None, {}, 0.0
     for each in fits:
@@ -141,6 +141,7 @@ def best_fit(
         seconds += each.record["seconds"]
         if best is None or value < scores[f"{best.settings.learning_rate:g}"]:
             best = each
+        del each  # or the worse of two would be held while a third is trained
     if best is None:
         raise ValueError("There is no fit to choose from.")
     if len(scores) > 1:
