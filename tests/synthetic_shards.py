@@ -1,0 +1,52 @@
+"""Activation shards of an invented model, small enough to train SAEs on in a fraction of a second.
+
+Layers hold the same sparse combinations of a dictionary, at their own place and scale and with
+noise of their own, so that an SAE of all layers is a good start for one of a single layer.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from clustersae.activations.blocks import read_blocks
+from clustersae.activations.shards import open_shards, write_shard
+from clustersae.activations.statistics import compute_statistics, save_statistics
+
+FINGERPRINT = "f" * 64
+N_LAYERS, D_MODEL, D_SAE, K = 3, 8, 24, 3
+
+
+def write_split(
+    folder: Path, split: str = "train", rows: Sequence[int] = (1000, 700)
+) -> list[Path]:
+    """One shard for every number of `rows`, [n_rows, d_model] at each of N_LAYERS layers."""
+    dictionary = _normal(D_SAE, D_MODEL, seed=0)
+    paths = []
+    for shard, n_rows in enumerate(rows):
+        seed = 10 * shard + 100 * (split != "train")
+        chosen = _normal(n_rows, D_SAE, seed=seed + 1).topk(K, dim=1).indices
+        shared = F.normalize(dictionary, dim=1)[chosen].sum(1)
+        layers = [
+            (layer + 1) * (shared + 0.3 * _normal(n_rows, D_MODEL, seed=seed + 2 + layer))
+            + 10 * layer
+            for layer in range(N_LAYERS)
+        ]
+        column = torch.zeros(n_rows, dtype=torch.int32)
+        paths.append(folder / f"{split}-{shard}.safetensors")
+        write_shard(
+            paths[-1], layers, column, column.clone(), column.clone(),
+            fingerprint=FINGERPRINT, hook="hook", split=split, shard=shard, seed=0,
+        )  # fmt: skip
+    return paths
+
+
+def write_statistics(path: Path, shards: Sequence[Path], fingerprint: str = FINGERPRINT) -> Path:
+    """The layers' means and scales on `shards`."""
+    save_statistics(path, compute_statistics(read_blocks(open_shards(shards))), fingerprint)
+    return path
+
+
+def _normal(*shape: int, seed: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))

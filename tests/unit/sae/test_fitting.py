@@ -1,0 +1,300 @@
+"""Fitting: what an SAE starts from, what it reads next, and which learning rate it ends up with."""
+
+import weakref
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from synthetic_shards import D_MODEL, D_SAE, K, write_split, write_statistics
+
+from clustersae.activations.batches import normalised_batches
+from clustersae.activations.shards import open_shards, write_shard
+from clustersae.errors import InputError
+from clustersae.sae.checkpoint import Checkpoint
+from clustersae.sae.fitting import Activations, Fit, Start, best_fit, fit
+from clustersae.sae.settings import SAESettings
+from clustersae.sae.training import Trainer
+from clustersae.tensors import checksum, load_tensors
+
+CPU = torch.device("cpu")
+ROOT = SAESettings(
+    architecture="topk",
+    d_sae=D_SAE,
+    k=K,
+    n_steps=20,
+    batch_size=128,
+    learning_rate=0.01,
+    warmup_steps=2,
+    decay_steps=4,
+    auxk_coefficient=1 / 32,
+    dead_after=500,
+    grad_clip=1.0,
+    seed=1,
+)
+CHILD = replace(ROOT, n_steps=7, learning_rate=0.02, warmup_steps=1, decay_steps=2)
+
+
+@pytest.fixture(scope="module")
+def cached(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("activations")
+    paths = write_split(folder)
+    tensors, _ = load_tensors(write_statistics(folder / "statistics.safetensors", paths))
+    return open_shards(paths), tensors
+
+
+@pytest.fixture
+def train(cached, tmp_path):
+    """Fit an SAE of some layers; every call has a checkpoint of its own unless told otherwise."""
+    shards, tensors = cached
+    calls = []
+
+    def of(layers, settings=ROOT, start=None, file=None, label="SAE", code=""):
+        calls.append(layers)
+        file = file or tmp_path / f"checkpoint-{len(calls)}.safetensors"
+        index = list(layers)
+        data = Activations(shards, layers, tensors["mean"][index], tensors["scale"][index])
+        return fit(data, settings, file, label, CPU, code, start)
+
+    return of
+
+
+def start_from(fitted, carried=False):
+    next_step = fitted.first_step + fitted.settings.n_steps
+    state = fitted.optimizer if carried else None
+    return Start(fitted.sae, state, next_step, checksum(fitted.sae.state_dict()))
+
+
+def same(one, other):
+    one, other = one.sae.state_dict(), other.sae.state_dict()
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture
+def batches(monkeypatch):
+    """What the optimiser steps on from now on, batch by batch."""
+    seen, step = [], Trainer.step
+
+    def recording(trainer, batch):
+        seen.append(batch.clone())
+        step(trainer, batch)
+
+    monkeypatch.setattr(Trainer, "step", recording)
+    return seen
+
+
+def test_a_child_that_learns_nothing_has_its_parents_weights_and_its_own_normalisation(
+    train, cached
+):
+    root = train((0, 1, 2))
+    child = train((2,), replace(CHILD, learning_rate=0.0), start_from(root)).sae
+    for name in ("W_enc", "b_enc", "b_dec"):
+        assert torch.equal(getattr(child, name), getattr(root.sae, name))
+    # Rows are brought to unit norm after every step, which may round them once more.
+    torch.testing.assert_close(child.W_dec, root.sae.W_dec, rtol=0, atol=1e-6)
+    assert child.layers == (2,)
+    torch.testing.assert_close(child.layer_mean[0], cached[1]["mean"][2].float())
+    torch.testing.assert_close(child.layer_scale[0], cached[1]["scale"][2].float())
+
+
+def test_a_child_reads_on_where_its_ancestors_stopped(train, cached, batches):
+    shards, tensors = cached
+    root = train((0, 1, 2))
+    middle = train((1, 2), CHILD, start_from(root))
+    leaf = train((2,), CHILD, start_from(middle))
+    assert [fitted.first_step for fitted in (root, middle, leaf)] == [0, 20, 27]
+    for layers, steps in (((0, 1, 2), range(20)), ((1, 2), range(20, 27)), ((2,), range(27, 34))):
+        mean, scale = (tensors[name][list(layers)] for name in ("mean", "scale"))
+        expected = list(normalised_batches(shards, layers, mean, scale, 128, ROOT.seed, steps))
+        found = batches[steps.start : steps.stop]
+        assert len(found) == len(expected)
+        assert all(torch.equal(one, other) for one, other in zip(found, expected))
+
+
+def test_parent_and_child_together_read_no_token_twice_in_a_pass(tmp_path, batches):
+    # Rows carry their own number in place of activations; a pass of 1,700 rows has 13 batches.
+    layers = [torch.arange(1700.0)[:, None].expand(-1, D_MODEL).clone() for _ in range(2)]
+    column = torch.zeros(1700, dtype=torch.int32)
+    write_shard(
+        tmp_path / "rows.safetensors", layers, column, column.clone(), column.clone(),
+        fingerprint="f", hook="hook", split="train", shard=0, seed=0,
+    )  # fmt: skip
+    shards = open_shards([tmp_path / "rows.safetensors"])
+    still = replace(ROOT, learning_rate=0.0, n_steps=6)
+    plain = torch.zeros(2, D_MODEL), torch.ones(2)
+    root = fit(Activations(shards, (0, 1), *plain), still, tmp_path / "a", "root", CPU)
+    own = Activations(shards, (1,), plain[0][1:], plain[1][1:])
+    start = start_from(root)
+    fit(own, replace(still, n_steps=7), tmp_path / "b", "child", CPU, start=start)
+    rows = torch.cat(batches)[:, 0]
+    assert len(rows) == 13 * 128
+    assert len(rows.unique()) == len(rows)
+
+
+def test_a_child_that_carries_the_optimiser_over_is_its_parent_trained_for_longer(train):
+    # At a constant rate and without AuxK, which counts silence anew, nothing tells the two apart.
+    constant = {"warmup_steps": 0, "decay_steps": 0, "auxk_coefficient": 0.0}
+    first, rest = replace(ROOT, **constant), replace(ROOT, n_steps=9, **constant)
+    whole = train((1,), replace(ROOT, n_steps=29, **constant))
+    half = train((1,), first)
+    assert same(train((1,), rest, start_from(half, carried=True)), whole)
+    assert not same(train((1,), rest, start_from(half)), whole)
+
+
+def test_the_moments_are_loaded_if_carried_and_zero_if_not(train, monkeypatch):
+    root = train((0, 1, 2))
+    before = {name: value.clone() for name, value in root.optimizer.items()}
+    assert all(value.any() for name, value in before.items() if name.startswith("second"))
+    assert {value.item() for name, value in before.items() if name.startswith("steps")} == {20}
+    found, step = [], Trainer.step
+
+    def look(trainer, batch):
+        if trainer.step_number == 0:
+            found.append({name: v.clone() for name, v in trainer.optimizer.state().items()})
+        step(trainer, batch)
+
+    monkeypatch.setattr(Trainer, "step", look)
+    carried = train((2,), CHILD, start_from(root, carried=True))
+    fresh = train((2,), CHILD, start_from(root))
+    assert all(torch.equal(found[0][name], before[name]) for name in before)
+    assert not any(value.any() for value in found[1].values())
+    assert not same(carried, fresh)
+    # Training a child leaves its parent as it was, for the siblings.
+    assert all(torch.equal(root.optimizer[name], before[name]) for name in before)
+    assert carried.optimizer["steps.0"] == 27
+
+
+def test_siblings_start_alike_and_do_not_disturb_their_parent(train):
+    root = train((0, 1, 2))
+    before = checksum(root.sae.state_dict())
+    one, again = (train((1,), CHILD, start_from(root)) for _ in range(2))
+    assert same(one, again)
+    assert not same(train((2,), CHILD, start_from(root)), one)
+    assert checksum(root.sae.state_dict()) == before
+
+
+def test_a_start_helps(train):
+    """With the same few steps, a child is ahead of an SAE from scratch from the first step on."""
+    root = train((0, 1, 2), replace(ROOT, n_steps=60))
+    child, scratch = train((2,), CHILD, start_from(root)), train((2,), CHILD)
+    assert child.history[0]["fvu"] < 0.8 * scratch.history[0]["fvu"]
+    assert child.history[-1]["fvu"] < 0.9 * scratch.history[-1]["fvu"]
+
+
+@pytest.mark.parametrize("change", [{"d_sae": 20}, {"k": 2}])
+def test_a_start_of_another_shape_is_refused(train, change):
+    root = train((0, 1, 2), replace(ROOT, **change, n_steps=1))
+    with pytest.raises(InputError, match=r"with d_sae = 24, d_model = 8, k = 3 cannot start from"):
+        train((2,), CHILD, start_from(root))
+
+
+def test_a_start_that_never_saw_the_layer_is_refused(train):
+    root = train((0, 1), replace(ROOT, n_steps=1))
+    with pytest.raises(InputError, match=r"layers \[1, 2\] cannot start from .* serves \[0, 1\]"):
+        train((1, 2), CHILD, start_from(root))
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("carried", [False, True])
+@pytest.mark.parametrize("stop", [1, 6])
+def test_an_interrupted_child_ends_with_the_bits_of_an_undisturbed_one(
+    train, tmp_path, monkeypatch, stop, carried
+):
+    root = train((0, 1, 2))
+    start, file = start_from(root, carried), tmp_path / "interrupted.safetensors"
+    whole = train((1, 2), CHILD, start)
+    step = Trainer.step
+
+    def step_until_killed(trainer, batch):
+        if trainer.step_number == stop:
+            raise Killed
+        step(trainer, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "step", step_until_killed)
+        patch.setattr(Checkpoint, "__call__", Checkpoint.save)  # after every step
+        with pytest.raises(Killed):
+            train((1, 2), CHILD, start, file)
+    resumed = train((1, 2), CHILD, start, file)
+    assert resumed.record["resumed_at_step"] == stop
+    assert same(resumed, whole)
+    assert resumed.first_step == whole.first_step == 20
+    assert [row["fvu"] for row in resumed.history] == [row["fvu"] for row in whole.history]
+    assert all(torch.equal(resumed.optimizer[n], whole.optimizer[n]) for n in whole.optimizer)
+
+
+def test_a_finished_fit_is_taken_from_its_checkpoint(train, tmp_path, batches):
+    root, file = train((0, 1, 2)), tmp_path / "finished.safetensors"
+    done = train((2,), CHILD, start_from(root), file)
+    n_batches = len(batches)
+    again = train((2,), CHILD, start_from(root), file)
+    assert len(batches) == n_batches
+    assert same(again, done)
+    assert again.history == done.history
+    assert again.record["seconds"] >= done.record["seconds"]
+
+
+def test_a_checkpoint_of_another_training_is_not_used(train, tmp_path):
+    one = train((0, 1, 2))
+    other = train((0, 1, 2), replace(ROOT, seed=2))
+    file = tmp_path / "checkpoint.safetensors"
+    base = {"settings": CHILD, "start": start_from(one)}
+    for change in (
+        {"start": start_from(other)},
+        {"start": None},
+        {"start": start_from(one, carried=True)},
+        {"settings": replace(CHILD, learning_rate=0.03)},
+        {"code": "edited"},
+        {"label": "another SAE"},
+    ):
+        train((2,), file=file, **base)
+        fitted = train((2,), file=file, **base | change)
+        assert fitted.record["resumed_at_step"] == 0, change
+        assert same(fitted, train((2,), **base | change)), change
+    assert train((2,), file=file, **base | change).record["resumed_at_step"] == CHILD.n_steps
+
+
+def invented(rate, fvu, seconds):
+    """A fit whose score is `fvu`."""
+    return Fit(fvu, SimpleNamespace(learning_rate=rate), 0, {}, [], {"seconds": seconds})
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+def test_the_best_fit_has_the_lowest_score_and_the_others_are_counted(order):
+    fits = [invented(0.001, 0.3, 10.0), invented(0.01, 0.1, 20.0), invented(0.1, 0.2, 40.0)]
+    best, scores, seconds = best_fit((fits[i] for i in order), lambda sae: sae)
+    assert best is fits[1]
+    assert scores == {"0.001": 0.3, "0.01": 0.1, "0.1": 0.2}
+    assert seconds == 50
+
+
+def test_of_equal_scores_the_first_is_taken():
+    fits = [invented(0.1, 0.3, 1.0), invented(0.01, 0.3, 2.0)]
+    best, _, seconds = best_fit(fits, lambda sae: sae)
+    assert (best, seconds) == (fits[0], 2.0)
+
+
+def test_a_single_fit_costs_no_tuning():
+    only = invented(0.1, 0.3, 5.0)
+    assert best_fit([only], lambda sae: sae) == (only, {"0.1": 0.3}, 0.0)
+
+
+def test_there_must_be_a_fit():
+    with pytest.raises(ValueError, match="no fit"):
+        best_fit([], lambda sae: sae)
+
+
+def test_no_more_than_the_best_and_the_newest_are_held():
+    alive = []
+
+    def made(number):
+        each = invented(10.0**-number, [0.1, 0.4, 0.3, 0.2][number], 1.0)
+        alive.append(weakref.ref(each))
+        assert sum(ref() is not None for ref in alive) <= 2
+        return each
+
+    best, _, _ = best_fit((made(number) for number in range(4)), lambda sae: sae)
+    assert best.settings.learning_rate == 1
