@@ -1,0 +1,118 @@
+# Whether the latents of specialised SAEs correspond across layers, beside those of SAEs that were
+# trained from scratch. SAEs from scratch are the same for all arms, and so are compared once.
+
+#: Tokens of the test split on which latents are compared.
+CORRESPONDENCE_TOKENS = 20_000
+
+#: The models with SAEs that are specialised: others have neither table nor figure.
+SPECIALISING = [
+    name for name, model in MODELS.items() if model["clustering"]["specialise"]
+]
+
+
+def correspondence_saes(wildcards) -> list[str]:
+    """The SAEs of the wildcard's arm and the roots that they started from, all seeds."""
+    saes = arms.saes_of(
+        partitions_of(wildcards), wildcards.variant, wildcards.partition
+    )
+    roots = [tuple(each.rpartition(clusters.FROM)[2] for each in sae) for sae in saes]
+    pairs = list(dict.fromkeys([*saes, *roots]))
+    return expanded(f"{SAE_FOLDER}/sae.safetensors", wildcards, pairs)
+
+
+def corresponding_arms(found: list) -> list[tuple[str, str]]:
+    """(variant, partition) of the specialised arms, and of the per-layer SAEs beside them."""
+    specialised = [arm for arm in found if arm.role == "specialised"]
+    compared = [arms.baseline(found), *specialised] if specialised else []
+    return [(arm.variant, arm.partition) for arm in compared]
+
+
+rule evaluate_correspondence:
+    input:
+        saes=correspondence_saes,
+        test=shards("test"),
+    output:
+        "results/{model}/evaluation/correspondence/{variant}/{partition}.csv",
+    log:
+        "results/logs/{model}/evaluate_correspondence/{variant}/{partition}.log",
+    benchmark:
+        "results/benchmarks/{model}/evaluate_correspondence/{variant}/{partition}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=growing(6000),
+        runtime=growing(240),
+    params:
+        code=code("evaluate_correspondence.py"),
+        n_tokens=CORRESPONDENCE_TOKENS,
+        seed=section("evaluation", "seed"),
+    message:
+        "Compare the latents of the SAEs of {wildcards.model}: {wildcards.partition} ({wildcards.variant})"
+    script:
+        "../scripts/evaluate_correspondence.py"
+
+
+localrules:
+    correspondence_table,
+    figure_correspondence,
+
+
+rule correspondence_table:
+    input:
+        partitions="results/{model}/clusters/partitions.json",
+        chosen=chosen_count,
+        correspondence=collected(
+            "results/{model}/evaluation/correspondence/{variant}/{name}.csv",
+            corresponding_arms,
+        ),
+    output:
+        "results/{model}/tables/correspondence.csv",
+    log:
+        "results/logs/{model}/correspondence_table.log",
+    benchmark:
+        "results/benchmarks/{model}/correspondence_table.tsv"
+    conda:
+        "../../envs/plot.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(10),
+    params:
+        code=code("correspondence_table.py"),
+        asked=asked,
+        n_bootstrap=section("evaluation", "bootstrap"),
+        seed=section("evaluation", "seed"),
+    message:
+        "Summarise how the latents of {wildcards.model} correspond"
+    script:
+        "../scripts/correspondence_table.py"
+
+
+rule figure_correspondence:
+    input:
+        correspondence="results/{model}/tables/correspondence.csv",
+    output:
+        svg=report(
+            "results/{model}/figures/correspondence.svg",
+            caption="../report/correspondence.rst",
+            category="Specialised SAEs",
+            labels={"model": "{model}", "figure": "correspondence"},
+        ),
+        png="results/{model}/figures/correspondence.png",
+    log:
+        "results/logs/{model}/figures/correspondence.log",
+    benchmark:
+        "results/benchmarks/{model}/figures/correspondence.tsv"
+    conda:
+        "../../envs/plot.yaml"
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        code=code("figure_correspondence.py"),
+        dpi=REPORT["dpi"],
+    message:
+        "Draw how the latents of {wildcards.model} correspond"
+    script:
+        "../scripts/figure_correspondence.py"
