@@ -92,3 +92,50 @@ def test_initialisation_has_unit_rows_and_a_tied_encoder(shared):
 def test_k_beyond_the_latents_is_refused():
     with pytest.raises(InputError, match=r"sae\.k is 9"):
         SparseAutoencoder((0,), 8, 9, torch.zeros(1, 4), torch.ones(1))
+
+
+def fresh(layers, d_sae=D_SAE, k=K, d_model=D_MODEL):
+    n = len(layers)
+    mean = torch.arange(n * d_model, dtype=torch.float32).view(n, d_model)
+    sae = SparseAutoencoder(layers, d_sae, k, mean, torch.arange(1.0, n + 1))
+    sae.initialise(torch.Generator().manual_seed(7))
+    return sae
+
+
+@pytest.mark.parametrize("layers", [(2,), (1, 5), (1, 2, 5)])
+def test_what_is_taken_over_is_the_weights_alone(shared, layers):
+    own = fresh(layers)
+    mean, scale = own.layer_mean.clone(), own.layer_scale.clone()
+    own.take_over(shared)
+    for name in ("W_enc", "b_enc", "W_dec", "b_dec"):
+        assert torch.equal(getattr(own, name), getattr(shared, name))
+    assert torch.equal(own.layer_mean, mean)
+    assert torch.equal(own.layer_scale, scale)
+    x = torch.randn(10, D_MODEL, generator=torch.Generator().manual_seed(3))
+    torch.testing.assert_close(
+        own.forward_training(x).reconstruction, shared.forward_training(x).reconstruction
+    )
+
+
+def test_taken_over_weights_are_copies(shared):
+    own, before = fresh((2,)), shared.W_dec.detach().clone()
+    own.take_over(shared)
+    with torch.no_grad():
+        own.W_dec.zero_()
+    assert torch.equal(shared.W_dec, before)
+    assert own.W_dec.requires_grad
+
+
+@pytest.mark.parametrize("change", [{"d_sae": 21}, {"k": 3}, {"d_model": 7}])
+def test_weights_of_another_shape_are_not_taken_over(shared, change):
+    with pytest.raises(InputError, match="cannot start from one with 20, 6, 4"):
+        fresh((2,), **change).take_over(shared)
+
+
+@pytest.mark.parametrize("layers", [(3,), (1, 3), (1, 2, 3, 5)])
+def test_weights_are_not_taken_over_by_layers_that_they_were_not_trained_on(shared, layers):
+    own = fresh(layers)
+    before = own.W_dec.detach().clone()
+    with pytest.raises(InputError, match=r"cannot start from one that serves \[1, 2, 5\]"):
+        own.take_over(shared)
+    assert torch.equal(own.W_dec, before)

@@ -3,17 +3,17 @@
 import pytest
 import torch
 import train_sae
+from synthetic_shards import write_split, write_statistics
 
-from clustersae.activations.blocks import read_blocks
-from clustersae.activations.shards import open_shards, write_shard
-from clustersae.activations.statistics import compute_statistics, save_statistics
+from clustersae.activations.shards import open_shards
 from clustersae.errors import InputError
+from clustersae.evaluation.reconstruction import mean_fvu
 from clustersae.files import read_json
 from clustersae.sae.checkpoint import Checkpoint
 from clustersae.sae.storage import load_sae
 from clustersae.sae.training import Trainer
+from clustersae.tensors import load_tensors
 
-N_LAYERS, D_MODEL = 3, 8
 CONFIG = {
     "architecture": "topk",
     "d_sae": 24,
@@ -27,34 +27,42 @@ CONFIG = {
     "auxk_coefficient": 0.03125,
     "dead_after": 500,
     "grad_clip": 1.0,
+    "specialise": {"carry_optimizer": False},
 }
+#: As the job of a specialised SAE gets it.
+SPECIALISE = {
+    "learning_rate": None,
+    "warmup_fraction": None,
+    "decay_fraction": None,
+    "carry_optimizer": False,
+}
+#: The first barely moves, so the second is the best.
+RATES = [1e-7, 0.01, 0.003]
 
 
-@pytest.fixture
-def data(tmp_path):
-    generator = torch.Generator().manual_seed(0)
-    paths = []
-    for shard, n_rows in enumerate((1000, 700)):
-        layers = [
-            torch.randn(n_rows, D_MODEL, generator=generator) * (layer + 1) + 10 * layer
-            for layer in range(N_LAYERS)
-        ]
-        column = torch.zeros(n_rows, dtype=torch.int32)
-        paths.append(tmp_path / f"shard-{shard}.safetensors")
-        write_shard(
-            paths[-1], layers, column, column.clone(), column.clone(),
-            fingerprint="f" * 64, hook="hook", split="train", shard=shard, seed=0,
-        )  # fmt: skip
-    statistics = compute_statistics(read_blocks(open_shards(paths)))
-    save_statistics(tmp_path / "statistics.safetensors", statistics, "f" * 64)
-    return paths, tmp_path / "statistics.safetensors"
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("activations")
+    paths = write_split(folder)
+    return {
+        "shards": paths,
+        "statistics": write_statistics(folder / "statistics.safetensors", paths),
+        "validation": write_split(folder, "validation", rows=(300,)),
+    }
 
 
-def run(data, folder, cluster="0-2", variant="base", seed=1, config=CONFIG):
-    shards, statistics = data
+def run(data, folder, name="0-2", variant="base", seed=1, config=CONFIG, **more):
     where = torch.device("cpu")
-    train_sae.main(shards, statistics, folder, cluster, variant, seed, config, where, "code")
+    train_sae.main(
+        **data, folder=folder, name=name, variant=variant, seed=seed, config=config,
+        where=where, code="code", **more,
+    )  # fmt: skip
     return load_sae(folder).state_dict()
+
+
+def child(data, folder, start, name="1@0-2", config=CONFIG, specialise=(), **more):
+    own = config | {"specialise": SPECIALISE | dict(specialise)}
+    return run(data, folder, name, "tokens-1of5@base", config=own, start=start, **more)
 
 
 def same(one, other):
@@ -74,39 +82,60 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("stop", [1, 17, 49])
-def test_a_killed_job_ends_with_the_bits_of_an_undisturbed_one(data, tmp_path, monkeypatch, stop):
-    undisturbed = run(data, tmp_path / "whole")
-    step = Trainer.step
+def killed_after(n_steps, monkeypatch, job):
+    """Run `job`, which saves after every step, until `n_steps` are done."""
+    step, done = Trainer.step, []
 
     def step_until_killed(trainer, batch):
-        if trainer.step_number == stop:
+        if len(done) == n_steps:
             raise Killed
+        done.append(trainer.step_number)
         step(trainer, batch)
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "step", step_until_killed)
-        patch.setattr(Checkpoint, "__call__", Checkpoint.save)  # after every step
+        patch.setattr(Checkpoint, "__call__", Checkpoint.save)
         with pytest.raises(Killed):
-            run(data, tmp_path / "killed")
+            job()
+
+
+def histories(*folders):
+    """All columns but the last, which is the speed."""
+    return [
+        [line.rsplit(",", 1)[0] for line in (folder / "history.csv").read_text().split()]
+        for folder in folders
+    ]
+
+
+@pytest.mark.parametrize("stop", [1, 17, 49])
+def test_a_killed_job_ends_with_the_bits_of_an_undisturbed_one(data, tmp_path, monkeypatch, stop):
+    undisturbed = run(data, tmp_path / "whole")
+    killed_after(stop, monkeypatch, lambda: run(data, tmp_path / "killed"))
     assert not (tmp_path / "killed" / "sae.safetensors").exists()
     assert same(run(data, tmp_path / "killed"), undisturbed)
     record = read_json(tmp_path / "killed" / "training.json")
     assert record["resumed_at_step"] == stop
-    assert not (tmp_path / "killed" / "checkpoint.safetensors").exists()
-    whole, resumed = (
-        [line.rsplit(",", 1)[0] for line in (tmp_path / name / "history.csv").read_text().split()]
-        for name in ("whole", "killed")
-    )
+    whole, resumed = histories(tmp_path / "whole", tmp_path / "killed")
     assert resumed == whole
 
 
+def test_no_checkpoint_is_left_behind(data, tmp_path, monkeypatch):
+    names = {"sae.safetensors", "optimizer.safetensors"}
+    names |= {"cfg.json", "history.csv", "training.json"}
+    run(data, tmp_path / "one")
+    assert {file.name for file in (tmp_path / "one").iterdir()} == names
+    # A checkpoint of a third rate, which is asked for no more, goes as well.
+    several = CONFIG | {"learning_rate": RATES}
+    killed_after(101, monkeypatch, lambda: run(data, tmp_path / "three", config=several))
+    assert (tmp_path / "three" / "checkpoint-2.safetensors").exists()
+    run(data, tmp_path / "three", config=CONFIG | {"learning_rate": RATES[:2]})
+    assert {file.name for file in (tmp_path / "three").iterdir()} == names
+
+
 def test_statistics_of_another_model_are_refused(data, tmp_path):
-    shards, _ = data
-    statistics = compute_statistics(read_blocks(open_shards(shards)))
-    save_statistics(tmp_path / "other.safetensors", statistics, "e" * 64)
+    other = write_statistics(tmp_path / "other.safetensors", data["shards"], "e" * 64)
     with pytest.raises(InputError, match="holds activations of another model"):
-        run((shards, tmp_path / "other.safetensors"), tmp_path / "a")
+        run(data | {"statistics": other}, tmp_path / "a")
 
 
 def test_cost_counts_operations_of_all_activations(data, tmp_path):
@@ -115,3 +144,133 @@ def test_cost_counts_operations_of_all_activations(data, tmp_path):
     assert record["activations"] == 6400
     assert record["flops"] == 6400 * (2 * 8 * 24 + 8 * 3 * 8)
     assert record["seconds"] > 0
+    assert (record["learning_rate"], record["tuning_seconds"]) == (0.005, 0)
+    assert record["validation_fvu"] == {}
+
+
+def test_a_child_goes_on_from_its_parent_and_a_grandchild_from_there(data, tmp_path):
+    root, middle, leaf = (tmp_path / name for name in ("root", "middle", "leaf"))
+    run(data, root)
+    own = child(data, middle, root, "1-2@0-2", specialise={"learning_rate": 0.002})
+    chain = "tokens-1of5@tokens-1of5@base"
+    config = CONFIG | {"specialise": SPECIALISE}
+    run(data, leaf, "2@1-2@0-2", chain, config=config, start=middle)
+
+    known = {folder: read_json(folder / "cfg.json") for folder in (root, middle, leaf)}
+    assert [config["cluster"] for config in known.values()] == ["0-2", "1-2@0-2", "2@1-2@0-2"]
+    assert [config["layers"] for config in known.values()] == [[0, 1, 2], [1, 2], [2]]
+    assert [config["first_step"] for config in known.values()] == [0, 50, 60]
+    assert [config["n_steps"] for config in known.values()] == [50, 10, 10]
+    assert [config["learning_rate"] for config in known.values()] == [0.005, 0.002, 0.005]
+    assert known[leaf]["variant"] == chain
+    record = read_json(middle / "training.json")
+    assert record["activations"] == 1280  # its own: what the parent cost stands there
+    assert record["learning_rate"] == 0.002
+    assert (middle / "history.csv").read_text().splitlines()[-1].startswith("10,1280,")
+
+    assert same(
+        own, child(data, tmp_path / "b", root, "1-2@0-2", specialise={"learning_rate": 0.002})
+    )
+    held_out = open_shards(data["validation"])
+    before, after = load_sae(root), load_sae(leaf)
+    assert mean_fvu(after, held_out) < mean_fvu(_only(before, 2), held_out)
+
+
+def _only(sae, layer):
+    """`sae` as if it served one layer alone."""
+    index = sae.layers.index(layer)
+    sae.layers, sae.layer_mean, sae.layer_scale = (
+        (layer,),
+        sae.layer_mean[index : index + 1],
+        sae.layer_scale[index : index + 1],
+    )
+    return sae
+
+
+def test_a_killed_child_ends_with_the_bits_of_an_undisturbed_one(data, tmp_path, monkeypatch):
+    run(data, tmp_path / "root")
+    undisturbed = child(data, tmp_path / "whole", tmp_path / "root")
+    killed_after(4, monkeypatch, lambda: child(data, tmp_path / "killed", tmp_path / "root"))
+    assert same(child(data, tmp_path / "killed", tmp_path / "root"), undisturbed)
+    assert read_json(tmp_path / "killed" / "training.json")["resumed_at_step"] == 4
+    assert read_json(tmp_path / "killed" / "cfg.json")["first_step"] == 50
+
+
+def test_the_optimiser_is_kept_and_carried_over_where_asked(data, tmp_path):
+    plain, kept = tmp_path / "plain", tmp_path / "kept"
+    keeping = CONFIG | {"specialise": {"carry_optimizer": True}}
+    assert same(run(data, plain), run(data, kept, config=keeping))
+    states = [load_tensors(folder / "optimizer.safetensors")[0] for folder in (plain, kept)]
+    assert [len(state) for state in states] == [0, 3 * 4]  # two moments and a count per tensor
+    fresh, carried = (
+        child(data, tmp_path / f"{carry}", kept, specialise={"carry_optimizer": carry})
+        for carry in (False, True)
+    )
+    assert not same(fresh, carried)
+    assert same(fresh, child(data, tmp_path / "c", plain))
+    with pytest.raises(InputError, match="plain was trained without keeping the state"):
+        child(data, tmp_path / "d", plain, specialise={"carry_optimizer": True})
+
+
+def test_the_learning_rate_with_the_least_validation_fvu_is_chosen(data, tmp_path):
+    chosen = run(data, tmp_path / "a", config=CONFIG | {"learning_rate": RATES})
+    record = read_json(tmp_path / "a" / "training.json")
+    fvu = record["validation_fvu"]
+    assert list(fvu) == ["1e-07", "0.01", "0.003"]
+    assert record["learning_rate"] == 0.01
+    assert fvu["0.01"] == min(fvu.values()) < 0.9 * fvu["1e-07"]
+    held_out = open_shards(data["validation"])
+    assert mean_fvu(load_sae(tmp_path / "a"), held_out) == pytest.approx(fvu["0.01"], rel=1e-6)
+    assert read_json(tmp_path / "a" / "cfg.json")["learning_rate"] == 0.01
+    assert record["tuning_seconds"] > 0
+    assert record["activations"] == 6400  # of the one that was kept
+    # The same bits as where that rate was the only one.
+    assert same(chosen, run(data, tmp_path / "b", config=CONFIG | {"learning_rate": 0.01}))
+    assert histories(tmp_path / "a") == histories(tmp_path / "b")
+
+
+def test_other_seeds_take_the_choice_over(data, tmp_path):
+    several = CONFIG | {"learning_rate": RATES}
+    run(data, tmp_path / "first", config=several)
+    tuned = tmp_path / "first" / "training.json"
+    unseen = data | {"validation": []}
+    second = run(unseen, tmp_path / "second", seed=2, config=several, tuned=tuned)
+    record = read_json(tmp_path / "second" / "training.json")
+    assert (record["learning_rate"], record["tuning_seconds"]) == (0.01, 0)
+    assert record["validation_fvu"] == {}
+    alone = CONFIG | {"learning_rate": 0.01}
+    assert same(second, run(unseen, tmp_path / "alone", seed=2, config=alone))
+
+
+def test_a_child_chooses_a_rate_of_its_own(data, tmp_path):
+    config = CONFIG | {"learning_rate": [0.005, 1e-7]}
+    run(data, tmp_path / "root", config=config)
+    assert read_json(tmp_path / "root" / "training.json")["learning_rate"] == 0.005
+    rates = {"learning_rate": [1e-6, 0.002]}
+    child(data, tmp_path / "child", tmp_path / "root", config=config, specialise=rates)
+    record = read_json(tmp_path / "child" / "training.json")
+    assert list(record["validation_fvu"]) == ["1e-06", "0.002"]
+    # Without rates of its own it has those of the others.
+    child(data, tmp_path / "other", tmp_path / "root", config=config)
+    record = read_json(tmp_path / "other" / "training.json")
+    assert list(record["validation_fvu"]) == ["0.005", "1e-07"]
+
+
+@pytest.mark.parametrize("stop", [30, 50, 80])
+def test_a_job_killed_while_tuning_repeats_no_finished_rate(data, tmp_path, monkeypatch, stop):
+    several = CONFIG | {"learning_rate": [0.01, 1e-7]}
+    undisturbed = run(data, tmp_path / "whole", config=several)
+    killed_after(stop, monkeypatch, lambda: run(data, tmp_path / "killed", config=several))
+    step, done = Trainer.step, []
+
+    def count(trainer, batch):
+        done.append(trainer.step_number)
+        step(trainer, batch)
+
+    monkeypatch.setattr(Trainer, "step", count)
+    assert same(run(data, tmp_path / "killed", config=several), undisturbed)
+    assert len(done) == 2 * 50 - stop
+    whole, resumed = (read_json(tmp_path / name / "training.json") for name in ("whole", "killed"))
+    assert resumed["validation_fvu"] == whole["validation_fvu"]
+    assert resumed["tuning_seconds"] > 0
+    assert histories(tmp_path / "whole") == histories(tmp_path / "killed")

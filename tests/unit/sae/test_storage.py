@@ -1,0 +1,95 @@
+"""SAEs on disk: what is read is what was written, and another SAE starts where it ended."""
+
+import pytest
+import torch
+
+from clustersae.errors import InputError
+from clustersae.files import read_json
+from clustersae.sae.module import SparseAutoencoder
+from clustersae.sae.settings import SAESettings
+from clustersae.sae.storage import load_sae, load_start, save_optimizer, save_sae
+from clustersae.sae.training import Trainer
+from clustersae.tensors import checksum
+
+SETTINGS = SAESettings(
+    architecture="topk",
+    d_sae=12,
+    k=3,
+    n_steps=40,
+    batch_size=16,
+    learning_rate=0.01,
+    warmup_steps=2,
+    decay_steps=4,
+    auxk_coefficient=0.0,
+    dead_after=500,
+    grad_clip=1.0,
+    seed=1,
+)
+
+
+@pytest.fixture
+def trainer():
+    """An SAE of two layers after one step."""
+    generator = torch.Generator().manual_seed(0)
+    mean = torch.randn(2, 6, generator=generator)
+    sae = SparseAutoencoder((0, 3), 12, 3, mean, torch.tensor([0.5, 2.0]))
+    sae.initialise(generator)
+    trainer = Trainer(sae, SETTINGS)
+    trainer.step(torch.randn(16, 6, generator=generator))
+    return trainer
+
+
+def test_an_sae_comes_back_with_all_that_is_known_of_it(trainer, tmp_path):
+    save_sae(tmp_path, trainer.sae, SETTINGS, "base", "f" * 64)
+    sae = load_sae(tmp_path, fingerprint="f" * 64)
+    assert checksum(sae.state_dict()) == checksum(trainer.sae.state_dict())
+    assert sae.layers == (0, 3)
+    assert (sae.config["cluster"], sae.config["variant"]) == ("0+3", "base")
+    assert (sae.config["first_step"], sae.config["n_steps"]) == (0, 40)
+    assert not sae.W_dec.requires_grad
+
+
+def test_a_specialised_sae_keeps_its_name_and_the_steps_before_it(trainer, tmp_path):
+    save_sae(
+        tmp_path, trainer.sae, SETTINGS, "tokens-1of2@base", "f" * 64, "0+3@0-4", first_step=25
+    )
+    config = read_json(tmp_path / "cfg.json")
+    assert (config["cluster"], config["layers"]) == ("0+3@0-4", [0, 3])
+    assert (config["variant"], config["first_step"]) == ("tokens-1of2@base", 25)
+
+
+def test_a_start_goes_on_after_the_last_step(trainer, tmp_path):
+    save_sae(tmp_path, trainer.sae, SETTINGS, "base@base", "f" * 64, "0+3@0-4", first_step=25)
+    start = load_start(tmp_path, "f" * 64)
+    assert start.next_step == 65
+    assert start.optimizer is None
+    assert start.checksum == checksum(trainer.sae.state_dict())
+    assert torch.equal(start.sae.W_enc, trainer.sae.W_enc)
+
+
+def test_a_start_brings_its_optimiser_where_asked(trainer, tmp_path):
+    save_sae(tmp_path, trainer.sae, SETTINGS, "base", "f" * 64)
+    with pytest.raises(InputError, match=r"optimizer\.safetensors does not exist"):
+        load_start(tmp_path, "f" * 64, with_optimizer=True)
+    save_optimizer(tmp_path, {}, "f" * 64)
+    with pytest.raises(InputError, match="was trained without keeping the state of its optimiser"):
+        load_start(tmp_path, "f" * 64, with_optimizer=True)
+    state = trainer.optimizer.state()
+    save_optimizer(tmp_path, state, "f" * 64)
+    found = load_start(tmp_path, "f" * 64, with_optimizer=True).optimizer
+    assert found.keys() == state.keys()
+    assert all(torch.equal(found[name], state[name]) for name in state)
+    assert load_start(tmp_path, "f" * 64).optimizer is None
+
+
+def test_foreign_and_mixed_files_are_refused(trainer, tmp_path):
+    for folder, fingerprint in (("a", "f" * 64), ("b", "e" * 64)):
+        save_sae(tmp_path / folder, trainer.sae, SETTINGS, "base", fingerprint)
+    for load in (load_start, lambda folder, fingerprint: load_sae(folder, "cpu", fingerprint)):
+        with pytest.raises(InputError, match=r"b was trained on another model \(fingerprint eeee"):
+            load(tmp_path / "b", "f" * 64)
+    (tmp_path / "a" / "cfg.json").replace(tmp_path / "b" / "cfg.json")
+    with pytest.raises(InputError, match="belong to different SAEs"):
+        load_sae(tmp_path / "b")
+    with pytest.raises(InputError, match=r"cfg\.json"):
+        load_sae(tmp_path / "a")
