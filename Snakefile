@@ -22,6 +22,7 @@ include: "workflow/rules/activations.smk"
 include: "workflow/rules/clusters.smk"
 include: "workflow/rules/saes.smk"
 include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/correspondence.smk"
 include: "workflow/rules/figures.smk"
 
 
@@ -37,6 +38,11 @@ rule all:
             "results/{model}/figures/{figure}.{format}",
             model=MODELS,
             figure=FIGURES,
+            format=["svg", "png"],
+        ),
+        collect(
+            "results/{model}/figures/correspondence.{format}",
+            model=SPECIALISING,
             format=["svg", "png"],
         ),
 
