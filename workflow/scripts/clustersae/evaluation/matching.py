@@ -4,9 +4,9 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 #: Most items on one side that are matched optimally: time grows nearly as their cube, and the
-#: matrix takes eight bytes per pair (512 MB here). Beyond, matching is greedy. On cosines of random
-#: rows of which half or all have a noisy counterpart, 512 to 4096 of them, that cost 0.002 to 0.005
-#: of the mean similarity and nothing of the share above 0.9, for a tenth of the time.
+#: matrix takes eight bytes per pair (512 MB here). Beyond, matching is greedy. On cosines of 512 to
+#: 4096 random rows, half of which have a noisy counterpart, that cost 0.002 to 0.005 of the mean
+#: similarity and nothing of the share above 0.9.
 HUNGARIAN_LIMIT = 8192
 
 

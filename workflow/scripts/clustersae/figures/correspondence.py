@@ -120,8 +120,8 @@ def _finding(shown: pd.DataFrame, arm: str) -> str:
     return (
         f"Across layers, {_whole(siblings['share_above_0.9'])} of the latents specialised {start}"
         f" still write the same direction (from scratch at best {_whole(rival['share_above_0.9'])})"
-        f" and a latent shares {_whole(siblings['jaccard'])} of the tokens it fires on with its"
-        f" counterpart (at best {_whole(rival['jaccard'])})"
+        f"; two counterparts fire together on {_whole(siblings['jaccard'])} of the tokens on which"
+        f" either does (at best {_whole(rival['jaccard'])})"
     )
 
 
