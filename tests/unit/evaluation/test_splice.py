@@ -236,54 +236,76 @@ def settings(seed):
     )  # fmt: skip
 
 
-def run_scripts(results, partition, saes, n_tokens=80):
+def run_scripts(results, saes, n_tokens=80):
+    """Rows of each layer alone, and rows of all layers at once."""
     where = torch.device("cpu")
     table = results / "language_model.csv"
     evaluate_language_model.main(
         results / "model", results / "tokens.safetensors", results / "statistics.safetensors",
         table, n_tokens, 4, where,
     )  # fmt: skip
-    output = results / "splice.csv"
+    return splice(results, saes, n_tokens)
+
+
+def splice(results, saes, n_tokens, variant="base"):
+    outputs = results / "layers.csv", results / "all.csv"
     evaluate_splice.main(
-        results / "model", results / "tokens.safetensors", table, saes, "base", partition,
-        output, n_tokens, 4, where,
+        results / "model", results / "tokens.safetensors", results / "language_model.csv",
+        saes, variant, "even-2", *outputs, n_tokens, 4, torch.device("cpu"),
     )  # fmt: skip
-    with open(output, newline="") as file:
-        return list(csv.DictReader(file))
+    tables = []
+    for path in outputs:
+        with open(path, newline="") as file:
+            tables.append(list(csv.DictReader(file)))
+    return tables
 
 
-def test_one_row_per_seed_and_layer_of_a_cluster(results):
-    rows = run_scripts(results, None, [results / "saes" / "0" / seed for seed in "01"])
-    assert [(row["seed"], row["layer"]) for row in rows] == [
-        ("0", "0"), ("0", "1"), ("1", "0"), ("1", "1"),
+def folders(results, clusters="02", seeds="01"):
+    return [results / "saes" / cluster / seed for cluster in clusters for seed in seeds]
+
+
+def test_one_row_per_seed_and_layer_and_one_per_seed_for_all_layers(results):
+    rows, together = run_scripts(results, folders(results))
+    assert [(row["cluster"], row["seed"], row["layer"]) for row in rows] == [
+        ("0-1", "0", "0"), ("0-1", "0", "1"), ("0-1", "1", "0"), ("0-1", "1", "1"),
+        ("2", "0", "2"), ("2", "1", "2"),
     ]  # fmt: skip
-    assert {row["cluster"] for row in rows} == {"0-1"}
-    for row in rows:
+    assert [row["seed"] for row in together] == ["0", "1"]
+    for row in (*rows, *together):
+        assert (row["variant"], row["partition"]) == ("base", "even-2")
         assert float(row["delta_ce"]) == float(row["ce_spliced"]) - float(row["ce_clean"])
         assert float(row["kl"]) > 0
         assert math.isfinite(float(row["ce_recovered_mean"]))
         assert row["n_tokens"] == "80"
 
 
-def test_one_row_per_seed_of_a_partition(results):
-    saes = [results / "saes" / cluster / seed for cluster in "02" for seed in "10"]
-    rows = run_scripts(results, "even-2", saes)
-    assert [(row["seed"], row["layer"], row["partition"]) for row in rows] == [
-        ("0", "all", "even-2"), ("1", "all", "even-2"),
-    ]  # fmt: skip
+def test_the_saes_may_come_in_any_order(results):
+    expected = run_scripts(results, folders(results))
+    found = splice(results, folders(results, clusters="20", seeds="10"), 80)
+
+    def losses(rows):
+        return {(row["seed"], row.get("layer")): float(row["ce_spliced"]) for row in rows}
+
+    for one, other in zip(expected, found):
+        assert losses(one) == pytest.approx(losses(other))
+
+
+def test_rows_of_a_layer_have_the_variant_of_the_sae_and_those_of_all_that_of_the_arm(results):
+    """An arm of equal exposure holds the base SAEs of single layers."""
+    run_scripts(results, folders(results, seeds="0"))
+    rows, together = splice(results, folders(results, seeds="0"), 80, "equal-exposure")
+    assert {row["variant"] for row in rows} == {"base"}
+    assert {row["variant"] for row in together} == {"equal-exposure"}
 
 
 def test_a_partition_with_a_missing_sae_is_refused(results):
-    saes = [results / "saes" / "0" / "0", results / "saes" / "2" / "0", results / "saes/0/1"]
+    saes = [*folders(results, seeds="0"), *folders(results, clusters="0", seeds="1")]
     with pytest.raises(InputError, match=r"even-2, seed 1, serve the layers \[0, 1\] instead"):
-        run_scripts(results, "even-2", saes)
+        run_scripts(results, saes)
 
 
 def test_a_table_of_other_text_is_refused(results):
-    run_scripts(results, None, [results / "saes" / "0" / "0"])
+    saes = folders(results, seeds="0")
+    run_scripts(results, saes)
     with pytest.raises(InputError, match=r"language_model\.csv gives the untouched model"):
-        evaluate_splice.main(
-            results / "model", results / "tokens.safetensors", results / "language_model.csv",
-            [results / "saes" / "0" / "0"], "base", None, results / "other.csv", 20, 4,
-            torch.device("cpu"),
-        )  # fmt: skip
+        splice(results, saes, 20)
