@@ -68,8 +68,8 @@ def learned(variant, name, layer, seed, n_layers, spread):
     seen, width = 0.0, variant_scales(variant, 1)[1]
     worth = 0.55 if FROM not in name else 1.0
     while name:
-        others = len(layers_of(name)) - 1
-        seen += variant_scales(variant, others + 1)[0] * worth**others
+        n = len(layers_of(name))
+        seen += variant_scales(variant, n)[0] * worth ** min(n - 1, 4)
         variant, name, worth = parent(variant), parent(name), 0.8
     return (0.03 + 0.03 * layer) * (1 + 0.01 * seed) * (0.5 + 0.5 * seen**-0.6) * width**-0.3
 

@@ -248,11 +248,11 @@ def tuned(wildcards) -> list[str]:
 def sae_settings(wildcards) -> dict:
     """The section `sae` as far as it decides the wildcard's SAE."""
     sae = section("sae", without=("seeds",))(wildcards)
-    how = sae.pop("specialise")
-    if clusters.parent(wildcards.cluster):
-        del how["shared_fraction"]
-        return sae | {"specialise": how}
-    return sae | {"specialise": {"carry_optimizer": how["carry_optimizer"]}}
+    how = sae["specialise"]
+    keys = set(how) - {"shared_fraction"}
+    if not clusters.parent(wildcards.cluster):
+        keys = {"carry_optimizer"}
+    return sae | {"specialise": {key: how[key] for key in sorted(keys)}}
 
 
 def pictures(figure: str) -> dict:

@@ -77,7 +77,7 @@ def draw(arms: pd.DataFrame, comparisons: pd.DataFrame, tolerance: float, model:
         if shown is None:
             return canvas(
                 *(7.5, 0.1, "No specialised SAEs were asked for"),
-                f"{model} · set clustering.specialise.from to train some",
+                f"{model} · set clustering.specialise to train some",
             )
         spliced = arms[arms["role"] == SPECIALISED]["delta_ce_all"].notna().any()
         panels = [name for name in _PANELS if spliced or name != "delta_ce_all"]
@@ -170,6 +170,7 @@ def _against_cost(
         **{"ms": 13, "mfc": "none", "mec": HIGHLIGHT, "mew": 1.6, "zorder": 6},
     )
     _limits(axis, drawn, column)
+    _far_above(axis, shared, column)
 
 
 def _curve(
@@ -199,13 +200,15 @@ def _curve(
 
 
 def _limits(axis: Axes, drawn: pd.DataFrame, column: str) -> None:
-    """Log scales round the points; intervals may leave at the edge."""
+    """Log scales round the points, but for shared and narrower SAEs far above all others."""
     cost, values = drawn["cost_relative"], drawn[column]
     spare = max((cost.max() / cost.min()) ** 0.09, 1.06)
     axis.set_xlim(cost.min() / spare, cost.max() * spare)
     log_scale(axis, "x", 6, share)
     low = np.fmin(values, drawn[f"{column}_low"]).min()
-    high = np.fmax(values, drawn[f"{column}_high"]).max()
+    ends = np.fmax(values, drawn[f"{column}_high"])
+    high, enough = ends.max(), 1.3 * ends[_is_at_issue(drawn)].max()
+    high = min(high, enough) if high > 1.3 * enough else high
     if low <= 0:
         spare = 0.08 * (high - low)
         axis.set_ylim(low - spare, high + spare)
@@ -213,6 +216,32 @@ def _limits(axis: Axes, drawn: pd.DataFrame, column: str) -> None:
     spare = max((high / low) ** 0.08, 1.04)
     axis.set_ylim(low / spare, high * spare)
     log_scale(axis, "y", 7, lambda value: f"{value:.3g}")
+
+
+def _is_at_issue(arms: pd.DataFrame) -> pd.Series:
+    """Specialised arms, and per-layer SAEs of the base width and any length."""
+    kinds = arms.apply(kind_of, axis=1)
+    return kinds.isin([PER_LAYER, "tokens", SPECIALISED])
+
+
+def _far_above(axis: Axes, shared: pd.DataFrame, column: str) -> None:
+    """Arrows at the K whose points lie above the axis, where there is room."""
+    low, high = np.log(axis.get_xlim())
+    last = -np.inf
+    for _, arm in shared[shared[column] > axis.get_ylim()[1]].iterrows():
+        x = float(np.log(arm["cost_relative"]))
+        if x - last < 0.06 * (high - low):
+            continue
+        last = x
+        axis.annotate(
+            f"K = {arm['count']}: {arm[column]:.2g} ↑",
+            *((arm["cost_relative"], 1), (0, -4)),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            **{"rotation": 90, "ha": "center", "va": "top"},
+            **{"size": 7.5, "color": METHOD_COLOURS["complete"], "zorder": 7},
+            path_effects=[withStroke(linewidth=2, foreground="white")],
+        )
 
 
 def _names(axis: Axes, arms: pd.DataFrame) -> None:
@@ -223,7 +252,8 @@ def _names(axis: Axes, arms: pd.DataFrame) -> None:
     kinds = arms.apply(kind_of, axis=1)
     lengths = arms[kinds.isin([PER_LAYER, "tokens"])].sort_values("matched_count")
     full = lengths[lengths["arm"] == PER_LAYER]
-    shared = arms[arms["role"] == "main"].sort_values("count", ascending=False)
+    visible = arms["fvu"] <= axis.get_ylim()[1]
+    shared = arms[(arms["role"] == "main") & visible].sort_values("count", ascending=False)
     low, high = np.log(axis.get_xlim())
     kept: list[float] = []
     for rows in (full, shared, lengths.iloc[[-1, 0]], lengths):

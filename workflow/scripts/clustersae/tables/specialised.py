@@ -113,7 +113,7 @@ def sentences(arms: pd.DataFrame, comparisons: pd.DataFrame, tolerance: float) -
 
 def _standing(arm: pd.Series, tolerance: float) -> str:
     worst = arm["excess_fvu_worst_validation"]
-    there = "" if np.isnan(worst) else f" ({percent(worst, True)} there)"
+    there = "" if np.isnan(worst) else f"{percent(worst, True)} there"
     split = "test" if np.isnan(worst) else "validation"
     limit = f"within {100 * tolerance:g} % on the {split} split"
     start, spent = start_of(arm["partition"]), share(budget(arm))
@@ -121,12 +121,12 @@ def _standing(arm: pd.Series, tolerance: float) -> str:
         return (
             f"Shared first and then specialised to each layer ({start}), SAEs need {spent} of the"
             f" training of full per-layer SAEs, the smallest budget tried that keeps the worst"
-            f" layer {limit}{there}."
+            f" layer {limit}{there and f' ({there})'}."
         )
     return (
         f"Shared first and then specialised to each layer, SAEs did not keep the worst layer"
         f" {limit} at any budget tried; the closest are those with {spent} of the training of full"
-        f" per-layer SAEs ({start}){there}."
+        f" per-layer SAEs ({start}{there and f', {there}'})."
     )
 
 
