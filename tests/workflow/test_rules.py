@@ -17,7 +17,7 @@ from clustersae.digest import script_digest
 PROFILE = "workflow/profiles/slurm"
 GPU_RULES = {
     *("train_model", "cache_activations", "train_sae", "evaluate_reconstruction"),
-    *("evaluate_language_model", "evaluate_splice"),
+    *("evaluate_language_model", "evaluate_splice", "evaluate_correspondence"),
 }
 
 #: Appended to the Snakefile: what Snakemake has understood of every rule, as JSON.

@@ -43,8 +43,8 @@ def test_every_job_has_a_log_and_a_benchmark(first_run):
     logs = {file.removeprefix("logs/")[:-4] for file in files if file.startswith("logs/")}
     marks = {file.removeprefix("benchmarks/")[:-4] for file in files if file.startswith("bench")}
     assert logs == marks
-    # 8 up to the clusters, 3 for each of 4 SAEs, the model, 2 partitions, cost, tables, 6 figures
-    assert len(marks) == 8 + 3 * 4 + 1 + 2 + 1 + 1 + 6
+    # 8 up to the clusters, 2 for each of 4 SAEs, the model, 2 arms, cost, tables, 6 figures
+    assert len(marks) == 8 + 2 * 4 + 1 + 2 + 1 + 1 + 6
 
 
 def test_every_layer_is_measured_in_every_arm(first_run):

@@ -1,16 +1,14 @@
 """What specialising shared SAEs brings: quality against cost, and gaps at equal training."""
 
-from typing import NamedTuple
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
-from matplotlib.transforms import offset_copy
 
 from clustersae.arms import PER_LAYER
+from clustersae.figures.gaps import gaps
 from clustersae.figures.style import (
     GREY,
     HIGHLIGHT,
@@ -20,17 +18,15 @@ from clustersae.figures.style import (
     METHOD_NAMES,
     START_COLOURS,
     START_MARKERS,
+    Look,
     canvas,
     conditions,
     kind_of,
     log_scale,
-    percent_axis,
     styled,
 )
 from clustersae.tables.specialised import (
-    SAME,
     SPECIALISED,
-    against_lengths,
     at_equal_training,
     budget,
     is_within,
@@ -52,12 +48,6 @@ _BARS = (
     " layers and seeds; worst layer and cross-entropy: over seeds)"
 )
 _BARS_OF_ONE_SEED = "one seed: bars see layers only, and there are none for worst layer and CE"
-
-
-class _Look(NamedTuple):
-    colour: str
-    marker: str
-    label: str
 
 
 def draw(arms: pd.DataFrame, comparisons: pd.DataFrame, tolerance: float, model: str) -> Figure:
@@ -97,7 +87,7 @@ def draw(arms: pd.DataFrame, comparisons: pd.DataFrame, tolerance: float, model:
         for axis, name in zip(axes, panels):
             _against_cost(axis, _with_paired_interval(arms, baseline), name, shown, looks)
         _names(axes[0], arms)
-        _gaps(axes[-1], comparisons, arms, looks)
+        gaps(axes[-1], comparisons, arms, looks)
         _legend(figure, arms, looks)
     return figure
 
@@ -106,12 +96,12 @@ def _ring(shown: pd.Series, tolerance: float) -> str:
     return "smallest budget with the" if is_within(shown, tolerance) else "closest to having the"
 
 
-def _looks(arms: pd.DataFrame) -> dict[str, _Look]:
+def _looks(arms: pd.DataFrame) -> dict[str, Look]:
     """Colour, marker and name of every start, by partition: fewest roots first, the tree last."""
     starts = arms.loc[arms["role"] == SPECIALISED, "partition"].unique()
     ordered = sorted(starts, key=start_key)
     return {
-        name: _Look(
+        name: Look(
             START_COLOURS[i % len(START_COLOURS)],
             START_MARKERS[i % len(START_MARKERS)],
             f"specialised {start_of(name)}",
@@ -146,7 +136,7 @@ def _with_paired_interval(arms: pd.DataFrame, baseline: pd.Series) -> pd.DataFra
 
 
 def _against_cost(
-    axis: Axes, arms: pd.DataFrame, column: str, shown: pd.Series, looks: dict[str, _Look]
+    axis: Axes, arms: pd.DataFrame, column: str, shown: pd.Series, looks: dict[str, Look]
 ) -> None:
     title, label = _PANELS[column]
     axis.set_title(title)
@@ -157,10 +147,10 @@ def _against_cost(
     kinds = arms.apply(kind_of, axis=1)
     lengths = arms[kinds.isin([PER_LAYER, "tokens"])]
     shared = arms[arms["role"] == "main"]
-    _curve(axis, lengths, column, _Look(INK, "o", ""), width=1.6)
-    _curve(axis, shared, column, _Look(METHOD_COLOURS["complete"], "o", ""), dashes=(3, 2))
+    _curve(axis, lengths, column, Look(INK, "o", ""), width=1.6)
+    _curve(axis, shared, column, Look(METHOD_COLOURS["complete"], "o", ""), dashes=(3, 2))
     narrow = arms[kinds == "narrower"]
-    _curve(axis, narrow, column, _Look(METHOD_COLOURS["narrower"], MARKERS["narrower"], ""), (2, 2))
+    _curve(axis, narrow, column, Look(METHOD_COLOURS["narrower"], MARKERS["narrower"], ""), (2, 2))
     for partition, look in looks.items():
         _curve(axis, arms[arms["partition"] == partition], column, look, width=1.6)
     drawn = pd.concat([lengths, shared, narrow, arms[arms["role"] == SPECIALISED]])
@@ -177,7 +167,7 @@ def _curve(
     axis: Axes,
     rows: pd.DataFrame,
     column: str,
-    look: _Look,
+    look: Look,
     dashes: tuple[float, float] | None = None,
     width: float = 0.9,
 ) -> None:
@@ -272,90 +262,18 @@ def _names(axis: Axes, arms: pd.DataFrame) -> None:
             )
 
 
-def _usual_ratio(rows: pd.DataFrame) -> float | None:
-    """The ratio below 1 of own to the rival's training that most lengths have; 0.4 of equals."""
-    ratios = rows.loc[rows["ratio"] < 0.95, ["ratio", "length"]].round(2).drop_duplicates()
-    if ratios.empty:
-        return None
-    counts = ratios["ratio"].value_counts()
-    most = counts[counts == counts.max()].index
-    return float(min(most, key=lambda ratio: abs(ratio - 0.4)))
-
-
-def _gaps(
-    axis: Axes, comparisons: pd.DataFrame, arms: pd.DataFrame, looks: dict[str, _Look]
-) -> None:
-    """Mean FVU over that of per-layer SAEs of every length: at equal training, and at less."""
-    rows = against_lengths(comparisons).merge(arms[["arm", "partition"]], on="arm")
-    ratio = _usual_ratio(rows)
-    families = {"as long": rows[(rows["ratio"] - 1).abs() < SAME]}
-    if ratio is not None:
-        families[share(ratio)] = rows[(rows["ratio"] / ratio - 1).abs() < 0.03]
-    n_drawn = sum(len(each) for each in families.values())
-    for open_, family in enumerate(families.values()):
-        for i, (partition, look) in enumerate(looks.items()):
-            own = family[family["partition"] == partition].sort_values("length")
-            aside = 3.5 * (i - (len(looks) - 1) / 2) if n_drawn > 2 else 0
-            _gap_curve(axis, own, look, bool(open_), aside)
-    axis.axhline(0, color=INK, linewidth=0.8, zorder=1)
-    axis.grid(True, axis="y")
-    axis.set_title("Against per-layer SAEs")
-    axis.set_xlabel("training of the per-layer SAEs (share of full training)")
-    axis.set_ylabel("excess mean FVU of specialised SAEs")
-    drawn = pd.concat(families.values())
-    if drawn.empty:
-        return
-    spare = max((drawn["length"].max() / drawn["length"].min()) ** 0.1, 1.2)
-    axis.set_xlim(drawn["length"].min() / spare, drawn["length"].max() * spare)
-    log_scale(axis, "x", 6, share)
-    ends = drawn[["excess_fvu", "excess_fvu_low", "excess_fvu_high"]]
-    low, high = min(ends.min(axis=None), 0), max(ends.max(axis=None), 0)
-    # Above the points there is room for the legend.
-    axis.set_ylim(low - 0.08 * (high - low), high + 0.28 * (high - low))
-    percent_axis(axis)
-    names = ["specialised at equal training", f"specialised at {share(ratio or 0)} of the training"]
-    axis.legend(
-        handles=[
-            Line2D([], [], color=GREY, lw=1.5, marker="o", ls="-", ms=5, label=names[0]),
-            Line2D(
-                [], [], color=GREY, lw=1.2, marker="o", ls="--", ms=5, mfc="white", label=names[1]
-            ),
-        ][: len(families)],
-        fontsize=8,
-        loc="upper left",
-    )
-
-
-def _gap_curve(axis: Axes, rows: pd.DataFrame, look: _Look, open_: bool, aside: float) -> None:
-    if rows.empty:
-        return
-    values = rows["excess_fvu"]
-    bars = np.stack([values - rows["excess_fvu_low"], rows["excess_fvu_high"] - values])
-    axis.errorbar(
-        *(rows["length"], values, bars.clip(min=0)),
-        color=look.colour,
-        marker=look.marker,
-        markersize=8.5 if look.marker == "*" else 5.5,
-        markerfacecolor="white" if open_ else look.colour,
-        linewidth=1.2 if open_ else 1.6,
-        linestyle=(0, (4, 2)) if open_ else "-",
-        elinewidth=1.0,
-        transform=offset_copy(axis.transData, axis.figure, x=aside, units="points"),
-    )
-
-
-def _legend(figure: Figure, arms: pd.DataFrame, looks: dict[str, _Look]) -> None:
+def _legend(figure: Figure, arms: pd.DataFrame, looks: dict[str, Look]) -> None:
     kinds = arms.apply(kind_of, axis=1)
     main = arms[arms["role"] == "main"]
     method = next(iter(main.loc[main["count"] > 1, "method"]), "single")
-    found = [(_Look(INK, "o", "per-layer, by length of training"), "-", INK)]
+    found = [(Look(INK, "o", "per-layer, by length of training"), "-", INK)]
     found += [(look, "-", look.colour) for look in looks.values()]
     if len(main):
         blue = METHOD_COLOURS["complete"]
-        found.append((_Look(blue, "o", f"shared, K SAEs ({METHOD_NAMES[method]})"), "--", blue))
+        found.append((Look(blue, "o", f"shared, K SAEs ({METHOD_NAMES[method]})"), "--", blue))
     if (kinds == "narrower").any():
         pink = METHOD_COLOURS["narrower"]
-        found.append((_Look(pink, MARKERS["narrower"], METHOD_NAMES["narrower"]), ":", "white"))
+        found.append((Look(pink, MARKERS["narrower"], METHOD_NAMES["narrower"]), ":", "white"))
     handles = [
         Line2D([], [], color=look.colour, marker=look.marker, ls=line, mfc=face, label=look.label)
         for look, line, face in found

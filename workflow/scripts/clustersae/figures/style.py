@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -65,6 +66,15 @@ MARKERS = {
     "specialised": "*",
     PER_LAYER: "o",
 }
+
+
+class Look(NamedTuple):
+    """How one of several series is drawn and what the legend calls it."""
+
+    colour: str
+    marker: str
+    label: str
+
 
 _TITLE_POINTS, _SUBTITLE_POINTS = 12.5, 9.0
 _RC = {
