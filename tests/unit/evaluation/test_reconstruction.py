@@ -4,8 +4,10 @@ import math
 
 import pytest
 import torch
+from synthetic_shards import D_MODEL, N_LAYERS, write_split
 
-from clustersae.evaluation.reconstruction import ReconstructionMetrics, evaluate_layer
+from clustersae.activations.shards import open_shards
+from clustersae.evaluation.reconstruction import ReconstructionMetrics, evaluate_layer, mean_fvu
 from clustersae.sae.module import SparseAutoencoder
 
 
@@ -77,3 +79,20 @@ def test_every_latent_is_in_the_histogram():
     assert sum(row["n_latents"] for row in rows) == 50
     for row in rows[:-1]:
         assert math.isclose(row["log10_density_high"] - row["log10_density_low"], 0.2)
+
+
+def test_mean_fvu_weighs_the_layers_alike_whatever_their_scale(tmp_path):
+    shards = open_shards(write_split(tmp_path, "validation", rows=(90, 60)))
+    layers = (0, 2)
+    whole = {layer: torch.cat([shard.layer(layer) for shard in shards]) for layer in layers}
+    mean = torch.stack([whole[layer].mean(0) for layer in layers])
+    sae = SparseAutoencoder(layers, 24, 3, mean, torch.tensor([1.0, N_LAYERS]))
+    sae.initialise(torch.Generator().manual_seed(0))
+    expected = []
+    for layer in layers:
+        x = whole[layer].double()
+        error = (x - sae.reconstruct(whole[layer], layer).double()).square().sum()
+        expected.append(float(error / (x - x.mean(0)).square().sum()))
+    assert expected[0] != pytest.approx(expected[1], rel=0.01)
+    assert mean_fvu(sae, shards) == pytest.approx(sum(expected) / 2, rel=1e-5)
+    assert whole[0].shape == (150, D_MODEL)
