@@ -87,7 +87,7 @@ def test_mean_fvu_weighs_the_layers_alike_whatever_their_scale(tmp_path):
     whole = {layer: torch.cat([shard.layer(layer) for shard in shards]) for layer in layers}
     mean = torch.stack([whole[layer].mean(0) for layer in layers])
     sae = SparseAutoencoder(layers, 24, 3, mean, torch.tensor([1.0, N_LAYERS]))
-    sae.initialise(torch.Generator().manual_seed(0))
+    sae.requires_grad_(False).initialise(torch.Generator().manual_seed(0))
     expected = []
     for layer in layers:
         x = whole[layer].double()
