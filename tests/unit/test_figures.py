@@ -19,6 +19,7 @@ from clustersae.arms import saes_of
 from clustersae.clusters import FROM, layers_of, parent
 from clustersae.figures import (
     cost,
+    gaps,
     latent_density,
     layer_distances,
     layer_fvu,
@@ -47,8 +48,8 @@ CASES = {
     "24 layers": {"n_layers": 24, "counts": (4, 8, 9, 16), "seeds": (0,), "variants": False},
     "baseline only": {"n_layers": 5, "counts": (3,), "variants": False, "seeds": (0, 1)},
     "specialised": {
-        **{"n_layers": 5, "counts": (2, 3, 4), "controls": False, "noise": 0.02},
-        **{"specialise": (1, 3, "tree"), "budgets": (0.15, 0.2, 0.4, 0.6)},
+        **{"n_layers": 5, "counts": (2, 3, 4), "controls": False, "seeds": (0, 1)},
+        **{"noise": 0.02, "specialise": (1, 3, "tree"), "budgets": (0.15, 0.2, 0.4, 0.6)},
         "lengths": (0.25, 0.5, 2),
     },
     "one start, one budget": {
@@ -56,8 +57,8 @@ CASES = {
         **{"specialise": (2,), "budgets": (0.4,), "splice": False, "noise": 0.02},
     },
     "24 layers, specialised": {
-        **{"n_layers": 24, "counts": (4, 8), "seeds": (0,), "variants": False, "controls": False},
-        **{"specialise": (1, 4, 8), "budgets": (0.2, 0.4), "lengths": (0.5,)},
+        **{"n_layers": 24, "counts": (8,), "seeds": (0,), "variants": False, "controls": False},
+        **{"specialise": (1, 8), "budgets": (0.4,)},
     },
 }
 TOLERANCE = 0.12
@@ -219,6 +220,27 @@ def test_gaps_are_the_comparisons_at_equal_training_and_at_the_usual_fraction(dr
                 row = rows[(rows["arm"] == own[count]) & (rows["against"] == against)].iloc[0]
                 expected.append((row["against_matched_count"] / 5, row["excess_fvu"]))
             assert _is_drawn(axis, pd.DataFrame(expected))
+
+
+def test_the_fraction_drawn_is_the_one_that_most_lengths_have():
+    pairs = [(0.4, 1), (0.41, 0.5), (0.4, 2), (0.2, 1), (0.2, 0.5), (1, 0.2), (0.7, 1)]
+    rows = pd.DataFrame(pairs, columns=["ratio", "length"])
+    assert gaps._usual_ratio(rows) == 0.4
+    assert gaps._usual_ratio(rows[rows["ratio"] != 0.4]) == 0.2
+    assert gaps._usual_ratio(rows[rows["ratio"] == 1]) is None
+
+
+def test_hopeless_sharing_does_not_flatten_the_panels(drawn):
+    tables, _ = drawn("specialised")
+    arms, comparisons = read_file(tables["arms"]), read_file(tables["comparisons"])
+    hopeless = arms["arm"] == "single"
+    names = [name for name in arms if name.startswith("fvu")]
+    arms.loc[hopeless, names] *= 10
+    figure = specialise.draw(arms, comparisons, TOLERANCE, "a model")
+    worst = arms.loc[arms["partition"] == "per-layer", "fvu"].max()
+    assert worst < figure.axes[0].get_ylim()[1] < 2 * worst
+    far = arms.loc[hopeless, "fvu"].item()
+    assert f"K = 1: {far:.2g} ↑" in [text for text, _ in _texts(figure)]
 
 
 def test_a_figure_without_specialised_arms_says_so(drawn):

@@ -10,7 +10,6 @@ from matplotlib.patheffects import withStroke
 from clustersae.arms import PER_LAYER
 from clustersae.figures.gaps import gaps
 from clustersae.figures.style import (
-    GREY,
     HIGHLIGHT,
     INK,
     MARKERS,
