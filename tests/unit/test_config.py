@@ -123,7 +123,7 @@ WRONG = [
     (specialising({"from": [1], "budgets": [1], "k": 2}), "unknown key 'k' in clustering"),
     (
         {"clustering": {"specialise": {"from": [1], "budgets": [0.4]}}},
-        'clustering.specialise is {"from": [1], "budgets": [0.4]}, but must be a list',
+        'clustering.specialise is {"from": [1], "budgets": [0.4]}, but must be auto or a list',
     ),
     (
         merged(

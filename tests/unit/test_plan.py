@@ -7,10 +7,14 @@ from clustersae.arms import partition_name
 from clustersae.clusters import parent
 from clustersae.errors import InputError
 from clustersae.plan import (
+    candidates,
     evaluated_saes,
+    pilot_arms,
     pilot_saes,
     requested_arms,
     requested_partitions,
+    settled,
+    specialised_pilots,
     spliced_arms,
     trained_saes,
 )
@@ -47,8 +51,8 @@ def asked(evaluation=None, shared_fraction=0.5, **clustering):
     }
 
 
-def names(settings, chosen=None):
-    return [arm.name for arm in requested_arms(DESCRIPTION, settings, chosen)]
+def names(settings):
+    return [arm.name for arm in requested_arms(DESCRIPTION, settings)]
 
 
 def test_the_baseline_comes_first_and_is_there_unasked():
@@ -73,8 +77,35 @@ def test_controls_have_their_own_counts_where_given():
 
 def test_a_chosen_count_stands_in_for_auto():
     settings = asked(counts="auto", controls=["even"])
-    assert names(settings, chosen=3) == ["per-layer", "complete-3", "even-3"]
-    assert names(settings, chosen=4) == ["per-layer"]
+    assert names(settled(settings, {"count": 3})) == ["per-layer", "complete-3", "even-3"]
+    assert names(settled(settings, {"count": 4})) == ["per-layer"]
+    assert settings["clustering"]["counts"] == "auto", "the configuration stays as it is"
+
+
+def test_a_chosen_way_of_specialising_stands_in_for_auto():
+    settings = asked(specialise="auto")
+    chosen = settled(settings, None, {"from": 2, "budget": 0.4, "target": 0.02})
+    assert names(chosen) == names(asked(specialise=[{"from": [2], "budgets": [0.4]}]))
+    assert "per-layer@complete-2" in {arm.partition for arm in requested_arms(DESCRIPTION, chosen)}
+
+
+def test_pilots_stand_for_every_candidate_at_a_fraction_of_its_training():
+    alone, arms = pilot_arms(DESCRIPTION, asked(specialise="auto"))
+    assert alone.name == "per-layer (tokens-1of10)"
+    assert list(arms) == candidates(N_LAYERS)
+    assert {root for root, _ in arms} == {1, 2}
+    for (root, budget), arm in arms.items():
+        assert arm.matched_count == pytest.approx(0.1 * budget * N_LAYERS, rel=0.02)
+        roots = {name for _, name in arm.trained if "@" not in name}
+        assert len(roots) == root
+    assert specialised_pilots(DESCRIPTION, asked(specialise="auto"))[0] == alone
+
+
+@pytest.mark.parametrize("n_layers", [2, 3, 12, 48])
+def test_candidates_are_fewer_saes_than_layers_and_cheapest_first(n_layers):
+    pairs = candidates(n_layers)
+    assert all(1 <= root < n_layers for root, _ in pairs)
+    assert [budget for _, budget in pairs] == sorted(budget for _, budget in pairs)
 
 
 def test_equal_compute_and_lengths_are_per_layer_arms_none_twice():

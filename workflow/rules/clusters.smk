@@ -1,5 +1,5 @@
-# Partitions of the layers. Both rules are checkpoints: the SAEs that follow are named by the
-# layers they read, so re-clustering to the same clusters trains nothing.
+# Partitions of the layers, and what pilot trainings settle. All rules are checkpoints: the SAEs that
+# follow are named by the layers they read, so re-clustering to the same clusters trains nothing.
 
 
 checkpoint cluster_layers:
@@ -26,6 +26,7 @@ checkpoint cluster_layers:
                 "tolerance",
                 "pilot_fraction",
                 "specialise",
+                "target",
             ),
         ),
     message:
@@ -60,3 +61,31 @@ checkpoint choose_count:
         "Choose the number of SAEs for {wildcards.model} by pilot trainings"
     script:
         "../scripts/choose_count.py"
+
+
+checkpoint choose_specialised:
+    input:
+        partitions="results/{model}/clusters/partitions.json",
+        reconstruction=specialised_pilots(
+            "results/{model}/evaluation/reconstruction/{variant}/{name}.csv",
+            plan.evaluated_saes,
+        ),
+    output:
+        "results/{model}/clusters/chosen_specialised.json",
+    log:
+        "results/logs/{model}/choose_specialised.log",
+    benchmark:
+        "results/benchmarks/{model}/choose_specialised.tsv"
+    conda:
+        "../../envs/plot.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(10),
+    params:
+        code=code("choose_specialised.py"),
+        piloting=piloting,
+        target=section("clustering", "target"),
+    message:
+        "Choose how SAEs of {wildcards.model} are specialised by pilot trainings"
+    script:
+        "../scripts/choose_specialised.py"

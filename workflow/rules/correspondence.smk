@@ -63,6 +63,7 @@ rule correspondence_table:
     input:
         partitions="results/{model}/clusters/partitions.json",
         chosen=chosen_count,
+        specialised=chosen_specialised,
         correspondence=collected(
             "results/{model}/evaluation/correspondence/{variant}/{name}.csv",
             corresponding_arms,

@@ -106,6 +106,14 @@ rule measure_cost:
         pilots=piloted(
             "results/{model}/saes/{variant}/{name}/seed-{seed}/training.json"
         ),
+        specialised_pilots=specialised_pilots(
+            "results/{model}/saes/{variant}/{name}/seed-{seed}/training.json",
+            plan.trained_saes,
+        ),
+        specialised_pilot_benchmarks=specialised_pilots(
+            "results/benchmarks/{model}/train_sae/{variant}/{name}/seed-{seed}.tsv",
+            plan.trained_saes,
+        ),
         pilot_benchmarks=piloted(
             "results/benchmarks/{model}/train_sae/{variant}/{name}/seed-{seed}.tsv"
         ),
@@ -136,6 +144,7 @@ rule tables:
     input:
         partitions="results/{model}/clusters/partitions.json",
         chosen=chosen_count,
+        specialised=chosen_specialised,
         reconstruction=collected(
             "results/{model}/evaluation/reconstruction/{variant}/{name}.csv",
             plan.evaluated_saes,

@@ -112,23 +112,34 @@ def chosen_count(wildcards) -> list[str]:
     return list(checkpoints.choose_count.get(model=wildcards.model).output)
 
 
+def chosen_specialised(wildcards) -> list[str]:
+    """The file that says what `specialise: auto` has settled on, if asked."""
+    if MODELS[wildcards.model]["clustering"]["specialise"] != plan.AUTO:
+        return []
+    return list(checkpoints.choose_specialised.get(model=wildcards.model).output)
+
+
 def planned(what, wildcards) -> list[tuple[str, str]]:
     """What `what` takes from the experiment's arms, once the layers have been clustered."""
     model = MODELS[wildcards.model]
     partitions = partitions_of(wildcards)
-    chosen = None
-    for file in chosen_count(wildcards):
-        chosen = json.loads(Path(file).read_text(encoding="utf-8"))["count"]
+    choices = [
+        json.loads(Path(file[0]).read_text(encoding="utf-8")) if file else None
+        for file in (chosen_count(wildcards), chosen_specialised(wildcards))
+    ]
     try:
-        found = plan.requested_arms(partitions, model, chosen)
-        for variant, name in plan.trained_saes(
-            found
-        ):  # too short ones are found here, at once
-            scale, _ = variants.variant_scales(variant, len(clusters.layers_of(name)))
-            count_steps(model["sae"], variant, scale)
+        found = plan.requested_arms(partitions, plan.settled(model, *choices))
+        check_lengths(found, model)
         return what(found)
     except InputError as error:
         raise WorkflowError(str(error)) from None
+
+
+def check_lengths(found: list, model: dict) -> None:
+    """Raise InputError if an SAE of an arm would get less than a batch, before any is trained."""
+    for variant, name in plan.trained_saes(found):
+        scale, _ = variants.variant_scales(variant, len(clusters.layers_of(name)))
+        count_steps(model["sae"], variant, scale)
 
 
 def asked(wildcards) -> dict[str, dict]:
@@ -137,7 +148,7 @@ def asked(wildcards) -> dict[str, dict]:
     evaluation = model["evaluation"]
     lists = ("equal_compute", "equal_exposure", "lengths")
     share = model["sae"]["specialise"]["shared_fraction"]
-    without = ("tokens", "pilot_fraction", "tolerance", "distance", "seed")
+    without = ("tokens", "pilot_fraction", "tolerance", "target", "distance", "seed")
     return {
         "clustering": section("clustering", without=without)(wildcards),
         "sae": {"specialise": {"shared_fraction": share}},
@@ -174,6 +185,33 @@ def piloted(pattern: str):
 
 #: Of one SAE; {name} is that of its wildcard `cluster`.
 SAE_FOLDER = "results/{model}/saes/{variant}/{name}/seed-{seed}"
+
+
+def piloting(wildcards) -> dict[str, dict]:
+    """The settings that decide the pilots of `specialise: auto`."""
+    model = MODELS[wildcards.model]
+    share = model["sae"]["specialise"]["shared_fraction"]
+    keys = ("methods", "pilot_fraction")
+    return {
+        "clustering": {key: model["clustering"][key] for key in keys},
+        "sae": {"specialise": {"shared_fraction": share}},
+    }
+
+
+def specialised_pilots(pattern: str, what):
+    """An input function: `pattern` for the pilots of `specialise: auto`; nothing otherwise."""
+
+    def files(wildcards) -> list[str]:
+        if MODELS[wildcards.model]["clustering"]["specialise"] != plan.AUTO:
+            return []
+        found = plan.specialised_pilots(partitions_of(wildcards), piloting(wildcards))
+        try:
+            check_lengths(found, MODELS[wildcards.model])
+        except InputError as error:
+            raise WorkflowError(f"Pilots are too short: {error}") from None
+        return expanded(pattern, wildcards, what(found))
+
+    return files
 
 
 def sae_seeds(wildcards) -> list[int]:

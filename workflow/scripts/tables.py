@@ -8,7 +8,7 @@ import pandas as pd
 from clustersae import log
 from clustersae.arms import Arm
 from clustersae.files import read_json, write_text
-from clustersae.plan import requested_arms
+from clustersae.plan import requested_arms, settled
 from clustersae.tables.arms import check_evaluated
 from clustersae.tables.choice import choose_count
 from clustersae.tables.cost import cost_table
@@ -92,8 +92,10 @@ def main(
 
 if __name__ == "__main__":
     log.to(snakemake.log[0])
-    pilot = read_json(snakemake.input.chosen[0]) if snakemake.input.chosen else None
-    chosen = pilot["count"] if pilot else None
+    choices = [
+        read_json(file[0]) if file else None
+        for file in (snakemake.input.chosen, snakemake.input.specialised)
+    ]
     description = read_json(snakemake.input.partitions)
     main(
         partitions_file=snakemake.input.partitions,
@@ -110,9 +112,9 @@ if __name__ == "__main__":
         training_out=snakemake.output.training,
         latent_density_out=snakemake.output.latent_density,
         verdict_out=snakemake.output.verdict,
-        arms=requested_arms(description, snakemake.params.asked, chosen),
+        arms=requested_arms(description, settled(snakemake.params.asked, *choices)),
         tolerance=snakemake.params.tolerance,
         n_bootstrap=snakemake.params.n_bootstrap,
         seed=snakemake.params.seed,
-        pilot=pilot,
+        pilot=choices[0],
     )

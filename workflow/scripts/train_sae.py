@@ -1,5 +1,6 @@
 """Train one SAE on the cached activations, from scratch or on from another SAE."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,9 +9,10 @@ import torch
 from clustersae import device, log
 from clustersae.activations.shards import open_shards
 from clustersae.clusters import layers_of
+from clustersae.errors import InputError
 from clustersae.evaluation.reconstruction import mean_fvu
 from clustersae.files import read_json, write_csv, write_json
-from clustersae.sae.fitting import Activations, best_fit, fit
+from clustersae.sae.fitting import Activations, best_fit, converged, fit
 from clustersae.sae.flops import dense_flops, sparse_flops
 from clustersae.sae.settings import learning_rates, resolve
 from clustersae.sae.storage import load_start, save_optimizer, save_sae
@@ -54,11 +56,17 @@ def main(
     carried = config["specialise"]["carry_optimizer"]
     began = load_start(start, fingerprint, carried) if start else None
     rates = [read_json(tuned)["learning_rate"]] if tuned else learning_rates(config, variant)
+    if len(rates) > 1 and not validation:
+        raise InputError(
+            f"There are {len(rates)} learning rates to choose from, and no validation shards to"
+            " choose by. Give the shards, or one rate."
+        )
     held_out = open_shards(validation, fingerprint) if len(rates) > 1 else []
 
     label = f"SAE {name}, {variant}, seed {seed}"
-    fits = (
-        fit(
+    trainings = [
+        partial(
+            fit,
             data,
             resolve(config, variant, len(layers), mean.shape[1], seed, rate),
             folder / f"checkpoint-{number}.safetensors",
@@ -68,9 +76,9 @@ def main(
             began,
         )
         for number, rate in enumerate(rates)
-    )
+    ]
     best, scores, tuning_seconds = best_fit(
-        fits, lambda sae: mean_fvu(sae, held_out) if held_out else 0.0
+        converged(trainings), lambda sae: mean_fvu(sae, held_out) if held_out else 0.0
     )
 
     settings, sae = best.settings, best.sae

@@ -12,9 +12,9 @@ from clustersae.activations.batches import normalised_batches
 from clustersae.activations.shards import open_shards, write_shard
 from clustersae.errors import InputError
 from clustersae.sae.checkpoint import Checkpoint
-from clustersae.sae.fitting import Activations, Fit, Start, best_fit, fit
+from clustersae.sae.fitting import Activations, Fit, Start, best_fit, converged, fit
 from clustersae.sae.settings import SAESettings
-from clustersae.sae.training import Trainer
+from clustersae.sae.training import Diverged, Trainer
 from clustersae.tensors import checksum, load_tensors
 
 CPU = torch.device("cpu")
@@ -298,3 +298,12 @@ def test_no_more_than_the_best_and_the_newest_are_held():
 
     best, _, _ = best_fit((made(number) for number in range(4)), lambda sae: sae)
     assert best.settings.learning_rate == 1
+
+
+def test_a_rate_that_diverges_is_left_out_and_all_of_them_are_an_error():
+    def diverges():
+        raise Diverged("FVU is nan")
+
+    assert list(converged([diverges, lambda: "fit", diverges])) == ["fit"]
+    with pytest.raises(Diverged, match="FVU is nan"):
+        list(converged([diverges, diverges]))

@@ -13,6 +13,7 @@ from typing import Any
 from clustersae import schema
 from clustersae.arms import TREE
 from clustersae.errors import InputError
+from clustersae.plan import AUTO
 from clustersae.sae.settings import resolve
 from clustersae.sae.variants import scaled_variant
 
@@ -144,13 +145,13 @@ def _check_saes(
             f" sae.batch_size = {sae['batch_size']}. Raise the former or lower the latter."
         )
     variants = ["base"]
-    if settings["clustering"]["counts"] == "auto":
-        variants.append(scaled_variant("tokens", settings["clustering"]["pilot_fraction"]))
+    clustering = settings["clustering"]
+    if AUTO in (clustering["counts"], clustering["specialise"]):
+        variants.append(scaled_variant("tokens", clustering["pilot_fraction"]))
     for count in evaluation["equal_compute"] if n_layers else []:
         share = Fraction(min(count, n_layers), n_layers)
         variants += [scaled_variant(kind, share) for kind in ("tokens", "narrower")]
-    specialise = settings["clustering"]["specialise"]
-    budgets = [budget for entry in specialise for budget in entry["budgets"]]
+    budgets = [budget for entry in _specialised(clustering) for budget in entry["budgets"]]
     variants += [scaled_variant("tokens", share) for share in (*budgets, *evaluation["lengths"])]
     if d_model is None and not sae["d_sae"]:
         sae = {**sae, "d_sae": sae["k"]}  # not to be known before the model is here
@@ -164,9 +165,9 @@ def _check_saes(
 
 def _check_counts(where: str, settings: Mapping[str, Any], n_layers: int) -> None:
     clustering, evaluation = settings["clustering"], settings["evaluation"]
-    roots = [root for entry in clustering["specialise"] for root in entry["from"]]
+    roots = [root for entry in _specialised(clustering) for root in entry["from"]]
     counts = {
-        "clustering.counts": [] if clustering["counts"] == "auto" else clustering["counts"],
+        "clustering.counts": [] if clustering["counts"] == AUTO else clustering["counts"],
         "clustering.control_counts": clustering["control_counts"] or [],
         "clustering.specialise.from": [root for root in roots if root != TREE],
         "evaluation.equal_compute": evaluation["equal_compute"],
@@ -184,7 +185,7 @@ def _check_counts(where: str, settings: Mapping[str, Any], n_layers: int) -> Non
             f"{where}: clustering.specialise.from asks for the tree, but {method}, the first of"
             f" clustering.methods, makes none. Put {' or '.join(HIERARCHICAL)} first."
         )
-    if clustering["counts"] == "auto":
+    if clustering["counts"] == AUTO:
         return
     for key in ("evaluation.equal_compute", "evaluation.equal_exposure"):
         alone = sorted(set(counts[key]) - set(clustering["counts"]) - {n_layers})
@@ -193,6 +194,11 @@ def _check_counts(where: str, settings: Mapping[str, Any], n_layers: int) -> Non
                 f"{where}: {key} asks for K = {alone[0]}, which clustering.counts does not have:"
                 " there would be nothing to compare with. Add it to one or take it from the other."
             )
+
+
+def _specialised(clustering: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The entries of clustering.specialise; none where pilots will settle them."""
+    return [] if clustering["specialise"] == AUTO else clustering["specialise"]
 
 
 def model_shape(settings: Mapping[str, Any]) -> tuple[int | None, int | None]:

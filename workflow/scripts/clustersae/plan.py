@@ -26,6 +26,63 @@ from clustersae.sae.variants import BASE, EQUAL_EXPOSURE, scaled_variant
 Settings = Mapping[str, Mapping[str, Any]]
 
 
+#: In the place of a list: what pilot trainings settle.
+AUTO = "auto"
+#: Shares of per-layer training that `specialise: auto` chooses from.
+AUTO_BUDGETS = (0.2, 0.3, 0.4, 0.6, 0.8)
+
+
+def settled(
+    settings: Settings,
+    count: Mapping[str, Any] | None = None,
+    specialised: Mapping[str, Any] | None = None,
+) -> Settings:
+    """`settings` with what `auto` stands for.
+
+    Args:
+        count: what `choose_count` wrote, where clustering.counts is auto.
+        specialised: what `choose_specialised` wrote, where clustering.specialise is auto.
+    """
+    clustering = dict(settings["clustering"])
+    if count:
+        clustering["counts"] = [count["count"]]
+    if specialised:
+        entry = {"from": [specialised["from"]], "budgets": [specialised["budget"]]}
+        clustering["specialise"] = [entry]
+    return {**settings, "clustering": clustering}
+
+
+def candidates(n_layers: int) -> list[tuple[int, float]]:
+    """(number of shared SAEs, budget) that `specialise: auto` chooses from, cheapest first."""
+    roots = sorted({1, 2, max(1, round(n_layers / 4))} & set(range(1, n_layers)))
+    return [(root, budget) for budget in AUTO_BUDGETS for root in roots]
+
+
+def pilot_arms(
+    description: Mapping[str, Any], settings: Settings
+) -> tuple[Arm, dict[tuple[int, float], Arm]]:
+    """The short trainings of `specialise: auto`: per-layer, and every candidate.
+
+    Each is trained on clustering.pilot_fraction of the activations of the arm that it stands for.
+    """
+    clustering, n_layers = settings["clustering"], description["n_layers"]
+    fraction, method = clustering["pilot_fraction"], clustering["methods"][0]
+    shared = settings["sae"]["specialise"]["shared_fraction"]
+    alone = arm_of(description, scaled_variant("tokens", fraction), PER_LAYER, method)
+    arms = {}
+    for root, budget in candidates(n_layers):
+        partition = specialised_name(method, root, n_layers)
+        variant = budget_variant(description, partition, budget * fraction, shared)
+        arms[root, budget] = arm_of(description, variant, partition, method)
+    return alone, arms
+
+
+def specialised_pilots(description: Mapping[str, Any], settings: Settings) -> list[Arm]:
+    """All `pilot_arms` in one list, per-layer first."""
+    alone, arms = pilot_arms(description, settings)
+    return [alone, *arms.values()]
+
+
 def pilot_saes(description: Mapping[str, Any], clustering: Mapping[str, Any]) -> list[SAE]:
     """(variant, cluster) of the short trainings of `counts: auto`: the main method, at every K."""
     n_layers, method = description["n_layers"], clustering["methods"][0]
@@ -52,17 +109,15 @@ def spliced_arms(arms: list[Arm]) -> list[tuple[str, str]]:
 def requested_arms(
     description: Mapping[str, Any],
     settings: Settings,
-    chosen: int | None = None,
 ) -> list[Arm]:
     """The arms to train and compare, the baseline first, none twice.
 
     Args:
         description: the content of partitions.json.
-        settings: the sections `clustering`, `sae` and `evaluation` of one model.
-        chosen: the number of clusters that `counts: auto` has settled on.
+        settings: the sections `clustering`, `sae` and `evaluation` of one model, `settled`.
     """
     pairs = [
-        *((BASE, name) for name in requested_partitions(description, settings, chosen)),
+        *((BASE, name) for name in requested_partitions(description, settings)),
         *_per_layer_variants(description, settings),
         *_equal_exposure(description, settings),
         *_specialised(description, settings),
@@ -75,11 +130,10 @@ def requested_arms(
 def requested_partitions(
     description: Mapping[str, Any],
     settings: Settings,
-    chosen: int | None = None,
 ) -> list[str]:
     """Names of the partitions whose base SAEs are compared, per-layer first, none twice."""
     clustering, n_layers = settings["clustering"], description["n_layers"]
-    counts = [chosen] if clustering["counts"] == "auto" else clustering["counts"]
+    counts = clustering["counts"]
     control_counts = clustering["control_counts"] or counts
     names = [PER_LAYER]
     names += [partition_name(m, k, n_layers) for m in clustering["methods"] for k in counts]

@@ -5,7 +5,7 @@ one stopped, so that one budget of tokens is not spent twice on the same ones.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from clustersae.meter import Meter
 from clustersae.sae.checkpoint import Checkpoint, identity
 from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.settings import SAESettings
-from clustersae.sae.training import Trainer, train
+from clustersae.sae.training import Diverged, Trainer, train
 
 logger = logging.getLogger(__name__)
 
@@ -125,6 +125,24 @@ def fit(
     record = meter.record | {"seconds": seconds, "resumed_at_step": resumed_at}
     state = trainer.optimizer.state()
     return Fit(sae, settings, first_step, state, checkpoint.history + history, record)
+
+
+def converged(trainings: Iterable[Callable[[], Fit]]) -> Iterator[Fit]:
+    """The fits of those trainings that do not diverge: one rate of several may be too high.
+
+    Raises:
+        Diverged: all do.
+    """
+    last, found = None, False
+    for training in trainings:
+        try:
+            yield training()
+            found = True
+        except Diverged as error:
+            logger.warning("%s", error)
+            last = error
+    if last and not found:
+        raise last
 
 
 def best_fit(

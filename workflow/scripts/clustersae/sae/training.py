@@ -20,6 +20,10 @@ logger = logging.getLogger(__name__)
 DEAD_REFRESH_STEPS = 16
 
 
+class Diverged(InputError):
+    """The loss is no number any more."""
+
+
 class Adam:
     """PyTorch's Adam without its Optimizer class, which takes 1.3 s to load in every short job.
 
@@ -133,7 +137,7 @@ class Trainer:
         self.sums.zero_()
         self.summed_steps = 0
         if not fvu - fvu == 0:
-            raise InputError(
+            raise Diverged(
                 f"SAE training diverged: FVU is {fvu} at step {self.step_number}. Lower"
                 " sae.learning_rate or sae.grad_clip, or raise sae.warmup_fraction."
             )

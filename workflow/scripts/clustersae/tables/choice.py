@@ -1,12 +1,14 @@
-"""How many SAEs the model needs: the smallest K whose worst layer stays within a tolerance."""
+"""How many SAEs the model needs, and how much training: the least that stays within a tolerance."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
+from clustersae.arms import Arm
 from clustersae.clusters import layers_of
 from clustersae.errors import InputError
+from clustersae.tables.arms import select
 
 
 def worst_excess(
@@ -68,6 +70,34 @@ def choose_count(
         if worst_excess(reconstruction, partitions[count]) <= tolerance:
             return count
     return sum(len(layers_of(name)) for name in next(iter(partitions.values())))
+
+
+def mean_excess(reconstruction: pd.DataFrame, arm: Arm, against: Arm) -> float:
+    """Mean FVU of `arm` over that of `against`, minus 1: seeds and then layers are averaged.
+
+    Args:
+        reconstruction: rows of one split, columns variant, cluster, seed, layer, fvu.
+    """
+    values = []
+    for each in (arm, against):
+        rows = select(reconstruction, each)
+        if set(zip(rows["variant"], rows["cluster"])) != set(each.saes):
+            raise InputError(f"An SAE of {each.name} has not been evaluated.")
+        values.append(rows.groupby("layer")["fvu"].mean().mean())
+    return float(values[0] / values[1] - 1)
+
+
+def choose_specialised(
+    excesses: Mapping[tuple[int, float], float], target: float
+) -> tuple[int, float]:
+    """The (number of shared SAEs, budget) of least budget whose excess FVU is at most `target`.
+
+    Of several at that budget the best; where none is good enough, the best of all.
+    """
+    enough = {pair: excess for pair, excess in excesses.items() if excess <= target}
+    least = min((budget for _, budget in enough), default=None)
+    open_to = {pair: excess for pair, excess in enough.items() if pair[1] == least} or excesses
+    return min(open_to, key=lambda pair: open_to[pair])
 
 
 def _by_seed(by_sae: dict, variant: str, cluster: str, layer: int) -> pd.Series:

@@ -28,8 +28,9 @@ def cost_table(
     Args:
         arms: with the per-layer baseline among them.
         cost: rows of `evaluation/cost.csv`: kind "caching" (all rows are added up: the shards),
-            kind "sae" (one row per SAE and seed), and kind "pilot" (the short trainings that
-            chose K, if any; one run of them counts for the arms of the main method).
+            kind "sae" (one row per SAE and seed), kind "pilot" (the short trainings that
+            chose K, if any; one run of them counts for the arms of the main method), and kind
+            "specialised pilot" (the same for the specialised arms).
         n_bootstrap: resamples of the intervals.
         seed: of the resamples.
     """
@@ -38,15 +39,14 @@ def cost_table(
         raise InputError("The cost table has no row of kind caching.")
     cached = caching[_ADDED].sum(min_count=1)
     memory = caching["peak_memory_mb"].max()
-    pilots = cost[cost["kind"] == "pilot"]
-    pilot = pilots[_ADDED].sum() / max(pilots["seed"].nunique(), 1)
+    pilots = {"main": _pilots(cost, "pilot"), "specialised": _pilots(cost, "specialised pilot")}
     saes = _by_sae(cost[cost["kind"] == "sae"])
     base = baseline(arms)
     rows = []
     for arm in arms:
         own, alone = _paired(saes, arm, base)
         # Only who clusters pays for finding out into how many clusters.
-        once = cached + pilot * (arm.role == "main")
+        once = cached + pilots.get(arm.role, 0)
         # Totals by seed [1, n_seeds]: SAEs are added up, and only seeds are resampled.
         bootstrap = Bootstrap(1, own["seconds"].shape[1], n_bootstrap, seed)
         seconds, base_seconds, flops, base_flops = (
@@ -86,6 +86,12 @@ def cost_table(
 
 #: Work that is done once for all arms, over however many splits and shards.
 _ADDED = ["seconds", "job_seconds", "flops"]
+
+
+def _pilots(cost: pd.DataFrame, kind: str) -> pd.Series:
+    """What one run of the pilots of one kind cost; zero without any."""
+    pilots = cost[cost["kind"] == kind]
+    return pilots[_ADDED].sum() / max(pilots["seed"].nunique(), 1)
 
 
 def _by_sae(saes: pd.DataFrame) -> pd.DataFrame:
