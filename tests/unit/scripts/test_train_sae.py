@@ -274,3 +274,9 @@ def test_a_job_killed_while_tuning_repeats_no_finished_rate(data, tmp_path, monk
     assert resumed["validation_fvu"] == whole["validation_fvu"]
     assert resumed["tuning_seconds"] > 0
     assert histories(tmp_path / "whole") == histories(tmp_path / "killed")
+
+
+def test_rates_without_anything_to_choose_by_are_an_error(data, tmp_path):
+    config = {**CONFIG, "learning_rate": [0.001, 0.01]}
+    with pytest.raises(InputError, match="2 learning rates to choose from, and no validation"):
+        run(data | {"validation": []}, tmp_path, config=config)
