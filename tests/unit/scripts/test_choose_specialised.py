@@ -45,7 +45,7 @@ def pilots(tmp_path):
                 numbers = dict.fromkeys(("n_tokens", "mse", "cosine", "l0"), 1)
                 numbers |= {"dead_fraction": 0, "ultra_low_density_fraction": 0}
                 numbers["fvu"] = 0.1 * (layer + 1) * factor
-                rows[variant, name, split] = row | {"split": split} | numbers
+                rows.setdefault((variant, name, split), row | {"split": split} | numbers)
     write_csv(tmp_path / "pilots.csv", list(rows.values()))
     return tmp_path
 
