@@ -26,7 +26,7 @@ from clustersae.figures.style import (
     styled,
 )
 from clustersae.sae.variants import EQUAL_EXPOSURE
-from clustersae.tables.specialised import SPECIALISED, best_by_budget
+from clustersae.tables.specialised import SAME, SPECIALISED, best_by_budget, specialised_arm
 from clustersae.tables.verdict import interval_text, percent, shown_arm
 
 
@@ -38,8 +38,10 @@ def draw(arms: pd.DataFrame, tolerance: float, model: str) -> Figure:
         tolerance: worst-layer excess FVU that K was chosen by.
         model: name for the subtitle.
     """
+    special = specialised_arm(arms, tolerance)
     arms = _drawn_arms(arms)
     shown = shown_arm(arms)
+    at_issue = arms[_spend_alike(arms, shown) | _spend_alike(arms, special)]
     baseline = arms[arms["arm"] == PER_LAYER].iloc[0]
     panels = ["excess_fvu", "excess_fvu_worst"]
     if arms["delta_ce_all"].notna().any():
@@ -62,7 +64,7 @@ def draw(arms: pd.DataFrame, tolerance: float, model: str) -> Figure:
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
         for axis, column in zip(axes, panels):
             include = [tolerance] if column == "excess_fvu_worst" else []
-            _panel(axis, arms, column, shown, include)
+            _panel(axis, arms, column, shown, at_issue, include)
         axes[0].set_title("Mean over layers", pad=17)
         axes[0].set_ylabel("excess FVU over per-layer training")
         axes[1].set_title("Worst layer", pad=17)
@@ -93,6 +95,12 @@ def _drawn_arms(arms: pd.DataFrame) -> pd.DataFrame:
     return arms[(arms["role"] != SPECIALISED) | arms.index.isin(best)]
 
 
+def _spend_alike(arms: pd.DataFrame, arm: pd.Series | None) -> pd.Series:
+    """Which arms were trained as much as `arm`; none if there is none."""
+    spent = np.nan if arm is None else arm["matched_count"]
+    return (arms["matched_count"] / spent - 1).abs() < SAME
+
+
 def _finding(shown: pd.Series | None, baseline: pd.Series) -> str:
     if shown is None:
         return "No partition with fewer SAEs than layers was evaluated"
@@ -111,6 +119,7 @@ def _panel(
     arms: pd.DataFrame,
     column: str,
     shown: pd.Series | None,
+    at_issue: pd.DataFrame,
     include: Sequence[float] = (),
 ) -> None:
     axis.grid(True, axis="y")
@@ -128,7 +137,7 @@ def _panel(
     main = arms[arms["role"].isin(["main", "baseline"]) & arms[column].notna()]
     _curve(axis, main, column)
     axis.axhline(_value(arms, PER_LAYER, column), color=INK, linewidth=0.8, zorder=1)
-    _limits(axis, pd.concat([drawn, main]), main, column, shown, include)
+    _limits(axis, pd.concat([drawn, main]), main, column, at_issue, include)
     _count_axis(axis, main, column, shown)
 
 
@@ -171,22 +180,21 @@ def _limits(
     drawn: pd.DataFrame,
     main: pd.DataFrame,
     column: str,
-    shown: pd.Series | None,
+    at_issue: pd.DataFrame,
     include: Sequence[float],
 ) -> None:
     """Show everything, and the values of `include`, unless a few hopeless K would flatten it.
 
-    Then the axis ends above what competes with the shown arm, and arrows say how far beyond it
-    the points of the main curve lie.
+    Then the axis ends above what is at issue, the shown arms and what spends as much, and arrows
+    say how far beyond it the points of the main curve lie.
     """
     left, right = drawn["cost_relative"].min(), drawn["cost_relative"].max()
     margin = max(0.07 * (right - left), 0.02)
     axis.set_xlim(left - margin, right + margin)
     ends = drawn[[column, f"{column}_low", f"{column}_high"]]
     low, high = float(ends.min(axis=None)), float(ends.max(axis=None))
-    if shown is not None:
-        rivals = ends[drawn["matched_count"] == shown["matched_count"]]
-        enough = low + 1.6 * (float(rivals.max(axis=None)) - low)
+    if len(at_issue):
+        enough = low + 1.6 * (float(at_issue[list(ends)].max(axis=None)) - low)
         high = enough if high - low > 2.2 * (enough - low) else high
     low, high = min([low, *include]), max([high, *include])
     border = max(0.08 * (high - low), 1e-3)
@@ -203,7 +211,7 @@ def _limits(
             *((row["cost_relative"], 1), (0, -4)),
             xycoords=("data", "axes fraction"),
             textcoords="offset points",
-            **{"rotation": 90, "ha": "center", "va": "top", "size": 8, "color": GREY},
+            **{"rotation": 90, "ha": "center", "va": "top", "size": 8, "color": GREY, "zorder": 8},
             path_effects=[withStroke(linewidth=2.5, foreground="white")],
         )
 

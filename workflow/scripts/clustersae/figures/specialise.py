@@ -1,5 +1,7 @@
 """What specialising shared SAEs brings: quality against cost, and gaps at equal training."""
 
+from itertools import cycle
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -10,13 +12,14 @@ from matplotlib.patheffects import withStroke
 from clustersae.arms import PER_LAYER
 from clustersae.figures.gaps import gaps
 from clustersae.figures.style import (
+    DOWN_THE_TREE,
+    FROM_ONE,
+    FROM_SEVERAL,
     HIGHLIGHT,
     INK,
     MARKERS,
     METHOD_COLOURS,
     METHOD_NAMES,
-    START_COLOURS,
-    START_MARKERS,
     Look,
     canvas,
     conditions,
@@ -98,15 +101,11 @@ def _ring(shown: pd.Series, tolerance: float) -> str:
 def _looks(arms: pd.DataFrame) -> dict[str, Look]:
     """Colour, marker and name of every start, by partition: fewest roots first, the tree last."""
     starts = arms.loc[arms["role"] == SPECIALISED, "partition"].unique()
-    ordered = sorted(starts, key=start_key)
-    return {
-        name: Look(
-            START_COLOURS[i % len(START_COLOURS)],
-            START_MARKERS[i % len(START_MARKERS)],
-            f"specialised {start_of(name)}",
-        )
-        for i, name in enumerate(ordered)
-    }
+    several, looks = cycle(FROM_SEVERAL), {}
+    for name in sorted(starts, key=start_key):
+        fixed = {1: FROM_ONE, np.inf: DOWN_THE_TREE}.get(start_key(name))
+        looks[name] = Look(*(fixed or next(several)), f"specialised {start_of(name)}")
+    return looks
 
 
 def _finding(shown: pd.Series, comparisons: pd.DataFrame) -> str:

@@ -37,9 +37,10 @@ METHOD_COLOURS = {
     "narrower": "#CC79A7",
     "specialised": "#117733",
 }
-#: Specialised arms by their start, where several are drawn: fewest roots first, the tree last.
-START_COLOURS = ("#117733", "#44AA99", "#8C9B1E", "#7A5195")
-START_MARKERS = ("*", "D", "^", "s")
+#: Colours and markers of specialised arms where several starts are drawn: from one SAE, down the
+#: tree, and from more SAEs in the order of their number.
+FROM_ONE, DOWN_THE_TREE = ("#117733", "*"), ("#8C9B1E", "^")
+FROM_SEVERAL = (("#44AA99", "D"), ("#7A5195", "s"), ("#4B7F52", "v"))
 METHOD_NAMES = {
     PER_LAYER: "per-layer",
     "complete": "complete linkage",
