@@ -61,7 +61,7 @@ def test_cost_by_hand_with_every_sae_of_the_tree_once():
         (chain, "1@0-1@0-2"): 23.0,
         ("tokens-1of4@tokens-1of2", "2@0-2"): 24.0,
     }
-    same = {"job_seconds": 1.0, "peak_memory_mb": 1.0, "activations": 10.0}
+    same = {"job_seconds": 1.0, "tuning_seconds": 2.0, "peak_memory_mb": 1.0, "activations": 10.0}
     rows = [{"kind": "caching", "seconds": 10.0, "flops": 1.0, **same}]
     rows += [
         {
@@ -87,6 +87,8 @@ def test_cost_by_hand_with_every_sae_of_the_tree_once():
     assert cost.loc[tree, "predicted_seconds"] == pytest.approx(10 + 1.5 * 100.5)
     assert cost.loc[tree, "flops_training"] == 154
     assert cost.loc[tree, "activations"] == 50
+    assert cost.loc[tree, "tuning_seconds"] == 5 * 2 * 2  # every SAE, both seeds: in no total
+    assert cost.loc[tree, "relative_training"] == pytest.approx(156.5 / 301.5)
     assert (cost["pilot_seconds"] == 0).all()  # who names its K pays for no search
 
     lacking = [row for row in rows if row.get("cluster") != "0-1@0-2"]

@@ -301,7 +301,7 @@ def test_pilots_are_paid_by_the_clustered_arms_of_the_main_method_alone():
             rows.append({"kind": "sae", **place, "seconds": 100.0})
             pilot = {**place, "variant": "tokens-1of10"}
             rows.append({"kind": "pilot", **pilot, "seconds": 7.0})
-    same = {"job_seconds": 0.0, "peak_memory_mb": 1.0, "activations": 1.0}
+    same = {"job_seconds": 0.0, "tuning_seconds": 0.0, "peak_memory_mb": 1.0, "activations": 1.0}
     frame = pd.DataFrame([{**row, **same, "flops": row["seconds"]} for row in rows])
     cost = cost_table(arms, frame, n_bootstrap=100, seed=0).set_index("arm")
     assert cost["total_seconds"].to_dict() == {"per-layer": 210, "single": 131, "even-1": 110}

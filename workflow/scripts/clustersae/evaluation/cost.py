@@ -12,6 +12,7 @@ COLUMNS = (
     *("kind", "variant", "cluster", "seed", "split", "shard", "seconds", "wall_seconds"),
     *(
         "job_seconds",
+        "tuning_seconds",
         "peak_memory_mb",
         "peak_gpu_memory_mb",
         "flops",

@@ -23,7 +23,9 @@ def cost_table(
     """One row per arm: measured and predicted seconds, FLOPs, and each relative to per-layer.
 
     Seconds and FLOPs of training are sums over the arm's distinct SAEs, averaged over seeds; the
-    interval is over seeds. Peak memory is the largest of any job of the arm, caching included.
+    interval is over seeds. `relative_training` leaves caching and pilots out; `tuning_seconds`,
+    spent once on learning rates that were not taken, are in no total. Peak memory is the largest
+    of any job of the arm, caching included.
 
     Args:
         arms: with the per-layer baseline among them.
@@ -73,6 +75,8 @@ def cost_table(
                 "relative_predicted": predicted / base_seconds.mean(),
                 "flops_caching": once["flops"],
                 "flops_training": flops.mean() - once["flops"],
+                "relative_training": own["seconds"].sum() / alone["seconds"].sum(),
+                "tuning_seconds": own["tuning_seconds"].sum(),
                 "relative_flops": flops.mean() / base_flops.mean(),
                 "activations": own["activations"].sum(0).mean(),
                 "job_seconds": once["job_seconds"] + own["job_seconds"].sum(0).mean(),
@@ -101,7 +105,7 @@ def _by_sae(saes: pd.DataFrame) -> pd.DataFrame:
     return saes.pivot(
         index=["variant", "cluster"],
         columns="seed",
-        values=[*_ADDED, "peak_memory_mb", "activations"],
+        values=[*_ADDED, "tuning_seconds", "peak_memory_mb", "activations"],
     )
 
 

@@ -41,7 +41,7 @@ PARTITION_SPLICE = Format(("variant", "partition", "seed"), (*_CE, "n_tokens"))
 COST = Format(
     (),
     (
-        *("kind", "variant", "cluster", "seed", "seconds", "job_seconds"),
+        *("kind", "variant", "cluster", "seed", "seconds", "job_seconds", "tuning_seconds"),
         *("peak_memory_mb", "flops", "activations"),
     ),
 )
