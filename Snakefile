@@ -34,17 +34,7 @@ rule all:
     default_target: True
     input:
         collect("results/{model}/tables/verdict.txt", model=MODELS),
-        collect(
-            "results/{model}/figures/{figure}.{format}",
-            model=MODELS,
-            figure=FIGURES,
-            format=["svg", "png"],
-        ),
-        collect(
-            "results/{model}/figures/correspondence.{format}",
-            model=SPECIALISING,
-            format=["svg", "png"],
-        ),
+        wanted_figures(),
 
 
 onsuccess:

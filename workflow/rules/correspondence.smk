@@ -4,11 +4,6 @@
 #: Tokens of the test split on which latents are compared.
 CORRESPONDENCE_TOKENS = 20_000
 
-#: The models with SAEs that are specialised: others have neither table nor figure.
-SPECIALISING = [
-    name for name, model in MODELS.items() if model["clustering"]["specialise"]
-]
-
 
 def correspondence_saes(wildcards) -> list[str]:
     """The SAEs of the wildcard's arm and the roots that they started from, all seeds."""
@@ -94,13 +89,7 @@ rule figure_correspondence:
     input:
         correspondence="results/{model}/tables/correspondence.csv",
     output:
-        svg=report(
-            "results/{model}/figures/correspondence.svg",
-            caption="../report/correspondence.rst",
-            category="Specialised SAEs",
-            labels={"model": "{model}", "figure": "correspondence"},
-        ),
-        png="results/{model}/figures/correspondence.png",
+        **pictures("correspondence"),
     log:
         "results/logs/{model}/figures/correspondence.log",
     benchmark:

@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 
+#: Category in the report.
 FIGURES = {
     "specialise": "Quality",
     "layer_distances": "Layers and clusters",
@@ -12,7 +13,21 @@ FIGURES = {
     "cost": "Cost",
     "training_curves": "Training",
     "latent_density": "Sparsity",
+    "correspondence": "Specialised SAEs",
 }
+#: Drawn only where SAEs are specialised.
+OF_SPECIALISED = {"specialise", "correspondence"}
+
+
+def wanted_figures() -> list[str]:
+    """Every figure of every model, in both formats."""
+    return [
+        f"results/{name}/figures/{figure}.{format}"
+        for name, model in MODELS.items()
+        for figure in FIGURES
+        if model["clustering"]["specialise"] or figure not in OF_SPECIALISED
+        for format in ("svg", "png")
+    ]
 
 
 def is_trained(model: dict) -> bool:
