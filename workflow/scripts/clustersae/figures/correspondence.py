@@ -7,17 +7,17 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from clustersae.figures.starts import looks_of
 from clustersae.figures.style import (
     FAINT,
     GREY,
     INK,
-    START_COLOURS,
-    START_MARKERS,
+    Look,
     canvas,
     conditions,
     styled,
 )
-from clustersae.tables.specialised import start_key, start_of
+from clustersae.tables.specialised import start_of
 from clustersae.tables.words import share
 
 #: From top to bottom: SAEs of one layer, then of two.
@@ -64,7 +64,6 @@ def draw(table: pd.DataFrame, model: str) -> Figure:
                 f"{model} · set clustering.specialise to train some",
             )
         shown, spent = _of_one_budget(table)
-        starts = sorted(shown["partition"].unique(), key=start_key)
         widest = _widest(shown)
         siblings = _over_all(shown[shown["arm"] == widest]).loc["siblings"]
         n_seeds = int(siblings["n_seeds"])
@@ -80,9 +79,7 @@ def draw(table: pd.DataFrame, model: str) -> Figure:
             ),
         )
         upper, lower = figure.subplots(2, 3, sharey="row", height_ratios=(1.15, 1))
-        looks = {
-            name: (START_COLOURS[i % 4], START_MARKERS[i % 4]) for i, name in enumerate(starts)
-        }
+        looks = looks_of(shown["partition"])
         for axis, measure in zip(upper, _PANELS):
             _means(axis, shown, measure, looks)
         for axis, measure in zip(lower, _PANELS):
@@ -130,12 +127,10 @@ def _whole(value: float) -> str:
     return "under 1 %" if 0 < value < 0.005 else f"{100 * value:.0f} %"
 
 
-def _means(
-    axis: Axes, shown: pd.DataFrame, measure: str, looks: dict[str, tuple[str, str]]
-) -> None:
+def _means(axis: Axes, shown: pd.DataFrame, measure: str, looks: dict[str, Look]) -> None:
     title, label = _PANELS[measure]
     kinds = _kinds(shown)
-    for i, (partition, (colour, marker)) in enumerate(looks.items()):
+    for i, (partition, look) in enumerate(looks.items()):
         rows = _over_all(shown[shown["partition"] == partition])
         rows = rows.loc[[kind for kind in kinds if kind in rows.index]]
         aside = 0.2 * (i - (len(looks) - 1) / 2)
@@ -143,8 +138,8 @@ def _means(
         axis.errorbar(
             *(rows[measure], places),
             xerr=_bars(rows, measure),
-            **{"color": colour, "marker": marker, "ls": "none", "elinewidth": 1.2},
-            markersize=8 if marker == "*" else 5,
+            **{"color": look.colour, "marker": look.marker, "ls": "none", "elinewidth": 1.2},
+            markersize=8 if look.marker == "*" else 5,
         )
     for place in range(len(kinds)):
         axis.axhline(place, color=FAINT, linewidth=0.6, zorder=0)
@@ -188,7 +183,7 @@ def _with_distance(
     axis: Axes,
     shown: pd.DataFrame,
     measure: str,
-    looks: dict[str, tuple[str, str]],
+    looks: dict[str, Look],
     widest: str,
 ) -> None:
     apart = shown[shown["distance"].notna()].sort_values("distance")
@@ -198,14 +193,14 @@ def _with_distance(
             *(rows["distance"], rows[measure]),
             **{"color": colour, "ls": dashes, "lw": 1.3, "marker": ".", "ms": 4},
         )
-    for i, (partition, (colour, marker)) in enumerate(looks.items()):
+    for i, (partition, look) in enumerate(looks.items()):
         rows = apart[(apart["partition"] == partition) & (apart["kind"] == "siblings")]
         aside = 0.008 * apart["distance"].max() * (i - (len(looks) - 1) / 2)
         axis.errorbar(
             *(rows["distance"] + aside, rows[measure]),
             yerr=_bars(rows, measure),
-            **{"color": colour, "marker": marker, "linewidth": 1.6, "elinewidth": 1.0},
-            markersize=8 if marker == "*" else 5,
+            **{"color": look.colour, "marker": look.marker, "linewidth": 1.6, "elinewidth": 1.0},
+            markersize=8 if look.marker == "*" else 5,
             zorder=4,
         )
     axis.set_xlabel("layers apart")
@@ -221,10 +216,10 @@ def _bars(rows: pd.DataFrame, measure: str) -> np.ndarray:
     return np.stack(ends).clip(min=0)
 
 
-def _handles(shown: pd.DataFrame, looks: dict[str, tuple[str, str]]) -> list[Line2D]:
+def _handles(shown: pd.DataFrame, looks: dict[str, Look]) -> list[Line2D]:
     handles = [
-        Line2D([], [], color=colour, marker=marker, label=f"specialised {start_of(partition)}")
-        for partition, (colour, marker) in looks.items()
+        Line2D([], [], color=look.colour, marker=look.marker, label=look.label)
+        for look in looks.values()
     ]
     names = {kind: KINDS[kind] for kind in _RIVALS if (shown["kind"] == kind).any()}
     handles += [

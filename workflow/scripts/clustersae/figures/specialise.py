@@ -1,7 +1,5 @@
 """What specialising shared SAEs brings: quality against cost, and gaps at equal training."""
 
-from itertools import cycle
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,10 +9,8 @@ from matplotlib.patheffects import withStroke
 
 from clustersae.arms import PER_LAYER
 from clustersae.figures.gaps import gaps
+from clustersae.figures.starts import looks_of
 from clustersae.figures.style import (
-    DOWN_THE_TREE,
-    FROM_ONE,
-    FROM_SEVERAL,
     HIGHLIGHT,
     INK,
     MARKERS,
@@ -33,7 +29,6 @@ from clustersae.tables.specialised import (
     budget,
     is_within,
     specialised_arm,
-    start_key,
     start_of,
 )
 from clustersae.tables.words import interval_text, percent, share
@@ -74,7 +69,7 @@ def draw(arms: pd.DataFrame, comparisons: pd.DataFrame, tolerance: float, model:
         spliced = arms[arms["role"] == SPECIALISED]["delta_ce_all"].notna().any()
         panels = [name for name in _PANELS if spliced or name != "delta_ce_all"]
         rows, columns = (2, 2) if spliced else (1, 3)
-        looks = _looks(arms)
+        looks = looks_of(arms.loc[arms["role"] == SPECIALISED, "partition"])
         figure = canvas(
             5.0 * columns if spliced else 4.3 * columns,
             3.7 * rows + 0.5,
@@ -96,16 +91,6 @@ def draw(arms: pd.DataFrame, comparisons: pd.DataFrame, tolerance: float, model:
 
 def _ring(shown: pd.Series, tolerance: float) -> str:
     return "smallest budget with the" if is_within(shown, tolerance) else "closest to having the"
-
-
-def _looks(arms: pd.DataFrame) -> dict[str, Look]:
-    """Colour, marker and name of every start, by partition: fewest roots first, the tree last."""
-    starts = arms.loc[arms["role"] == SPECIALISED, "partition"].unique()
-    several, looks = cycle(FROM_SEVERAL), {}
-    for name in sorted(starts, key=start_key):
-        fixed = {1: FROM_ONE, np.inf: DOWN_THE_TREE}.get(start_key(name))
-        looks[name] = Look(*(fixed or next(several)), f"specialised {start_of(name)}")
-    return looks
 
 
 def _finding(shown: pd.Series, comparisons: pd.DataFrame) -> str:

@@ -37,10 +37,6 @@ METHOD_COLOURS = {
     "narrower": "#CC79A7",
     "specialised": "#117733",
 }
-#: Colours and markers of specialised arms where several starts are drawn: from one SAE, down the
-#: tree, and from more SAEs in the order of their number.
-FROM_ONE, DOWN_THE_TREE = ("#117733", "*"), ("#8C9B1E", "^")
-FROM_SEVERAL = (("#44AA99", "D"), ("#7A5195", "s"), ("#4B7F52", "v"))
 METHOD_NAMES = {
     PER_LAYER: "per-layer",
     "complete": "complete linkage",
