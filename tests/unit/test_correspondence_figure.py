@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from clustersae.evaluation.measures import CORRESPONDENCE_MEASURES as MEASURES
 from clustersae.figures.correspondence import KINDS, draw
-from clustersae.tables.correspondence import MEASURES
 
 VALUES = {
     **{"ancestor": 0.9, "siblings": 0.62, "shared": 0.7, "shuffled": 0.01},

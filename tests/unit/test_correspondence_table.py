@@ -9,9 +9,8 @@ from correspondence_table import main
 
 from clustersae.arms import Arm
 from clustersae.errors import InputError
-from clustersae.evaluation import correspondence as evaluation
-from clustersae.tables import correspondence
-from clustersae.tables.correspondence import MEASURES, correspondence_table
+from clustersae.evaluation.measures import CORRESPONDENCE_MEASURES as MEASURES
+from clustersae.tables.correspondence import CORRESPONDENCE, correspondence_table
 from clustersae.tables.read import read_file, read_files
 from clustersae.tables.summary import Bootstrapping
 
@@ -117,12 +116,8 @@ def test_files_become_a_table(tmp_path):
         pd.DataFrame(rows).to_csv(paths[-1], index=False)
     out = tmp_path / "correspondence.csv"
     main(paths, out, [BASELINE, SINGLE], *SETTINGS)
-    frame = read_files(paths, correspondence.CORRESPONDENCE)
+    frame = read_files(paths, CORRESPONDENCE)
     expected = correspondence_table([SINGLE], frame, SETTINGS)
     pd.testing.assert_frame_equal(read_file(out), expected, check_dtype=False)
     main(paths[1:], out, [BASELINE], *SETTINGS)
     assert read_file(out).empty
-
-
-def test_the_table_has_every_measure_of_the_evaluation():
-    assert MEASURES == evaluation.MEASURES

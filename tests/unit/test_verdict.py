@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from clustersae.tables.judging import judged_excess, same_training
 from clustersae.tables.specialised import (
     at_equal_training,
     best_by_budget,
-    is_within,
     specialised_arm,
     start_key,
     start_of,
@@ -121,7 +121,7 @@ def test_the_smallest_budget_within_the_tolerance_stands_with_its_best_start():
     assert specialised_arm(arms, 0.05)["arm"] == MORE
     # Nothing is within -10 %: the closest.
     assert specialised_arm(arms, -0.1)["arm"] == MORE
-    assert not is_within(specialised_arm(arms, -0.1), -0.1)
+    assert judged_excess(specialised_arm(arms, -0.1)) == pytest.approx(-0.03)
     # Roundings of 1.999 and 2 are one budget.
     assert list(best_by_budget(arms)["matched_count"]) == [1, 1.999, 3]
     # Choice is on validation, not on the test split.
@@ -225,3 +225,11 @@ def test_numbers_in_words():
     assert [share(value) for value in (0.15, 0.4, 2, 0.125)] == ["15 %", "40 %", "200 %", "12.5 %"]
     assert percent(-0.0412, True) == "−4.1 %"
     assert interval_text(np.nan, 0.1) == "no interval"
+
+
+def test_training_is_alike_up_to_the_rounding_of_variants():
+    assert same_training(2, 1.999)
+    assert not same_training(4, 5)
+    counts = pd.Series([1.98, 1.999, 2, 2.5])
+    assert list(same_training(counts, 2)) == [False, True, True, False]
+    assert not same_training(2, np.nan)

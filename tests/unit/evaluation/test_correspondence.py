@@ -11,7 +11,6 @@ from scipy import sparse
 from clustersae.activations.shards import write_shard
 from clustersae.errors import InputError
 from clustersae.evaluation.correspondence import (
-    MEASURES,
     Code,
     at_random,
     by_index,
@@ -23,6 +22,7 @@ from clustersae.evaluation.correspondence import (
     specialised_rows,
 )
 from clustersae.evaluation.matching import assign, greedy
+from clustersae.evaluation.measures import CORRESPONDENCE_MEASURES as MEASURES
 from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.settings import SAESettings
 from clustersae.sae.storage import save_sae

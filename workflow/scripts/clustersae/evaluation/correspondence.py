@@ -23,9 +23,8 @@ import torch.nn.functional as F
 from scipy import sparse
 
 from clustersae.evaluation.matching import HUNGARIAN_LIMIT, assign
+from clustersae.evaluation.measures import CORRESPONDENCE_MEASURES as MEASURES
 from clustersae.sae.module import Latents, SparseAutoencoder
-
-MEASURES = ("mean_cosine", "share_above_0.9", "jaccard", "jaccard_weighted", "correlation")
 
 
 class Code(NamedTuple):

@@ -21,7 +21,8 @@ from clustersae.figures.style import (
     thinned,
 )
 from clustersae.sae import variants
-from clustersae.tables.specialised import SAME, SPECIALISED, specialised_arm, start_of
+from clustersae.tables.judging import same_training
+from clustersae.tables.specialised import SPECIALISED, specialised_arm, start_of
 from clustersae.tables.verdict import shown_arm
 from clustersae.tables.words import percent, share
 
@@ -93,7 +94,7 @@ def _selected(
     parts = [cost[cost["arm"] == PER_LAYER], main[::-1], others]
     if specialised is not None:
         spent = specialised["matched_count"]
-        equal = (cost["matched_count"] / spent - 1).abs() < SAME
+        equal = same_training(cost["matched_count"], spent)
         tokens = (cost["role"] == "equal-compute") & (
             cost["variant"].map(variants.kind_of) == "tokens"
         )

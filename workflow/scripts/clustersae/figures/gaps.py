@@ -7,7 +7,8 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import offset_copy
 
 from clustersae.figures.style import GREY, INK, Look, log_scale, percent_axis
-from clustersae.tables.specialised import SAME, against_lengths
+from clustersae.tables.judging import same_training
+from clustersae.tables.specialised import against_lengths
 from clustersae.tables.words import share
 
 
@@ -15,7 +16,8 @@ def gaps(axis: Axes, comparisons: pd.DataFrame, arms: pd.DataFrame, looks: dict[
     """Mean FVU over that of per-layer SAEs of every length: at equal training, and at less."""
     rows = against_lengths(comparisons).merge(arms[["arm", "partition"]], on="arm")
     ratio = _usual_ratio(rows)
-    families = {"as long": rows[(rows["ratio"] - 1).abs() < SAME]}
+    equal = same_training(rows["matched_count"], rows["against_matched_count"])
+    families = {"as long": rows[equal]}
     if ratio is not None:
         families[share(ratio)] = rows[(rows["ratio"] / ratio - 1).abs() < 0.03]
     n_drawn = sum(len(each) for each in families.values())

@@ -26,7 +26,8 @@ from clustersae.figures.style import (
     styled,
 )
 from clustersae.sae.variants import EQUAL_EXPOSURE
-from clustersae.tables.specialised import SAME, SPECIALISED, best_by_budget, specialised_arm
+from clustersae.tables.judging import same_training
+from clustersae.tables.specialised import SPECIALISED, best_by_budget, specialised_arm
 from clustersae.tables.verdict import interval_text, percent, shown_arm
 
 
@@ -98,7 +99,7 @@ def _drawn_arms(arms: pd.DataFrame) -> pd.DataFrame:
 def _spend_alike(arms: pd.DataFrame, arm: pd.Series | None) -> pd.Series:
     """Which arms were trained as much as `arm`; none if there is none."""
     spent = np.nan if arm is None else arm["matched_count"]
-    return (arms["matched_count"] / spent - 1).abs() < SAME
+    return same_training(arms["matched_count"], spent)
 
 
 def _finding(shown: pd.Series | None, baseline: pd.Series) -> str:

@@ -23,11 +23,11 @@ from clustersae.figures.style import (
     log_scale,
     styled,
 )
+from clustersae.tables.judging import judged_excess
 from clustersae.tables.specialised import (
     SPECIALISED,
     at_equal_training,
     budget,
-    is_within,
     specialised_arm,
     start_of,
 )
@@ -90,7 +90,9 @@ def draw(arms: pd.DataFrame, comparisons: pd.DataFrame, tolerance: float, model:
 
 
 def _ring(shown: pd.Series, tolerance: float) -> str:
-    return "smallest budget with the" if is_within(shown, tolerance) else "closest to having the"
+    return (
+        "smallest budget with the" if judged_excess(shown) <= tolerance else "closest to having the"
+    )
 
 
 def _finding(shown: pd.Series, comparisons: pd.DataFrame) -> str:

@@ -13,13 +13,11 @@ import pandas as pd
 from clustersae.arms import PER_LAYER, Arm
 from clustersae.errors import InputError
 from clustersae.evaluation.intervals import Bootstrap
+from clustersae.evaluation.measures import CORRESPONDENCE_MEASURES as MEASURES
 from clustersae.sae.variants import BASE
 from clustersae.tables.arms import arm_columns
 from clustersae.tables.read import Format
 from clustersae.tables.summary import Bootstrapping
-
-#: What is averaged, each with an interval.
-MEASURES = ("mean_cosine", "share_above_0.9", "jaccard", "jaccard_weighted", "correlation")
 
 #: Rows of `evaluation/correspondence/{variant}/{partition}.csv`.
 CORRESPONDENCE = Format(

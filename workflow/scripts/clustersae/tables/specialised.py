@@ -5,12 +5,10 @@ import pandas as pd
 
 from clustersae.arms import PER_LAYER, SINGLE, TREE
 from clustersae.clusters import FROM, parent
+from clustersae.tables.judging import judged_excess, same_training
 from clustersae.tables.words import interval_text, percent, share
 
 SPECIALISED = "specialised"
-#: Two arms spend the same if their training differs by less: variants are fractions of whole
-#: numbers up to 1000.
-SAME = 0.01
 
 
 def budget(arm: pd.Series) -> float:
@@ -29,26 +27,19 @@ def specialised_arm(arms: pd.DataFrame, tolerance: float) -> pd.Series | None:
     if rows.empty:
         return None
     best = best_by_budget(arms)
-    within = best[_worst(best) <= tolerance]
-    return best.loc[_worst(best).idxmin()] if within.empty else within.iloc[0]
+    worst = best.apply(judged_excess, axis=1)
+    within = best[worst <= tolerance]
+    return best.loc[worst.idxmin()] if within.empty else within.iloc[0]
 
 
 def best_by_budget(arms: pd.DataFrame) -> pd.DataFrame:
     """Of the specialised arms of each budget the one whose worst layer came out best."""
     rows = arms[arms["role"] == SPECIALISED].sort_values("matched_count")
-    new = rows["matched_count"].pct_change().fillna(0) > SAME
-    return rows.loc[_worst(rows).groupby(new.cumsum()).idxmin()]
-
-
-def _worst(rows: pd.DataFrame) -> pd.Series:
-    """Excess of the worst layer, on the validation split where there is one."""
-    return rows["excess_fvu_worst_validation"].fillna(rows["excess_fvu_worst"])
-
-
-def is_within(arm: pd.Series, tolerance: float) -> bool:
-    """Whether the worst layer of `specialised_arm` stays within the tolerance."""
-    validation = arm["excess_fvu_worst_validation"]
-    return bool((arm["excess_fvu_worst"] if np.isnan(validation) else validation) <= tolerance)
+    if rows.empty:
+        return rows
+    spent = rows["matched_count"]
+    budgets = (~same_training(spent, spent.shift())).cumsum()
+    return rows.loc[rows.apply(judged_excess, axis=1).groupby(budgets).idxmin()]
 
 
 def start_of(partition: str) -> str:
@@ -86,7 +77,7 @@ def against_lengths(comparisons: pd.DataFrame) -> pd.DataFrame:
 def at_equal_training(comparisons: pd.DataFrame) -> pd.DataFrame:
     """The rows of `against_lengths` in which both arms were trained alike long."""
     rows = against_lengths(comparisons)
-    return rows[(rows["ratio"] - 1).abs() < SAME]
+    return rows[same_training(rows["matched_count"], rows["against_matched_count"])]
 
 
 def sentences(arms: pd.DataFrame, comparisons: pd.DataFrame, tolerance: float) -> list[str]:
@@ -117,7 +108,7 @@ def _standing(arm: pd.Series, tolerance: float) -> str:
     split = "test" if np.isnan(worst) else "validation"
     limit = f"within {100 * tolerance:g} % on the {split} split"
     start, spent = start_of(arm["partition"]), share(budget(arm))
-    if is_within(arm, tolerance):
+    if judged_excess(arm) <= tolerance:
         return (
             f"Shared first and then specialised to each layer ({start}), SAEs need {spent} of the"
             f" training of full per-layer SAEs, the smallest budget tried that keeps the worst"
@@ -156,7 +147,7 @@ def _full_quality(arms: pd.DataFrame, shown: pd.Series) -> list[str]:
     if reached.empty:
         most = share(float(rows["matched_count"].max() / shown["n_layers"]))
         return [f"No specialised SAEs, up to {most} of the training, reach its mean FVU."]
-    least = reached[reached["matched_count"] <= reached["matched_count"].min() * (1 + SAME)]
+    least = reached[same_training(reached["matched_count"], reached["matched_count"].min())]
     arm = least.loc[least["excess_fvu"].idxmin()]
     interval = interval_text(arm["excess_fvu_low"], arm["excess_fvu_high"])
     return [

@@ -1,7 +1,6 @@
 """One row per arm, and one row per comparison between arms that spend the same."""
 
 from collections.abc import Sequence
-from math import isclose
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ from clustersae.errors import InputError
 from clustersae.evaluation.intervals import Bootstrap, Interval
 from clustersae.sae.variants import EQUAL_EXPOSURE, kind_of
 from clustersae.tables.arms import arm_columns
+from clustersae.tables.judging import same_training
 from clustersae.tables.quality import array, seeds_of
 
 _ABSENT = Interval(np.nan, np.nan, np.nan)
@@ -131,7 +131,7 @@ def comparisons_table(
 
 
 def _are_rivals(arm: Arm, rival: Arm) -> bool:
-    equal = isclose(arm.matched_count, rival.matched_count, rel_tol=1e-3)
+    equal = same_training(arm.matched_count, rival.matched_count)
     if arm.role == "main":
         if rival.role == EQUAL_EXPOSURE:  # the same clusters, trained for longer
             return rival.partition == arm.partition

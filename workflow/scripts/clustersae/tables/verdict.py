@@ -10,6 +10,7 @@ import pandas as pd
 from clustersae.arms import PER_LAYER, SINGLE
 from clustersae.sae.variants import kind_of
 from clustersae.tables import specialised
+from clustersae.tables.judging import judged_excess
 from clustersae.tables.words import interval_text, percent, share
 
 METHODS = {
@@ -71,8 +72,7 @@ def shown_arm(arms: pd.DataFrame) -> pd.Series | None:
     main = arms[(arms["role"] == "main") & (arms["count"] < n_layers)]
     if main.empty:
         return None
-    worst = main["excess_fvu_worst_validation"].fillna(main["excess_fvu_worst"])
-    return main.loc[worst.idxmin()]
+    return main.loc[main.apply(judged_excess, axis=1).idxmin()]
 
 
 def _choice(shown: pd.Series, partitions: dict[str, dict[str, Any]], tolerance: float) -> str:
