@@ -21,13 +21,15 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "workflow" / "scripts"))
 
+from clustersae.activations.blocks import layer_blocks
 from clustersae.activations.shards import open_shards
 from clustersae.arms import budget_variant, saes_of, with_ancestors
 from clustersae.clusters import layers_of, parent
-from clustersae.evaluation.reconstruction import evaluate_layer, layer_blocks
+from clustersae.evaluation.reconstruction import evaluate_layer
 from clustersae.files import read_json, write_csv
-from clustersae.sae.fitting import Activations, Fit, Start, fit
+from clustersae.sae.fitting import Activations, Fit, fit
 from clustersae.sae.settings import resolve
+from clustersae.sae.start import Start
 from clustersae.sae.training import Trainer
 from clustersae.sae.variants import scaled_variant
 from clustersae.tensors import checksum, load_tensors

@@ -109,8 +109,8 @@ WRONG = [
     # specialised SAEs
     (
         specialising({"from": [1], "budgets": [0.4]}, {"from": ["tree", 4], "budgets": [1]}),
-        "models.tiny: clustering.specialise.from asks for 4 clusters, but the model has 3 layers:"
-        " use numbers from 1 to 3",
+        "clustering.specialise.from starts from 4 clusters, but the model has 3 layers: use"
+        " numbers from 1 to 2, or tree",
     ),
     (
         specialising({"from": [1, "root"], "budgets": [0.4]}),
@@ -136,6 +136,21 @@ WRONG = [
     (
         specialising({"from": [1], "budgets": [0.4]}, {"from": [2], "budgets": [0.01]}),
         "one batch of 128 for variant tokens-1of100, which gets 40 of them",
+    ),
+    (
+        specialising({"from": ["tree"], "budgets": [0.05]}),
+        "leaves 75 activations for each of the SAEs that start from them (from tree), fewer",
+    ),
+    (
+        merged(
+            specialising({"from": [2], "budgets": [0.1]}),
+            {"sae": {"specialise": {"shared_fraction": 0.2}}},
+        ),
+        "leaves 120 activations for each of the shared SAEs (from 2), fewer than one batch",
+    ),
+    (
+        {"clustering": {"specialise": "auto", "pilot_fraction": 0.2}},
+        "leaves 80 activations for each of the SAEs that start from them (from 1)",
     ),
     ({"evaluation": {"lengths": [2, 0.03]}}, "for variant tokens-3of100, which gets 120 of them"),
     ({"evaluation": {"lengths": [0]}}, "evaluation.lengths.0 is 0, but must be above 0"),
@@ -240,7 +255,7 @@ def test_equal_compute_of_all_layers_is_the_baseline_and_needs_no_arm(config):
 
 def test_the_tree_of_a_hierarchy_and_counts_up_to_the_layers_are_accepted(config):
     for method in ("complete", "average"):
-        specialise = [{"from": ["tree", 1, 3], "budgets": [0.4, 1.5]}]
+        specialise = [{"from": ["tree", 1, 2], "budgets": [0.4, 1.5]}]
         clustering = {"methods": [method, "kmeans"], "specialise": specialise}
         models = load(merged(config, {"clustering": clustering}), SCHEMA)
         assert models["tiny"]["clustering"]["specialise"] == specialise

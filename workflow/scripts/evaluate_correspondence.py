@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from clustersae import device, log
+from clustersae.activations.blocks import layer_blocks
 from clustersae.activations.shards import Shard, open_shards
 from clustersae.clusters import FROM
 from clustersae.errors import InputError
@@ -24,7 +25,6 @@ from clustersae.evaluation.correspondence import (
     same_start_rows,
     specialised_rows,
 )
-from clustersae.evaluation.reconstruction import layer_blocks
 from clustersae.files import read_json, write_csv
 from clustersae.sae.storage import load_sae
 

@@ -10,12 +10,13 @@ from clustersae import device, log
 from clustersae.activations.shards import open_shards
 from clustersae.clusters import layers_of
 from clustersae.errors import InputError
-from clustersae.evaluation.reconstruction import mean_fvu
 from clustersae.files import read_json, write_csv, write_json
 from clustersae.sae.fitting import Activations, best_fit, converged, fit
 from clustersae.sae.flops import dense_flops, sparse_flops
 from clustersae.sae.settings import learning_rates, resolve
-from clustersae.sae.storage import load_start, save_optimizer, save_sae
+from clustersae.sae.start import load_start, save_optimizer
+from clustersae.sae.storage import save_sae
+from clustersae.sae.validation import mean_fvu
 from clustersae.tensors import load_tensors
 
 if TYPE_CHECKING:
@@ -53,8 +54,8 @@ def main(
     mean, scale = tensors["mean"][list(layers)], tensors["scale"][list(layers)]
     fingerprint = metadata["fingerprint"]
     data = Activations(open_shards(shards, fingerprint), layers, mean, scale)
-    carried = config["specialise"]["carry_optimizer"]
-    began = load_start(start, fingerprint, carried) if start else None
+    carries = config["specialise"]["carry_optimizer"]
+    began = load_start(start, fingerprint, carries) if start else None
     rates = [read_json(tuned)["learning_rate"]] if tuned else learning_rates(config, variant)
     if len(rates) > 1 and not validation:
         raise InputError(
@@ -74,6 +75,7 @@ def main(
             where,
             code,
             began,
+            keep=len(rates) > 1,
         )
         for number, rate in enumerate(rates)
     ]
@@ -83,7 +85,8 @@ def main(
 
     settings, sae = best.settings, best.sae
     save_sae(folder, sae, settings, variant, fingerprint, name, best.first_step)
-    save_optimizer(folder, best.optimizer if carried else {}, fingerprint)
+    parent_of_some = len(layers) > 1
+    save_optimizer(folder, best.optimizer if carries and parent_of_some else {}, fingerprint)
     write_csv(folder / "history.csv", best.history)
     activations = settings.n_steps * settings.batch_size
     write_json(

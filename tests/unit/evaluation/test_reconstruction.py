@@ -7,8 +7,9 @@ import torch
 from synthetic_shards import D_MODEL, N_LAYERS, write_split
 
 from clustersae.activations.shards import open_shards
-from clustersae.evaluation.reconstruction import ReconstructionMetrics, evaluate_layer, mean_fvu
+from clustersae.evaluation.reconstruction import ReconstructionMetrics, evaluate_layer
 from clustersae.sae.module import SparseAutoencoder
+from clustersae.sae.validation import mean_fvu
 
 
 def data(n=500, d=6):

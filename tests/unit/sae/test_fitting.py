@@ -12,8 +12,9 @@ from clustersae.activations.batches import normalised_batches
 from clustersae.activations.shards import open_shards, write_shard
 from clustersae.errors import InputError
 from clustersae.sae.checkpoint import Checkpoint
-from clustersae.sae.fitting import Activations, Fit, Start, best_fit, converged, fit
+from clustersae.sae.fitting import Activations, Fit, best_fit, converged, fit
 from clustersae.sae.settings import SAESettings
+from clustersae.sae.start import Start
 from clustersae.sae.training import Diverged, Trainer
 from clustersae.tensors import checksum, load_tensors
 
@@ -54,7 +55,7 @@ def train(cached, tmp_path):
         file = file or tmp_path / f"checkpoint-{len(calls)}.safetensors"
         index = list(layers)
         data = Activations(shards, layers, tensors["mean"][index], tensors["scale"][index])
-        return fit(data, settings, file, label, CPU, code, start)
+        return fit(data, settings, file, label, CPU, code, start, keep=True)
 
     return of
 

@@ -7,7 +7,8 @@ from clustersae.errors import InputError
 from clustersae.files import read_json
 from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.settings import SAESettings
-from clustersae.sae.storage import load_sae, load_start, save_optimizer, save_sae
+from clustersae.sae.start import load_start, save_optimizer
+from clustersae.sae.storage import load_sae, save_sae
 from clustersae.sae.training import Trainer
 from clustersae.tensors import checksum
 

@@ -7,11 +7,11 @@ from synthetic_shards import write_split, write_statistics
 
 from clustersae.activations.shards import open_shards
 from clustersae.errors import InputError
-from clustersae.evaluation.reconstruction import mean_fvu
 from clustersae.files import read_json
 from clustersae.sae.checkpoint import Checkpoint
 from clustersae.sae.storage import load_sae
 from clustersae.sae.training import Trainer
+from clustersae.sae.validation import mean_fvu
 from clustersae.tensors import load_tensors
 
 CONFIG = {

@@ -7,13 +7,14 @@ import copy
 import json
 from collections.abc import Mapping
 from fractions import Fraction
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from clustersae import schema
 from clustersae.arms import TREE
 from clustersae.errors import InputError
-from clustersae.plan import AUTO
+from clustersae.plan import AUTO, candidates
 from clustersae.sae.settings import resolve
 from clustersae.sae.variants import scaled_variant
 
@@ -78,6 +79,7 @@ def _check_model(name: str, settings: Mapping[str, Any]) -> None:
     _check_corpus(f"{where}.corpus", settings)
     n_layers, d_model = model_shape(settings)
     _check_saes(where, settings, n_layers, d_model)
+    _check_specialised(where, settings, n_layers)
     if n_layers is not None:
         _check_counts(where, settings, n_layers)
 
@@ -151,7 +153,7 @@ def _check_saes(
     for count in evaluation["equal_compute"] if n_layers else []:
         share = Fraction(min(count, n_layers), n_layers)
         variants += [scaled_variant(kind, share) for kind in ("tokens", "narrower")]
-    budgets = [budget for entry in _specialised(clustering) for budget in entry["budgets"]]
+    budgets = [budget for entry in _entries(clustering) for budget in entry["budgets"]]
     variants += [scaled_variant("tokens", share) for share in (*budgets, *evaluation["lengths"])]
     if d_model is None and not sae["d_sae"]:
         sae = {**sae, "d_sae": sae["k"]}  # not to be known before the model is here
@@ -163,13 +165,65 @@ def _check_saes(
             raise InputError(f"{where}: {error}") from None
 
 
+def _check_specialised(where: str, settings: Mapping[str, Any], n_layers: int | None) -> None:
+    """Starts that exist, and at least one batch for every SAE on the way."""
+    clustering, sae = settings["clustering"], settings["sae"]
+    if not clustering["specialise"]:
+        return
+    key = f"{where}: clustering.specialise"
+    entries, scale = _entries(clustering), 1.0
+    if clustering["specialise"] == AUTO:
+        scale = clustering["pilot_fraction"]
+        found = candidates(n_layers) if n_layers else []
+        entries = [{"from": [root], "budgets": [budget]} for root, budget in found]
+    roots = [root for entry in entries for root in entry["from"]]
+    method = clustering["methods"][0]
+    if TREE in roots and method not in HIERARCHICAL:
+        raise InputError(
+            f"{key}.from asks for the tree, but {method}, the first of clustering.methods, makes"
+            f" none. Put {' or '.join(HIERARCHICAL)} first."
+        )
+    if n_layers is None:
+        return
+    if n_layers == 1:
+        raise InputError(f"{key} needs several layers to share an SAE, and the model has one.")
+    many = [root for root in roots if root != TREE and root >= n_layers]
+    if many:
+        raise InputError(
+            f"{key}.from starts from {many[0]} clusters, but the model has {n_layers} layers: use"
+            f" numbers from 1 to {n_layers - 1}, or tree."
+        )
+    for entry in entries:
+        for root, budget in product(entry["from"], entry["budgets"]):
+            _check_lengths(key, sae, root, scale * budget, n_layers)
+
+
+def _check_lengths(
+    key: str, sae: Mapping[str, Any], root: int | str, budget: float, n_layers: int
+) -> None:
+    """At least one batch for roots and children, as far as can be known before clustering."""
+    shared = budget * sae["specialise"]["shared_fraction"] * n_layers
+    # A tree has 2 L - 1 clusters, one of which is the root.
+    below = 2 * n_layers - 2 if root == TREE else n_layers
+    n_roots = 1 if root == TREE else root
+    shares = {
+        "shared SAEs": shared / n_roots,
+        "SAEs that start from them": (budget * n_layers - shared) / below,
+    }
+    for who, share in shares.items():
+        if sae["tokens"] * share < sae["batch_size"]:
+            raise InputError(
+                f"{key} leaves {sae['tokens'] * share:.0f} activations for each of the {who}"
+                f" (from {root}), fewer than one batch of sae.batch_size = {sae['batch_size']}."
+                " Raise the budget, sae.tokens or, for auto, clustering.pilot_fraction."
+            )
+
+
 def _check_counts(where: str, settings: Mapping[str, Any], n_layers: int) -> None:
     clustering, evaluation = settings["clustering"], settings["evaluation"]
-    roots = [root for entry in _specialised(clustering) for root in entry["from"]]
     counts = {
         "clustering.counts": [] if clustering["counts"] == AUTO else clustering["counts"],
         "clustering.control_counts": clustering["control_counts"] or [],
-        "clustering.specialise.from": [root for root in roots if root != TREE],
         "evaluation.equal_compute": evaluation["equal_compute"],
         "evaluation.equal_exposure": evaluation["equal_exposure"],
     }
@@ -179,12 +233,6 @@ def _check_counts(where: str, settings: Mapping[str, Any], n_layers: int) -> Non
                 f"{where}: {key} asks for {max(values)} clusters, but the model has {n_layers}"
                 f" layers: use numbers from 1 to {n_layers}."
             )
-    method = clustering["methods"][0]
-    if TREE in roots and method not in HIERARCHICAL:
-        raise InputError(
-            f"{where}: clustering.specialise.from asks for the tree, but {method}, the first of"
-            f" clustering.methods, makes none. Put {' or '.join(HIERARCHICAL)} first."
-        )
     if clustering["counts"] == AUTO:
         return
     for key in ("evaluation.equal_compute", "evaluation.equal_exposure"):
@@ -196,7 +244,7 @@ def _check_counts(where: str, settings: Mapping[str, Any], n_layers: int) -> Non
             )
 
 
-def _specialised(clustering: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _entries(clustering: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The entries of clustering.specialise; none where pilots will settle them."""
     return [] if clustering["specialise"] == AUTO else clustering["specialise"]
 

@@ -1,6 +1,6 @@
 """Cached activations as a stream of blocks: the same few rows of every layer at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 import torch
@@ -12,6 +12,9 @@ from clustersae.log import Progress
 #: Rows of one block. Small enough that 24 layers of width 1024 take 100 MB in float64, large
 #: enough for the minibatches of linear CKA, which are these blocks (`distances.LinearCKA`).
 ROWS_PER_BLOCK = 512
+
+#: Rows of one layer that are encoded at once.
+LAYER_BLOCK_ROWS = 8192
 
 
 class Rows(Protocol):
@@ -88,3 +91,11 @@ def check_finite(sums: Tensor) -> None:
 def flagged(mask: Tensor) -> str:
     """The indices where `mask [n_layers]` is true, for a message."""
     return ", ".join(str(layer) for layer in torch.nonzero(mask).flatten().tolist())
+
+
+def layer_blocks(shards: Iterable[Rows], layer: int) -> Iterator[Tensor]:
+    """The activations of one layer in float32 [n, d_model], at most LAYER_BLOCK_ROWS at a time."""
+    for shard in shards:
+        for start in range(0, shard.n_rows, LAYER_BLOCK_ROWS):
+            stop = min(start + LAYER_BLOCK_ROWS, shard.n_rows)
+            yield shard.layer(layer, start, stop).float()

@@ -1,20 +1,16 @@
 """Reconstruction and sparsity of an SAE on held-out activations, layer by layer."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 
-from clustersae.activations.shards import Shard
 from clustersae.sae.module import SparseAutoencoder
 
 #: Latents that fire on fewer tokens than one in this many are of ultra-low density
 #: (Bricken et al. 2023, "Towards Monosemanticity", use the term for the left mode of the
 #: histogram).
 ULTRA_LOW_DENSITY = 1e-4
-
-#: Rows of a shard that are encoded at once.
-BLOCK_ROWS = 8192
 
 
 class ReconstructionMetrics:
@@ -90,22 +86,6 @@ class ReconstructionMetrics:
         ]
         dead = {"kind": "dead", "log10_density_low": "", "log10_density_high": ""}
         return [*rows, dead | {"n_latents": int((self.fired == 0).sum())}]
-
-
-def layer_blocks(shards: Iterable[Shard], layer: int) -> Iterator[torch.Tensor]:
-    """The activations of one layer in float32, a bounded number of rows at a time."""
-    for shard in shards:
-        for start in range(0, shard.n_rows, BLOCK_ROWS):
-            yield shard.layer(layer, start, min(start + BLOCK_ROWS, shard.n_rows)).float()
-
-
-def mean_fvu(sae: SparseAutoencoder, shards: Sequence[Shard]) -> float:
-    """FVU on `shards`, averaged over the SAE's layers."""
-    values = [
-        evaluate_layer(sae, layer, layer_blocks(shards, layer)).compute()["fvu"]
-        for layer in sae.layers
-    ]
-    return sum(values) / len(values)
 
 
 @torch.no_grad()

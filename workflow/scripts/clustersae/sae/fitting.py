@@ -5,6 +5,7 @@ one stopped, so that one budget of tokens is not spent twice on the same ones.
 """
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from clustersae.meter import Meter
 from clustersae.sae.checkpoint import Checkpoint, identity
 from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.settings import SAESettings
+from clustersae.sae.start import Start
 from clustersae.sae.training import Diverged, Trainer, train
 
 logger = logging.getLogger(__name__)
@@ -30,21 +32,6 @@ class Activations(NamedTuple):
     layers: tuple[int, ...]
     mean: torch.Tensor  # [n_cluster_layers, d_model]
     scale: torch.Tensor  # [n_cluster_layers]
-
-
-class Start(NamedTuple):
-    """The SAE that another one starts from.
-
-    Attributes:
-        optimizer: the state of its optimiser, where that is carried over.
-        next_step: how many batches it and its own ancestors have read.
-        checksum: of its weights.
-    """
-
-    sae: SparseAutoencoder
-    optimizer: dict[str, torch.Tensor] | None
-    next_step: int
-    checksum: str
 
 
 @dataclass
@@ -72,15 +59,15 @@ def fit(
     where: torch.device,
     code: str = "",
     start: Start | None = None,
+    keep: bool = False,
 ) -> Fit:
     """Train one SAE, going on from `checkpoint_file` if an interrupted training left it.
-
-    The checkpoint stays, so that a job that trains several SAEs loses none of them.
 
     Args:
         label: for messages; it takes part in the checkpoint's identity, too.
         code: digest of the code; an interrupted training of other code is not continued.
         start: what to start from; from scratch without.
+        keep: save the finished training there, too, so that a job of several loses none.
     """
     sae = SparseAutoencoder(data.layers, settings.d_sae, settings.k, data.mean, data.scale)
     sae.initialise(torch.Generator().manual_seed(settings.seed))
@@ -120,7 +107,8 @@ def fit(
             where,
         )
         history = train(trainer, batches, label, after_step=checkpoint)
-    checkpoint.save(trainer, history)
+    if keep:
+        checkpoint.save(trainer, history)
     seconds = meter.record["seconds"] + checkpoint.seconds
     record = meter.record | {"seconds": seconds, "resumed_at_step": resumed_at}
     state = trainer.optimizer.state()
@@ -155,6 +143,7 @@ def best_fit(
     best, scores, seconds = None, {}, 0.0
     for each in fits:
         value = score(each.sae)
+        value = value if math.isfinite(value) else math.inf
         scores[f"{each.settings.learning_rate:g}"] = value
         seconds += each.record["seconds"]
         if best is None or value < scores[f"{best.settings.learning_rate:g}"]:
@@ -163,5 +152,9 @@ def best_fit(
     if best is None:
         raise ValueError("There is no fit to choose from.")
     if len(scores) > 1:
-        logger.info("Learning rate %g is the best of %s", best.settings.learning_rate, scores)
+        rate = best.settings.learning_rate
+        logger.info("Learning rate %g is the best of %s", rate, scores)
+        rates = sorted(map(float, scores))
+        if len(rates) > 2 and float(f"{rate:g}") in (rates[0], rates[-1]):
+            logger.warning("It is the first or last of them: a better one may lie outside.")
     return best, scores, seconds - best.record["seconds"]

@@ -9,10 +9,9 @@ from clustersae import __version__
 from clustersae.clusters import cluster_name
 from clustersae.errors import InputError
 from clustersae.files import read_json, write_json
-from clustersae.sae.fitting import Start
 from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.settings import SAESettings
-from clustersae.tensors import checksum, load_tensors, save_tensors
+from clustersae.tensors import load_tensors, save_tensors
 
 
 def save_sae(
@@ -79,31 +78,3 @@ def load_sae(
     sae.load_state_dict(tensors)
     sae.config = config
     return sae.to(device).eval().requires_grad_(False)
-
-
-def save_optimizer(folder: str | Path, state: dict[str, torch.Tensor], fingerprint: str) -> None:
-    """Write optimizer.safetensors into an SAE's folder: the moments, or nothing if none is kept.
-
-    It is written in either case: an output that comes and goes with the configuration would keep
-    Snakemake from seeing that the configuration has changed.
-    """
-    save_tensors(Path(folder) / "optimizer.safetensors", state, {"fingerprint": fingerprint})
-
-
-def load_start(folder: str | Path, fingerprint: str, with_optimizer: bool = False) -> Start:
-    """The SAE in `folder` as another one starts from it.
-
-    Raises:
-        InputError: as `load_sae`.
-    """
-    sae = load_sae(folder, fingerprint=fingerprint)
-    state = None
-    if with_optimizer:
-        state, _ = load_tensors(Path(folder) / "optimizer.safetensors")
-        if not state:
-            raise InputError(
-                f"{folder} was trained without keeping the state of its optimiser, so that cannot"
-                " be carried over. Delete the folder and run again."
-            )
-    next_step = sae.config["first_step"] + sae.config["n_steps"]
-    return Start(sae, state, next_step, checksum(sae.state_dict()))
