@@ -1,19 +1,6 @@
 # Whether the latents of specialised SAEs correspond across layers, beside those of SAEs that were
 # trained from scratch. SAEs from scratch are the same for all arms, and so are compared once.
 
-#: Tokens of the test split on which latents are compared.
-CORRESPONDENCE_TOKENS = 20_000
-
-
-def correspondence_saes(wildcards) -> list[str]:
-    """The SAEs of the wildcard's arm and the roots that they started from, all seeds."""
-    saes = arms.saes_of(
-        partitions_of(wildcards), wildcards.variant, wildcards.partition
-    )
-    roots = [tuple(each.rpartition(clusters.FROM)[2] for each in sae) for sae in saes]
-    pairs = list(dict.fromkeys([*saes, *roots]))
-    return expanded(f"{SAE_FOLDER}/sae.safetensors", wildcards, pairs)
-
 
 def corresponding_arms(found: list) -> list[tuple[str, str]]:
     """(variant, partition) of the specialised arms, and of the per-layer SAEs beside them."""
@@ -24,7 +11,8 @@ def corresponding_arms(found: list) -> list[tuple[str, str]]:
 
 rule evaluate_correspondence:
     input:
-        saes=correspondence_saes,
+        saes=partition_saes("sae.safetensors", with_roots=True),
+        configs=partition_saes("cfg.json", with_roots=True),
         test=shards("test"),
     output:
         "results/{model}/evaluation/correspondence/{variant}/{partition}.csv",
@@ -41,7 +29,7 @@ rule evaluate_correspondence:
         runtime=growing(240),
     params:
         code=code("evaluate_correspondence.py"),
-        n_tokens=CORRESPONDENCE_TOKENS,
+        n_tokens=section("evaluation", "correspondence_tokens"),
         seed=section("evaluation", "seed"),
     message:
         "Compare the latents of the SAEs of {wildcards.model}: {wildcards.partition} ({wildcards.variant})"

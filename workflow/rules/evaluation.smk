@@ -60,7 +60,8 @@ rule evaluate_language_model:
 
 rule evaluate_splice:
     input:
-        saes=partition_saes,
+        saes=partition_saes("sae.safetensors"),
+        configs=partition_saes("cfg.json"),
         weights="results/{model}/model/model.safetensors",
         description="results/{model}/model/description.json",
         tokens="results/{model}/corpus/test.safetensors",

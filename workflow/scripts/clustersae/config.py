@@ -23,6 +23,9 @@ SECTIONS = ("activations", "clustering", "sae", "evaluation")
 #: Clustering methods whose partitions are nested.
 HIERARCHICAL = ("complete", "average")
 
+#: The least that a pilot of specialise: auto must get for its FVU to mean anything.
+PILOT_BATCHES = 20
+
 #: Beside the models' folders in results/.
 RESERVED_NAMES = ("logs", "benchmarks", "reference", "README.md", "report.html")
 
@@ -171,9 +174,9 @@ def _check_specialised(where: str, settings: Mapping[str, Any], n_layers: int | 
     if not clustering["specialise"]:
         return
     key = f"{where}: clustering.specialise"
-    entries, scale = _entries(clustering), 1.0
+    entries, scale, n_batches = _entries(clustering), 1.0, 1
     if clustering["specialise"] == AUTO:
-        scale = clustering["pilot_fraction"]
+        scale, n_batches = clustering["pilot_fraction"], PILOT_BATCHES
         found = candidates(n_layers) if n_layers else []
         entries = [{"from": [root], "budgets": [budget]} for root, budget in found]
     roots = [root for entry in entries for root in entry["from"]]
@@ -195,13 +198,18 @@ def _check_specialised(where: str, settings: Mapping[str, Any], n_layers: int | 
         )
     for entry in entries:
         for root, budget in product(entry["from"], entry["budgets"]):
-            _check_lengths(key, sae, root, scale * budget, n_layers)
+            _check_lengths(key, sae, root, scale * budget, n_layers, n_batches)
 
 
 def _check_lengths(
-    key: str, sae: Mapping[str, Any], root: int | str, budget: float, n_layers: int
+    key: str,
+    sae: Mapping[str, Any],
+    root: int | str,
+    budget: float,
+    n_layers: int,
+    n_batches: int,
 ) -> None:
-    """At least one batch for roots and children, as far as can be known before clustering."""
+    """Enough batches for roots and children, as far as can be known before clustering."""
     shared = budget * sae["specialise"]["shared_fraction"] * n_layers
     # A tree has 2 L - 1 clusters, one of which is the root.
     below = 2 * n_layers - 2 if root == TREE else n_layers
@@ -211,10 +219,11 @@ def _check_lengths(
         "SAEs that start from them": (budget * n_layers - shared) / below,
     }
     for who, share in shares.items():
-        if sae["tokens"] * share < sae["batch_size"]:
+        if sae["tokens"] * share < n_batches * sae["batch_size"]:
+            many = "one batch" if n_batches == 1 else f"{n_batches} batches (for pilots)"
             raise InputError(
                 f"{key} leaves {sae['tokens'] * share:.0f} activations for each of the {who}"
-                f" (from {root}), fewer than one batch of sae.batch_size = {sae['batch_size']}."
+                f" (from {root}), fewer than {many} of sae.batch_size = {sae['batch_size']}."
                 " Raise the budget, sae.tokens or, for auto, clustering.pilot_fraction."
             )
 

@@ -34,10 +34,10 @@ def arms_table(
 ) -> pd.DataFrame:
     """Quality (test split) and cost of every arm, each beside the per-layer baseline.
 
-    `excess_fvu_worst_validation` repeats, on the validation split, the number that K is chosen
-    by; `chosen` marks the arm of that choice. `excess_ce_all` is the cross-entropy with all layers
-    spliced above that of the per-layer SAEs, in nats per token, paired by seed. Cells are empty
-    where nothing was measured.
+    `excess_fvu_validation` and `excess_fvu_worst_validation` repeat, on the validation split, the
+    numbers that arms are chosen by; `chosen` marks the arm of that choice. `excess_ce_all` is the
+    cross-entropy with all layers spliced above that of the per-layer SAEs, in nats per token,
+    paired by seed. Cells are empty where nothing was measured.
 
     Args:
         arms: with the per-layer baseline among them.
@@ -69,7 +69,8 @@ def arms_table(
                 "worst_excess_layer": int(
                     pair.layers[(fvu.mean(1) / pair.values("fvu", PER_LAYER).mean(1)).argmax()]
                 ),
-                "excess_fvu_worst_validation": _worst_on(validation, arm.name, settings),
+                "excess_fvu_validation": _excess_on(validation, arm.name, settings, "mean"),
+                "excess_fvu_worst_validation": _excess_on(validation, arm.name, settings, "worst"),
                 **_interval("delta_ce", pair.mean("delta_ce")),
                 **_all_layers(partition_splice, arm, settings),
                 **{
@@ -176,10 +177,10 @@ class _Pair(NamedTuple):
         return self.bootstrap.mean(self.values(column))
 
 
-def _worst_on(frame: pd.DataFrame, arm: str, settings: Bootstrapping) -> float:
+def _excess_on(frame: pd.DataFrame, arm: str, settings: Bootstrapping, layers: str) -> float:
     if frame.empty:
         return np.nan
-    return _Pair.of(frame, arm, PER_LAYER, settings).excess("worst").estimate
+    return _Pair.of(frame, arm, PER_LAYER, settings).excess(layers).estimate
 
 
 def _all_layers(splice: pd.DataFrame, arm: Arm, settings: Bootstrapping) -> dict[str, Any]:
