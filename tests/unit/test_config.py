@@ -150,7 +150,7 @@ WRONG = [
     ),
     (
         {"clustering": {"specialise": "auto", "pilot_fraction": 0.2}},
-        "leaves 80 activations for each of the SAEs that start from them (from 1)",
+        "leaves 240 activations for each of the shared SAEs (from 1), fewer than 20 batches",
     ),
     ({"evaluation": {"lengths": [2, 0.03]}}, "for variant tokens-3of100, which gets 120 of them"),
     ({"evaluation": {"lengths": [0]}}, "evaluation.lengths.0 is 0, but must be above 0"),
