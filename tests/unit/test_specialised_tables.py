@@ -91,6 +91,12 @@ def test_cost_by_hand_with_every_sae_of_the_tree_once():
     assert cost.loc[tree, "relative_training"] == pytest.approx(156.5 / 301.5)
     assert (cost["pilot_seconds"] == 0).all()  # who names its K pays for no search
 
+    pilots = [rows[-1] | {"kind": "specialised pilot", "seed": seed} for seed in (0, 1)]
+    searched = cost_table(arms, pd.DataFrame(rows + pilots), 100, seed=0).set_index("arm")
+    # One run of the pilots, 25 s, for each specialised arm and for no other.
+    assert searched["pilot_seconds"].to_dict() == {base: 0, two: 25, tree: 25}
+    assert searched.loc[tree, "total_seconds"] == cost.loc[tree, "total_seconds"] + 25
+
     lacking = [row for row in rows if row.get("cluster") != "0-1@0-2"]
     with pytest.raises(InputError, match=r"lacks the SAE of cluster 0-1@0-2 \(variant tokens-1of4"):
         cost_table(arms, pd.DataFrame(lacking), n_bootstrap=100, seed=0)

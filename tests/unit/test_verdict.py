@@ -96,8 +96,8 @@ def _excess(value: float) -> dict[str, float]:
     }
 
 
-def said(arms: pd.DataFrame, tolerance: float = 0.1) -> str:
-    return re.sub(r"\s+", " ", verdict(arms, against(arms), PARTITIONS, tolerance))
+def said(arms: pd.DataFrame, tolerance: float = 0.1, **pilots: Any) -> str:
+    return re.sub(r"\s+", " ", verdict(arms, against(arms), PARTITIONS, tolerance, **pilots))
 
 
 SHORT = arm("per-layer (tokens-2of5)", "equal-compute", 2, 0.25)
@@ -199,6 +199,40 @@ def test_no_budget_is_enough_and_no_rival_was_trained():
     assert "40 % of the training of full per-layer SAEs (from 1 SAE, +32 % there)." in text
     assert "No per-layer SAEs of equal training stand beside it." in text
     assert "No partition with fewer SAEs than layers was evaluated." in text
+
+
+@pytest.mark.parametrize(
+    ("target", "within"),
+    [
+        (0.02, "the least training within the target of 2 %"),
+        (0.005, "which is not within the target of 0.5 % but the closest to it"),
+    ],
+)
+def test_what_pilots_proposed_stands_beside_what_came_of_it(target, within):
+    pilot = {
+        **{"from": 3, "budget": 0.4, "target": target, "within_target": target > 0.01},
+        "pilot_fraction": 0.1,
+        "candidates": [
+            {"from": 1, "budget": 0.4, "excess_fvu": 0.03},
+            {"from": 3, "budget": 0.4, "excess_fvu": 0.01},
+            {"from": 3, "budget": 0.2, "excess_fvu": 0.2},
+        ],
+    }
+    arms = table(SHORT, arm(THREE, "specialised", 2, 0.05), arm("complete-3", "main", 3, 0.1))
+    text = said(arms, specialised_pilot=pilot)
+    assert (
+        "Of 3 ways to share first and then specialise to each layer, pilot trainings (10 % of the"
+        " activations) proposed 40 % of the training of full per-layer SAEs (from 3 SAEs),"
+        f" {within}: mean FVU +1.0 % against per-layer pilots on the validation split; the cost of"
+        " the pilots is part of that of the specialised SAEs." in text
+    )
+    assert (
+        "Against full per-layer training, specialising loses in mean FVU (+5.0 % where the target"
+        f" was {share(target)}, 95 % interval +4.0 % to +6.0 %" in text
+    )
+    assert "equal training, specialising wins in mean FVU (−16.0 %, 95 %" in text
+    for claim in ("smallest budget", "budget tried", "No specialised SAEs"):
+        assert claim not in text
 
 
 def test_rivals_of_equal_training_are_neither_narrower_nor_shared():

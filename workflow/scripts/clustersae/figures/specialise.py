@@ -77,7 +77,7 @@ def draw(arms: pd.DataFrame, comparisons: pd.DataFrame, tolerance: float, model:
             conditions(
                 *(model, int(baseline["n_layers"]), int(baseline["n_seeds"]), "test split"),
                 _BARS if baseline["n_seeds"] > 1 else _BARS_OF_ONE_SEED,
-                f"ring: {_ring(shown, tolerance)} worst layer within {100 * tolerance:g} %",
+                f"ring: {_ring(arms, shown, tolerance)}",
             ),
         )
         axes = figure.subplots(rows, columns).ravel()
@@ -89,10 +89,12 @@ def draw(arms: pd.DataFrame, comparisons: pd.DataFrame, tolerance: float, model:
     return figure
 
 
-def _ring(shown: pd.Series, tolerance: float) -> str:
-    return (
-        "smallest budget with the" if judged_excess(shown) <= tolerance else "closest to having the"
-    )
+def _ring(arms: pd.DataFrame, shown: pd.Series, tolerance: float) -> str:
+    if (arms["role"] == SPECIALISED).sum() == 1:  # nothing was chosen from the full trainings
+        return "the specialised SAEs of the title"
+    within = judged_excess(shown) <= tolerance
+    which = "smallest budget with the" if within else "closest to having the"
+    return f"{which} worst layer within {100 * tolerance:g} %"
 
 
 def _finding(shown: pd.Series, comparisons: pd.DataFrame) -> str:

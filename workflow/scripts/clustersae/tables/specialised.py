@@ -1,5 +1,8 @@
 """Specialised arms: which one to show, its rivals, and what came out in words."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -80,13 +83,22 @@ def at_equal_training(comparisons: pd.DataFrame) -> pd.DataFrame:
     return rows[same_training(rows["matched_count"], rows["against_matched_count"])]
 
 
-def sentences(arms: pd.DataFrame, comparisons: pd.DataFrame, tolerance: float) -> list[str]:
-    """What specialising brings; nothing where it was not tried."""
+def sentences(
+    arms: pd.DataFrame,
+    comparisons: pd.DataFrame,
+    tolerance: float,
+    pilot: Mapping[str, Any] | None = None,
+) -> list[str]:
+    """What specialising brings; nothing where it was not tried.
+
+    Args:
+        pilot: `chosen_specialised.json`, where pilots chose the one specialised arm there is.
+    """
     arm = specialised_arm(arms, tolerance)
     if arm is None:
         return []
     rival = at_equal_training(comparisons[comparisons["arm"] == arm["arm"]])
-    found = [_standing(arm, tolerance)]
+    found = [_standing(arm, tolerance) if pilot is None else _proposal(arm, pilot)]
     if rival.empty:
         found.append("No per-layer SAEs of equal training stand beside it.")
     else:
@@ -96,8 +108,8 @@ def sentences(arms: pd.DataFrame, comparisons: pd.DataFrame, tolerance: float) -
             f" ({_numbers(row)}; measured cost ratio {row['cost_ratio']:.2f})."
         )
     found.append(
-        f"Against full per-layer training, {_outcome(arm)} ({_numbers(arm)}), at"
-        f" {percent(arm['cost_relative'])} of the measured cost."
+        f"Against full per-layer training, {_outcome(arm)} ({_numbers(arm, pilot)}),"
+        f" at {percent(arm['cost_relative'])} of the measured cost."
     )
     return [*found, *_full_quality(arms, arm)]
 
@@ -121,6 +133,24 @@ def _standing(arm: pd.Series, tolerance: float) -> str:
     )
 
 
+def _proposal(arm: pd.Series, pilot: Mapping[str, Any]) -> str:
+    """Pilots choose by the mean FVU, and the arm of their choice is the only one trained."""
+    chosen = pilot["from"], pilot["budget"]
+    candidates = {(each["from"], each["budget"]): each for each in pilot["candidates"]}
+    excess = percent(candidates[chosen]["excess_fvu"], True)
+    target = f"the target of {share(pilot['target'])}"
+    enough = f"the least training within {target}"
+    nearest = f"which is not within {target} but the closest to it"
+    return (
+        f"Of {len(candidates)} ways to share first and then specialise to each layer, pilot"
+        f" trainings ({share(pilot['pilot_fraction'])} of the activations) proposed"
+        f" {share(budget(arm))} of the training of full per-layer SAEs"
+        f" ({start_of(arm['partition'])}), {enough if pilot['within_target'] else nearest}: mean"
+        f" FVU {excess} against per-layer pilots on the validation split; the cost of the pilots is"
+        f" part of that of the specialised SAEs."
+    )
+
+
 def _outcome(row: pd.Series) -> str:
     excess, low, high = row["excess_fvu"], row["excess_fvu_low"], row["excess_fvu_high"]
     if np.isnan(low):
@@ -130,9 +160,10 @@ def _outcome(row: pd.Series) -> str:
     return f"specialising {'wins' if excess < 0 else 'loses'} in mean FVU"
 
 
-def _numbers(row: pd.Series) -> str:
+def _numbers(row: pd.Series, pilot: Mapping[str, Any] | None = None) -> str:
+    aim = "" if pilot is None else f" where the target was {share(pilot['target'])}"
     return (
-        f"{percent(row['excess_fvu'], True)},"
+        f"{percent(row['excess_fvu'], True)}{aim},"
         f" {interval_text(row['excess_fvu_low'], row['excess_fvu_high'])}; worst layer"
         f" {percent(row['excess_fvu_worst'], True)}"
     )

@@ -30,6 +30,7 @@ def verdict(
     partitions: dict[str, dict[str, Any]],
     tolerance: float,
     pilot: Mapping[str, Any] | None = None,
+    specialised_pilot: Mapping[str, Any] | None = None,
 ) -> str:
     """One paragraph for people, from the tables alone.
 
@@ -39,13 +40,14 @@ def verdict(
         partitions: of `partitions.json`, for the clusters' names.
         tolerance: worst-layer excess FVU that K was chosen by.
         pilot: `chosen.json` where `counts: auto` picked the K to train.
+        specialised_pilot: `chosen_specialised.json` where `specialise: auto` picked the arm.
     """
     baseline = arms[arms["arm"] == PER_LAYER].iloc[0]
     candidates = arms[(arms["role"] == "main") & (arms["count"] < baseline["count"])]
+    of_specialised = specialised.sentences(arms, comparisons, tolerance, specialised_pilot)
     if candidates.empty:
         sentences = ["No partition with fewer SAEs than layers was evaluated."]
-        sentences += specialised.sentences(arms, comparisons, tolerance)
-        return _paragraph(sentences + _caveats(arms))
+        return _paragraph([*sentences, *of_specialised, *_caveats(arms)])
     shown = shown_arm(arms)
     sentences = [
         _choice(shown, partitions, tolerance),
@@ -53,7 +55,7 @@ def verdict(
         _loss(shown),
         *_against(comparisons[comparisons["arm"] == shown["arm"]], arms),
         *_all_layers(arms, shown, baseline),
-        *specialised.sentences(arms, comparisons, tolerance),
+        *of_specialised,
         *_caveats(arms),
     ]
     return _paragraph(sentences)
