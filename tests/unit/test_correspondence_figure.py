@@ -51,7 +51,7 @@ def points(axis):
 def test_the_title_sets_siblings_against_the_better_of_the_rivals():
     text = title(draw(table(), "a model"))
     assert "62 % of the latents specialised from 1 SAE" in text
-    assert text.count("at best 41 %") == 2
+    assert text.count("(from scratch at best 41 %)") == 2
 
 
 def test_points_stand_at_the_numbers_of_the_table():
@@ -76,12 +76,16 @@ def test_one_budget_is_drawn_the_one_that_most_starts_have():
 
 
 def test_one_seed_and_one_start_are_drawn_without_what_they_lack():
-    kinds = [kind for kind in VALUES if kind != "independent_seed"]
+    kinds = [kind for kind in VALUES if not kind.startswith("independent")]
     rows = table(roots=("complete-tree",), kinds=kinds).assign(n_seeds=1)
     rows[[f"{name}_low" for name in MEASURES]] = np.nan
     figure = draw(rows, "a model")
-    assert len(figure.axes[0].get_yticks()) == len(KINDS) - 1
+    assert len(figure.axes[0].get_yticks()) == len(KINDS) - 2
     assert "down the tree" in title(figure)
+    assert "(from scratch 31 %)" in title(figure)
+    assert "at best" not in title(figure)
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["specialised down the tree", KINDS["same_start"], KINDS["shuffled"]]
 
 
 def test_without_specialised_saes_the_figure_says_so():

@@ -121,8 +121,8 @@ def specialised(
 def independent(saes: list[Trained], text: Text) -> Iterator[dict[str, Any]]:
     """Rows of SAEs that started from scratch, one per layer; codes of two or three seeds are held.
 
-    `independent` takes two seeds, since SAEs of one seed have a random start in common; a lone
-    seed has to meet itself, and has no `independent_seed`.
+    `independent` and `independent_seed` take two seeds, since SAEs of one seed have a random start
+    in common; a lone seed has neither.
     """
     seeds = sorted({sae.seed for sae in saes})
 
@@ -135,6 +135,8 @@ def independent(saes: list[Trained], text: Text) -> Iterator[dict[str, Any]]:
         others = first if following == seeds[0] else codes_of(following)
         for row in same_start_rows(codes):
             yield {"seed": seed, "other_seed": seed, "root": ""} | row
+        if following == seed:
+            continue
         pair = {"seed": seed, "other_seed": following, "root": ""}
         for row in independent_rows(codes, others):
             yield pair | row

@@ -232,6 +232,9 @@ def test_per_layer_saes_meet_those_of_the_next_seed(tmp_path, shard):
     # One seed is one random start: untrained SAEs of two layers agree by index.
     started = [float(row["jaccard"]) for row in rows if row["kind"] == "same_start"]
     assert started == [1, 1]
+    # A lone seed has no independent counterpart.
+    alone = written(tmp_path, shard, folders[::2], "base", "per-layer")
+    assert [(row["kind"], row["seed"]) for row in alone] == [("same_start", "0")]
     cluster = save(tmp_path / "cluster", random_sae(), "base", "0-1", 0)
     with pytest.raises(InputError, match="SAE for every layer"):
         written(tmp_path, shard, [cluster], "base", "single")
