@@ -349,3 +349,16 @@ def test_figures_and_tables_need_no_torch():
     code += "; sys.exit('torch' in sys.modules)"
     path = str(Path(style.__file__).parents[2])
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": path})
+
+
+@pytest.mark.parametrize(
+    ("variant", "count", "name"),
+    [
+        ("tokens-3of2", 6, "per-layer, more tokens"),
+        ("tokens-1of2", 2, "per-layer, fewer tokens"),
+        ("narrower-1of2", 2, "per-layer, narrower"),
+    ],
+)
+def test_per_layer_saes_are_named_by_what_differs(variant, count, name):
+    row = {"role": "equal-compute", "variant": variant, "matched_count": count}
+    assert style.name_of(pd.Series(row), n_layers=4) == name

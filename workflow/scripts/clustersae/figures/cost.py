@@ -17,6 +17,7 @@ from clustersae.figures.style import (
     canvas,
     conditions,
     kind_of,
+    name_of,
     styled,
     thinned,
 )
@@ -126,7 +127,7 @@ def _name(row: pd.Series, n_layers: int) -> str:
         return f"specialised {start_of(row['partition'])} ({share(spent / n_layers)} of training)"
     if row["role"] == "equal-compute":
         as_many = f"as K = {spent:g}" if spent == round(spent) else f"{share(spent / n_layers)}"
-        return f"{METHOD_NAMES[kind]} ({as_many})"
+        return f"{name_of(row, n_layers)} ({as_many})"
     if row["method"] == SINGLE:
         return METHOD_NAMES[SINGLE]
     exposure = ", equal exposure" if row["role"] == "equal-exposure" else ""

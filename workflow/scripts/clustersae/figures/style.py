@@ -163,6 +163,13 @@ def kind_of(arm: pd.Series) -> str:
     return str(arm["method"])
 
 
+def name_of(arm: pd.Series, n_layers: int) -> str:
+    """What an arm's kind is called; the length of per-layer training may be below or above full."""
+    longer = arm["matched_count"] > n_layers
+    kind = kind_of(arm)
+    return "per-layer, more tokens" if kind == "tokens" and longer else METHOD_NAMES[kind]
+
+
 def conditions(model: str, n_layers: int, n_seeds: int, *more: str) -> str:
     """The grey line below the finding: what was measured, on how much."""
     seeds = f"{n_seeds} seed" + ("" if n_seeds == 1 else "s")

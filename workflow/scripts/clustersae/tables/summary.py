@@ -1,4 +1,4 @@
-"""One row per arm, and one row per comparison between arms that spend the same."""
+"""One row per arm, and one row per comparison of an arm under study with one of its rivals."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
