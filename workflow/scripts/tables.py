@@ -49,6 +49,7 @@ def main(
     n_bootstrap: int,
     seed: int,
     pilot: dict[str, Any] | None = None,
+    specialised_pilot: dict[str, Any] | None = None,
 ) -> None:
     """Write all tables of one model.
 
@@ -58,6 +59,7 @@ def main(
         n_bootstrap: resamples of every interval.
         seed: of the resamples.
         pilot: what `choose_count.py` wrote, where K was chosen by pilots.
+        specialised_pilot: what `choose_specialised.py` wrote, where pilots chose roots and budget.
     """
     description = read_json(partitions_file)
     reconstruction = read_files(reconstruction_files, RECONSTRUCTION)
@@ -86,7 +88,14 @@ def main(
     }
     for path, table in tables.items():
         write_table(table, path)
-    text = verdict(summary, comparisons, description["partitions"], tolerance, pilot)
+    text = verdict(
+        summary,
+        comparisons,
+        description["partitions"],
+        tolerance,
+        pilot,
+        specialised_pilot=specialised_pilot,
+    )
     write_text(verdict_out, text)
 
 
@@ -117,4 +126,5 @@ if __name__ == "__main__":
         n_bootstrap=snakemake.params.n_bootstrap,
         seed=snakemake.params.seed,
         pilot=choices[0],
+        specialised_pilot=choices[1],
     )
