@@ -1,0 +1,1 @@
+"""Downstream tasks as text, and the same tasks as tokens of one model."""
