@@ -109,9 +109,9 @@ def test_a_character_model_of_real_text_goes_all_the_way(shakespeare):
     assert order == sorted(order)
     assert order[0] < 0.35
     assert arms.loc["contiguous-2 (equal-exposure)", "fvu"] < arms.loc["contiguous-2", "fvu"]
-    assert arms.loc["per-layer (tokens-2of4)", "fvu"] > arms.loc["per-layer", "fvu"]
+    assert arms.loc["per-layer (tokens-1of2)", "fvu"] > arms.loc["per-layer", "fvu"]
     assert arms["delta_ce_all"].notna().all(), "every arm was spliced"
     flops = pd.read_csv(shakespeare / "tables" / "cost.csv").set_index("arm")["flops_training"]
-    for arm in ("contiguous-2", "per-layer (tokens-2of4)", "per-layer (narrower-2of4)"):
+    for arm in ("contiguous-2", "per-layer (tokens-1of2)", "per-layer (narrower-1of2)"):
         assert flops[arm] == pytest.approx(flops["per-layer"] / 2, rel=0.01)
     assert arms.loc["per-layer", "delta_ce"] > 0
