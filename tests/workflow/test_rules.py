@@ -97,8 +97,8 @@ def test_rules_that_run_a_model_ask_for_one_gpu(rules):
 def test_tables_and_figures_stay_local(rules):
     local = {name for name, rule in rules.items() if rule["local"]}
     figures = {name for name in rules if name.startswith("figure_")}
-    assert local == {"tables", *figures}
-    assert len(figures) == 6
+    assert local == {"tables", "correspondence_table", *figures}
+    assert len(figures) == 8
 
 
 class Resources(dict):

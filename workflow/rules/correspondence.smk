@@ -2,13 +2,6 @@
 # trained from scratch. SAEs from scratch are the same for all arms, and so are compared once.
 
 
-def corresponding_arms(found: list) -> list[tuple[str, str]]:
-    """(variant, partition) of the specialised arms, and of the per-layer SAEs beside them."""
-    specialised = [arm for arm in found if arm.role == "specialised"]
-    compared = [arms.baseline(found), *specialised] if specialised else []
-    return [(arm.variant, arm.partition) for arm in compared]
-
-
 rule evaluate_correspondence:
     input:
         saes=partition_saes("sae.safetensors", with_roots=True),

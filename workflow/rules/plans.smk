@@ -122,3 +122,10 @@ def specialised_pilots(pattern: str, what):
 
 def sae_seeds(wildcards) -> list[int]:
     return MODELS[wildcards.model]["sae"]["seeds"]
+
+
+def corresponding_arms(found: list) -> list[tuple[str, str]]:
+    """(variant, partition) of the specialised arms, and of the per-layer SAEs beside them."""
+    specialised = [arm for arm in found if arm.role == "specialised"]
+    compared = [arms.baseline(found), *specialised] if specialised else []
+    return [(arm.variant, arm.partition) for arm in compared]
