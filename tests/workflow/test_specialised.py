@@ -4,7 +4,7 @@ import json
 
 import pandas as pd
 import pytest
-from snakemake_project import Project, jobs
+from snakemake_project import Project
 
 #: Down the tree of three layers at half of the per-layer cost: 3/4 T for all layers together, the
 #: rest evenly for the four SAEs below, beside per-layer SAEs on half of the activations.
@@ -129,9 +129,9 @@ def test_the_first_seed_chooses_the_learning_rate_for_all(finished):
     assert records[1]["tuning_seconds"] == 0
 
 
-def test_too_short_a_training_is_named_before_any_sae(finished):
-    finished.configure(clustering={"specialise": [{"from": [1], "budgets": [0.02]}]})
-    result = finished.snakemake("-n")
+def test_too_short_a_training_is_named_before_any_job(fresh):
+    fresh.configure(clustering={"specialise": [{"from": ["tree"], "budgets": [0.05]}]})
+    result = fresh.snakemake("-n")
     assert result.returncode != 0
-    assert "sae.tokens is 4000, fewer than one batch" in result.stdout
-    assert not jobs(result.stdout)
+    assert "leaves 75 activations for each of the SAEs that start from them" in result.stdout
+    assert "Job stats" not in result.stdout
