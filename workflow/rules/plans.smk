@@ -1,7 +1,6 @@
 # From the configuration and the partitions to the SAEs and arms that jobs ask for.
 
 import json
-from pathlib import Path
 
 
 def partitions_of(wildcards) -> dict:
@@ -28,10 +27,7 @@ def planned(what, wildcards) -> list[tuple[str, str]]:
     """What `what` takes from the experiment's arms, once the layers have been clustered."""
     model = MODELS[wildcards.model]
     partitions = partitions_of(wildcards)
-    choices = [
-        json.loads(Path(file[0]).read_text(encoding="utf-8")) if file else None
-        for file in (chosen_count(wildcards), chosen_specialised(wildcards))
-    ]
+    choices = plan.read_choices(chosen_count(wildcards), chosen_specialised(wildcards))
     try:
         found = plan.requested_arms(partitions, plan.settled(model, *choices))
         check_lengths(found, model)

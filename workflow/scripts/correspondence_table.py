@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from clustersae import log
 from clustersae.arms import Arm
 from clustersae.files import read_json
-from clustersae.plan import requested_arms, settled
+from clustersae.plan import read_choices, requested_arms, settled
 from clustersae.tables.correspondence import CORRESPONDENCE, correspondence_table
 from clustersae.tables.read import read_files, write_table
 from clustersae.tables.summary import Bootstrapping
@@ -31,10 +31,7 @@ def main(
 
 if __name__ == "__main__":
     log.to(snakemake.log[0])
-    choices = [
-        read_json(file[0]) if file else None
-        for file in (snakemake.input.chosen, snakemake.input.specialised)
-    ]
+    choices = read_choices(snakemake.input.chosen, snakemake.input.specialised)
     description = read_json(snakemake.input.partitions)
     main(
         measured=list(snakemake.input.correspondence),

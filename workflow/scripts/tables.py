@@ -8,7 +8,7 @@ import pandas as pd
 from clustersae import log
 from clustersae.arms import Arm
 from clustersae.files import read_json, write_text
-from clustersae.plan import requested_arms, settled
+from clustersae.plan import read_choices, requested_arms, settled
 from clustersae.tables.arms import check_evaluated
 from clustersae.tables.choice import choose_count
 from clustersae.tables.cost import cost_table
@@ -101,10 +101,7 @@ def main(
 
 if __name__ == "__main__":
     log.to(snakemake.log[0])
-    choices = [
-        read_json(file[0]) if file else None
-        for file in (snakemake.input.chosen, snakemake.input.specialised)
-    ]
+    choices = read_choices(snakemake.input.chosen, snakemake.input.specialised)
     description = read_json(snakemake.input.partitions)
     main(
         partitions_file=snakemake.input.partitions,

@@ -3,9 +3,10 @@
 Imported by the Snakefile as well as by scripts, so it needs the standard library alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 from clustersae.arms import (
@@ -20,6 +21,7 @@ from clustersae.arms import (
     with_ancestors,
 )
 from clustersae.clusters import FROM
+from clustersae.files import read_json
 from clustersae.sae.variants import BASE, EQUAL_EXPOSURE, scaled_variant
 
 #: The sections `clustering`, `sae` and `evaluation` of one model's configuration.
@@ -30,6 +32,11 @@ Settings = Mapping[str, Mapping[str, Any]]
 AUTO = "auto"
 #: Shares of per-layer training that `specialise: auto` chooses from.
 AUTO_BUDGETS = (0.2, 0.3, 0.4, 0.6, 0.8)
+
+
+def read_choices(*inputs: Sequence[str | Path]) -> list[dict[str, Any] | None]:
+    """What each checkpoint of `settled` wrote; an input without a file stands for no choice."""
+    return [read_json(paths[0]) if paths else None for paths in inputs]
 
 
 def settled(

@@ -23,7 +23,7 @@ def layer_quality(
 ) -> pd.DataFrame:
     """One row per arm, layer, seed and split; the splice columns are filled on the test split.
 
-    An SAE that several arms share is repeated in each of them.
+    An SAE that several arms share is repeated in each of them; `sae_variant` and `cluster` name it.
     """
     # An SAE of several arms is measured once with each.
     splice = splice.drop_duplicates(KEY)[[*KEY, *SPLICE]].assign(split="test")
@@ -31,9 +31,11 @@ def layer_quality(
     parts = []
     for arm in arms:
         own = select(joined, arm)
-        # The arm's variant, though an equal-exposure arm borrows its singletons from `base`.
-        parts.append(own.drop(columns="variant").assign(**arm_columns(arm)))
-    names = [*arm_columns(arms[0]), "cluster", "layer", "seed", "split"]
+        # `variant` is the arm's; its SAEs may have others: borrowed from `base`, or further down
+        # a tree.
+        own = own.rename(columns={"variant": "sae_variant"})
+        parts.append(own.assign(**arm_columns(arm)))
+    names = [*arm_columns(arms[0]), "sae_variant", "cluster", "layer", "seed", "split"]
     table = pd.concat(parts, ignore_index=True)[[*names, *RECONSTRUCTION, *SPLICE]]
     order = pd.Categorical(table["arm"], [arm.name for arm in arms], ordered=True)
     return (

@@ -11,7 +11,19 @@ from clustersae.files import replacing
 
 #: Names that look like numbers (cluster "3") and must not become them.
 _TEXT = dict.fromkeys(
-    ("arm", "partition", "variant", "method", "role", "cluster", "split", "kind", "mode"), str
+    (
+        "arm",
+        "partition",
+        "variant",
+        "sae_variant",
+        "method",
+        "role",
+        "cluster",
+        "split",
+        "kind",
+        "mode",
+    ),
+    str,
 )
 
 
