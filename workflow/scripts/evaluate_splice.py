@@ -16,8 +16,7 @@ from clustersae.evaluation.splice import Effect, measure, recovered, splice_of
 from clustersae.files import write_csv
 from clustersae.models.description import read_description
 from clustersae.models.residual import ResidualStream, load_model
-from clustersae.sae.module import SparseAutoencoder
-from clustersae.sae.storage import load_sae
+from clustersae.sae.storage import by_seed, load_sae
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -90,12 +89,6 @@ def main(
         name = {"variant": variant, "partition": partition, "seed": group[0].config["seed"]}
         rows.append(name | row(effect, ALL))
     write_csv(all_layers, rows)
-
-
-def by_seed(saes: list[SparseAutoencoder]) -> list[list[SparseAutoencoder]]:
-    """SAEs of the same seed together, seeds ascending."""
-    seeds = sorted({sae.config["seed"] for sae in saes})
-    return [[sae for sae in saes if sae.config["seed"] == seed] for seed in seeds]
 
 
 if __name__ == "__main__":

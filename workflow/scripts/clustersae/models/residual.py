@@ -114,8 +114,8 @@ class ResidualStream:
         self.model = model
         self.blocks = model.get_submodule(path)
         self.n_layers = len(self.blocks)
-        # What a block returns beside its stream, e.g. the None of (stream, None); seen on the
-        # first forward pass, and needed to stand in for the block.
+        # What a block returns beside its stream, e.g. the None of (stream, None); seen on any
+        # forward pass, and needed to stand in for the block.
         self._extras: dict[int, tuple[Any, ...] | None] = {}
 
     @contextmanager
@@ -174,12 +174,13 @@ class ResidualStream:
     def logits_from(self, layer: int, x: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """Logits when the stream after block `layer` is `x` [batch, n_ctx, d_model].
 
-        Runs only the blocks after `layer`, where the architecture allows it. A forward pass on the
-        same `tokens` with `capture` or `logits_and_streams` must have come first.
+        Runs only the blocks after `layer`, where the architecture allows it.
         """
         if not self.restartable:
             with self.replaced({layer: lambda _: x}):
                 return self.logits(tokens)
+        if any(index not in self._extras for index in range(layer + 1)):
+            self.logits_and_streams(tokens[:1])  # shows what blocks return beside the stream
         with self._standing_in(layer, x):
             return self.logits(tokens)
 

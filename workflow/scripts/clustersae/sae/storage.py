@@ -1,5 +1,6 @@
 """SAEs on disk: sae.safetensors and cfg.json."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -78,3 +79,9 @@ def load_sae(
     sae.load_state_dict(tensors)
     sae.config = config
     return sae.to(device).eval().requires_grad_(False)
+
+
+def by_seed(saes: Sequence[SparseAutoencoder]) -> list[list[SparseAutoencoder]]:
+    """SAEs of the same seed together, seeds ascending."""
+    seeds = sorted({sae.config["seed"] for sae in saes})
+    return [[sae for sae in saes if sae.config["seed"] == seed] for seed in seeds]

@@ -11,6 +11,7 @@ from clustersae.corpora.toy_english import Chooser
 from clustersae.errors import InputError
 from clustersae.tasks.families import FAMILIES, Family
 from clustersae.tasks.fillers import Fillers
+from clustersae.tasks.names import is_file, task_name
 from clustersae.tasks.pairs import Loss, PairMaker, TokenPair
 from clustersae.tasks.prompts import read_prompts
 from clustersae.tasks.splits import split
@@ -68,7 +69,7 @@ def prepare(
         pairs = _generate(FAMILIES[task], maker, Fillers(loaded.tokenizer), n_train + n_test, seed)
     elif task in TOY_TASKS:
         pairs = maker.make(toy_prompts(task, n_train + n_test, seed))
-    elif Path(task).suffix:
+    elif is_file(str(task)):
         pairs = maker.make(read_prompts(task))
     else:
         raise InputError(
@@ -77,7 +78,7 @@ def prepare(
         )
     train, test = split(pairs, n_train, n_test)
     lost = {loss: maker.lost[loss] for loss in Loss}
-    return TaskPairs(Path(task).stem, train, test, maker.n_tried, len(pairs), lost)
+    return TaskPairs(task_name(str(task)), train, test, maker.n_tried, len(pairs), lost)
 
 
 def _generate(

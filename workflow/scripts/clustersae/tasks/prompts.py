@@ -66,6 +66,11 @@ def read_prompts(path: str | Path) -> list[TaskPrompt]:
     return prompts
 
 
+def prompt_line(prompt: TaskPrompt, **labels: str) -> str:
+    """A line of a file that `read_prompts` reads, with `labels` as further keys."""
+    return json.dumps({**labels, **prompt._asdict()}, ensure_ascii=False) + "\n"
+
+
 def _text(path: Path) -> str:
     if not path.is_file():
         raise InputError(f"{path} does not exist or is no file: correct the task's path.")

@@ -8,6 +8,7 @@ from clustersae.corpora.toy_english import Chooser
 from clustersae.corpora.toy_lexicon import BE, FIRST_YEARS, HAVE, NOUNS, VERBS
 from clustersae.corpora.toy_tasks import Prompt, prompts
 from clustersae.tasks.families import later_and_earlier
+from clustersae.tasks.names import TOY_PREFIX
 from clustersae.tasks.prompts import TaskPrompt
 
 _NOUN_FORMS = {noun for forms in NOUNS for noun in forms}
@@ -27,7 +28,7 @@ def toy_prompts(task: str, n_prompts: int, seed: int) -> list[TaskPrompt]:
         InputError: toy English has fewer prompts of this kind.
     """
     choose = Chooser(np.random.default_rng(seed))
-    name = task.removeprefix(PREFIX)
+    name = task.removeprefix(TOY_PREFIX)
     pairs = (TOY_TASKS[task](question, choose) for question in prompts(name, n_prompts, seed))
     return [pair for pair in pairs if pair is not None]
 
@@ -64,9 +65,8 @@ def _pair(question: Prompt, patch: list[str], answer: str, wrong: str) -> TaskPr
     return TaskPrompt(" ".join(question.words), " ".join(patch), f" {answer}", f" {wrong}")
 
 
-PREFIX = "toy_"
 TOY_TASKS: dict[str, Callable[[Prompt, Chooser], TaskPrompt | None]] = {
-    f"{PREFIX}indirect_object": _indirect_object,
-    f"{PREFIX}agreement": _agreement,
-    f"{PREFIX}greater_than": _greater_than,
+    f"{TOY_PREFIX}indirect_object": _indirect_object,
+    f"{TOY_PREFIX}agreement": _agreement,
+    f"{TOY_PREFIX}greater_than": _greater_than,
 }

@@ -81,10 +81,8 @@ def run_clean(
     check_pairs(pairs)
     pairs = pairs.to(device_of(stream))
     streams, metrics = [], []
-    # Blocks before `layer` are watched too: `ResidualStream.logits_from` must have seen them run.
-    watched = dict.fromkeys(range(layer), lambda _: None)
     for part in _parts(stream, pairs, max_entries):
-        with last_logits_only(stream), stream.replaced({**watched, layer: streams.append}):
+        with last_logits_only(stream), stream.replaced({layer: streams.append}):
             metrics.append(logit_difference(stream.logits(part.clean), part))
     return CleanRun(pairs, layer, torch.cat(streams), torch.cat(metrics))
 

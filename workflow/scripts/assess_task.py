@@ -1,0 +1,81 @@
+"""Can the model do a task? If so, record what circuits are found and judged with."""
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from clustersae import device, log
+from clustersae.corpora.tokenizer import model_tokenizer
+from clustersae.evaluation.circuits.assessment import assess
+from clustersae.evaluation.circuits.storage import save_recordings
+from clustersae.files import write_json, write_text
+from clustersae.models.description import read_description
+from clustersae.models.residual import ResidualStream, load_model
+from clustersae.tasks.prepare import TaskPairs, prepare
+from clustersae.tasks.prompts import prompt_line
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+logger = logging.getLogger(__name__)
+
+
+def main(
+    model_dir: Path,
+    task: str | Path,
+    output: Path,
+    pairs_out: Path,
+    recordings_out: Path,
+    settings: dict[str, Any],
+    ablation: str,
+    where: torch.device,
+) -> None:
+    """Write what became of the task (JSON), its pairs as text (JSON Lines) and the recordings.
+
+    Args:
+        task: name of a generated task, or a file of prompts.
+        settings: the keys `pairs`, `seed`, `method`, `least_accuracy` and `least_gap` of
+            evaluation.circuits.
+        ablation: by which m(∅) is measured.
+    """
+    description = read_description(model_dir)
+    loaded = model_tokenizer(model_dir)
+    n_train, n_test = settings["pairs"]["train"], settings["pairs"]["test"]
+    pairs = prepare(task, loaded, description.n_ctx, n_train, n_test, settings["seed"])
+    stream = ResidualStream(load_model(model_dir, description, where), description)
+    found = assess(
+        stream,
+        pairs,
+        description.d_model,
+        first=0 if loaded.vocabulary.bos_id is None else 1,
+        method=settings["method"],
+        ablation=ablation,
+        least_accuracy=settings["least_accuracy"],
+        least_gap=settings["least_gap"],
+    )
+    logger.info("%s", found.record["reason"] or f"{pairs.summary()} The model can do it.")
+    write_text(pairs_out, _lines(pairs))
+    save_recordings(recordings_out, found.recordings, found.runs, description.fingerprint)
+    write_json(output, found.record)
+
+
+def _lines(pairs: TaskPairs) -> str:
+    splits = (("train", pairs.train), ("test", pairs.test))
+    return "".join(prompt_line(pair.text, split=name) for name, part in splits for pair in part)
+
+
+if __name__ == "__main__":
+    log.to(snakemake.log[0])
+    torch.set_num_threads(snakemake.threads)
+    main(
+        model_dir=Path(snakemake.input.description).parent,
+        task=snakemake.params.task,
+        output=Path(snakemake.output.task),
+        pairs_out=Path(snakemake.output.pairs),
+        recordings_out=Path(snakemake.output.recordings),
+        settings=snakemake.params.settings,
+        ablation=snakemake.params.ablation,
+        where=device.choose(snakemake.resources.get("gpu", 0)),
+    )

@@ -1,0 +1,86 @@
+"""Can a model do a task, and does the task rest on what is taken apart? If so, its recordings."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from clustersae.evaluation.circuits.ablation import Ablation
+from clustersae.evaluation.circuits.curves import accuracy, why_unusable
+from clustersae.evaluation.circuits.dictionaries import residual_basis
+from clustersae.evaluation.circuits.faithfulness import Evaluation
+from clustersae.evaluation.circuits.grouping import group_pairs, matching_lengths
+from clustersae.evaluation.circuits.pairs import device_of
+from clustersae.evaluation.circuits.recording import (
+    CleanRun,
+    Method,
+    Recording,
+    record,
+    run_clean,
+)
+from clustersae.models.residual import ResidualStream
+from clustersae.tasks.prepare import TaskPairs
+
+
+class Assessment(NamedTuple):
+    """Whether circuits for a task mean something, and what they are measured with if so."""
+
+    record: dict[str, Any]
+    recordings: list[Recording]  # none where the task is not usable
+    runs: list[CleanRun]
+
+
+def assess(
+    stream: ResidualStream,
+    task: TaskPairs,
+    d_model: int,
+    first: int,
+    method: Method,
+    ablation: Ablation,
+    least_accuracy: float,
+    least_gap: float,
+) -> Assessment:
+    """Try a task on its test prompts, and record its training prompts if the model can do it.
+
+    Args:
+        first: tokens at the beginning (BOS) that no SAE has seen.
+        ablation: what m(∅) is measured with here; it does not depend on the SAEs but for `zero`.
+        least_accuracy, least_gap: see `curves.why_unusable`.
+    """
+    train, test = (group_pairs(pairs, first) for pairs in (task.train, task.test))
+    lengths = matching_lengths(train, test)
+    found = {
+        "task": task.task,
+        "n_tried": task.n_tried,
+        "n_usable": task.n_usable,
+        "n_train": sum(len(train[length].clean) for length in lengths),
+        "n_test": sum(len(test[length].clean) for length in lengths),
+        "lost": {str(loss): count for loss, count in task.lost.items() if count},
+        "accuracy": None,
+        "logit_difference": None,
+        "logit_difference_ablated": None,
+        "ablation": ablation,
+        "usable": False,
+    }
+    if not lengths:
+        return Assessment(found | {"reason": f"no pair is usable. {task.summary()}"}, [], [])
+    runs = [run_clean(stream, test[length]) for length in lengths]
+    full = _metrics([run.metric for run in runs])
+    found |= {"accuracy": accuracy(full), "logit_difference": float(full.mean())}
+    reason = why_unusable(full, np.full(len(full), -np.inf), least_accuracy, least_gap)
+    if reason:
+        return Assessment(found | {"reason": reason}, [], [])
+    recordings = [record(stream, train[length], method) for length in lengths]
+    basis = residual_basis(range(stream.n_layers), d_model, device_of(stream))
+    empty = _metrics([Evaluation(stream, basis, recordings, runs, ablation).empty])
+    reason = why_unusable(full, empty, least_accuracy, least_gap)
+    found |= {
+        "logit_difference_ablated": float(empty.mean()),
+        "usable": reason is None,
+        "reason": reason,
+    }
+    return Assessment(found, *(([], []) if reason else (recordings, runs)))
+
+
+def _metrics(parts: list[torch.Tensor]) -> np.ndarray:
+    return torch.cat(parts).double().cpu().numpy()

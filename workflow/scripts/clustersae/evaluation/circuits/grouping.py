@@ -1,0 +1,35 @@
+"""Pairs of a task as tensors, one group for each length of prompt."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import torch
+
+from clustersae.evaluation.circuits.pairs import Pairs
+from clustersae.tasks.pairs import TokenPair
+
+
+def group_pairs(pairs: Sequence[TokenPair], first: int = 0) -> dict[int, Pairs]:
+    """Length → the pairs of that length in their order, lengths ascending.
+
+    Args:
+        first: tokens at the beginning (BOS) that are not analysed.
+    """
+    groups: dict[int, list[TokenPair]] = defaultdict(list)
+    for pair in pairs:
+        groups[pair.length].append(pair)
+    return {
+        length: Pairs(
+            *(
+                torch.tensor([getattr(pair, name) for pair in group])
+                for name in ("clean", "patch", "answer", "wrong")
+            ),
+            first,
+        )
+        for length, group in sorted(groups.items())
+    }
+
+
+def matching_lengths(train: dict[int, Pairs], test: dict[int, Pairs]) -> list[int]:
+    """The lengths that both have: what is ablated takes its place from prompts of its length."""
+    return sorted(train.keys() & test.keys())

@@ -1,0 +1,80 @@
+"""Circuits of one task in one arm's SAEs: how much of the behaviour they carry, every seed."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from clustersae import device, log
+from clustersae.evaluation.circuits.dictionaries import (
+    Dictionaries,
+    dictionaries_of,
+    residual_basis,
+)
+from clustersae.evaluation.circuits.measuring import CircuitSettings, Measured, measure_circuits
+from clustersae.evaluation.circuits.storage import load_recordings
+from clustersae.files import write_csv
+from clustersae.models.description import read_description
+from clustersae.models.residual import ResidualStream, load_model
+from clustersae.sae.storage import by_seed, load_sae
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def main(
+    model_dir: Path,
+    recordings: Path,
+    saes: list[Path],
+    task: str,
+    variant: str,
+    partition: str,
+    outputs: Measured,
+    settings: CircuitSettings,
+    where: torch.device,
+) -> None:
+    """Write the curves, what areas are made of, and the first nodes: one CSV each.
+
+    Args:
+        recordings: of the task, by `assess_task.py`.
+        saes: folders of the SAEs that serve the layers in this arm, every seed of each; none for
+            the control without SAEs, the residual stream's own basis.
+        outputs: paths of the three files.
+    """
+    description = read_description(model_dir)
+    recorded, runs = load_recordings(recordings, description.fingerprint, where)
+    stream = ResidualStream(load_model(model_dir, description, where), description)
+    loaded = [load_sae(folder, where, description.fingerprint) for folder in saes]
+    bases: dict[int, Dictionaries] = {
+        group[0].config["seed"]: dictionaries_of(group) for group in by_seed(loaded)
+    }
+    if not saes:
+        bases[0] = residual_basis(range(description.n_layers), description.d_model, where)
+    rows: list[list[dict[str, Any]]] = [[], [], []]
+    for seed, dictionaries in bases.items():
+        arm = {"task": task, "variant": variant, "partition": partition, "seed": seed}
+        measured = measure_circuits(stream, dictionaries, recorded, runs, settings, seed)
+        for table, found in zip(rows, measured):
+            table.extend(arm | row for row in found)
+    for path, table in zip(outputs, rows):
+        write_csv(path, table)
+
+
+if __name__ == "__main__":
+    log.to(snakemake.log[0])
+    torch.set_num_threads(snakemake.threads)
+    main(
+        model_dir=Path(snakemake.input.description).parent,
+        recordings=Path(snakemake.input.recordings),
+        saes=[Path(path).parent for path in snakemake.input.saes],
+        task=snakemake.wildcards.task,
+        variant=snakemake.params.variant,
+        partition=snakemake.params.partition,
+        outputs=Measured(
+            Path(snakemake.output.curves),
+            Path(snakemake.output.prompts),
+            Path(snakemake.output.nodes),
+        ),
+        settings=CircuitSettings(**snakemake.params.settings),
+        where=device.choose(snakemake.resources.get("gpu", 0)),
+    )
