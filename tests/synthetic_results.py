@@ -20,9 +20,11 @@ import pandas as pd
 
 from clustersae.arms import TREE, Arm
 from clustersae.clusters import FROM, cluster_name, layers_of
-from clustersae.files import write_csv, write_json
+from clustersae.files import read_json, write_csv, write_json
 from clustersae.plan import evaluated_saes, requested_arms, trained_saes
 from clustersae.sae.variants import EQUAL_EXPOSURE, kind_of, share_of, variant_scales
+from clustersae.tables.read import read_file
+from clustersae.tables.verdict import verdict
 
 CACHING_SECONDS = 50.0
 CE_CLEAN = 1.5
@@ -301,12 +303,15 @@ def _ce(delta: float) -> dict[str, float]:
 def write_tables(
     experiment: Experiment, tolerance: float = 0.12, **changes: Any
 ) -> dict[str, Path]:
-    """Run `scripts/tables.py` on an experiment; the paths of what it wrote, by name."""
+    """Run `scripts/tables.py` on an experiment, and write the verdict on its quality and cost.
+
+    Returns:
+        The paths of the tables and of `verdict`, by name.
+    """
     import tables
 
     names = ("layer_quality", "arms", "comparisons", "cost", "training", "latent_density")
     out = {name: experiment.folder / f"tables/{name}.csv" for name in names}
-    out["verdict"] = experiment.folder / "tables/verdict.txt"
     settings = {
         "arms": experiment.arms,
         "tolerance": tolerance,
@@ -314,7 +319,6 @@ def write_tables(
         "seed": 0,
     } | changes
     tables.main(
-        experiment.partitions_file,
         experiment.paths["reconstruction"],
         experiment.paths["layers"],
         experiment.paths["all"],
@@ -324,4 +328,8 @@ def write_tables(
         **{f"{name}_out": path for name, path in out.items()},
         **settings,
     )
+    partitions = read_json(experiment.partitions_file)["partitions"]
+    text = verdict(read_file(out["arms"]), read_file(out["comparisons"]), partitions, tolerance)
+    out["verdict"] = experiment.folder / "tables/verdict.txt"
+    out["verdict"].write_text(text, encoding="utf-8")
     return out

@@ -1,13 +1,13 @@
-"""Assemble the tables and the verdict from the evaluation files of one model."""
+"""Assemble the tables from the evaluation files of one model."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from clustersae import log
 from clustersae.arms import Arm
-from clustersae.files import read_json, write_text
+from clustersae.files import read_json
 from clustersae.plan import read_choices, requested_arms, settled
 from clustersae.tables.arms import check_evaluated
 from clustersae.tables.choice import choose_count
@@ -23,14 +23,12 @@ from clustersae.tables.read import (
 )
 from clustersae.tables.series import density_table, training_table
 from clustersae.tables.summary import Bootstrapping, arms_table, comparisons_table
-from clustersae.tables.verdict import verdict
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
 def main(
-    partitions_file: str,
     reconstruction_files: Sequence[str],
     layer_splice_files: Sequence[str],
     partition_splice_files: Sequence[str],
@@ -43,13 +41,10 @@ def main(
     cost_out: str,
     training_out: str,
     latent_density_out: str,
-    verdict_out: str,
     arms: Sequence[Arm],
     tolerance: float,
     n_bootstrap: int,
     seed: int,
-    pilot: dict[str, Any] | None = None,
-    specialised_pilot: dict[str, Any] | None = None,
 ) -> None:
     """Write all tables of one model.
 
@@ -58,10 +53,7 @@ def main(
         tolerance: relative excess FVU that the worst layer may lose on the validation split.
         n_bootstrap: resamples of every interval.
         seed: of the resamples.
-        pilot: what `choose_count.py` wrote, where K was chosen by pilots.
-        specialised_pilot: what `choose_specialised.py` wrote, where pilots chose roots and budget.
     """
-    description = read_json(partitions_file)
     reconstruction = read_files(reconstruction_files, RECONSTRUCTION)
     check_evaluated(arms, reconstruction)
     settings = Bootstrapping(n_bootstrap, seed)
@@ -88,15 +80,6 @@ def main(
     }
     for path, table in tables.items():
         write_table(table, path)
-    text = verdict(
-        summary,
-        comparisons,
-        description["partitions"],
-        tolerance,
-        pilot,
-        specialised_pilot=specialised_pilot,
-    )
-    write_text(verdict_out, text)
 
 
 if __name__ == "__main__":
@@ -104,7 +87,6 @@ if __name__ == "__main__":
     choices = read_choices(snakemake.input.chosen, snakemake.input.specialised)
     description = read_json(snakemake.input.partitions)
     main(
-        partitions_file=snakemake.input.partitions,
         reconstruction_files=list(snakemake.input.reconstruction),
         layer_splice_files=list(snakemake.input.layer_splice),
         partition_splice_files=list(snakemake.input.partition_splice),
@@ -117,11 +99,8 @@ if __name__ == "__main__":
         cost_out=snakemake.output.cost,
         training_out=snakemake.output.training,
         latent_density_out=snakemake.output.latent_density,
-        verdict_out=snakemake.output.verdict,
         arms=requested_arms(description, settled(snakemake.params.asked, *choices)),
         tolerance=snakemake.params.tolerance,
         n_bootstrap=snakemake.params.n_bootstrap,
         seed=snakemake.params.seed,
-        pilot=choices[0],
-        specialised_pilot=choices[1],
     )

@@ -30,7 +30,7 @@ def test_a_file_is_called_by_its_stem(tmp_path):
     ("tasks", "message"),
     [
         (["inductoin"], "there is no task inductoin. Name one of indirect_object"),
-        (["toy_agreement"], "toy_agreement needs a model of toy-english"),
+        (["toy_agreement"], "toy_agreement is for models of toy-english"),
         (["absent.jsonl"], "absent.jsonl does not exist or is no file"),
         (["my prompts.jsonl"], "has a name with blanks"),
         (["a/p.jsonl", "b/p.csv"], "a/p.jsonl and b/p.csv would have the same folder"),

@@ -17,6 +17,7 @@ from clustersae.errors import InputError
 from clustersae.plan import AUTO, candidates
 from clustersae.sae.settings import resolve
 from clustersae.sae.variants import scaled_variant
+from clustersae.tasks.names import check_tasks
 
 SECTIONS = ("activations", "clustering", "sae", "evaluation")
 
@@ -83,6 +84,9 @@ def _check_model(name: str, settings: Mapping[str, Any]) -> None:
     n_layers, d_model = model_shape(settings)
     _check_saes(where, settings, n_layers, d_model)
     _check_specialised(where, settings, n_layers)
+    toy = settings["corpus"]["source"] == "toy-english"
+    check_tasks(f"{where}: evaluation.tasks", settings["evaluation"]["tasks"], toy)
+    _check_judge(where, settings["evaluation"]["judge"])
     if n_layers is not None:
         _check_counts(where, settings, n_layers)
 
@@ -226,6 +230,14 @@ def _check_lengths(
                 f" (from {root}), fewer than {many} of sae.batch_size = {sae['batch_size']}."
                 " Raise the budget, sae.tokens or, for auto, clustering.pilot_fraction."
             )
+
+
+def _check_judge(where: str, judge: Mapping[str, Any]) -> None:
+    if judge["base_url"] and not judge["model"]:
+        raise InputError(
+            f"{where}: evaluation.judge.model is missing: name the model that"
+            f" {judge['base_url']} is to answer with."
+        )
 
 
 def _check_counts(where: str, settings: Mapping[str, Any], n_layers: int) -> None:

@@ -158,15 +158,15 @@ def test_latents_that_lose_nothing_carry_all(stream, recordings, runs, saes):
 
 
 def assessed(stream, train, test, **limits):
-    limits = {"least_accuracy": 0.75, "least_gap": 0.5} | limits
+    limits = {"least_pairs": 2, "least_accuracy": 0.75, "least_gap": 0.5} | limits
     return assess(stream, task_of(train, test), D_MODEL, 1, "integrated", "mean", **limits)
 
 
 def preferred(stream, n_pairs, seed):
-    """Pairs whose answer is what the model says to the clean prompt rather than the corrupted."""
+    """Pairs whose answer is what the model says to the clean prompt and what it says least."""
     pairs = random_pairs(n_pairs, N_TOKENS, VOCAB_SIZE, seed=seed, first=1)
-    clean, corrupted = (stream.logits(tokens)[:, -1] for tokens in pairs[:2])
-    answers, wrong = clean.argmax(1), clean.argmin(1)
+    logits = stream.logits(pairs.clean)[:, -1]
+    answers, wrong = logits.argmax(1), logits.argmin(1)
     return [
         token_pair(c, p, a, w)
         for c, p, a, w in zip(
@@ -204,8 +204,15 @@ def test_a_task_that_does_not_rest_on_the_stream_is_said_to_be_so(stream):
 
 def test_a_task_without_pairs_is_no_error(stream):
     found = assessed(stream, [], [])
-    assert found.record["reason"].startswith("no pair is usable")
+    assert found.record["reason"].startswith("fewer than 2 pairs for training or for test. made-up")
     assert found.record["accuracy"] is None
+
+
+def test_a_task_with_few_pairs_is_not_tried(stream):
+    pairs = preferred(stream, 6, 1)
+    found = assessed(stream, pairs, pairs[:4], least_pairs=5)
+    assert "fewer than 5 pairs" in found.record["reason"]
+    assert (found.record["n_train"], found.record["n_test"]) == (6, 4)
 
 
 def test_test_prompts_of_a_length_without_training_prompts_are_left_out(stream):

@@ -22,6 +22,11 @@ _TEXT = dict.fromkeys(
         "split",
         "kind",
         "mode",
+        "task",
+        "control",
+        "errors",
+        "ablation",
+        "reason",
     ),
     str,
 )

@@ -1,7 +1,6 @@
 """The answer in one paragraph: how many SAEs, what is lost, what is saved, against what."""
 
-import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from clustersae.arms import PER_LAYER, SINGLE
 from clustersae.sae.variants import kind_of
 from clustersae.tables import specialised
 from clustersae.tables.judging import judged_excess
-from clustersae.tables.words import interval_text, percent, share
+from clustersae.tables.words import interval_text, paragraph, percent, share
 
 METHODS = {
     "complete": "complete linkage",
@@ -47,7 +46,7 @@ def verdict(
     of_specialised = specialised.sentences(arms, comparisons, tolerance, specialised_pilot)
     if candidates.empty:
         sentences = ["No partition with fewer SAEs than layers was evaluated."]
-        return _paragraph([*sentences, *of_specialised, *_caveats(arms)])
+        return paragraph([*sentences, *of_specialised, *_caveats(arms)])
     shown = shown_arm(arms)
     sentences = [
         _choice(shown, partitions, tolerance),
@@ -58,7 +57,7 @@ def verdict(
         *of_specialised,
         *_caveats(arms),
     ]
-    return _paragraph(sentences)
+    return paragraph(sentences)
 
 
 def shown_arm(arms: pd.DataFrame) -> pd.Series | None:
@@ -241,10 +240,3 @@ def _convergence(arms: pd.DataFrame) -> list[str]:
 
 def _seeds(count: int) -> str:
     return f"{count} seed" if count == 1 else f"{count} seeds"
-
-
-def _paragraph(sentences: Sequence[str]) -> str:
-    # A number and its per cent sign stay on one line.
-    text = " ".join(sentences).replace(" %", "\u00a0%")
-    filled = textwrap.fill(text, width=100, break_on_hyphens=False)
-    return filled.replace("\u00a0", " ") + "\n"

@@ -1,5 +1,8 @@
 """Numbers in words, alike in text and figures."""
 
+import textwrap
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -20,3 +23,11 @@ def interval_text(low: float, high: float) -> str:
     if np.isnan(low) or np.isnan(high):
         return "no interval"
     return f"95 % interval {percent(low, True)} to {percent(high, True)}"
+
+
+def paragraph(sentences: Sequence[str]) -> str:
+    """Sentences in lines of up to 100 characters."""
+    # A number and its per cent sign stay on one line.
+    text = " ".join(sentences).replace(" %", "\u00a0%")
+    filled = textwrap.fill(text, width=100, break_on_hyphens=False)
+    return filled.replace("\u00a0", " ") + "\n"

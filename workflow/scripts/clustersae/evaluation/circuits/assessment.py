@@ -37,6 +37,7 @@ def assess(
     first: int,
     method: Method,
     ablation: Ablation,
+    least_pairs: int,
     least_accuracy: float,
     least_gap: float,
 ) -> Assessment:
@@ -45,6 +46,7 @@ def assess(
     Args:
         first: tokens at the beginning (BOS) that no SAE has seen.
         ablation: what m(∅) is measured with here; it does not depend on the SAEs but for `zero`.
+        least_pairs: for training and for test each; what few prompts say means nothing.
         least_accuracy, least_gap: see `curves.why_unusable`.
     """
     train, test = (group_pairs(pairs, first) for pairs in (task.train, task.test))
@@ -62,8 +64,9 @@ def assess(
         "ablation": ablation,
         "usable": False,
     }
-    if not lengths:
-        return Assessment(found | {"reason": f"no pair is usable. {task.summary()}"}, [], [])
+    if not lengths or min(found["n_train"], found["n_test"]) < least_pairs:
+        reason = f"fewer than {least_pairs} pairs for training or for test. {task.summary()}"
+        return Assessment(found | {"reason": reason}, [], [])
     runs = [run_clean(stream, test[length]) for length in lengths]
     full = _metrics([run.metric for run in runs])
     found |= {"accuracy": accuracy(full), "logit_difference": float(full.mean())}

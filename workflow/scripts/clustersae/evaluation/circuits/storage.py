@@ -58,9 +58,7 @@ def load_recordings(
     recordings, runs = [], []
     for number in range(int(metadata["n_groups"])):
         train, test = (
-            Pairs(
-                *(tensors[f"{number}.{split}.{name}"] for name in _PAIRS), int(metadata["first"])
-            )
+            Pairs(*(tensors[f"{number}.{split}.{name}"] for name in _PAIRS), int(metadata["first"]))
             for split in ("train", "test")
         )
         streams = (list(tensors[f"{number}.stream.{name}"].unbind()) for name in _STREAMS)

@@ -1,0 +1,66 @@
+"""Summarise the tasks of a model, and the circuits of every arm."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from clustersae import log
+from clustersae.arms import Arm
+from clustersae.files import read_json
+from clustersae.plan import read_choices, requested_arms, settled
+from clustersae.tables.circuits import (
+    CURVES,
+    NODES,
+    PROMPTS,
+    circuits_table,
+    curves_table,
+    tasks_table,
+)
+from clustersae.tables.read import read_files, write_table
+from clustersae.tables.summary import Bootstrapping
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def main(
+    records: Sequence[str],
+    curves: Sequence[str],
+    prompts: Sequence[str],
+    nodes: Sequence[str],
+    tasks_out: str,
+    circuits_out: str,
+    curves_out: str,
+    arms: Sequence[Arm],
+    n_bootstrap: int,
+    seed: int,
+) -> None:
+    """Write the three tables.
+
+    Args:
+        records: what `assess_task.py` wrote, for every task.
+        curves, prompts, nodes: what `evaluate_circuits.py` wrote, for every arm and usable task.
+        n_bootstrap, seed: resamples of every interval, and the seed that draws them.
+    """
+    settings = Bootstrapping(n_bootstrap, seed)
+    measured = read_files(prompts, PROMPTS), read_files(nodes, NODES)
+    write_table(tasks_table([read_json(path) for path in records]), tasks_out)
+    write_table(circuits_table(arms, *measured, settings), circuits_out)
+    write_table(curves_table(arms, read_files(curves, CURVES)), curves_out)
+
+
+if __name__ == "__main__":
+    log.to(snakemake.log[0])
+    choices = read_choices(snakemake.input.chosen, snakemake.input.specialised)
+    description = read_json(snakemake.input.partitions)
+    main(
+        records=list(snakemake.input.tasks),
+        curves=list(snakemake.input.curves),
+        prompts=list(snakemake.input.prompts),
+        nodes=list(snakemake.input.nodes),
+        tasks_out=snakemake.output.tasks,
+        circuits_out=snakemake.output.circuits,
+        curves_out=snakemake.output.circuit_curves,
+        arms=requested_arms(description, settled(snakemake.params.asked, *choices)),
+        n_bootstrap=snakemake.params.n_bootstrap,
+        seed=snakemake.params.seed,
+    )

@@ -1,0 +1,242 @@
+"""How much of each task the circuits of each arm carry, with intervals over prompts and seeds.
+
+The four measures, all in units of the gap m(M) − m(∅) that the task makes:
+
+    faithfulness   area under the curve of m(C) over log N; high is good
+    completeness   the same for what is left without the circuit; low is good
+    all_latents    m with every latent and without errors: 1 if the SAEs carry the behaviour
+    deviation      mean distance of that from m(M), prompt by prompt: 0 is good, and a prompt that
+                   overshoots does not make up for one that falls short
+
+The first two depend on what a search finds, the last two on the SAEs alone.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from clustersae.arms import PER_LAYER, Arm
+from clustersae.errors import InputError
+from clustersae.evaluation.circuits.curves import percentile_interval, ratio_replicates
+from clustersae.evaluation.intervals import Bootstrap, Interval
+from clustersae.sae.variants import BASE
+from clustersae.tables.arms import arm_columns
+from clustersae.tables.read import Format
+from clustersae.tables.summary import Bootstrapping
+
+_ARM = ("task", "variant", "partition", "seed")
+_MODE = ("control", "errors", "ablation")
+PROMPTS = Format((*_ARM, *_MODE, "prompt"), ("full", "empty", "circuit", "complement", "latents"))
+CURVES = Format((*_ARM, *_MODE, "size"), ("faithfulness", "completeness"))
+NODES = Format((*_ARM, "rank"), ("layer", "latent", "effect", "exact"))
+
+#: Columns of the table; each has _low and _high, and so has its difference from the baseline.
+MEASURES = ("faithfulness", "completeness", "all_latents", "deviation")
+
+#: The control without SAEs: its partition, and its name as an arm.
+RESIDUAL_BASIS = "residual-basis"
+#: In the place of a task: the mean over all tasks.
+ALL_TASKS = "all"
+
+
+class _Measured(NamedTuple):
+    """One measure of one arm: its estimate and bootstrap replicates."""
+
+    estimate: float
+    replicates: np.ndarray
+
+    def interval(self, bootstrap: Bootstrap) -> Interval:
+        return percentile_interval(self.estimate, self.replicates, bootstrap)
+
+
+def tasks_table(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """One row per task: its pairs, how well the model does it, and why it was left out if it was.
+
+    Args:
+        records: the content of every `tasks/{task}/task.json`.
+    """
+    rows = [
+        {key: value for key, value in record.items() if key != "lost"}
+        | {"lost": " ".join(f"{loss}:{count}" for loss, count in record["lost"].items())}
+        for record in records
+    ]
+    return pd.DataFrame(rows)
+
+
+def circuits_table(
+    arms: Sequence[Arm], prompts: pd.DataFrame, nodes: pd.DataFrame, settings: Bootstrapping
+) -> pd.DataFrame:
+    """One row per task (and the mean of all), arm, control, mode of errors and ablation.
+
+    Differences (`*_vs_baseline`) are from the full per-layer SAEs, paired by prompt and seed.
+
+    Args:
+        arms: those of the experiment.
+        prompts: rows in the format PROMPTS; `nodes`, in the format NODES.
+        settings: of the intervals; all arms share the resamples.
+    """
+    arms = [*arms, _residual_basis(max(arm.count for arm in arms))]
+    tasks = list(dict.fromkeys(prompts["task"]))
+    rows: list[dict[str, Any]] = []
+    for values, group in prompts.groupby(list(_MODE), sort=False):
+        rows += _mode_rows(arms, tasks, group, dict(zip(_MODE, values)), settings)
+    table = pd.DataFrame(rows, columns=None if rows else _columns())
+    return table.merge(_found_nodes(nodes), how="left", on=["task", "variant", "partition"])
+
+
+def _residual_basis(n_layers: int) -> Arm:
+    return Arm(RESIDUAL_BASIS, BASE, RESIDUAL_BASIS, n_layers, n_layers, "control", ())
+
+
+def _columns() -> list[str]:
+    """Of a table without a row."""
+    names = ("arm", "partition", "variant", "method", "role", "count", "matched_count")
+    both = [name + end for name in MEASURES for end in ("", "_vs_baseline")]
+    ends = [name + end for name in both for end in ("", "_low", "_high")]
+    return ["task", *_MODE, *names, "n_prompts", "n_seeds", *ends]
+
+
+def _mode_rows(
+    arms: Sequence[Arm],
+    tasks: Sequence[str],
+    prompts: pd.DataFrame,
+    mode: Mapping[str, str],
+    settings: Bootstrapping,
+) -> Iterator[dict[str, Any]]:
+    by_task = {
+        task: _of_task(arms, prompts[prompts["task"] == task], settings, number)
+        for number, task in enumerate(tasks)
+    }
+    if len(tasks) > 1:
+        by_task[ALL_TASKS] = _of_all(list(by_task.values()))
+    for task, measured in by_task.items():
+        baseline = measured[PER_LAYER]
+        for arm in (arm for arm in arms if arm.name in measured):
+            shape, values = measured[arm.name]
+            row = {"task": task, **mode, **arm_columns(arm)}
+            row |= {"n_prompts": shape.shape[0], "n_seeds": shape.shape[1]}
+            row["n_bootstrap"] = settings.n_resamples
+            for name in MEASURES:
+                row |= _cells(name, values[name].interval(shape))
+                if arm.name != PER_LAYER:
+                    row |= _cells(
+                        f"{name}_vs_baseline",
+                        _minus(values[name], baseline.values[name]).interval(shape),
+                    )
+            yield row
+
+
+class _ArmMeasured(NamedTuple):
+    """All measures of one arm, and the bootstrap that they were resampled with."""
+
+    bootstrap: Bootstrap
+    values: dict[str, _Measured]
+
+
+def _of_task(
+    arms: Sequence[Arm], prompts: pd.DataFrame, settings: Bootstrapping, number: int
+) -> dict[str, _ArmMeasured]:
+    """Arm → its measures on one task; prompts are resampled anew for every task, seeds alike."""
+    grouped = dict(iter(prompts.groupby(["variant", "partition"])))
+    result = {}
+    for arm in arms:
+        rows = grouped.get((arm.variant, arm.partition))
+        if rows is None:
+            raise InputError(
+                f"No circuits were measured in {arm.name} for {prompts['task'].iloc[0]}."
+            )
+        wide = {name: rows.pivot(index="prompt", columns="seed", values=name).to_numpy()
+                for name in PROMPTS.values}  # fmt: skip
+        bootstrap = _bootstrap(*wide["full"].shape, settings, number)
+        gap = wide["full"] - wide["empty"]
+        rises = {
+            "faithfulness": wide["circuit"] - wide["empty"],
+            "completeness": wide["complement"] - wide["empty"],
+            "all_latents": wide["latents"] - wide["empty"],
+            "deviation": np.abs(wide["latents"] - wide["full"]) * np.sign(gap.mean()),
+        }
+        values = {
+            name: _Measured(*ratio_replicates(rise, gap, bootstrap)) for name, rise in rises.items()
+        }
+        result[arm.name] = _ArmMeasured(bootstrap, values)
+    return result
+
+
+def _bootstrap(n_prompts: int, n_seeds: int, settings: Bootstrapping, number: int) -> Bootstrap:
+    """Of one task: seeds of SAEs are the same for all tasks, prompts are not."""
+    n_resamples, seed = settings
+    bootstrap = Bootstrap(n_prompts, n_seeds, n_resamples, seed + 1000 * number)
+    bootstrap.seed_weights = Bootstrap(1, n_seeds, n_resamples, seed).seed_weights
+    return bootstrap
+
+
+def _of_all(by_task: Sequence[Mapping[str, _ArmMeasured]]) -> dict[str, _ArmMeasured]:
+    """Arm → the mean of its measures over tasks."""
+    result = {}
+    for name, first in by_task[0].items():
+        values = {}
+        for measure in MEASURES:
+            parts = [task[name].values[measure] for task in by_task]
+            values[measure] = _Measured(
+                float(np.mean([part.estimate for part in parts])),
+                np.mean([part.replicates for part in parts], axis=0),
+            )
+        shapes = [task[name].bootstrap.shape for task in by_task]
+        n_prompts = sum(shape[0] for shape in shapes)
+        whole = Bootstrap(n_prompts, first.bootstrap.shape[1], 1)
+        result[name] = _ArmMeasured(whole, values)
+    return result
+
+
+def _minus(one: _Measured, other: _Measured) -> _Measured:
+    return _Measured(one.estimate - other.estimate, one.replicates - other.replicates)
+
+
+def _cells(name: str, interval: Interval) -> dict[str, float]:
+    return {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
+
+
+def _found_nodes(nodes: pd.DataFrame) -> pd.DataFrame:
+    """Per task and arm: `error_share`, of the first nodes (as many as layers) those that are
+    errors, and `agreement`, Pearson's correlation of estimated with exact effects of the checked
+    nodes; means over seeds."""
+    keys = ["task", "variant", "partition"]
+    rows = []
+    for key, group in nodes.groupby(keys, sort=False):
+        by_seed = [rows for _, rows in group.groupby("seed")]
+        n_layers = int(group["layer"].max()) + 1
+        first = [rows[rows["rank"] < n_layers]["latent"].isna().mean() for rows in by_seed]
+        agreement = [_correlation(rows.dropna(subset="exact")) for rows in by_seed]
+        rows.append(
+            {
+                **dict(zip(keys, key)),
+                "error_share": float(np.mean(first)),
+                "agreement": float(np.mean(agreement)),
+                "n_checked": int(by_seed[0]["exact"].notna().sum()),
+            }
+        )
+    return pd.DataFrame(rows, columns=[*keys, "error_share", "agreement", "n_checked"])
+
+
+def _correlation(rows: pd.DataFrame) -> float:
+    if len(rows) < 3 or rows["exact"].std() == 0:
+        return np.nan
+    return float(np.corrcoef(rows["effect"], rows["exact"])[0, 1])
+
+
+def curves_table(arms: Sequence[Arm], curves: pd.DataFrame) -> pd.DataFrame:
+    """Faithfulness and completeness at every size, means over seeds, with the number of seeds."""
+    names = {(arm.variant, arm.partition): arm.name for arm in arms}
+    names[BASE, RESIDUAL_BASIS] = RESIDUAL_BASIS
+    keys = ["task", "variant", "partition", *_MODE, "size"]
+    table = curves.groupby(keys, sort=False).agg(
+        faithfulness=("faithfulness", "mean"),
+        completeness=("completeness", "mean"),
+        n_seeds=("seed", "nunique"),
+    )
+    table = table.reset_index()
+    pairs = zip(table["variant"], table["partition"])
+    table.insert(1, "arm", pd.Series([names[pair] for pair in pairs], dtype=str))
+    return table

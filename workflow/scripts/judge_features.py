@@ -1,0 +1,53 @@
+"""Let a language model explain latents, and recognise them by its explanations."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from clustersae import log
+from clustersae.errors import InputError
+from clustersae.evaluation.judge.asking import Judge
+from clustersae.evaluation.judge.contexts import read_latents
+from clustersae.evaluation.judge.endpoint import Endpoint
+from clustersae.evaluation.judge.scoring import COLUMNS, score_all
+from clustersae.evaluation.judge.store import Store
+from clustersae.files import replacing
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def main(contexts: Path, scores: Path, store: Path, settings: dict[str, Any], seed: int) -> None:
+    """Write one row per latent, layer and kind of score.
+
+    Args:
+        contexts: top-activating contexts of the latents of an arm.
+        store: the judge's replies, kept from run to run, also from one that fails.
+        settings: `evaluation.judge`.
+        seed: of the choice of latents and examples.
+    """
+    if not settings["base_url"]:
+        raise InputError("There is no judge to ask: set evaluation.judge.base_url and model.")
+    n_examples = settings["examples"]
+    key = os.environ.get(settings["key_variable"], "").strip() or None
+    endpoint = Endpoint(settings["base_url"], settings["model"], key, settings["timeout"])
+    rows = []
+    judge = Judge(endpoint, Store(store), settings["retries"])
+    for latents in read_latents(contexts, settings["latents"], n_examples, seed):
+        rows += score_all(judge, latents, n_examples, seed, settings["concurrency"])
+    judge.conclude()
+    with replacing(scores) as temporary:
+        pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(temporary, index=False)
+
+
+if __name__ == "__main__":
+    log.to(snakemake.log[0])
+    main(
+        contexts=Path(snakemake.input.contexts),
+        scores=Path(snakemake.output.scores),
+        store=Path(snakemake.params.store),
+        settings=snakemake.params.settings,
+        seed=snakemake.params.seed,
+    )
