@@ -25,6 +25,9 @@ include: "workflow/rules/clusters.smk"
 include: "workflow/rules/saes.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/correspondence.smk"
+include: "workflow/rules/tasks.smk"
+include: "workflow/rules/circuits.smk"
+include: "workflow/rules/answer.smk"
 include: "workflow/rules/figures.smk"
 
 

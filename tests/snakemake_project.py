@@ -1,11 +1,13 @@
 """A copy of the workflow in a folder of its own, and Snakemake run there as a user would."""
 
+import json
 import os
 import random
 import re
 import shutil
 import subprocess
 import sys
+from itertools import permutations, product
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ class Project:
                 shutil.copy2(source, folder / part)
         shutil.copy2(config, folder / "config.yaml")
         (folder / "text.txt").write_text(words(8000), encoding="utf-8")
+        (folder / "prompts.jsonl").write_text(prompts(), encoding="utf-8")
         return cls(folder)
 
     def copy(self, folder: Path) -> "Project":
@@ -107,6 +110,21 @@ def reasons(output: str) -> dict[str, set[str]]:
     assert block, output
     found = re.findall(r"^    (\S.*):\n        (.*)$", block[1], re.MULTILINE)
     return {reason: set(rules.split(", ")) for reason, rules in found}
+
+
+def prompts() -> str:
+    """Pairs of prompts that call for one animal or the other, in words of `words`."""
+    lines = [
+        {
+            "clean_prefix": f"the {one} {verb} {place} the",
+            "patch_prefix": f"the {other} {verb} {place} the",
+            "clean_answer": f" {one}",
+            "patch_answer": f" {other}",
+        }
+        for verb, place in product(("sat", "saw", "ran"), ("on", "by"))
+        for one, other in permutations(("cat", "dog", "man"), 2)
+    ]
+    return "".join(json.dumps(line) + "\n" for line in lines)
 
 
 def words(n_characters: int) -> str:

@@ -19,6 +19,7 @@ def config(tmp_path, monkeypatch):
     """The tiny experiment in a folder with its text, an empty file and two model directories."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.txt").write_text("Once upon a time.")
+    (tmp_path / "prompts.jsonl").touch()
     (tmp_path / "empty.txt").touch()
     (tmp_path / "folder").mkdir()
     for name, content in {

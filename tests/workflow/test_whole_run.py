@@ -6,8 +6,12 @@ import json
 FIGURES = [
     *("layer_distances", "quality_cost", "layer_fvu"),
     *("cost", "training_curves", "latent_density"),
+    *("circuits", "circuit_curves"),
 ]
-TABLES = ["layer_quality", "arms", "cost", "training", "latent_density"]
+TABLES = [
+    *("layer_quality", "arms", "cost", "training", "latent_density"),
+    *("tasks", "circuits", "circuit_curves"),
+]
 
 
 def rows(path):
@@ -43,8 +47,21 @@ def test_every_job_has_a_log_and_a_benchmark(first_run):
     logs = {file.removeprefix("logs/")[:-4] for file in files if file.startswith("logs/")}
     marks = {file.removeprefix("benchmarks/")[:-4] for file in files if file.startswith("bench")}
     assert logs == marks
-    # 8 up to the clusters, 2 for each of 4 SAEs, the model, 2 arms, cost, tables, 6 figures
-    assert len(marks) == 8 + 2 * 4 + 1 + 2 + 1 + 1 + 6
+    # 8 up to the clusters, 2 for each of 4 SAEs, the model, 2 arms, cost, tables, 8 figures
+    quality = 8 + 2 * 4 + 1 + 2 + 1 + 1 + 8
+    # 2 tasks; circuits of one of them, in 2 arms and without SAEs, and their tables; the verdict
+    assert len(marks) == quality + 2 + 3 + 1 + 1
+
+
+def test_only_a_task_that_the_model_can_do_gets_circuits(first_run):
+    folder = first_run[0].folder / "results/tiny"
+    tasks = {row["task"]: row["usable"] for row in rows(folder / "tables/tasks.csv")}
+    assert tasks == {"prompts": "True", "induction": "False"}
+    assert [path.name for path in (folder / "evaluation/circuits").iterdir()] == ["prompts"]
+    measured = {(row["task"], row["arm"]) for row in rows(folder / "tables/circuits.csv")}
+    assert measured == {("prompts", arm) for arm in ("per-layer", "complete-2", "residual-basis")}
+    verdict = (folder / "tables/verdict.txt").read_text(encoding="utf-8")
+    assert "can do 1 of 2 tasks (prompts" in " ".join(verdict.split())
 
 
 def test_every_layer_is_measured_in_every_arm(first_run):

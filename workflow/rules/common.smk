@@ -46,6 +46,7 @@ wildcard_constraints:
     cluster=clusters.SAE_PATTERN,
     partition=rf"{PARTITION}(?:@{PARTITION})*",
     seed=r"\d+",
+    task=r"\w[\w.-]*",
 
 
 def code(script: str) -> str:
@@ -73,6 +74,11 @@ def section(*keys: str, without: tuple[str, ...] = ()):
         return value
 
     return settings
+
+
+def first_of(*keys: str):
+    """A params function: the first entry of the list at `keys`."""
+    return lambda wildcards: section(*keys)(wildcards)[0]
 
 
 def growing(amount: int):

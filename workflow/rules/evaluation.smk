@@ -174,12 +174,6 @@ rule tables:
         cost="results/{model}/tables/cost.csv",
         training="results/{model}/tables/training.csv",
         latent_density="results/{model}/tables/latent_density.csv",
-        verdict=report(
-            "results/{model}/tables/verdict.txt",
-            caption="../report/verdict.rst",
-            category="Answer",
-            labels={"model": "{model}", "figure": "verdict"},
-        ),
     log:
         "results/logs/{model}/tables.log",
     benchmark:
@@ -196,6 +190,6 @@ rule tables:
         n_bootstrap=section("evaluation", "bootstrap"),
         seed=section("evaluation", "seed"),
     message:
-        "Put the tables and the verdict of {wildcards.model} together"
+        "Put the tables of {wildcards.model} together"
     script:
         "../scripts/tables.py"

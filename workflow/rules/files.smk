@@ -13,9 +13,12 @@ FIGURES = {
     "training_curves": "Training",
     "latent_density": "Sparsity",
     "correspondence": "Specialised SAEs",
+    "circuits": "Circuits",
+    "circuit_curves": "Circuits",
 }
-#: Drawn only where SAEs are specialised.
+#: Drawn only where SAEs are specialised, and where there are tasks.
 OF_SPECIALISED = {"specialise", "correspondence"}
+OF_TASKS = {"circuits", "circuit_curves"}
 
 
 def wanted_figures() -> list[str]:
@@ -25,6 +28,7 @@ def wanted_figures() -> list[str]:
         for name, model in MODELS.items()
         for figure in FIGURES
         if model["clustering"]["specialise"] or figure not in OF_SPECIALISED
+        if model["evaluation"]["tasks"] or figure not in OF_TASKS
         for format in ("svg", "png")
     ]
 
@@ -146,6 +150,23 @@ def partition_saes(kind: str, with_roots: bool = False):
         return expanded(f"{SAE_FOLDER}/{kind}", wildcards, pairs)
 
     return files
+
+
+def baseline_saes(kind: str):
+    """An input function: a file of every per-layer SAE, all seeds."""
+
+    def files(wildcards) -> list[str]:
+        pairs = arms.saes_of(partitions_of(wildcards), arms.BASE, arms.PER_LAYER)
+        return expanded(f"{SAE_FOLDER}/{kind}", wildcards, list(pairs))
+
+    return files
+
+
+def factors(wildcards) -> list[str]:
+    """The known factors of the text, where it is toy English; else nothing."""
+    if not is_toy(MODELS[wildcards.model]):
+        return []
+    return [f"results/{wildcards.model}/corpus/factors.parquet"]
 
 
 def pictures(figure: str) -> dict:

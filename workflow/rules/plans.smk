@@ -125,3 +125,27 @@ def corresponding_arms(found: list) -> list[tuple[str, str]]:
     specialised = [arm for arm in found if arm.role == "specialised"]
     compared = [arms.baseline(found), *specialised] if specialised else []
     return [(arm.variant, arm.partition) for arm in compared]
+
+
+def feature_files(kind: str):
+    """An input function: a file about the latents of every arm."""
+
+    def files(wildcards) -> list[str]:
+        folder = f"results/{wildcards.model}/evaluation/features"
+        pairs = planned(plan.spliced_arms, wildcards)
+        return [
+            f"{folder}/{variant}/{partition}/{kind}" for variant, partition in pairs
+        ]
+
+    return files
+
+
+def judge_files(wildcards) -> list[str]:
+    """What a judge says of every arm's latents, where the configuration names one."""
+    if not MODELS[wildcards.model]["evaluation"]["judge"]["base_url"]:
+        return []
+    folder = f"results/{wildcards.model}/evaluation/judge"
+    pairs = planned(plan.spliced_arms, wildcards)
+    return [
+        f"{folder}/{variant}/{partition}/scores.csv" for variant, partition in pairs
+    ]

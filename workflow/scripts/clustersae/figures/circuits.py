@@ -1,6 +1,7 @@
 """How much of each task the circuits of every arm carry, against what the arm was trained for."""
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,33 +11,40 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from clustersae.arms import PER_LAYER, SINGLE
+from clustersae.figures.starts import looks_of
 from clustersae.figures.style import (
     FAINT,
     GREY,
     INK,
     MARKERS,
     METHOD_COLOURS,
+    Look,
     canvas,
     conditions,
     kind_of,
     name_of,
     styled,
 )
-from clustersae.tables.circuits import ALL_TASKS, RESIDUAL_BASIS
+from clustersae.sae.variants import EQUAL_EXPOSURE
+from clustersae.tables.circuits import ALL_TASKS, RESIDUAL_BASIS, overall
 from clustersae.tables.verdict_circuits import of_mode, separates
 
 _PANELS = {
-    "faithfulness": "faithfulness, area\n(high is good)",
-    "completeness": "completeness, area\n(low is good)",
+    "faithfulness": "area under faithfulness\n(high is good)",
+    "completeness": "area under completeness\n(low is good)",
     "deviation": "deviation of all latents\n(low is good)",
 }
-_ERRORS = {"ablated": "errors ablated", "nodes": "errors as nodes", "kept": "errors kept"}
+_ERRORS = {"ablated": "errors ablated", "nodes": "errors are nodes", "kept": "errors kept"}
+_BASIS, _RANDOM = (0, (4, 2)), (0, (1, 1.5))
 
 
 def draw(
     circuits: pd.DataFrame, tasks: pd.DataFrame, errors: str, ablation: str, model: str
 ) -> Figure:
     """One column per task (and the mean of all), one row per measure.
+
+    Arms at equal exposure, and those that were trained for longer than the full per-layer SAEs,
+    are left to the table.
 
     Args:
         circuits: `tables/circuits.csv`.
@@ -48,30 +56,34 @@ def draw(
         rows = of_mode(circuits, errors, ablation)
         if rows.empty:
             return without_tasks(tasks, model)
-        random = of_mode(circuits, errors, ablation, "random")
-        columns = list(dict.fromkeys(rows["task"]))
         baseline = rows[rows["arm"] == PER_LAYER].iloc[0]
-        n_layers = int(baseline["count"])
+        n_layers, n_seeds = int(baseline["count"]), int(baseline["n_seeds"])
+        rows = rows[(rows["matched_count"] <= n_layers) & (rows["role"] != EQUAL_EXPOSURE)]
+        random = of_mode(circuits, errors, ablation, "random")
+        names, looks = list(dict.fromkeys(rows["task"])), _looks(rows, n_layers)
+        over = "prompts and seeds" if n_seeds > 1 else "prompts"
         figure = canvas(
-            *(width := max(8.5, 3.0 * len(columns) + 0.8), 7.6),
+            *(width := column_width(len(names)) * len(names) + 0.8, 7.6),
             _finding(rows),
             conditions(
-                *(model, n_layers, int(baseline["n_seeds"]), _ERRORS[errors]),
-                f"{ablation} ablation",
-                "bars and band: 95 % intervals over prompts and seeds",
+                *(model, n_layers, n_seeds, _ERRORS[errors], f"{ablation} ablation"),
+                f"bars and band: 95 % intervals over {over}",
+                "hollow: no difference from per-layer shown (its paired interval includes zero)",
             ),
         )
-        axes = figure.subplots(len(_PANELS), len(columns), squeeze=False, sharex=True, sharey="row")
-        for column, task in zip(axes.T, columns):
+        axes = figure.subplots(len(_PANELS), len(names), squeeze=False, sharex=True, sharey="row")
+        for column, task in zip(axes.T, names):
+            own, chance = (frame[frame["task"] == task] for frame in (rows, random))
             for axis, measure in zip(column, _PANELS):
-                own, chance = rows[rows["task"] == task], random[random["task"] == task]
-                _panel(axis, own, chance if measure != "deviation" else None, measure, n_layers)
-            column[0].set_title(_title(task, own))
+                _panel(axis, own, chance, measure, looks)
+            column[0].set_title(f"{task_title(task)}\n{int(own['n_prompts'].iloc[0])} prompts")
             column[-1].set_xlabel("training, in per-layer SAEs")
+            column[-1].xaxis.set_major_locator(MaxNLocator(7, integer=True))
         for axis, label in zip(axes[:, 0], _PANELS.values()):
             axis.set_ylabel(label)
-        handles = _handles(rows, random, n_layers)
-        figure.legend(handles=handles, loc="outside lower center", ncols=int(width / 2))
+        axes[-1, 0].set_ylim(0, 1.1 * rows[["deviation", "deviation_high"]].max(axis=None))
+        handles = _handles(rows, random, looks)
+        figure.legend(handles=handles, loc="outside lower center", ncols=int(width / 2.2))
     return figure
 
 
@@ -84,81 +96,111 @@ def without_tasks(tasks: pd.DataFrame, model: str) -> Figure:
     )
 
 
-def _title(task: str, rows: pd.DataFrame) -> str:
-    name = "mean of all tasks" if task == ALL_TASKS else task.removeprefix("toy_").replace("_", " ")
-    return f"{name}\n{int(rows['n_prompts'].iloc[0])} prompts"
+def task_title(task: str) -> str:
+    """What a task is called above its panels, in lines that fit them."""
+    if task == ALL_TASKS:
+        return "mean of all tasks"
+    return textwrap.fill(task.removeprefix("toy_").replace("_", " "), 26)
+
+
+def column_width(n_columns: int) -> float:
+    """Inches per task: one is as wide as its title needs, many are narrow."""
+    return {1: 7.2, 2: 4.2}.get(n_columns, 3.0 if n_columns < 5 else 2.4)
 
 
 def _finding(rows: pd.DataFrame) -> str:
-    """What the figure shows of the question whether circuits tell arms apart."""
-    over = rows[
-        rows["task"] == (ALL_TASKS if (rows["task"] == ALL_TASKS).any() else rows["task"].iloc[0])
-    ]
+    """Which measures tell one SAE for all layers from per-layer SAEs, over all tasks."""
+    over = overall(rows)
     single = over[over["arm"] == SINGLE]
     if single.empty:
         return "How much of each task the circuits of every arm carry"
     row, baseline = single.iloc[0], over[over["arm"] == PER_LAYER].iloc[0]
-    told = {-1: "finds it worse", 0: "does not tell them apart", 1: "finds it better"}
-    parts = [
-        f"{name} {told[separates(row, measure)]} ({row[measure]:.2f} against"
-        f" {baseline[measure]:.2f})"
-        for measure, name in {"faithfulness": "faithfulness", "deviation": "deviation"}.items()
-    ]
-    return f"One SAE for all layers against per-layer SAEs: {parts[0]}, {parts[1]}"
+    found: dict[int, list[str]] = {-1: [], 1: [], 0: []}
+    for name in _PANELS:
+        numbers = f"{name} ({row[name]:.2f} against {baseline[name]:.2f})"
+        found[separates(row, name)].append(numbers)
+    words = {-1: "worse by", 1: "better by", 0: "no difference shown by"}
+    parts = [f"{words[sign]} {_listed(names)}" for sign, names in found.items() if names]
+    return f"One SAE for all layers against per-layer SAEs: {'; '.join(parts)}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _looks(rows: pd.DataFrame, n_layers: int) -> dict[str, Look]:
+    """How every arm is drawn but the baseline and the control without SAEs."""
+    starts = looks_of(rows.loc[rows["role"] == "specialised", "partition"])
+    looks = {}
+    for _, arm in rows.drop_duplicates("arm").iterrows():
+        if arm["arm"] != PER_LAYER and arm["partition"] != RESIDUAL_BASIS:
+            kind = kind_of(arm)
+            look = starts.get(arm["partition"])
+            looks[arm["arm"]] = look or Look(
+                METHOD_COLOURS[kind], MARKERS[kind], name_of(arm, n_layers)
+            )
+    return looks
 
 
 def _panel(
-    axis: Axes, rows: pd.DataFrame, random: pd.DataFrame | None, measure: str, n_layers: int
+    axis: Axes, rows: pd.DataFrame, random: pd.DataFrame, measure: str, looks: Mapping[str, Look]
 ) -> None:
-    baseline = rows[rows["arm"] == PER_LAYER].iloc[0]
-    axis.axhspan(
-        baseline[f"{measure}_low"], baseline[f"{measure}_high"], color=FAINT, lw=0, zorder=0
-    )
+    rows = rows.set_index("arm")
+    baseline = rows.loc[PER_LAYER]
+    low, high = baseline[f"{measure}_low"], baseline[f"{measure}_high"]
+    axis.axhspan(low, high, color=FAINT, alpha=0.6, lw=0, zorder=0)
     axis.axhline(baseline[measure], color=INK, linewidth=1.2, zorder=1)
-    basis = rows[rows["partition"] == RESIDUAL_BASIS]
-    if len(basis) and measure != "deviation":
-        axis.axhline(basis[measure].iloc[0], color=GREY, linewidth=1.2, ls=(0, (4, 2)), zorder=1)
-    if random is not None and len(random):
-        chance = random[random["arm"] == PER_LAYER][measure].iloc[0]
-        axis.axhline(chance, color=GREY, linewidth=1.2, ls=(0, (1, 1.5)), zorder=1)
-    shown = rows[(rows["arm"] != PER_LAYER) & (rows["partition"] != RESIDUAL_BASIS)]
+    axis.plot(baseline["count"], baseline[measure], "o", color=INK, markersize=5, zorder=3)
+    # The stream's own dimensions deviate in nothing, and all latents are no circuit at random.
+    if measure != "deviation":
+        if RESIDUAL_BASIS in rows.index:
+            height = rows.loc[RESIDUAL_BASIS, measure]
+            axis.axhline(height, color=GREY, linewidth=1.2, ls=_BASIS, zorder=1)
+        for chance in random.loc[random["arm"] == PER_LAYER, measure]:
+            axis.axhline(chance, color=GREY, linewidth=1.2, ls=_RANDOM, zorder=1)
+    shown = rows.loc[[name for name in looks if name in rows.index]]
     main = shown[shown["role"] == "main"].sort_values("count")
-    axis.plot(
-        main["matched_count"], main[measure], color=METHOD_COLOURS["complete"], lw=1.0, alpha=0.5
-    )
+    ends = [*main["matched_count"], baseline["count"]], [*main[measure], baseline[measure]]
+    axis.plot(*ends, color=METHOD_COLOURS["complete"], lw=1.0, alpha=0.5, zorder=2)
+    step = 0.025 * baseline["count"]
     for place, arms in shown.groupby("matched_count"):
-        for index, (_, arm) in enumerate(arms.iterrows()):
-            aside = 0.022 * n_layers * (index - (len(arms) - 1) / 2)
-            _point(axis, arm, place + aside, measure)
+        for (name, arm), aside in zip(arms.iterrows(), _asides(arms["role"])):
+            _point(axis, arm, place + step * aside, measure, looks[name])
     axis.grid(True, axis="y")
-    axis.xaxis.set_major_locator(MaxNLocator(7, integer=True))
 
 
-def _point(axis: Axes, arm: pd.Series, place: float, measure: str) -> None:
-    kind = kind_of(arm)
-    ends = [[arm[measure] - arm[f"{measure}_low"]], [arm[f"{measure}_high"] - arm[measure]]]
+def _asides(roles: pd.Series) -> list[float]:
+    """Steps to the side for arms at one place: none for the main method, whose line goes there."""
+    order = [0, *(sign * n for n in range(1, len(roles) + 1) for sign in (-1, 1))]
+    others = iter(order[1:] if "main" in set(roles) else order)
+    return [0 if role == "main" else next(others) for role in roles]
+
+
+def _point(axis: Axes, arm: pd.Series, place: float, measure: str, look: Look) -> None:
+    value, low, high = (arm[f"{measure}{end}"] for end in ("", "_low", "_high"))
+    bars = np.clip([[value - low], [high - value]], 0, None)
     axis.errorbar(
-        *(place, arm[measure]),
-        yerr=None if np.isnan(ends).any() else np.clip(ends, 0, None),
-        **{"color": METHOD_COLOURS[kind], "marker": MARKERS[kind], "ls": "none"},
-        **{"elinewidth": 1.0, "markersize": 9 if kind == "specialised" else 5},
+        *(place, value),
+        yerr=None if np.isnan(bars).any() else bars,
+        **{"color": look.colour, "marker": look.marker, "ls": "none", "elinewidth": 1.0},
+        markersize=9 if look.marker == "*" else 5.5,
+        markerfacecolor=look.colour if separates(arm, measure) else "white",
         zorder=3,
     )
 
 
-def _handles(rows: pd.DataFrame, random: pd.DataFrame, n_layers: int) -> Sequence[Line2D]:
-    handles = [Line2D([], [], color=INK, label="per-layer")]
-    seen: dict[str, str] = {}
-    for _, arm in rows.iterrows():
-        # One SAE for all is an end of the main method's line, and drawn as that.
-        if arm["arm"] not in (PER_LAYER, SINGLE) and arm["partition"] != RESIDUAL_BASIS:
-            seen.setdefault(name_of(arm, n_layers), kind_of(arm))
-    handles += [
-        Line2D([], [], color=METHOD_COLOURS[kind], marker=MARKERS[kind], ls="none", label=name)
-        for name, kind in seen.items()
-    ]
+def _handles(
+    rows: pd.DataFrame, random: pd.DataFrame, looks: Mapping[str, Look]
+) -> Sequence[Line2D]:
+    handles = [Line2D([], [], color=INK, marker="o", ms=5, label="per-layer")]
+    # One SAE for all is an end of the main method's line, and drawn as that.
+    several = [name for name in looks if name != SINGLE]
+    for look in dict.fromkeys(looks[name] for name in several or looks):
+        handles.append(
+            Line2D([], [], color=look.colour, marker=look.marker, ls="none", label=look.label)
+        )
     if (rows["partition"] == RESIDUAL_BASIS).any():
-        handles.append(Line2D([], [], color=GREY, ls=(0, (4, 2)), label="no SAE: residual basis"))
+        handles.append(Line2D([], [], color=GREY, ls=_BASIS, label="no SAE: residual basis"))
     if len(random):
-        handles.append(Line2D([], [], color=GREY, ls=(0, (1, 1.5)), label="random circuits"))
+        handles.append(Line2D([], [], color=GREY, ls=_RANDOM, label="random circuits, per-layer"))
     return handles

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from clustersae.arms import PER_LAYER, Arm
+from clustersae.arms import PER_LAYER, Arm, baseline
 from clustersae.errors import InputError
 from clustersae.evaluation.circuits.curves import percentile_interval, ratio_replicates
 from clustersae.evaluation.intervals import Bootstrap, Interval
@@ -77,13 +77,22 @@ def circuits_table(
         prompts: rows in the format PROMPTS; `nodes`, in the format NODES.
         settings: of the intervals; all arms share the resamples.
     """
-    arms = [*arms, _residual_basis(max(arm.count for arm in arms))]
+    n_layers = baseline(arms).count
+    arms = [*arms, _residual_basis(n_layers)]
     tasks = list(dict.fromkeys(prompts["task"]))
     rows: list[dict[str, Any]] = []
     for values, group in prompts.groupby(list(_MODE), sort=False):
         rows += _mode_rows(arms, tasks, group, dict(zip(_MODE, values)), settings)
-    table = pd.DataFrame(rows, columns=None if rows else _columns())
-    return table.merge(_found_nodes(nodes), how="left", on=["task", "variant", "partition"])
+    table = pd.DataFrame(rows, columns=_columns())
+    # Random circuits are not found by any effect.
+    found = _found_nodes(nodes, n_layers).assign(control="none")
+    return table.merge(found, how="left", on=["task", "variant", "partition", "control"])
+
+
+def overall(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of either table about all tasks together, or about the only one."""
+    tasks = set(rows["task"])
+    return rows[rows["task"] == (ALL_TASKS if ALL_TASKS in tasks else rows["task"].iloc[0])]
 
 
 def _residual_basis(n_layers: int) -> Arm:
@@ -91,11 +100,11 @@ def _residual_basis(n_layers: int) -> Arm:
 
 
 def _columns() -> list[str]:
-    """Of a table without a row."""
+    """Of the table, but for what `_found_nodes` adds; the same without a row."""
     names = ("arm", "partition", "variant", "method", "role", "count", "matched_count")
     both = [name + end for name in MEASURES for end in ("", "_vs_baseline")]
     ends = [name + end for name in both for end in ("", "_low", "_high")]
-    return ["task", *_MODE, *names, "n_prompts", "n_seeds", *ends]
+    return ["task", *_MODE, *names, "n_prompts", "n_seeds", "n_bootstrap", *ends]
 
 
 def _mode_rows(
@@ -112,19 +121,17 @@ def _mode_rows(
     if len(tasks) > 1:
         by_task[ALL_TASKS] = _of_all(list(by_task.values()))
     for task, measured in by_task.items():
-        baseline = measured[PER_LAYER]
-        for arm in (arm for arm in arms if arm.name in measured):
-            shape, values = measured[arm.name]
+        against = measured[PER_LAYER].values
+        for arm in arms:
+            bootstrap, values = measured[arm.name]
             row = {"task": task, **mode, **arm_columns(arm)}
-            row |= {"n_prompts": shape.shape[0], "n_seeds": shape.shape[1]}
+            row |= {"n_prompts": bootstrap.shape[0], "n_seeds": bootstrap.shape[1]}
             row["n_bootstrap"] = settings.n_resamples
             for name in MEASURES:
-                row |= _cells(name, values[name].interval(shape))
+                row |= _cells(name, values[name].interval(bootstrap))
                 if arm.name != PER_LAYER:
-                    row |= _cells(
-                        f"{name}_vs_baseline",
-                        _minus(values[name], baseline.values[name]).interval(shape),
-                    )
+                    difference = _minus(values[name], against[name])
+                    row |= _cells(f"{name}_vs_baseline", difference.interval(bootstrap))
             yield row
 
 
@@ -139,16 +146,9 @@ def _of_task(
     arms: Sequence[Arm], prompts: pd.DataFrame, settings: Bootstrapping, number: int
 ) -> dict[str, _ArmMeasured]:
     """Arm → its measures on one task; prompts are resampled anew for every task, seeds alike."""
-    grouped = dict(iter(prompts.groupby(["variant", "partition"])))
+    measured = _by_prompt_and_seed(arms, prompts)
     result = {}
-    for arm in arms:
-        rows = grouped.get((arm.variant, arm.partition))
-        if rows is None:
-            raise InputError(
-                f"No circuits were measured in {arm.name} for {prompts['task'].iloc[0]}."
-            )
-        wide = {name: rows.pivot(index="prompt", columns="seed", values=name).to_numpy()
-                for name in PROMPTS.values}  # fmt: skip
+    for arm, wide in zip(arms, measured):
         bootstrap = _bootstrap(*wide["full"].shape, settings, number)
         gap = wide["full"] - wide["empty"]
         rises = {
@@ -162,6 +162,30 @@ def _of_task(
         }
         result[arm.name] = _ArmMeasured(bootstrap, values)
     return result
+
+
+def _by_prompt_and_seed(arms: Sequence[Arm], prompts: pd.DataFrame) -> list[dict[str, np.ndarray]]:
+    """The columns of each arm on one task, [n_prompts, n_seeds]."""
+    task = prompts["task"].iloc[0]
+    grouped = dict(iter(prompts.groupby(["variant", "partition"])))
+    model = None  # m(M), which no SAE changes
+    measured = []
+    for arm in arms:
+        rows = grouped.get((arm.variant, arm.partition))
+        if rows is None:
+            raise InputError(f"No circuits were measured in {arm.name} for {task}.")
+        wide = {
+            name: rows.pivot(index="prompt", columns="seed", values=name).to_numpy()
+            for name in PROMPTS.values
+        }
+        model = wide["full"][:, :1] if model is None else model
+        if len(model) != len(wide["full"]) or not np.allclose(wide["full"], model, atol=1e-3):
+            raise InputError(
+                f"Circuits in {arm.name} were measured on other prompts of {task} than those in"
+                f" {arms[0].name}: delete their files below evaluation/circuits and run again."
+            )
+        measured.append(wide)
+    return measured
 
 
 def _bootstrap(n_prompts: int, n_seeds: int, settings: Bootstrapping, number: int) -> Bootstrap:
@@ -198,7 +222,7 @@ def _cells(name: str, interval: Interval) -> dict[str, float]:
     return {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
-def _found_nodes(nodes: pd.DataFrame) -> pd.DataFrame:
+def _found_nodes(nodes: pd.DataFrame, n_layers: int) -> pd.DataFrame:
     """Per task and arm: `error_share`, of the first nodes (as many as layers) those that are
     errors, and `agreement`, Pearson's correlation of estimated with exact effects of the checked
     nodes; means over seeds."""
@@ -206,7 +230,6 @@ def _found_nodes(nodes: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for key, group in nodes.groupby(keys, sort=False):
         by_seed = [rows for _, rows in group.groupby("seed")]
-        n_layers = int(group["layer"].max()) + 1
         first = [rows[rows["rank"] < n_layers]["latent"].isna().mean() for rows in by_seed]
         agreement = [_correlation(rows.dropna(subset="exact")) for rows in by_seed]
         rows.append(
@@ -227,16 +250,26 @@ def _correlation(rows: pd.DataFrame) -> float:
 
 
 def curves_table(arms: Sequence[Arm], curves: pd.DataFrame) -> pd.DataFrame:
-    """Faithfulness and completeness at every size, means over seeds, with the number of seeds."""
+    """Faithfulness and completeness at every size, means over seeds, with the number of seeds.
+
+    Of several tasks also their mean, at the sizes that all of them have.
+    """
     names = {(arm.variant, arm.partition): arm.name for arm in arms}
     names[BASE, RESIDUAL_BASIS] = RESIDUAL_BASIS
-    keys = ["task", "variant", "partition", *_MODE, "size"]
-    table = curves.groupby(keys, sort=False).agg(
+    keys = ["variant", "partition", *_MODE, "size"]
+    table = curves.groupby(["task", *keys], sort=False).agg(
         faithfulness=("faithfulness", "mean"),
         completeness=("completeness", "mean"),
         n_seeds=("seed", "nunique"),
     )
     table = table.reset_index()
+    n_tasks = table["task"].nunique()
+    if n_tasks > 1:
+        grouped = table.groupby(keys, sort=False)
+        means = grouped[["faithfulness", "completeness"]].mean()
+        means["n_seeds"] = grouped["n_seeds"].min()
+        means = means[grouped.size() == n_tasks].reset_index()
+        table = pd.concat([table, means.assign(task=ALL_TASKS)], ignore_index=True)
     pairs = zip(table["variant"], table["partition"])
     table.insert(1, "arm", pd.Series([names[pair] for pair in pairs], dtype=str))
     return table

@@ -55,7 +55,9 @@ class Store:
         for number, line in enumerate(whole.splitlines(), 1):
             try:
                 row = json.loads(line)
-                key, reply = str(row["digest"]), str(row["reply"])
+                key, reply = row["digest"], row["reply"]
+                if not (isinstance(key, str) and isinstance(reply, str)):
+                    raise TypeError("digest and reply are text")
                 self._replies.setdefault(key, []).append(reply)
             except (ValueError, LookupError, TypeError):
                 raise InputError(

@@ -1,0 +1,40 @@
+# The answer in words, from all tables.
+
+
+localrules:
+    verdict,
+
+
+rule verdict:
+    input:
+        partitions="results/{model}/clusters/partitions.json",
+        chosen=chosen_count,
+        specialised=chosen_specialised,
+        arms="results/{model}/tables/arms.csv",
+        comparisons="results/{model}/tables/comparisons.csv",
+        circuits=tables_of_circuits,
+    output:
+        report(
+            "results/{model}/tables/verdict.txt",
+            caption="../report/verdict.rst",
+            category="Answer",
+            labels={"model": "{model}", "figure": "verdict"},
+        ),
+    log:
+        "results/logs/{model}/verdict.log",
+    benchmark:
+        "results/benchmarks/{model}/verdict.tsv"
+    conda:
+        "../../envs/plot.yaml"
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        code=code("verdict.py"),
+        tolerance=section("clustering", "tolerance"),
+        errors=first_of("evaluation", "circuits", "errors"),
+        ablation=first_of("evaluation", "circuits", "ablations"),
+    message:
+        "Say what the measurements of {wildcards.model} answer"
+    script:
+        "../scripts/verdict.py"

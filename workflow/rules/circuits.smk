@@ -1,0 +1,207 @@
+# Tasks, and how much of the model's doing them is carried by circuits of latents. The model alone is
+# recorded once per task; every arm and task is one job.
+
+
+checkpoint assess_task:
+    input:
+        weights="results/{model}/model/model.safetensors",
+        description="results/{model}/model/description.json",
+        tokenizer="results/{model}/model/tokenizer.json",
+        prompts=task_file,
+    output:
+        task="results/{model}/tasks/{task}/task.json",
+        pairs="results/{model}/tasks/{task}/pairs.jsonl",
+        recordings="results/{model}/tasks/{task}/recordings.safetensors",
+    log:
+        "results/logs/{model}/assess_task/{task}.log",
+    benchmark:
+        "results/benchmarks/{model}/assess_task/{task}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    params:
+        code=code("assess_task.py"),
+        task=lambda wildcards: tasks_of(wildcards)[wildcards.task],
+        settings=section(
+            "evaluation",
+            "circuits",
+            without=("sizes", "largest", "errors", "ablations", "exact_nodes"),
+        ),
+        ablation=first_of("evaluation", "circuits", "ablations"),
+    message:
+        "Let {wildcards.model} try the task {wildcards.task}"
+    script:
+        "../scripts/assess_task.py"
+
+
+rule evaluate_circuits:
+    input:
+        saes=partition_saes("sae.safetensors"),
+        configs=partition_saes("cfg.json"),
+        weights="results/{model}/model/model.safetensors",
+        description="results/{model}/model/description.json",
+        recordings="results/{model}/tasks/{task}/recordings.safetensors",
+    output:
+        curves=f"{CIRCUITS}/curves.csv",
+        prompts=f"{CIRCUITS}/prompts.csv",
+        nodes=f"{CIRCUITS}/nodes.csv",
+    log:
+        "results/logs/{model}/evaluate_circuits/{task}/{variant}/{partition}.log",
+    benchmark:
+        "results/benchmarks/{model}/evaluate_circuits/{task}/{variant}/{partition}.tsv"
+    wildcard_constraints:
+        partition=rf"(?!{RESIDUAL_BASIS}){PARTITION}(?:@{PARTITION})*",
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=growing(4000),
+        runtime=growing(120),
+    params:
+        code=code("evaluate_circuits.py"),
+        variant=lambda wildcards: wildcards.variant,
+        partition=lambda wildcards: wildcards.partition,
+        settings=section(
+            "evaluation",
+            "circuits",
+            without=(
+                "pairs",
+                "method",
+                "least_pairs",
+                "least_accuracy",
+                "least_gap",
+            ),
+        ),
+    message:
+        "Find circuits of {wildcards.model} for {wildcards.task}: {wildcards.partition} ({wildcards.variant})"
+    script:
+        "../scripts/evaluate_circuits.py"
+
+
+use rule evaluate_circuits as evaluate_residual_basis with:
+    input:
+        saes=[],
+        weights="results/{model}/model/model.safetensors",
+        description="results/{model}/model/description.json",
+        recordings="results/{model}/tasks/{task}/recordings.safetensors",
+    output:
+        curves=f"{WITHOUT_SAES}/curves.csv",
+        prompts=f"{WITHOUT_SAES}/prompts.csv",
+        nodes=f"{WITHOUT_SAES}/nodes.csv",
+    log:
+        f"results/logs/{{model}}/evaluate_circuits/{{task}}/base/{RESIDUAL_BASIS}.log",
+    benchmark:
+        f"results/benchmarks/{{model}}/evaluate_circuits/{{task}}/base/{RESIDUAL_BASIS}.tsv"
+    params:
+        code=code("evaluate_circuits.py"),
+        variant="base",
+        partition=RESIDUAL_BASIS,
+        settings=section(
+            "evaluation",
+            "circuits",
+            without=(
+                "pairs",
+                "method",
+                "least_pairs",
+                "least_accuracy",
+                "least_gap",
+            ),
+        ),
+    message:
+        "Find circuits of {wildcards.model} for {wildcards.task} without SAEs"
+
+
+localrules:
+    circuit_tables,
+    figure_circuits,
+    figure_circuit_curves,
+
+
+rule circuit_tables:
+    input:
+        partitions="results/{model}/clusters/partitions.json",
+        chosen=chosen_count,
+        specialised=chosen_specialised,
+        tasks=task_records,
+        curves=circuit_files("curves.csv"),
+        prompts=circuit_files("prompts.csv"),
+        nodes=circuit_files("nodes.csv"),
+    output:
+        tasks="results/{model}/tables/tasks.csv",
+        circuits="results/{model}/tables/circuits.csv",
+        circuit_curves="results/{model}/tables/circuit_curves.csv",
+    log:
+        "results/logs/{model}/circuit_tables.log",
+    benchmark:
+        "results/benchmarks/{model}/circuit_tables.tsv"
+    conda:
+        "../../envs/plot.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(10),
+    params:
+        code=code("circuit_tables.py"),
+        asked=asked,
+        n_bootstrap=section("evaluation", "bootstrap"),
+        seed=section("evaluation", "seed"),
+    message:
+        "Summarise the circuits of {wildcards.model}"
+    script:
+        "../scripts/circuit_tables.py"
+
+
+rule figure_circuits:
+    input:
+        tasks="results/{model}/tables/tasks.csv",
+        circuits="results/{model}/tables/circuits.csv",
+    output:
+        **pictures("circuits"),
+    log:
+        "results/logs/{model}/figures/circuits.log",
+    benchmark:
+        "results/benchmarks/{model}/figures/circuits.tsv"
+    conda:
+        "../../envs/plot.yaml"
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        code=code("figure_circuits.py"),
+        errors=first_of("evaluation", "circuits", "errors"),
+        ablation=first_of("evaluation", "circuits", "ablations"),
+        dpi=REPORT["dpi"],
+    message:
+        "Draw how faithful the circuits of {wildcards.model} are"
+    script:
+        "../scripts/figure_circuits.py"
+
+
+rule figure_circuit_curves:
+    input:
+        tasks="results/{model}/tables/tasks.csv",
+        circuits="results/{model}/tables/circuits.csv",
+        circuit_curves="results/{model}/tables/circuit_curves.csv",
+    output:
+        **pictures("circuit_curves"),
+    log:
+        "results/logs/{model}/figures/circuit_curves.log",
+    benchmark:
+        "results/benchmarks/{model}/figures/circuit_curves.tsv"
+    conda:
+        "../../envs/plot.yaml"
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        code=code("figure_circuit_curves.py"),
+        ablation=first_of("evaluation", "circuits", "ablations"),
+        dpi=REPORT["dpi"],
+    message:
+        "Draw faithfulness against the size of circuits of {wildcards.model}"
+    script:
+        "../scripts/figure_circuit_curves.py"
