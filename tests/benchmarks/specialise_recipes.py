@@ -136,8 +136,9 @@ class Bench:
         if parent(name):
             before = self.fit(recipe, parent(variant), parent(name))
             state = before.optimizer if recipe.carry_optimizer else None
-            next_step = before.first_step + before.settings.n_steps
-            start = Start(before.sae, state, next_step, checksum(before.sae.state_dict()))
+            n_read = before.first_step + before.settings.n_steps
+            n_read *= before.settings.batch_size
+            start = Start(before.sae, state, n_read, checksum(before.sae.state_dict()))
             rate = recipe.learning_rate * recipe.child_learning_rate
             warmup, decay = recipe.child_warmup, recipe.child_decay
         else:

@@ -61,9 +61,9 @@ def train(cached, tmp_path):
 
 
 def start_from(fitted, carried=False):
-    next_step = fitted.first_step + fitted.settings.n_steps
+    n_read = (fitted.first_step + fitted.settings.n_steps) * fitted.settings.batch_size
     state = fitted.optimizer if carried else None
-    return Start(fitted.sae, state, next_step, checksum(fitted.sae.state_dict()))
+    return Start(fitted.sae, state, n_read, checksum(fitted.sae.state_dict()))
 
 
 def same(one, other):
@@ -112,7 +112,11 @@ def test_a_child_reads_on_where_its_ancestors_stopped(train, cached, batches):
         assert all(torch.equal(one, other) for one, other in zip(found, expected))
 
 
-def test_parent_and_child_together_read_no_token_twice_in_a_pass(tmp_path, batches):
+@pytest.mark.parametrize(("batch_size", "n_steps"), [(128, 6), (256, 3)])
+def test_parent_and_child_together_read_no_token_twice_in_a_pass(
+    tmp_path, batches, batch_size, n_steps
+):
+    """Nor do they where the parent's batches are larger: all sizes read in the same order."""
     # Rows carry their own number in place of activations; a pass of 1,700 rows has 13 batches.
     layers = [torch.arange(1700.0)[:, None].expand(-1, D_MODEL).clone() for _ in range(2)]
     column = torch.zeros(1700, dtype=torch.int32)
@@ -121,12 +125,14 @@ def test_parent_and_child_together_read_no_token_twice_in_a_pass(tmp_path, batch
         fingerprint="f", hook="hook", split="train", shard=0, seed=0,
     )  # fmt: skip
     shards = open_shards([tmp_path / "rows.safetensors"])
-    still = replace(ROOT, learning_rate=0.0, n_steps=6)
+    still = replace(ROOT, learning_rate=0.0, n_steps=n_steps, batch_size=batch_size)
     plain = torch.zeros(2, D_MODEL), torch.ones(2)
     root = fit(Activations(shards, (0, 1), *plain), still, tmp_path / "a", "root", CPU)
     own = Activations(shards, (1,), plain[0][1:], plain[1][1:])
     start = start_from(root)
-    fit(own, replace(still, n_steps=7), tmp_path / "b", "child", CPU, start=start)
+    settings = replace(still, n_steps=7, batch_size=128)
+    child = fit(own, settings, tmp_path / "b", "child", CPU, start=start)
+    assert child.first_step == 6
     rows = torch.cat(batches)[:, 0]
     assert len(rows) == 13 * 128
     assert len(rows.unique()) == len(rows)

@@ -13,6 +13,7 @@ CONFIG = {
     "k": 16,
     "tokens": 100_000,
     "batch_size": 1_000,
+    "least_steps": 0,
     "learning_rate": None,
     "warmup_fraction": 0.1,
     "decay_fraction": 0.2,
@@ -147,3 +148,33 @@ def test_one_rate_of_a_list_is_resolved_at_a_time():
     assert resolve(config, "base", 1, 64, 0).learning_rate == 0.1  # by default the first
     assert resolve(config, "base", 1, 64, 0, 0.2).learning_rate == 0.2
     assert resolve(CONFIG, "base", 1, 64, 0, 0.3).learning_rate == 0.3
+
+
+@pytest.mark.parametrize(
+    ("least_steps", "tokens", "batch_size", "n_steps"),
+    [
+        (0, 20_480, 2048, 10),  # all batches alike
+        (100, 204_800, 2048, 100),  # enough as they are
+        (100, 204_799, 1024, 200),
+        (100, 60_000, 512, 117),  # halved until there are enough
+        (100, 5_000, 128, 39),  # no smaller than a block that is read
+    ],
+)
+def test_short_trainings_have_smaller_batches(least_steps, tokens, batch_size, n_steps):
+    config = CONFIG | {"batch_size": 2048, "least_steps": least_steps, "tokens": tokens}
+    settings = resolve(config, "base", 1, 64, 0)
+    assert (settings.batch_size, settings.n_steps) == (batch_size, n_steps)
+
+
+def test_equal_training_means_equal_batches_for_whoever_gets_it():
+    """A specialised SAE has no other steps than a per-layer one of as many activations."""
+    config = CONFIG | {"batch_size": 1024, "least_steps": 400}
+    alone = resolve(config, "tokens-1of5", 1, 64, 0)
+    child = resolve(config, "tokens-1of5@base", 1, 64, 0)
+    assert alone == child
+    assert (alone.batch_size, alone.n_steps) == (128, 156)
+
+
+def test_a_batch_that_cannot_be_halved_stays():
+    config = CONFIG | {"batch_size": 375, "least_steps": 10_000}
+    assert resolve(config, "base", 1, 64, 0).batch_size == 375

@@ -62,7 +62,7 @@ def test_a_specialised_sae_keeps_its_name_and_the_steps_before_it(trainer, tmp_p
 def test_a_start_goes_on_after_the_last_step(trainer, tmp_path):
     save_sae(tmp_path, trainer.sae, SETTINGS, "base@base", "f" * 64, "0+3@0-4", first_step=25)
     start = load_start(tmp_path, "f" * 64)
-    assert start.next_step == 65
+    assert start.n_read == 65 * SETTINGS.batch_size
     assert start.optimizer is None
     assert start.checksum == checksum(trainer.sae.state_dict())
     assert torch.equal(start.sae.W_enc, trainer.sae.W_enc)

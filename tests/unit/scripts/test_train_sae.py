@@ -21,6 +21,7 @@ CONFIG = {
     "k": 3,
     "tokens": 6400,
     "batch_size": 128,
+    "least_steps": 0,
     "learning_rate": 0.005,
     "warmup_fraction": 0.1,
     "decay_fraction": 0.2,

@@ -15,7 +15,7 @@ from clustersae import schema
 from clustersae.arms import TREE
 from clustersae.errors import InputError
 from clustersae.plan import AUTO, candidates
-from clustersae.sae.settings import resolve
+from clustersae.sae.settings import own_batch_size, resolve
 from clustersae.sae.variants import scaled_variant
 from clustersae.tasks.names import check_tasks
 
@@ -223,12 +223,14 @@ def _check_lengths(
         "SAEs that start from them": (budget * n_layers - shared) / below,
     }
     for who, share in shares.items():
-        if sae["tokens"] * share < n_batches * sae["batch_size"]:
+        n_tokens = sae["tokens"] * share
+        batch_size = own_batch_size(sae, n_tokens)
+        if n_tokens < n_batches * batch_size:
             many = "one batch" if n_batches == 1 else f"{n_batches} batches (for pilots)"
             raise InputError(
-                f"{key} leaves {sae['tokens'] * share:.0f} activations for each of the {who}"
-                f" (from {root}), fewer than {many} of sae.batch_size = {sae['batch_size']}."
-                " Raise the budget, sae.tokens or, for auto, clustering.pilot_fraction."
+                f"{key} leaves {n_tokens:.0f} activations for each of the {who} (from {root}),"
+                f" fewer than {many} of {batch_size}. Raise the budget, sae.tokens or, for auto,"
+                " clustering.pilot_fraction; or lower sae.batch_size."
             )
 
 

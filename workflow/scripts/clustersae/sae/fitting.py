@@ -39,7 +39,7 @@ class Fit:
     """A finished training.
 
     Attributes:
-        first_step: batches that the SAEs it came from had read.
+        first_step: what the SAEs it came from had read, in batches of its own size.
         record: what it cost, as of `Meter`, and the step at which it was taken up again.
     """
 
@@ -93,7 +93,7 @@ def fit(
         for layer in data.layers:
             shard.layer(layer)
 
-    first_step = start.next_step if start else 0
+    first_step = math.ceil(start.n_read / settings.batch_size) if start else 0
     with meter:
         steps = range(first_step + resumed_at, first_step + settings.n_steps)
         batches = normalised_batches(

@@ -11,6 +11,11 @@ from clustersae.sae.flops import matched_width
 from clustersae.sae.variants import variant_scales
 
 
+#: Batches are not halved below this: what is read in one block (`activations.batches`), so that all
+#: sizes read the same rows in the same order.
+SMALLEST_BATCH = 128
+
+
 @dataclass(frozen=True)
 class SAESettings:
     """Everything that decides an SAE's weights, but the data."""
@@ -87,7 +92,7 @@ def resolve(
         d_sae=d_sae,
         k=config["k"],
         n_steps=n_steps,
-        batch_size=config["batch_size"],
+        batch_size=own_batch_size(config, config["tokens"] * token_scale),
         learning_rate=learning_rate or default_learning_rate(d_sae),
         warmup_steps=round(config["warmup_fraction"] * n_steps),
         decay_steps=round(config["decay_fraction"] * n_steps),
@@ -98,6 +103,19 @@ def resolve(
     )
 
 
+def own_batch_size(config: Mapping[str, Any], n_tokens: float) -> int:
+    """Activations per step of a training on `n_tokens` in all.
+
+    sae.batch_size, halved for as long as there would be fewer than sae.least_steps steps: a short
+    training gains more from many steps than from steps of little noise. This holds for every SAE
+    alike, so that a specialised one meets per-layer SAEs of equal training on equal terms.
+    """
+    size = config["batch_size"]
+    while n_tokens < size * config["least_steps"] and size % 2 == 0 and size >= 2 * SMALLEST_BATCH:
+        size //= 2
+    return size
+
+
 def count_steps(config: Mapping[str, Any], variant: str, token_scale: float) -> int:
     """Optimiser steps of a training on `token_scale` times sae.tokens.
 
@@ -105,13 +123,14 @@ def count_steps(config: Mapping[str, Any], variant: str, token_scale: float) -> 
         InputError: that is less than one batch.
     """
     n_tokens = config["tokens"] * token_scale
-    if n_tokens < config["batch_size"]:
+    batch_size = own_batch_size(config, n_tokens)
+    if n_tokens < batch_size:
         raise InputError(
-            f"sae.tokens is {config['tokens']}, fewer than one batch of {config['batch_size']} for"
+            f"sae.tokens is {config['tokens']}, fewer than one batch of {batch_size} for"
             f" variant {variant}, which gets {n_tokens:.0f} of them. Raise sae.tokens or lower"
             " sae.batch_size."
         )
-    return round(n_tokens / config["batch_size"])
+    return round(n_tokens / batch_size)
 
 
 def default_learning_rate(d_sae: int) -> float:

@@ -16,13 +16,13 @@ class Start(NamedTuple):
 
     Attributes:
         optimizer: the state of its optimiser, where that is carried over.
-        next_step: how many batches it and its own ancestors have read.
+        n_read: how many activations it and its own ancestors have read.
         checksum: of its weights.
     """
 
     sae: SparseAutoencoder
     optimizer: dict[str, torch.Tensor] | None
-    next_step: int
+    n_read: int
     checksum: str
 
 
@@ -50,5 +50,5 @@ def load_start(folder: str | Path, fingerprint: str, with_optimizer: bool = Fals
                 f"{folder} was trained without keeping the state of its optimiser, so that cannot"
                 " be carried over. Delete the folder and run again."
             )
-    next_step = sae.config["first_step"] + sae.config["n_steps"]
-    return Start(sae, state, next_step, checksum(sae.state_dict()))
+    n_read = (sae.config["first_step"] + sae.config["n_steps"]) * sae.config["batch_size"]
+    return Start(sae, state, n_read, checksum(sae.state_dict()))

@@ -1,0 +1,78 @@
+"""A sweep over circuit sizes beside as many evaluations of one size each; prints, asserts nothing.
+
+    python tests/benchmarks/circuit_sweep.py results/MODEL TASK [threads]
+
+takes the per-layer SAEs of the first seed of a finished experiment. The separate evaluations do
+what a loop over thresholds does: m(M), m(∅) and the stand-ins anew for every size, and one circuit
+at a time. Both ways take turns, so that a busy machine slows both; their results are compared.
+"""
+
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "workflow" / "scripts"))
+from clustersae.evaluation.circuits.attribution import attributed_effects
+from clustersae.evaluation.circuits.curves import log_sizes
+from clustersae.evaluation.circuits.dictionaries import dictionaries_of
+from clustersae.evaluation.circuits.faithfulness import Evaluation, Sweep
+from clustersae.evaluation.circuits.recording import run_clean
+from clustersae.evaluation.circuits.storage import load_recordings
+from clustersae.models.description import read_description
+from clustersae.models.residual import ResidualStream, load_model
+from clustersae.sae.storage import load_sae
+
+N_SIZES, REPEATS = 16, 5
+
+
+def main(results: Path, task: str, threads: int) -> None:
+    torch.set_num_threads(threads)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    description = read_description(results / "model")
+    stream = ResidualStream(load_model(results / "model", description, device), description)
+    recordings, runs = load_recordings(
+        results / "tasks" / task / "recordings.safetensors", description.fingerprint, device
+    )
+    folders = [results / f"saes/base/{layer}/seed-0" for layer in range(description.n_layers)]
+    dictionaries = dictionaries_of([load_sae(folder, device) for folder in folders])
+    scores = attributed_effects(stream, dictionaries, recordings)
+    sizes = log_sizes(description.n_layers * description.d_model, N_SIZES)
+
+    def at_once() -> Sweep:
+        clean = [run_clean(stream, run.pairs, run.layer) for run in runs]
+        return Evaluation(stream, dictionaries, recordings, clean, "mean").sweep(scores, sizes)
+
+    def one_by_one() -> np.ndarray:
+        found = []
+        for size in sizes:
+            clean = [run_clean(stream, run.pairs, run.layer) for run in runs]
+            evaluation = Evaluation(stream, dictionaries, recordings, clean, "mean")
+            found.append(evaluation.sweep(scores, [size]).circuit[0])
+        return np.stack(found)
+
+    ratios = []
+    for repeat in range(REPEATS + 1):
+        (sweep, seconds), (separate, separate_seconds) = _timed(at_once), _timed(one_by_one)
+        if repeat:  # the first turn warms up
+            ratios.append(seconds / separate_seconds)
+    n_prompts = sum(len(run.pairs.clean) for run in runs)
+    print(
+        f"{len(sizes)} sizes, {n_prompts} prompts: a sweep takes {statistics.median(ratios):.2f}"
+        f" ({min(ratios):.2f} to {max(ratios):.2f} in {REPEATS} pairs) of separate evaluations;"
+        f" largest difference of m {np.abs(sweep.circuit - separate).max():.1e}"
+        f" ({device}, {threads} threads)"
+    )
+
+
+def _timed(function) -> tuple:
+    started = time.perf_counter()
+    result = function()
+    return result, time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 1)
