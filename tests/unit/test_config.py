@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import zipfile
 
 import pytest
 import yaml
@@ -22,6 +23,8 @@ def config(tmp_path, monkeypatch):
     (tmp_path / "prompts.jsonl").touch()
     (tmp_path / "empty.txt").touch()
     (tmp_path / "folder").mkdir()
+    with zipfile.ZipFile(tmp_path / "text.zip", "w") as archive:
+        archive.writestr("text8", "Once upon a time.")
     for name, content in {
         "llama": '{"num_hidden_layers": 4, "hidden_size": 8}',
         "broken": '{"num_hidden_layers": ',
@@ -37,6 +40,11 @@ def tiny(**changes):
 
 def imported(path, **changes):
     return tiny(source="local", path=path, corpus={"tokenizer": "model"}, **changes)
+
+
+def named(**changes):
+    corpus = {"source": "named", "name": "text8", "path": "text.txt", "checksum": "any"}
+    return tiny(corpus=corpus | changes)
 
 
 def specialising(*entries):
@@ -191,6 +199,31 @@ WRONG = [
     (imported("broken"), "broken/config.json is not valid JSON"),
     (imported(None), "models.tiny.path is missing: source local needs a model directory"),
     (tiny(source="hub"), "models.tiny.repo is missing: source hub needs a repository"),
+    # named corpora
+    (
+        tiny(corpus={"source": "named"}),
+        "models.tiny.corpus.name is missing: write one of shakespeare_char, enwik8, text8",
+    ),
+    (named(name="wiki"), 'corpus.name is "wiki", but must be shakespeare_char or enwik8 or text8'),
+    (named(max_tokens=99), "corpus.max_tokens: text8 is read as a whole, with the splits of"),
+    (named(path="no.txt"), "models.tiny.corpus.path: no.txt does not exist or is no file"),
+    (named(path="text.zip"), "corpus.path: text.zip is a zip archive. Unpack it"),
+    (
+        named(path="text.txt", checksum="published"),
+        "text.txt has 17 bytes, but text8 as published has 100000000. Name another file or, if"
+        " this one is meant, write checksum: any",
+    ),
+    (named(path=None), "corpus.checksum: any is for a file of your own: name it in path"),
+    (
+        merged(named(), {"models": {"tiny": {"source": "local", "path": "llama"}}}),
+        "corpus: text8 is read as characters, for a model trained here",
+    ),
+    (
+        named(name="shakespeare_char", path=None, checksum="published", n_ctx=256)
+        | {"activations": {"tokens": {"validation": 55553}}},
+        "activations.tokens.validation asks for 55553, but test begins after 55552 tokens of the"
+        " validation split of shakespeare_char: ask for at most 55552",
+    ),
     # contradictions
     (tiny(source="local", path="llama"), "corpus.tokenizer: an imported model brings its own"),
     (tiny(corpus={"tokenizer": "model"}), "a model trained here has no tokenizer yet; write"),
@@ -241,6 +274,14 @@ def test_a_model_overrides_what_it_names_and_nothing_else(config):
     assert (models["tiny"]["sae"]["k"], models["other"]["sae"]["k"]) == (4, 3)
     assert models["other"]["activations"] == {**models["tiny"]["activations"], "seed": 7}
     assert models["other"]["sae"] == {**models["tiny"]["sae"], "k": 3}
+
+
+def test_a_named_corpus_needs_neither_file_nor_tokenizer(config):
+    corpus = {"source": "named", "name": "shakespeare_char"}
+    tokens = {"tokens": {"validation": 55552}}
+    model = config["models"]["tiny"] | {"corpus": corpus, "activations": tokens}
+    settings = load(config | {"models": {"tiny": model}}, SCHEMA)["tiny"]["corpus"]
+    assert (settings["path"], settings["cache"], settings["checksum"]) == (None, None, "published")
 
 
 def test_whole_numbers_written_with_a_dot_become_integers(config):

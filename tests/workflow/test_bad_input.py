@@ -12,9 +12,10 @@ from snakemake_project import merged
 DESCRIPTION = "results/tiny/model/description.json"
 
 
-def failure(project, target):
+def failure(project, target, **environment):
     """Run until a job fails; the message of that job, which must be all that it says."""
-    result = project.snakemake("--cores", "1", "--resources", "gpu=0", "--", target)
+    command = ("--cores", "1", "--resources", "gpu=0", "--", target)
+    result = project.snakemake(*command, **environment)
     assert result.returncode == 1, result.stdout
     assert "Traceback" not in result.stdout
     messages = re.findall(r"^error: (.*)$", result.stdout, re.MULTILINE)
@@ -81,6 +82,27 @@ def test_a_text_that_is_too_short(fresh):
     asks = r"train split has \d+ tokens and activations\.tokens\.train asks for 2000"
     assert re.search(asks, message)
     assert left_behind(fresh) == [], "found before the model was trained"
+
+
+def test_a_named_corpus_that_is_neither_here_nor_to_be_had(fresh):
+    fresh.configure(models={"tiny": {"corpus": {"source": "named", "name": "enwik8"}}})
+    fresh.configure(models={"tiny": {"corpus": {"cache": "texts"}}})
+    message = failure(fresh, "results/tiny/corpus/corpus.json")
+    assert message == (
+        f"Corpus enwik8 is not in {fresh.folder}/texts (HF_HUB_OFFLINE forbids a download). Three"
+        " ways out: unset it and run again; name the folder that holds enwik8 as corpus.cache or"
+        " in CLUSTERSAE_DATA; or give a copy of enwik8 as corpus.path."
+    )
+    assert left_behind(fresh) == []
+    assert not (fresh.folder / "texts").exists()
+
+
+def test_a_named_corpus_that_was_damaged_in_the_cache(fresh):
+    fresh.configure(models={"tiny": {"corpus": {"source": "named", "name": "text8"}}})
+    (fresh.folder / "text.txt").rename(fresh.folder / "text8")
+    message = failure(fresh, "results/tiny/corpus/corpus.json", CLUSTERSAE_DATA=str(fresh.folder))
+    assert re.search(r"/text8 is not text8 as published \(md5 .*: delete it and run", message)
+    assert left_behind(fresh) == []
 
 
 def test_a_tokenizer_of_another_model(fresh):

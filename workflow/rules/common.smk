@@ -16,6 +16,7 @@ sys.path.append(str(SCRIPTS))
 
 from clustersae import arms, clusters, digest, plan
 from clustersae import config as configuration
+from clustersae.corpora import named
 from clustersae.errors import InputError
 from clustersae.sae import variants
 from clustersae.sae.settings import count_steps, learning_rates

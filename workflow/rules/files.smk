@@ -52,7 +52,19 @@ def is_trained_on_text(model: dict) -> bool:
 def corpus_files(wildcards) -> list[str]:
     """The local files of a corpus: inputs, so that editing the text re-runs what reads it."""
     corpus = MODELS[wildcards.model]["corpus"]
+    if corpus["source"] == "named":
+        return [corpus["path"]] if corpus["path"] else []
     return corpus["files"] if corpus["source"] in ("text", "jsonl") else []
+
+
+def corpus_cache(wildcards, input) -> str:
+    """Where downloaded corpora lie, as seen by whoever starts Snakemake.
+
+    Not tracked, as below: the folder says nothing about the text.
+    """
+    return str(
+        named.cache_folder(MODELS[wildcards.model]["corpus"]["cache"]).absolute()
+    )
 
 
 def tokens_asked(wildcards, input) -> dict[str, list]:

@@ -27,8 +27,9 @@ rule build_corpus:
         runtime=growing(60),
     params:
         code=code("build_corpus.py"),
-        corpus=section("corpus", without=("n_ctx",)),
+        corpus=section("corpus", without=("n_ctx", "cache")),
         n_ctx=section("corpus", "n_ctx"),
+        cache=corpus_cache,
         asked=tokens_asked,
     message:
         "Build the corpus of {wildcards.model}"
@@ -72,7 +73,7 @@ use rule build_corpus as tokenise_corpus with:
         model=models_where(is_imported),
     params:
         code=code("build_corpus.py"),
-        corpus=section("corpus", without=("n_ctx",)),
+        corpus=section("corpus", without=("n_ctx", "cache")),
         n_ctx=section("corpus", "n_ctx"),
         asked=tokens_asked,
     message:

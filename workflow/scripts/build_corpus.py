@@ -82,7 +82,7 @@ if __name__ == "__main__":
     model_config = snakemake.input.get("config")  # of an imported model
     main(
         CorpusFiles(**{name: Path(path) for name, path in snakemake.output.items()}),
-        settings=snakemake.params.corpus,
+        settings={**snakemake.params.corpus, "cache": snakemake.params.get("cache")},
         n_ctx=snakemake.params.n_ctx,
         model_dir=Path(model_config).parent if model_config else None,
         asked=snakemake.params.asked,

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from clustersae import tensors
 from clustersae.corpora.tokens import (
     TokenFile,
     Vocabulary,
@@ -82,6 +84,18 @@ def test_a_token_file_comes_back_as_written(tmp_path, bos_id, pad_id):
     assert file.tokens.tolist() == tokens.tolist()
     assert (file.vocabulary, file.source, file.source_sha256) == (vocabulary, "here", "abc")
     assert int((~file.kept).sum()) == len({bos_id, pad_id} - {None})
+    assert file.kept_per_row.tolist() == file.kept.sum(1).tolist()
+
+
+@pytest.mark.parametrize("at_once", [1, 8, 1 << 20])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64])
+def test_numbers_are_widened_as_safetensors_would_write_them(tmp_path, monkeypatch, dtype, at_once):
+    monkeypatch.setattr(tensors, "WIDENED_NUMBERS", at_once)
+    rows = torch.randint(256, (7, 10), dtype=dtype)[:, ::2]
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    tensors.save_integers(ours, "tokens", rows, {"source": 'Ü"'})
+    save_file({"tokens": rows.to(torch.int32).contiguous()}, theirs, {"source": 'Ü"'})
+    assert ours.read_bytes() == theirs.read_bytes()
 
 
 def test_another_kind_of_file_is_named(tmp_path):

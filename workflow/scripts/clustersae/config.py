@@ -13,6 +13,7 @@ from typing import Any
 
 from clustersae import schema
 from clustersae.arms import TREE
+from clustersae.corpora.named import check_named
 from clustersae.errors import InputError
 from clustersae.plan import AUTO, candidates
 from clustersae.sae.settings import own_batch_size, resolve
@@ -131,6 +132,9 @@ def _check_corpus(where: str, settings: Mapping[str, Any]) -> None:
                 raise InputError(f"{where}.files: {file} is empty: remove it from the list.")
     if source == "dataset" and not corpus["dataset"]:
         raise InputError(f"{where}.dataset is missing: source dataset needs a name or a path.")
+    if source == "named":
+        check_named(where, settings)
+        return
     trained = settings["source"] == "train"
     if source == "toy-english" and not trained:
         raise InputError(f"{where}: toy-english has its own words; use it with source: train.")

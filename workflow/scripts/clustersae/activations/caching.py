@@ -61,9 +61,9 @@ def cache_shard(
     """
     description = read_description(model_dir)
     file = read_tokens(tokens)
-    kept = file.kept[: rows_holding(file.kept.sum(1).numpy(), n_tokens, split)]
-    start, stop = shard_rows(kept.sum(1).numpy(), n_shards)[shard]
-    ids, kept = file.tokens[start:stop], kept[start:stop]
+    n_rows = rows_holding(file.kept_per_row, n_tokens, split)
+    start, stop = shard_rows(file.kept_per_row[:n_rows], n_shards)[shard]
+    ids, kept = file.tokens[start:stop], file.kept[start:stop]
     check_readable(ids, description, tokens)
 
     stream = ResidualStream(load_model(model_dir, description, device), description)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from clustersae.corpora import toy_english
+from clustersae.corpora import characters, toy_english
+from clustersae.corpora.named import ANY, NAMED, cache_folder
+from clustersae.corpora.obtain import obtain
 from clustersae.corpora.packing import Digest, pack, split_rows
 from clustersae.corpora.text import (
     dataset_documents,
@@ -35,11 +37,14 @@ from clustersae.errors import InputError
 class Corpus:
     """The rows of each split, the tokenizer that reads them, and where they come from."""
 
-    rows: dict[str, Tensor]  # int32 [n_rows, n_ctx]
+    rows: dict[str, Tensor]  # int32 [n_rows, n_ctx]; uint8 of a named corpus
     loaded: LoadedTokenizer
     source: str
-    source_sha256: str  # of the text, UTF-8, as it was read: without separators and field names
+    # of the text, UTF-8, as it was read: without separators and field names; of a named corpus,
+    # of its file
+    source_sha256: str
     factors: pd.DataFrame | None = None  # of toy English, see toy_factors.factor_table
+    facts: dict[str, Any] = field(default_factory=dict)  # what corpus.json says beyond that
 
     def token_file(self, split: str) -> TokenFile:
         return TokenFile(self.rows[split], self.loaded.vocabulary, self.source, self.source_sha256)
@@ -51,6 +56,7 @@ class Corpus:
         return {
             "source": self.source,
             "source_sha256": self.source_sha256,
+            **self.facts,
             "tokenizer": vocabulary.tokenizer,
             "vocab_size": vocabulary.vocab_size,
             "bos_id": vocabulary.bos_id,
@@ -58,7 +64,7 @@ class Corpus:
             "excluded_ids": list(vocabulary.excluded_ids),
             "n_ctx": self.rows["train"].shape[1],
             "n_rows": {split: len(file.tokens) for split, file in files.items()},
-            "n_tokens": {split: int(file.kept.sum()) for split, file in files.items()},
+            "n_tokens": {split: int(file.kept_per_row.sum()) for split, file in files.items()},
         }
 
 
@@ -66,7 +72,7 @@ def build(settings: Mapping[str, Any], n_ctx: int, model_dir: Path | None = None
     """Build the corpus that the configuration describes.
 
     Args:
-        settings: the `corpus` section; `source` is toy-english, text, jsonl or dataset.
+        settings: the `corpus` section.
         model_dir: the model whose tokenizer to use where `tokenizer` is "model".
 
     Raises:
@@ -74,6 +80,8 @@ def build(settings: Mapping[str, Any], n_ctx: int, model_dir: Path | None = None
     """
     if settings["source"] == "toy-english":
         return _toy_english(settings["rows"], settings["seed"], n_ctx)
+    if settings["source"] == "named":
+        return _named(settings, n_ctx)
     if settings["tokenizer"] == "character":
         return _characters(settings, n_ctx)
     if model_dir is None:
@@ -105,6 +113,38 @@ def _toy_english(n_rows: Mapping[str, int], seed: int, n_ctx: int) -> Corpus:
         rows[split] = torch.from_numpy(array)
     return Corpus(
         rows, loaded, f"toy-english, seed {seed}", digest.hexdigest(), factor_table(sentences)
+    )
+
+
+def _named(settings: Mapping[str, Any], n_ctx: int) -> Corpus:
+    """No BOS and no padding: the rows of a split, one after the other, are its text."""
+    corpus = NAMED[settings["name"]]
+    own = settings["path"] is not None
+    path = Path(settings["path"]) if own else obtain(corpus, cache_folder(settings["cache"]))
+    text = characters.read_symbols(path)
+    checksum = characters.digest(text, corpus.algorithm)
+    if checksum != corpus.checksum and settings["checksum"] != ANY:
+        advice = "name another file or, if this one is meant, set corpus.checksum to any"
+        raise InputError(
+            f"{path} is not {corpus.name} as published ({corpus.algorithm} {checksum} instead of"
+            f" {corpus.checksum}): {advice if own else 'delete it and run again'}."
+        )
+    sha256, letters = characters.digest(text, "sha256"), characters.alphabet(text)
+    bounds = corpus.bounds(len(text))
+    facts = {
+        "name": corpus.name,
+        "checksum": {corpus.algorithm: checksum, "as_published": checksum == corpus.checksum},
+        "n_bytes": len(text),
+        "n_symbols": len(letters),
+        "splits": bounds,
+    }
+    characters.encode(text, letters)  # in place: from here on, ids
+    return Corpus(
+        characters.rows(text, bounds, n_ctx),
+        character_tokenizer(letters.tobytes().decode("latin-1"), with_bos=False),
+        f"{corpus.name}, {path if own else corpus.url}",
+        sha256,
+        facts=facts,
     )
 
 

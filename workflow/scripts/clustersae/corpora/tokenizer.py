@@ -42,30 +42,34 @@ def word_tokenizer() -> LoadedTokenizer:
     return LoadedTokenizer(tokenizer, Vocabulary("toy-english words", len(ids), ids[BOS], ids[PAD]))
 
 
-def character_tokenizer(characters: Iterable[str]) -> LoadedTokenizer:
+def character_tokenizer(characters: Iterable[str], with_bos: bool = True) -> LoadedTokenizer:
     """One token per character; text comes back unchanged from decode(encode(text)).
 
     Characters outside `characters` become <unk>. There is no padding token: rows are full.
+    Without BOS, ids are places in the ordered alphabet, and <unk> comes after them.
     """
-    ids = {BOS: 0, UNK: 1}
-    for character in sorted(set(characters)):
-        ids[character] = len(ids)
+    letters = sorted(set(characters))
+    special = (BOS, UNK) if with_bos else (UNK,)
+    names = [*special, *letters] if with_bos else [*letters, *special]
+    ids = {name: index for index, name in enumerate(names)}
     # Byte-pair encoding without a single merge leaves characters, whatever they are.
     tokenizer = Tokenizer(models.BPE(ids, merges=[], unk_token=UNK))
     tokenizer.decoder = decoders.Fuse()
-    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in (BOS, UNK)])
-    return LoadedTokenizer(tokenizer, Vocabulary("characters", len(ids), ids[BOS], None))
+    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in special])
+    return LoadedTokenizer(tokenizer, Vocabulary("characters", len(ids), ids.get(BOS), None))
 
 
 def save_tokenizer(loaded: LoadedTokenizer, tokenizer_json: Path, tokenizer_config: Path) -> None:
     """Write the two files of a tokenizer made here."""
     write_text(tokenizer_json, loaded.tokenizer.to_str(pretty=True))
-    padding = {} if loaded.vocabulary.pad_id is None else {"pad_token": PAD}
+    ids = {"bos_token": loaded.vocabulary.bos_id, "pad_token": loaded.vocabulary.pad_id}
+    names = {"bos_token": BOS, "pad_token": PAD}
     write_json(
         tokenizer_config,
         {
             "tokenizer_class": "PreTrainedTokenizerFast",
-            **{"bos_token": BOS, "unk_token": UNK, **padding},
+            **{key: name for key, name in names.items() if ids[key] is not None},
+            "unk_token": UNK,
             "clean_up_tokenization_spaces": False,
             "padding_side": "right",
         },

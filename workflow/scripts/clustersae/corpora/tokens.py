@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from clustersae.errors import InputError
-from clustersae.tensors import load_tensors, save_tensors
+from clustersae.tensors import load_tensors, save_integers
 
 SPLITS = ("train", "validation", "test")
 
@@ -35,7 +35,9 @@ class Vocabulary:
 class TokenFile:
     """The rows of one split of a corpus."""
 
-    tokens: Tensor  # int32 [n_rows, n_ctx], padded on the right with pad_id
+    # int32 [n_rows, n_ctx], padded on the right with pad_id; uint8 before it is written, where
+    # the text is too long to be widened in memory
+    tokens: Tensor
     vocabulary: Vocabulary
     source: str
     source_sha256: str
@@ -45,9 +47,17 @@ class TokenFile:
         """Which tokens are analysed, bool [n_rows, n_ctx]."""
         return kept_mask(self.tokens, self.vocabulary.excluded_ids)
 
+    @property
+    def kept_per_row(self) -> np.ndarray:
+        """How many tokens of each row are analysed, int64 [n_rows]."""
+        # Not kept.sum(1): torch would hold eight bytes per token.
+        return np.count_nonzero(self.kept.numpy(), axis=1)
+
 
 def kept_mask(tokens: Tensor, excluded_ids: Collection[int]) -> Tensor:
     """Which of `tokens` (any shape) are analysed: all but BOS and padding."""
+    if not excluded_ids:
+        return torch.ones((), dtype=torch.bool).expand(tokens.shape)  # takes no memory
     return ~torch.isin(tokens, torch.tensor(sorted(excluded_ids), dtype=tokens.dtype))
 
 
@@ -63,7 +73,7 @@ def write_tokens(path: str | Path, file: TokenFile) -> None:
         "pad_id": "" if vocabulary.pad_id is None else str(vocabulary.pad_id),
         "bos_id": "" if vocabulary.bos_id is None else str(vocabulary.bos_id),
     }
-    save_tensors(path, {"tokens": file.tokens.to(torch.int32)}, metadata)
+    save_integers(path, "tokens", file.tokens, metadata)
 
 
 def read_tokens(path: str | Path) -> TokenFile:

@@ -26,7 +26,7 @@ class EvaluationTokens(NamedTuple):
 def read_evaluation_tokens(path: Path, n_tokens: int, split: str = "test") -> EvaluationTokens:
     """The first rows of a token file that hold `n_tokens` tokens to analyse."""
     file = read_tokens(path)
-    n_rows = rows_holding(file.kept.sum(1).numpy(), n_tokens, split)
+    n_rows = rows_holding(file.kept_per_row, n_tokens, split)
     return EvaluationTokens(file.tokens[:n_rows], file.kept[:n_rows])
 
 

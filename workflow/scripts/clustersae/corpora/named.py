@@ -1,0 +1,160 @@
+"""Corpora of the literature, by name: where they come from, how they are checked and split.
+
+Imported by the Snakefile, so it loads nothing heavy.
+"""
+
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clustersae.errors import InputError
+
+#: Names the folder of downloaded corpora where the configuration does not.
+VARIABLE = "CLUSTERSAE_DATA"
+
+#: corpus.checksum of a file that is meant to differ from the published one.
+ANY = "any"
+
+
+@dataclass(frozen=True)
+class NamedCorpus:
+    """A text of one symbol per byte, as published."""
+
+    name: str
+    url: str
+    file: str  # in the cache; also what it is called inside an archive
+    n_bytes: int  # of the file, unpacked
+    algorithm: str  # of the published checksum: md5 or sha256
+    checksum: str  # of the file, unpacked
+    splits: Mapping[str, tuple[int, int]]  # from where to where, in thousandths of the text
+
+    @property
+    def zipped(self) -> bool:
+        return self.url.endswith(".zip")
+
+    def bounds(self, n_bytes: int) -> dict[str, tuple[int, int]]:
+        """First byte of each split and the one after its last, in a text of `n_bytes`."""
+        return {
+            split: (n_bytes * start // 1000, n_bytes * stop // 1000)
+            for split, (start, stop) in self.splits.items()
+        }
+
+
+# The last 10 M of 100 M characters: half for validation, half for test (Al-Rfou et al. 2018).
+_LARGE = {"train": (0, 900), "validation": (900, 950), "test": (950, 1000)}
+
+NAMED = {
+    corpus.name: corpus
+    for corpus in (
+        # Published losses on it are of the whole last tenth, and there is no test split: so that
+        # the language model's validation loss can be compared, validation is the whole tenth, and
+        # test its second half. SAEs are tested there, and may be chosen on the first half alone.
+        NamedCorpus(
+            "shakespeare_char",
+            "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/"
+            "input.txt",
+            "tinyshakespeare.txt",
+            1_115_394,
+            "sha256",
+            "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+            {"train": (0, 900), "validation": (900, 1000), "test": (950, 1000)},
+        ),
+        NamedCorpus(
+            "enwik8",
+            "http://mattmahoney.net/dc/enwik8.zip",
+            "enwik8",
+            100_000_000,
+            "md5",
+            "a1fa5ffddb56f4953e226637dabbb36a",
+            _LARGE,
+        ),
+        NamedCorpus(
+            "text8",
+            "http://mattmahoney.net/dc/text8.zip",
+            "text8",
+            100_000_000,
+            "md5",
+            "3bea1919949baf155f99411df5fada7e",
+            _LARGE,
+        ),
+    )
+}
+
+
+def cache_folder(configured: str | None) -> Path:
+    """Where downloaded corpora lie: what the configuration, else the environment names, else
+    the user's cache."""
+    named = configured or os.environ.get(VARIABLE)
+    if named:
+        return Path(os.path.expanduser(named))
+    root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(root) / "clustersae"
+
+
+def check_named(where: str, settings: Mapping[str, Any]) -> None:
+    """Mistakes in the corpus section of a named corpus that no schema can see.
+
+    Args:
+        where: `config: models.<name>.corpus`.
+        settings: of the model, complete.
+
+    Raises:
+        InputError: names the key and the remedy.
+    """
+    given = settings["corpus"]
+    if given["name"] is None:
+        raise InputError(f"{where}.name is missing: write one of {', '.join(NAMED)}.")
+    corpus = NAMED[given["name"]]
+    if settings["source"] != "train":
+        raise InputError(
+            f"{where}: {corpus.name} is read as characters, for a model trained here; an imported"
+            " model brings its own tokenizer. Write source: text and list the file in files."
+        )
+    if given["max_tokens"] is not None:
+        raise InputError(
+            f"{where}.max_tokens: {corpus.name} is read as a whole, with the splits of the"
+            " literature. Write null, or give part of it as path with checksum: any."
+        )
+    if given["path"] is None and given["checksum"] == ANY:
+        raise InputError(f"{where}.checksum: any is for a file of your own: name it in path.")
+    n_bytes = corpus.n_bytes if given["path"] is None else _size(where, corpus, given)
+    _check_held_out(where, corpus, settings, n_bytes)
+
+
+def _size(where: str, corpus: NamedCorpus, given: Mapping[str, Any]) -> int:
+    """Bytes of the user's own copy, which must be a file that can be the corpus."""
+    path = Path(given["path"])
+    if not path.is_file():
+        raise InputError(
+            f"{where}.path: {path} does not exist or is no file. Paths are relative to the folder"
+            " that Snakemake runs in."
+        )
+    size = path.stat().st_size
+    if zipfile.is_zipfile(path):
+        raise InputError(
+            f"{where}.path: {path} is a zip archive. Unpack it and name the file inside."
+        )
+    if given["checksum"] != ANY and size != corpus.n_bytes:
+        raise InputError(
+            f"{where}.path: {path} has {size} bytes, but {corpus.name} as published has"
+            f" {corpus.n_bytes}. Name another file or, if this one is meant, write checksum: any."
+        )
+    return size
+
+
+def _check_held_out(
+    where: str, corpus: NamedCorpus, settings: Mapping[str, Any], n_bytes: int
+) -> None:
+    """Where test is part of validation, SAEs may be chosen on what comes before it alone."""
+    bounds = corpus.bounds(n_bytes)
+    n_ctx = settings["corpus"]["n_ctx"]
+    apart = (bounds["test"][0] - bounds["validation"][0]) // n_ctx * n_ctx
+    asked = settings["activations"]["tokens"]["validation"]
+    if bounds["test"][0] < bounds["validation"][1] and asked > apart:
+        raise InputError(
+            f"{where}: activations.tokens.validation asks for {asked}, but test begins after"
+            f" {apart} tokens of the validation split of {corpus.name}: ask for at most {apart}."
+        )
