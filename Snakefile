@@ -27,6 +27,7 @@ include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/correspondence.smk"
 include: "workflow/rules/tasks.smk"
 include: "workflow/rules/circuits.smk"
+include: "workflow/rules/features.smk"
 include: "workflow/rules/answer.smk"
 include: "workflow/rules/figures.smk"
 

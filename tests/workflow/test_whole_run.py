@@ -6,11 +6,11 @@ import json
 FIGURES = [
     *("layer_distances", "quality_cost", "layer_fvu"),
     *("cost", "training_curves", "latent_density"),
-    *("circuits", "circuit_curves"),
+    *("circuits", "circuit_curves", "features"),
 ]
 TABLES = [
     *("layer_quality", "arms", "cost", "training", "latent_density"),
-    *("tasks", "circuits", "circuit_curves"),
+    *("tasks", "circuits", "circuit_curves", "features", "feature_meaning"),
 ]
 
 
@@ -47,10 +47,12 @@ def test_every_job_has_a_log_and_a_benchmark(first_run):
     logs = {file.removeprefix("logs/")[:-4] for file in files if file.startswith("logs/")}
     marks = {file.removeprefix("benchmarks/")[:-4] for file in files if file.startswith("bench")}
     assert logs == marks
-    # 8 up to the clusters, 2 for each of 4 SAEs, the model, 2 arms, cost, tables, 8 figures
-    quality = 8 + 2 * 4 + 1 + 2 + 1 + 1 + 8
-    # 2 tasks; circuits of one of them, in 2 arms and without SAEs, and their tables; the verdict
-    assert len(marks) == quality + 2 + 3 + 1 + 1
+    # 8 up to the clusters, 2 for each of 4 SAEs, the model, 2 arms, cost, tables, 9 figures
+    quality = 8 + 2 * 4 + 1 + 2 + 1 + 1 + 9
+    # 2 tasks; circuits of one of them, in 2 arms and without SAEs, and their tables
+    circuits = 2 + 3 + 1
+    # features of 2 arms and their tables; the verdict
+    assert len(marks) == quality + circuits + 2 + 1 + 1
 
 
 def test_only_a_task_that_the_model_can_do_gets_circuits(first_run):

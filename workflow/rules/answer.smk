@@ -13,6 +13,10 @@ rule verdict:
         arms="results/{model}/tables/arms.csv",
         comparisons="results/{model}/tables/comparisons.csv",
         circuits=tables_of_circuits,
+        features=[
+            "results/{model}/tables/features.csv",
+            "results/{model}/tables/feature_coverage.csv",
+        ],
     output:
         report(
             "results/{model}/tables/verdict.txt",

@@ -15,6 +15,7 @@ FIGURES = {
     "correspondence": "Specialised SAEs",
     "circuits": "Circuits",
     "circuit_curves": "Circuits",
+    "features": "Features",
 }
 #: Drawn only where SAEs are specialised, and where there are tasks.
 OF_SPECIALISED = {"specialise", "correspondence"}

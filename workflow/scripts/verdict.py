@@ -9,6 +9,7 @@ from clustersae.plan import read_choices
 from clustersae.tables.read import read_file
 from clustersae.tables.verdict import verdict
 from clustersae.tables.verdict_circuits import circuits_sentence
+from clustersae.tables.verdict_features import features_sentence
 from clustersae.tables.words import paragraph
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ def main(
     comparisons: str,
     partitions: str,
     circuits: Sequence[str],
+    features: Sequence[str],
     output: str,
     tolerance: float,
     errors: str,
@@ -31,6 +33,7 @@ def main(
 
     Args:
         circuits: tasks.csv and circuits.csv, or nothing where no task was asked for.
+        features: features.csv and feature_coverage.csv.
         tolerance: relative excess FVU that K was chosen by.
         errors, ablation: of the circuits that are spoken of.
         pilot: what `choose_count.py` wrote, where K was chosen by pilots.
@@ -48,6 +51,8 @@ def main(
     if circuits:
         tasks, areas = (read_file(path) for path in circuits)
         text += "\n" + paragraph([circuits_sentence(areas, tasks, errors, ablation)])
+    meaning, coverage = (read_file(path) for path in features)
+    text += "\n" + paragraph([features_sentence(meaning, coverage)])
     write_text(output, text)
 
 
@@ -59,6 +64,7 @@ if __name__ == "__main__":
         comparisons=snakemake.input.comparisons,
         partitions=snakemake.input.partitions,
         circuits=list(snakemake.input.circuits),
+        features=list(snakemake.input.features),
         output=snakemake.output[0],
         tolerance=snakemake.params.tolerance,
         errors=snakemake.params.errors,

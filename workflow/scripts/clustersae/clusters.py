@@ -70,3 +70,8 @@ def layers_of(sae: str) -> tuple[int, ...]:
 def parent(name: str) -> str:
     """What an SAE (or its variant) started from: `0-1@0-4` for `1@0-1@0-4`, "" for a root."""
     return name.partition(FROM)[2]
+
+
+def family(name: str) -> str:
+    """What SAEs with latents in common share: their root, `@0-4` for `3@0-4`; a root's own name."""
+    return FROM + name.rpartition(FROM)[2] if FROM in name else name

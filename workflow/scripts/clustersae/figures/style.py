@@ -15,6 +15,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.transforms import Bbox
 
 from clustersae.arms import PER_LAYER
 from clustersae.files import replacing
@@ -150,10 +151,19 @@ def _wrap(text: str, width: float, character_points: float) -> list[str]:
 
 def save(figure: Figure, svg: str | Path, png: str | Path, dpi: int = 160) -> None:
     """Write both files; the same figure gives the same bytes."""
+    _settle(figure)
     with replacing(svg) as temporary:
         figure.savefig(temporary, format="svg", metadata={"Date": None})
     with replacing(png) as temporary:
         figure.savefig(temporary, format="png", dpi=dpi, metadata={"Software": None})
+
+
+def _settle(figure: Figure) -> None:
+    """Fix the layout: the last bits of what the solver finds differ from run to run."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axis in figure.axes:
+        axis.set_position(Bbox(axis.get_position().get_points().round(9)))
 
 
 def kind_of(arm: pd.Series) -> str:

@@ -10,7 +10,6 @@ from clustersae.errors import InputError
 from clustersae.sae.flops import matched_width
 from clustersae.sae.variants import variant_scales
 
-
 #: Batches are not halved below this: what is read in one block (`activations.batches`), so that all
 #: sizes read the same rows in the same order.
 SMALLEST_BATCH = 128

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import pyarrow.parquet as pq
 
-from clustersae.clusters import FROM
+from clustersae.clusters import family
 from clustersae.errors import InputError
 
 #: On its lowest layer a latent needs two contexts to be explained by and two to be recognised in.
@@ -44,11 +44,6 @@ class Latent(NamedTuple):
     """By layer: its contexts in other sequences than those shown, the most active first."""
     counterexamples: dict[int, list[Context]]
     """By layer: contexts in which it is silent, in random order."""
-
-
-def family(sae: str) -> str:
-    """SAEs with one root share their latents: `@0-4` for `3@0-4`. The SAE itself without one."""
-    return FROM + sae.rpartition(FROM)[2] if FROM in sae else sae
 
 
 def read_latents(path: Path, n_latents: int, n_shown: int, seed: int) -> Iterator[list[Latent]]:

@@ -1,0 +1,364 @@
+"""The tables of features, from files whose means are known."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic_features import FACTORS, Features, write_feature_tables
+from synthetic_results import Experiment
+
+from clustersae.errors import InputError
+from clustersae.evaluation.intervals import Bootstrap
+from clustersae.tables import features as module
+from clustersae.tables.features import (
+    COMPARED,
+    COVERAGE,
+    JUDGE,
+    KEPT,
+    MEANING,
+    MEASURES,
+    SIMILARITY,
+    Measured,
+    coverage_table,
+    features_table,
+    meaning_table,
+)
+from clustersae.tables.ratios import Ratio
+from clustersae.tables.read import read_file, read_files
+from clustersae.tables.spread import spread_by_group
+from clustersae.tables.summary import Bootstrapping
+
+SETTINGS = Bootstrapping(200, 0)
+SMALL = {"n_layers": 4, "counts": (2,), "specialise": (1,), "controls": False}
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory):
+    return Features(Experiment(tmp_path_factory.mktemp("features"), **SMALL), judged=True)
+
+
+@pytest.fixture(scope="module")
+def tables(features):
+    return {name: read_file(path) for name, path in write_feature_tables(features).items()}
+
+
+@pytest.fixture(scope="module")
+def by_arm(tables):
+    return tables["features"].set_index("arm")
+
+
+@pytest.fixture(scope="module")
+def specialised(features):
+    return next(arm.name for arm in features.experiment.arms if arm.role == "specialised")
+
+
+@pytest.fixture(scope="module")
+def measured(features):
+    paths = features.paths
+    return Measured(
+        spread_by_group(paths["latents"], paths["layers"]),
+        read_files(paths["meaning"], MEANING).astype({"group": str}),
+        read_files(paths["kept"], KEPT).astype({"group": str}),
+        *(
+            read_files(paths[name], format)
+            for name, format in zip(
+                ("similarity", "coverage", "judge"), (SIMILARITY, COVERAGE, JUDGE)
+            )
+        ),
+    )
+
+
+def of_arm(frame, partition, **where):
+    found = (frame["partition"] == partition) & (frame["variant"] == "base")
+    for name, value in where.items():
+        found &= frame[name] == value
+    return found
+
+
+def test_rules_on_their_own_layer_on_others_and_by_chance(by_arm, specialised):
+    # Layers 0 to 3 and seeds 0 to 2: on average 1.5 and 1; four layers in the group.
+    own = 0.9 - 0.005 - 0.1 * (1.5 + 3) / 4
+    # From 0 the others are 1, 2 and 3 away, from 1 they are 1, 1 and 2: on average 5/3.
+    lost = 0.2 * 5 / 3 / 4
+    single = by_arm.loc["single"]
+    assert single["meaning_own"] == pytest.approx(own)
+    assert single["meaning_other"] == pytest.approx(own - lost)
+    # Latents that fire on both layers follow better rules, and only these can lose.
+    assert single["meaning_ceiling"] == pytest.approx(own + 0.01)
+    assert single["meaning_lost"] == pytest.approx(lost + 0.01)
+    assert single["meaning_lost_low"] < lost + 0.01 < single["meaning_lost_high"]
+    assert single["meaning_floor"] == pytest.approx(0.5)
+    assert by_arm["meaning_lost"]["complete-2"] == pytest.approx(0.2 / 4 + 0.01)
+    assert by_arm["meaning_lost"][specialised] == pytest.approx(lost + 0.02 + 0.01)
+    assert by_arm["meaning_own"]["per-layer"] == pytest.approx(0.9 - 0.005 - 0.1 * 1.5 / 4)
+    assert single["meaning_own_vs_baseline"] == pytest.approx(-0.1 * 3 / 4)
+
+
+def test_latents_of_all_seeds_count_alike_in_the_share_that_is_kept(by_arm, specialised):
+    single = by_arm.loc["single"]
+    assert single["share_kept"] == pytest.approx(3 * 7 / (20 + 21 + 22))
+    assert 7 / 22 <= single["share_kept_low"] < single["share_kept"]
+    assert single["share_kept"] < single["share_kept_high"] <= 7 / 20
+    assert by_arm["share_kept"][specialised] == pytest.approx(3 * 5 / 63)
+    assert (single["n_explained"], single["n_kept"]) == (21, 7)
+    # Two groups of two layers.
+    assert by_arm.loc["complete-2", ["n_explained", "n_kept"]].tolist() == [42, 22]
+
+
+def test_spread_is_of_live_latents(by_arm, specialised):
+    for name in ("single", specialised):
+        row = by_arm.loc[name]
+        assert (row["n_latents"], row["n_live"]) == (40, 36)
+        # 20 live latents are spread over four layers, 16 are at home on one.
+        assert row["effective_layers"] == pytest.approx((20 * 4 + 16) / 36)
+        assert row["effective_layers_share"] == pytest.approx((20 + 16 / 4) / 36)
+        assert row["home_share"] == pytest.approx(16 / 36)
+        assert row["over_token_variance"] == pytest.approx(20 / 36 * 15 / 12)
+        assert row["within_token_variance"] == pytest.approx(20 / 36 * 15 / 48)
+        assert row["entropy"] == pytest.approx(20 / 36 * np.log(4))
+        assert row["layers_served"] == 4
+    alone = by_arm.loc["per-layer"]
+    assert (alone["n_latents"], alone["n_live"]) == (160, 144)
+    assert (alone["effective_layers"], alone["layers_served"]) == (1, 1)
+
+
+def test_an_arm_of_single_layers_has_no_other_layers(by_arm):
+    names = (
+        "meaning_other",
+        "meaning_lost",
+        "share_kept",
+        "meaning_ceiling",
+        "home_share",
+        "effective_layers_share",
+    )
+    for name in (*names, "over_token_variance", "detection_other"):
+        assert np.isnan(by_arm[name]["per-layer"]), name
+        assert np.isnan(by_arm[f"{name}_low"]["per-layer (tokens-1of2)"]), name
+    assert by_arm["n_explained"]["per-layer"] == 0
+    assert by_arm["meaning_other_n_layers"].to_dict()["per-layer"] == 0
+
+
+def test_groups_of_one_layer_do_not_water_down_what_is_about_sharing(tmp_path):
+    experiment = Experiment(tmp_path, n_layers=3, counts=(2,), controls=False, variants=False)
+    paths = write_feature_tables(Features(experiment))
+    row = read_file(paths["features"]).set_index("arm").loc["complete-2"]
+    assert sorted(experiment.partitions["complete-2"]["clusters"]) == ["0-1", "2"]
+    # A mean over layers 0 and 1, while rules on their own layer are asked of all.
+    assert row["meaning_other_n_layers"] == 2
+    assert row["meaning_own_n_layers"] == 3
+    assert row["meaning_lost"] == pytest.approx(0.2 / 3 + 0.01)
+    assert row["share_kept"] == pytest.approx(3 * 11 / 63)
+    assert row["home_share"] == pytest.approx(16 / 36)
+    # All latents: 36 of two layers and 36 of one.
+    assert row["effective_layers"] == pytest.approx(((20 * 2 + 16) + 36) / 72)
+
+
+def test_similarity_stands_between_two_seeds_and_chance(by_arm, specialised):
+    ceiling = 0.8 - 0.1 * 1.5 / 4 - 0.01
+    for name, lost in {"per-layer": 0, "single": 0.3 * 3 / 4, "complete-2": 0.3 / 4}.items():
+        row = by_arm.loc[name]
+        assert row["similarity"] == pytest.approx(ceiling - lost)
+        assert row["similarity_ceiling"] == pytest.approx(ceiling)
+        assert row["similarity_floor"] == pytest.approx(0.2)
+        for end in ("", "_ceiling", "_floor"):
+            assert row[f"matched{end}"] == pytest.approx(row[f"similarity{end}"] - 0.1)
+    single = by_arm.loc["single"]
+    # What layers and seeds do is the same in both arms, and cancels.
+    ends = ["similarity_vs_baseline" + end for end in ("", "_low", "_high")]
+    assert single[ends].tolist() == pytest.approx([-0.225] * 3)
+    assert single["similarity_high"] - single["similarity_low"] > 0.01
+    assert single["matching"] == "hungarian"
+
+
+def test_coverage_is_a_mean_over_values_and_paired_by_seed(tables, by_arm, specialised):
+    # Ten values: two of number, two of tense, six of subject, which loses twice.
+    full = 0.9 - 0.02 * (0 + 1 + 0 + 1 + 15) / 10 - 0.01
+    lost = 0.2 * 3 / 4
+    assert by_arm["n_values"]["single"] == 10
+    assert by_arm["coverage"]["per-layer"] == pytest.approx(full)
+    assert by_arm["coverage_vs_baseline"]["single"] == pytest.approx(-lost * (2 + 6 * 2) / 10)
+    factors = tables["feature_coverage"].set_index(["arm", "factor"])
+    assert len(factors) == len(by_arm) * len(FACTORS)
+    single = factors.loc["single"]
+    assert single["f1_vs_baseline"].to_dict() == pytest.approx(
+        {"number": -lost, "tense": 0, "subject": -2 * lost}
+    )
+    assert single["n_values"].to_dict() == FACTORS
+    assert single["n_positive"]["subject"] == pytest.approx(102.5)
+    assert single["f1"]["subject"] == pytest.approx(0.9 - 0.05 - 0.01 - 2 * lost)
+    # Over seeds 0 to 2, whose ends are 0.01 to both sides.
+    assert single["f1_high"]["tense"] - single["f1_low"]["tense"] == pytest.approx(0.02)
+    assert factors.loc["per-layer"].filter(like="vs_baseline").isna().all(axis=None)
+
+
+def test_a_judge_is_heard_where_it_answered(by_arm, tmp_path):
+    single = by_arm.loc["single"]
+    assert single["n_judged"] == 2
+    assert single["detection_own"] == pytest.approx(0.7)
+    assert single["detection_other"] == pytest.approx(0.65)
+    assert single["fuzzing_other"] == pytest.approx(0.55)
+    assert single["fuzzing_own_vs_baseline"] == pytest.approx(-0.1 * 3 / 4)
+    silent = Features(Experiment(tmp_path, **SMALL))
+    rows = read_file(write_feature_tables(silent)["features"])
+    assert rows.filter(regex="detection|fuzzing").isna().all(axis=None)
+    assert set(rows["n_judged"]) == {0}
+
+
+def test_every_pair_of_layers_and_every_group_stands_in_a_table(tables, features, specialised):
+    table = tables["feature_meaning"]
+    assert not table.duplicated(["arm", "group", "layer", "other_layer"]).any()
+    sizes = table.groupby("arm").size()
+    assert (sizes["per-layer"], sizes["single"], sizes["complete-2"]) == (4, 16, 8)
+    assert set(table.loc[table["arm"] == "per-layer", "group"]) == {"0", "1", "2", "3"}
+    assert set(table.loc[table["arm"] == specialised, "group"]) == {"@0-3"}
+    row = table[(table["arm"] == "single") & (table["layer"] == 3) & (table["other_layer"] == 1)]
+    row = row.iloc[0]
+    assert row["balanced_accuracy"] == pytest.approx(0.9 - 0.005 - 0.1 * 6 / 4 - 0.1)
+    assert (row["n_layers"], row["n_seeds"], row["n_live"]) == (4, 3, 36)
+    assert row["share_kept"] == pytest.approx(1 / 3)
+    assert row["effective_layers"] == pytest.approx(96 / 36)
+    assert table.loc[table["arm"] == "per-layer", "share_kept"].isna().all()
+
+
+def test_the_order_of_rows_and_files_changes_nothing(measured, features):
+    arms = features.experiment.arms
+    shuffled = Measured(*(frame.sample(frac=1, random_state=0) for frame in measured))
+    for table in (features_table, coverage_table):
+        one, other = (table(arms, each, SETTINGS) for each in (measured, shuffled))
+        keys = [name for name in ("arm", "factor") if name in one]
+        one, other = (each.sort_values(keys, ignore_index=True) for each in (one, other))
+        pd.testing.assert_frame_equal(one, other)
+
+
+def test_layers_without_a_latent_to_score_drop_out(measured, features):
+    meaning = measured.meaning.copy()
+    single = of_arm(meaning, "single", seed=1)
+    nothing = ["balanced_accuracy", "floor", "ceiling"]
+    # No rule of layer 3 could be learned in one seed, none of layer 0 tried on layer 1.
+    meaning.loc[single & (meaning["layer"] == 3), nothing] = np.nan
+    pair = (meaning["layer"] == 0) & (meaning["other_layer"] == 1)
+    meaning.loc[single & pair, nothing] = np.nan
+    parts = measured._replace(meaning=meaning)
+    row = features_table(features.experiment.arms, parts, SETTINGS).set_index("arm").loc["single"]
+    assert (row["meaning_own_n_layers"], row["meaning_other_n_layers"]) == (3, 3)
+    # From 0 two and three layers away, from 1 one, one and two, from 2 one, one and two.
+    assert row["meaning_lost"] == pytest.approx(0.01 + 0.05 * (2.5 + 4 / 3 + 4 / 3) / 3)
+    # Compared with per-layer SAEs on the layers that are left.
+    assert row["meaning_own_vs_baseline"] == pytest.approx(-0.1 * 3 / 4)
+    pairs = meaning_table(features.experiment.arms, parts)
+    assert pairs.loc[of_arm(pairs, "single", layer=3), "n_seeds"].tolist() == [2] * 4
+    meaning.loc[single, nothing] = np.nan
+    row = features_table(features.experiment.arms, parts, SETTINGS).set_index("arm").loc["single"]
+    assert row.filter(like="meaning_lost").isna().all()
+    assert row["meaning_own_n_layers"] == 0
+
+
+def test_seeds_without_latents_that_could_be_kept_count_for_nothing(measured, features):
+    kept = measured.kept.copy()
+    kept.loc[of_arm(kept, "single", seed=2), ["n_explained", "n_kept"]] = 0
+    parts = measured._replace(kept=kept)
+    rows = features_table(features.experiment.arms, parts, SETTINGS).set_index("arm")
+    assert rows["share_kept"]["single"] == pytest.approx(14 / 41)
+    kept.loc[of_arm(kept, "single"), ["n_explained", "n_kept"]] = 0
+    rows = features_table(features.experiment.arms, parts, SETTINGS).set_index("arm")
+    assert rows["share_kept"].isna()["single"]
+    pairs = meaning_table(features.experiment.arms, parts)
+    assert pairs.loc[of_arm(pairs, "single"), "share_kept"].isna().all()
+
+
+def test_one_seed_has_no_other_to_be_similar_to(tmp_path):
+    experiment = Experiment(tmp_path, **SMALL | {"seeds": (0,)}, variants=False)
+    rows = read_file(write_feature_tables(Features(experiment))["features"]).set_index("arm")
+    assert rows[["similarity_ceiling", "matched_ceiling"]].isna().all(axis=None)
+    assert np.isnan(rows["similarity"]["per-layer"])
+    assert rows.filter(like="similarity_vs").isna().all(axis=None)
+    assert rows["similarity"]["single"] == pytest.approx(0.8 - 0.1 * 1.5 / 4 - 0.3 * 3 / 4)
+    # Layers are resampled all the same, seeds cannot be.
+    assert rows["meaning_lost_low"]["single"] < rows["meaning_lost_high"]["single"]
+    assert rows[["coverage_low", "share_kept_low"]].isna().all(axis=None)
+
+
+def test_text_without_known_factors(tmp_path):
+    experiment = Experiment(tmp_path, **SMALL, variants=False)
+    paths = write_feature_tables(Features(experiment, factors={}))
+    rows, factors = read_file(paths["features"]), read_file(paths["feature_coverage"])
+    assert rows.filter(like="coverage").isna().all(axis=None)
+    assert set(rows["n_values"]) == {0}
+    assert factors.empty
+    assert {"arm", "factor", "f1", "f1_vs_baseline_high"} <= set(factors.columns)
+
+
+def test_the_baseline_alone_has_the_same_columns(measured, features, tables):
+    alone = features_table(features.experiment.arms[:1], measured, SETTINGS)
+    assert set(alone.columns) == set(tables["features"].columns)
+    assert len(alone) == 1
+    ends = [name + end for name in MEASURES for end in ("", "_low", "_high")]
+    ends += [f"{name}_vs_baseline{end}" for name in COMPARED for end in ("", "_low", "_high")]
+    assert set(ends) <= set(alone.columns)
+
+
+def test_means_over_layers_have_the_intervals_of_the_bootstrap():
+    generator = np.random.default_rng(0)
+    one, other = (
+        pd.DataFrame(generator.normal(size=(5, 3)), index=[0, 1, 2, 4, 6]) for _ in range(2)
+    )
+    bootstrap = Bootstrap(5, 3, *SETTINGS)
+    ratio = Ratio.over_layers(one)
+    assert ratio.interval(SETTINGS) == pytest.approx(bootstrap.mean(one.to_numpy()))
+    difference = ratio.minus(Ratio.over_layers(other), SETTINGS)
+    assert difference == pytest.approx(bootstrap.mean((one - other).to_numpy()))
+    # Only what both have is compared, and an arm does not differ from itself.
+    assert ratio.minus(Ratio.over_layers(other[1:3]), SETTINGS).estimate == pytest.approx(
+        (one - other)[1:3].to_numpy().mean()
+    )
+    assert ratio.minus(ratio, SETTINGS) == (0, 0, 0)
+
+
+def test_missing_arms_and_seeds_and_other_factors_are_named(measured, features):
+    arms = features.experiment.arms
+    for name in ("spread", "meaning", "kept", "similarity", "coverage"):
+        frame = getattr(measured, name)
+        for wrong in (frame[~of_arm(frame, "single")], frame[~of_arm(frame, "single", seed=1)]):
+            with pytest.raises(InputError, match=f"latents of single were measured .{name}."):
+                features_table(arms, measured._replace(**{name: wrong}), SETTINGS)
+    coverage = measured.coverage
+    fewer = coverage[~of_arm(coverage, "single", factor="subject", seed=1)]
+    with pytest.raises(InputError, match="single and the per-layer SAEs were asked for other fac"):
+        coverage_table(arms, measured._replace(coverage=fewer), SETTINGS)
+
+
+def test_files_of_latents_that_are_damaged_are_named(features, tmp_path):
+    latents, layers = features.paths["latents"][:1], features.paths["layers"][:1]
+    rows = pd.read_parquet(latents[0])
+    changed = tmp_path / "changed.parquet"
+    rows.drop(columns="entropy").to_parquet(changed)
+    with pytest.raises(InputError, match=r"changed.parquet is not a table with .*entropy"):
+        spread_by_group([changed], layers)
+    changed.write_text("no table")
+    with pytest.raises(InputError, match=r"changed.parquet is not a table"):
+        spread_by_group([changed], layers)
+    with pytest.raises(InputError, match=r"nowhere.parquet does not exist"):
+        spread_by_group([tmp_path / "nowhere.parquet"], layers)
+    pd.read_parquet(layers[0]).query("latent != 4").to_parquet(changed)
+    with pytest.raises(InputError, match=r"changed.parquet lacks layers of latents"):
+        spread_by_group(latents, [changed])
+
+
+def test_a_group_of_dead_latents_has_no_spread(features, tmp_path):
+    rows = pd.read_parquet(features.paths["latents"][0])
+    rows["firing_rate"] = 0.0
+    path = tmp_path / "dead.parquet"
+    rows.to_parquet(path)
+    spread = spread_by_group([path], features.paths["layers"][:1])
+    assert set(spread["n_live"]) == {0}
+    assert spread["effective_layers"].isna().all()
+    assert len(spread) == 12
+
+
+def test_tables_of_features_need_no_torch():
+    code = "import sys, feature_tables, figure_features; sys.exit('torch' in sys.modules)"
+    path = str(Path(module.__file__).parents[2])
+    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": path})

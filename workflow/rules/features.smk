@@ -1,0 +1,138 @@
+# What latents mean, and whether a shared one means the same on every layer. Every arm is one job.
+
+#: Of one arm.
+FEATURES = "results/{model}/evaluation/features/{variant}/{partition}"
+
+
+rule evaluate_features:
+    input:
+        saes=partition_saes("sae.safetensors"),
+        configs=partition_saes("cfg.json"),
+        baseline=baseline_saes("sae.safetensors"),
+        baseline_configs=baseline_saes("cfg.json"),
+        test=shards("test"),
+        validation=shards("validation"),
+        tokens="results/{model}/corpus/test.safetensors",
+        validation_tokens="results/{model}/corpus/validation.safetensors",
+        tokenizer="results/{model}/model/tokenizer.json",
+        factors=factors,
+    output:
+        latents=f"{FEATURES}/latents.parquet",
+        layers=f"{FEATURES}/layers.parquet",
+        contexts=f"{FEATURES}/contexts.parquet",
+        meaning=f"{FEATURES}/meaning.csv",
+        kept=f"{FEATURES}/kept.csv",
+        similarity=f"{FEATURES}/similarity.csv",
+        coverage=f"{FEATURES}/coverage.csv",
+    log:
+        "results/logs/{model}/evaluate_features/{variant}/{partition}.log",
+    benchmark:
+        "results/benchmarks/{model}/evaluate_features/{variant}/{partition}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=growing(4000),
+        runtime=growing(120),
+    params:
+        code=code("evaluate_features.py"),
+        settings=section("evaluation", "features"),
+        seed=section("evaluation", "seed"),
+    message:
+        "Ask what the latents of {wildcards.model} mean: {wildcards.partition} ({wildcards.variant})"
+    script:
+        "../scripts/evaluate_features.py"
+
+
+rule judge_features:
+    input:
+        contexts=f"{FEATURES}/contexts.parquet",
+    output:
+        scores="results/{model}/evaluation/judge/{variant}/{partition}/scores.csv",
+    log:
+        "results/logs/{model}/judge_features/{variant}/{partition}.log",
+    benchmark:
+        "results/benchmarks/{model}/judge_features/{variant}/{partition}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(240),
+    params:
+        code=code("judge_features.py"),
+        settings=section("evaluation", "judge"),
+        seed=section("evaluation", "seed"),
+        # Answers outlive a job that fails: they are no output, which would be deleted.
+        store="results/{model}/evaluation/judge/{variant}/{partition}/answers.jsonl",
+    message:
+        "Let a judge explain and recognise latents of {wildcards.model}: {wildcards.partition} ({wildcards.variant})"
+    script:
+        "../scripts/judge_features.py"
+
+
+localrules:
+    feature_tables,
+    figure_features,
+
+
+rule feature_tables:
+    input:
+        partitions="results/{model}/clusters/partitions.json",
+        chosen=chosen_count,
+        specialised=chosen_specialised,
+        latents=feature_files("latents.parquet"),
+        layers=feature_files("layers.parquet"),
+        meaning=feature_files("meaning.csv"),
+        kept=feature_files("kept.csv"),
+        similarity=feature_files("similarity.csv"),
+        coverage=feature_files("coverage.csv"),
+        judge=judge_files,
+    output:
+        features="results/{model}/tables/features.csv",
+        meaning="results/{model}/tables/feature_meaning.csv",
+        coverage="results/{model}/tables/feature_coverage.csv",
+    log:
+        "results/logs/{model}/feature_tables.log",
+    benchmark:
+        "results/benchmarks/{model}/feature_tables.tsv"
+    conda:
+        "../../envs/plot.yaml"
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(10),
+    params:
+        code=code("feature_tables.py"),
+        asked=asked,
+        n_bootstrap=section("evaluation", "bootstrap"),
+        seed=section("evaluation", "seed"),
+    message:
+        "Summarise what the latents of {wildcards.model} mean"
+    script:
+        "../scripts/feature_tables.py"
+
+
+rule figure_features:
+    input:
+        features="results/{model}/tables/features.csv",
+        meaning="results/{model}/tables/feature_meaning.csv",
+        coverage="results/{model}/tables/feature_coverage.csv",
+    output:
+        **pictures("features"),
+    log:
+        "results/logs/{model}/figures/features.log",
+    benchmark:
+        "results/benchmarks/{model}/figures/features.tsv"
+    conda:
+        "../../envs/plot.yaml"
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        code=code("figure_features.py"),
+        dpi=REPORT["dpi"],
+    message:
+        "Draw what the latents of {wildcards.model} mean"
+    script:
+        "../scripts/figure_features.py"

@@ -1,0 +1,280 @@
+"""What the latents of every arm mean: one row per arm, with intervals.
+
+Three groups of measures, in the order in which a reader asks:
+
+    Does a shared latent mean the same on every layer that it serves?
+        meaning_*      balanced accuracy of rules (which token, after which token) that were learned
+                       from a latent's activity on one layer: on this layer (own), on the other
+                       layers of its group (other), of the same latents on this layer (ceiling),
+                       on a random latent (floor)
+        share_kept     latents whose rules hold on every layer, of those that fire often enough on
+                       all of them and that a rule explains on one
+        *_layers, ...  how a latent's activation spreads over layers (Lawson et al. 2024)
+        detection_*, fuzzing_*   the same as meaning, by a judge's words in the place of rules
+    Does it write what a per-layer SAE writes?
+        similarity_*, matched_*  cosine of decoder rows to per-layer SAEs of another seed: the
+                       nearest, and matched one to one; between per-layer SAEs of two seeds
+                       (ceiling) and random directions (floor)
+    Is something lost?
+        coverage       best F1 of any latent for a known factor of the text, mean over its values
+
+Layers and seeds are resampled where a measure has a value per layer, seeds alone otherwise.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from clustersae.arms import Arm, baseline
+from clustersae.errors import InputError
+from clustersae.tables.arms import arm_columns
+from clustersae.tables.ratios import Ratio, cells
+from clustersae.tables.read import Format
+from clustersae.tables.spread import SPREAD
+from clustersae.tables.summary import Bootstrapping
+
+_ARM = ("variant", "partition", "seed")
+MEANING = Format(
+    (*_ARM, "group", "layer", "other_layer"),
+    ("n_latents", "balanced_accuracy", "floor", "ceiling"),
+)
+KEPT = Format((*_ARM, "group"), ("n_layers", "n_explained", "n_kept"))
+SIMILARITY = Format(
+    (*_ARM, "layer", "kind"), ("other_seed", "mean_max_cosine", "matched_cosine", "matching")
+)
+COVERAGE = Format((*_ARM, "factor", "value"), ("n_positive", "f1"))
+JUDGE = Format((*_ARM, "cluster", "latent", "layer", "kind"), ("explained_on", "balanced_accuracy"))
+
+#: Columns of the table, each with _low and _high.
+MEASURES = (
+    *("meaning_own", "meaning_other", "meaning_ceiling", "meaning_floor", "meaning_lost"),
+    "share_kept",
+    *("layers_served", *SPREAD, "effective_layers_share"),
+    *("detection_own", "detection_other", "fuzzing_own", "fuzzing_other"),
+    *("similarity", "similarity_ceiling", "similarity_floor"),
+    *("matched", "matched_ceiling", "matched_floor", "coverage"),
+)
+#: Those whose difference from the full per-layer SAEs stands in the table, too.
+COMPARED = (*("meaning_own", "detection_own", "fuzzing_own", "similarity", "matched", "coverage"),)
+#: Those that drop layers on which some seed has no latent to measure.
+_LAYERED = ("meaning_own", "meaning_other", "similarity")
+#: Trivial where an SAE serves one layer: means over latents that serve several.
+_OF_SHARED = ("home_share", "within_token_variance", "over_token_variance")
+
+
+class Measured(NamedTuple):
+    """Everything that was measured on all arms.
+
+    Attributes:
+        spread: `spread_by_group`.
+        meaning, kept, similarity, coverage: rows in the formats of their names; no coverage where
+            the text has no known factors.
+        judge: rows in the format JUDGE; none where nobody was asked.
+    """
+
+    spread: pd.DataFrame
+    meaning: pd.DataFrame
+    kept: pd.DataFrame
+    similarity: pd.DataFrame
+    coverage: pd.DataFrame
+    judge: pd.DataFrame
+
+
+def features_table(
+    arms: Sequence[Arm], measured: Measured, settings: Bootstrapping
+) -> pd.DataFrame:
+    """One row per arm; differences (`*_vs_baseline`) from the full per-layer SAEs are paired.
+
+    `meaning_other`, `meaning_ceiling`, `meaning_lost` (ceiling less other), `share_kept`,
+    `effective_layers_share` (of the layers served), `home_share` and the variances are about SAEs
+    that serve several layers, and empty without them. `n_explained` latents could have been kept
+    and `n_kept` were; both, `n_latents`, `n_live` and `n_judged` are means over seeds. `*_n_layers`
+    count the layers of a mean: those on which every seed has latents to measure. One seed has no
+    second one to be similar to, so `*_ceiling` is empty.
+
+    Args:
+        arms: those of the experiment.
+        settings: of the intervals; measures with as many layers and seeds share resamples.
+    """
+    seeds = sorted(set(_of(measured.spread, baseline(arms))["seed"]))
+    parts = {arm.name: _parts(arm, measured, seeds) for arm in arms}
+    measures = {arm.name: dict(_measures(arm, parts[arm.name], seeds)) for arm in arms}
+    against = measures[baseline(arms).name]
+    rows = []
+    for arm in arms:
+        own = measures[arm.name]
+        row = arm_columns(arm) | _counts(parts[arm.name], own, seeds)
+        row["n_bootstrap"] = settings.n_resamples
+        for name in MEASURES:
+            row |= cells(name, own[name].interval(settings))
+            if name in COMPARED and arm.role != "baseline":
+                row |= cells(f"{name}_vs_baseline", own[name].minus(against[name], settings))
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    # The baseline's row has no differences, and where it is alone the columns are there as well.
+    ends = [f"{name}_vs_baseline{end}" for name in COMPARED for end in ("", "_low", "_high")]
+    return table.reindex(columns=[*dict.fromkeys([*table.columns, *ends])])
+
+
+def _of(frame: pd.DataFrame, arm: Arm) -> pd.DataFrame:
+    own = (frame["variant"] == arm.variant) & (frame["partition"] == arm.partition)
+    return frame[own]
+
+
+def _parts(arm: Arm, measured: Measured, seeds: Sequence[int]) -> Measured:
+    """What was measured on one arm, after a check that it is complete."""
+    parts = Measured(*(_of(frame, arm) for frame in measured))
+    for name, rows, whole in zip(Measured._fields, parts, measured):
+        # A judge need not find a latent to judge in every seed; some text has no known factors.
+        if name == "judge" or (name == "coverage" and whole.empty):
+            continue
+        if set(rows["seed"]) != set(seeds):
+            raise InputError(
+                f"The latents of {arm.name} were measured ({name}) with the seeds"
+                f" {sorted(set(rows['seed']))}, those of the per-layer SAEs with {list(seeds)}:"
+                " delete the arm's files below evaluation/features and run again."
+            )
+    return parts
+
+
+def _counts(
+    parts: Measured, measures: dict[str, Ratio], seeds: Sequence[int]
+) -> dict[str, int | float | str]:
+    """How many there are of everything."""
+    spread, shared = parts.spread, parts.kept[parts.kept["n_layers"] > 1]
+    judged = parts.judge[["seed", "cluster", "latent"]].drop_duplicates()
+    return {
+        "n_seeds": len(seeds),
+        "n_latents": spread["n_latents"].sum() / len(seeds),
+        "n_live": spread["n_live"].sum() / len(seeds),
+        "n_explained": shared["n_explained"].sum() / len(seeds),
+        "n_kept": shared["n_kept"].sum() / len(seeds),
+        "n_judged": len(judged) / len(seeds),
+        "n_values": len(parts.coverage) // len(seeds),
+        **{f"{name}_n_layers": len(measures[name].sums) for name in _LAYERED},
+        "matching": "+".join(sorted(set(parts.similarity["matching"].dropna()))),
+    }
+
+
+def _measures(arm: Arm, parts: Measured, seeds: Sequence[int]) -> Iterator[tuple[str, Ratio]]:
+    """Name → what its mean is made of."""
+    for name, values in (_meaning(parts.meaning) | _similarity(parts.similarity, arm)).items():
+        yield name, Ratio.over_layers(values)
+    kept = parts.kept[parts.kept["n_layers"] > 1]
+    share = kept.assign(share=kept["n_kept"] / kept["n_explained"])
+    yield "share_kept", Ratio.pooled(share, "share", "n_explained", seeds)
+    live = parts.spread.assign(
+        layers_served=parts.spread["n_layers"],
+        effective_layers_share=parts.spread["effective_layers"] / parts.spread["n_layers"],
+    )
+    shared = live[live["n_layers"] > 1]
+    for name in ("layers_served", *SPREAD, "effective_layers_share"):
+        rows = shared if name in _OF_SHARED or name == "effective_layers_share" else live
+        yield name, Ratio.pooled(rows, name, "n_live", seeds)
+    yield "coverage", Ratio.pooled(parts.coverage, "f1", None, seeds)
+    own = parts.judge["layer"] == parts.judge["explained_on"]
+    for kind in ("detection", "fuzzing"):
+        for where, chosen in (("own", own), ("other", ~own)):
+            rows = parts.judge[chosen & (parts.judge["kind"] == kind)]
+            yield f"{kind}_{where}", Ratio.pooled(rows, "balanced_accuracy", None, seeds)
+
+
+def _meaning(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Balanced accuracies by the layer on which rules were learned, [n_layers, n_seeds].
+
+    Pairs of layers without a latent to score for some seed drop out.
+    """
+    place = ["layer", "other_layer"]
+    accuracy, floor, ceiling = (
+        rows.pivot(index=place, columns="seed", values=name).dropna()
+        for name in ("balanced_accuracy", "floor", "ceiling")
+    )
+    on_own = accuracy.index.get_level_values(0) == accuracy.index.get_level_values(1)
+    own = accuracy[on_own].droplevel("other_layer")
+    # Latents that fire on two layers are not those that fire on one.
+    other, same = (each[~on_own].groupby(level="layer").mean() for each in (accuracy, ceiling))
+    return {
+        "meaning_own": own,
+        "meaning_other": other,
+        "meaning_floor": floor.groupby(level="layer").mean(),
+        "meaning_ceiling": same,
+        "meaning_lost": same - other,
+    }
+
+
+def _similarity(rows: pd.DataFrame, arm: Arm) -> dict[str, pd.DataFrame]:
+    """Cosines by layer, [n_layers, n_seeds]."""
+    # The per-layer SAEs of one seed beside themselves tell nothing.
+    itself = rows["seed"] == rows["other_seed"]
+    per_layer = (rows["kind"] == "ceiling") | ((rows["kind"] == "arm") & (arm.role == "baseline"))
+    values = rows.assign(
+        similarity=rows["mean_max_cosine"].mask(itself & per_layer),
+        matched=rows["matched_cosine"].mask(itself & per_layer),
+    )
+    return {
+        name + end: values[values["kind"] == kind]
+        .pivot(index="layer", columns="seed", values=name)
+        .dropna()
+        for name in ("similarity", "matched")
+        for kind, end in (("arm", ""), ("ceiling", "_ceiling"), ("floor", "_floor"))
+    }
+
+
+def meaning_table(arms: Sequence[Arm], measured: Measured) -> pd.DataFrame:
+    """One row per arm, group, layer of the rule and layer that it was scored on; means over seeds.
+
+    `n_seeds` had a latent to score. From `n_layers` on, columns are about the whole group, and so
+    the same on all of its rows: latents that are alive, that could have kept their meaning on every
+    layer, that did, and how their activation spreads.
+    """
+    group = ["variant", "partition", "group"]
+    pairs = measured.meaning.groupby([*group, "layer", "other_layer"], sort=False).agg(
+        n_seeds=("balanced_accuracy", "count"),
+        **{name: (name, "mean") for name in MEANING.values},
+    )
+    spread = measured.spread
+    # Latents of all seeds count alike.
+    sums = spread[list(SPREAD)].mul(spread["n_live"], axis=0)
+    spread = spread.assign(**sums).groupby(group, sort=False)
+    wholes = spread.agg(n_layers=("n_layers", "first"), n_live=("n_live", "mean"))
+    kept = measured.kept.groupby(group, sort=False)[["n_explained", "n_kept"]].mean()
+    wholes = wholes.join(kept.assign(share_kept=kept["n_kept"] / kept["n_explained"]))
+    wholes = wholes.join(spread[list(SPREAD)].sum(min_count=1).div(spread["n_live"].sum(), axis=0))
+    names = pd.DataFrame([arm_columns(arm) for arm in arms])
+    rows = names.merge(pairs.reset_index(), on=["variant", "partition"])
+    return rows.merge(wholes.reset_index(), how="left", on=group)
+
+
+def coverage_table(
+    arms: Sequence[Arm], measured: Measured, settings: Bootstrapping
+) -> pd.DataFrame:
+    """One row per arm and factor: best F1 of any latent, mean over the factor's values.
+
+    `n_positive` is the mean number of test tokens that have a value.
+    """
+    names = list(arm_columns(arms[0]))
+    ends = [f"f1{which}{end}" for which in ("", "_vs_baseline") for end in ("", "_low", "_high")]
+    columns = [*names, "factor", "n_values", "n_positive", "n_seeds", "n_bootstrap", *ends]
+    first = _of(measured.coverage, baseline(arms))
+    seeds = sorted(set(first["seed"]))
+    by_factor = dict(iter(first.groupby("factor", sort=False)))
+    base = {name: Ratio.pooled(rows, "f1", None, seeds) for name, rows in by_factor.items()}
+    rows: list[dict[str, Any]] = []
+    for arm in arms:
+        own = _of(measured.coverage, arm)
+        sizes = (each.groupby(["factor", "seed"]).size() for each in (own, first))
+        if not next(sizes).equals(next(sizes)):
+            raise InputError(
+                f"{arm.name} and the per-layer SAEs were asked for other factors or values: delete"
+                " the coverage.csv of both and run again."
+            )
+        for factor, values in own.groupby("factor", sort=False):
+            f1 = Ratio.pooled(values, "f1", None, seeds)
+            row = arm_columns(arm) | {"factor": factor, "n_values": len(values) // len(seeds)}
+            row |= {"n_positive": values["n_positive"].mean(), "n_seeds": len(seeds)}
+            row |= {"n_bootstrap": settings.n_resamples} | cells("f1", f1.interval(settings))
+            if arm.role != "baseline":
+                row |= cells("f1_vs_baseline", f1.minus(base[factor], settings))
+            rows.append(row)
+    return pd.DataFrame(rows, columns=columns)

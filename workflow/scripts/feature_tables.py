@@ -1,0 +1,87 @@
+"""Summarise what the latents of every arm mean."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from clustersae import log
+from clustersae.arms import Arm
+from clustersae.files import read_json
+from clustersae.plan import read_choices, requested_arms, settled
+from clustersae.tables.features import (
+    COVERAGE,
+    JUDGE,
+    KEPT,
+    MEANING,
+    SIMILARITY,
+    Measured,
+    coverage_table,
+    features_table,
+    meaning_table,
+)
+from clustersae.tables.read import read_files, write_table
+from clustersae.tables.spread import spread_by_group
+from clustersae.tables.summary import Bootstrapping
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def main(
+    latents: Sequence[str],
+    layers: Sequence[str],
+    meaning: Sequence[str],
+    kept: Sequence[str],
+    similarity: Sequence[str],
+    coverage: Sequence[str],
+    judge: Sequence[str],
+    features_out: str,
+    meaning_out: str,
+    coverage_out: str,
+    arms: Sequence[Arm],
+    n_bootstrap: int,
+    seed: int,
+) -> None:
+    """Write the three tables.
+
+    Args:
+        latents, layers, meaning, kept, similarity, coverage: what `evaluate_features.py` wrote,
+            for every arm, the first two in one order.
+        judge: what `judge_features.py` wrote, for every arm; nothing where nobody was asked.
+        n_bootstrap, seed: resamples of every interval, and the seed that draws them.
+    """
+    settings = Bootstrapping(n_bootstrap, seed)
+    # A group of one layer is called by its number, which must stay text.
+    measured = Measured(
+        spread=spread_by_group(latents, layers),
+        meaning=read_files(meaning, MEANING).astype({"group": str}),
+        kept=read_files(kept, KEPT).astype({"group": str}),
+        similarity=read_files(similarity, SIMILARITY),
+        coverage=read_files(coverage, COVERAGE),
+        judge=read_files(judge, JUDGE),
+    )
+    features = features_table(arms, measured, settings)
+    factors = coverage_table(arms, measured, settings)
+    write_table(features, features_out)
+    write_table(meaning_table(arms, measured), meaning_out)
+    write_table(factors, coverage_out)
+
+
+if __name__ == "__main__":
+    log.to(snakemake.log[0])
+    choices = read_choices(snakemake.input.chosen, snakemake.input.specialised)
+    description = read_json(snakemake.input.partitions)
+    main(
+        latents=list(snakemake.input.latents),
+        layers=list(snakemake.input.layers),
+        meaning=list(snakemake.input.meaning),
+        kept=list(snakemake.input.kept),
+        similarity=list(snakemake.input.similarity),
+        coverage=list(snakemake.input.coverage),
+        judge=list(snakemake.input.judge),
+        features_out=snakemake.output.features,
+        meaning_out=snakemake.output.meaning,
+        coverage_out=snakemake.output.coverage,
+        arms=requested_arms(description, settled(snakemake.params.asked, *choices)),
+        n_bootstrap=snakemake.params.n_bootstrap,
+        seed=snakemake.params.seed,
+    )
