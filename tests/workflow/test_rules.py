@@ -16,15 +16,9 @@ from clustersae.digest import script_digest
 
 PROFILE = "workflow/profiles/slurm"
 GPU_RULES = {
-    *(
-        "train_model",
-        "train_model_seed",
-        "cache_activations",
-        "train_sae",
-        "evaluate_reconstruction",
-    ),
-    *("evaluate_language_model", "evaluate_splice", "evaluate_correspondence"),
-    *("assess_task", "evaluate_circuits", "evaluate_residual_basis"),
+    *("train_model", "train_model_seed", "cache_activations", "train_sae"),
+    *("evaluate_reconstruction", "evaluate_language_model", "evaluate_splice"),
+    *("evaluate_correspondence", "assess_task", "evaluate_circuits", "evaluate_residual_basis"),
 }
 
 #: Appended to the Snakefile: what Snakemake has understood of every rule, as JSON.
