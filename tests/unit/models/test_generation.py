@@ -120,3 +120,14 @@ def test_speed_is_recorded_per_sample_and_the_text_depends_on_the_seed(model):
     assert record["first_sample"] == generate(Decoder(model), [2], sampling, 3, BOS)
     assert (record["samples"], record["n_tokens"], record["top_k"]) == (2, 20, 200)
     assert all(weight.requires_grad for weight in model.parameters())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_recorded_graphs_write_what_the_cpu_writes(model):
+    copy = build_model(Architecture(3, 16, 2, N_CTX), VOCAB_SIZE, BOS, None, seed=0)
+    copy.load_state_dict(model.state_dict())
+    on_gpu, on_cpu = Decoder(copy.to("cuda")), Decoder(model)
+    for stride in (1, 6):
+        expected = generate(on_cpu, [2], PLAIN, 3, BOS, stride)
+        for cached in (True, False):
+            assert generate(on_gpu, [2], PLAIN, 3, BOS, stride, cached) == expected

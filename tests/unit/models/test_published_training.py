@@ -37,9 +37,9 @@ def network(dropout=0.0, shape=SHAPE):
     return build_model(shape, VOCAB_SIZE, None, None, seed=1337, dropout=dropout)
 
 
-def text(n_rows=30, seed=0):
+def text(n_rows=30, seed=0, dtype=torch.int32):
     generator = torch.Generator().manual_seed(seed)
-    return torch.randint(VOCAB_SIZE, (n_rows, N_CTX), generator=generator, dtype=torch.int32)
+    return torch.randint(VOCAB_SIZE, (n_rows, N_CTX), generator=generator, dtype=dtype)
 
 
 def reference_logits(weights, tokens, n_layers=3, n_heads=4):
@@ -248,6 +248,17 @@ def test_reading_on_from_a_step_is_as_if_one_had_read_from_the_start(kind):
     assert not all(map(torch.equal, again, kind(text()).sample(3, 4, (1, 3))))
 
 
+@pytest.mark.parametrize("sampling", ["rows", "offsets"])
+def test_tokens_may_be_bytes(sampling):
+    """As corpora of up to 256 characters are kept."""
+    given = settings(sampling=sampling, steps=3)
+    bytes_, ints = (
+        train(network(), text(dtype=kind), text(9, 1, kind), given, None)
+        for kind in (torch.uint8, torch.int32)
+    )
+    assert bytes_ == ints
+
+
 def test_too_little_text_and_padded_rows_are_refused():
     with pytest.raises(InputError, match=r"needs 9 tokens in each split, and one has 8"):
         train(network(), text(), text(1), settings(), None)
@@ -281,3 +292,12 @@ def test_the_saved_directory_gives_the_logits_of_the_trained_network(tmp_path):
         by_hand = reference_logits(dict(model.named_parameters()), tokens)
     assert torch.allclose(by_hand, expected, atol=1e-5)
     assert json.loads((tmp_path / "config.json").read_text())["activation_function"] == "gelu"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_compiled_training_on_a_gpu_learns_what_the_cpu_learns():
+    expected = train(network(), text(), text(9, 1), settings(), None)
+    compiled = train(network().to("cuda"), text(), text(9, 1), settings(compile=True), None)
+    for one, other in zip(compiled.curve, expected.curve):
+        assert one.validation_loss == pytest.approx(other.validation_loss, rel=1e-3)
+    assert compiled.logged[0][1] == pytest.approx(expected.logged[0][1], rel=1e-4)
