@@ -20,6 +20,7 @@ include: "workflow/rules/files.smk"
 include: "workflow/rules/plans.smk"
 include: "workflow/rules/starts.smk"
 include: "workflow/rules/models.smk"
+include: "workflow/rules/seeds.smk"
 include: "workflow/rules/activations.smk"
 include: "workflow/rules/clusters.smk"
 include: "workflow/rules/saes.smk"
@@ -41,6 +42,7 @@ rule all:
     input:
         collect("results/{model}/tables/verdict.txt", model=MODELS),
         wanted_figures(),
+        wanted_records(),
 
 
 onsuccess:

@@ -52,6 +52,22 @@ def specialising(*entries):
 
 
 WRONG = [
+    # training
+    (tiny(training={"sampling": "words"}), 'models.tiny.training.sampling is "words", but must be'),
+    (tiny(training={"seed": 3, "other_seeds": [3], "record": True}), "other_seeds has 3, which is"),
+    (tiny(training={"other_seeds": [3]}), "record to true, or leave other_seeds out"),
+    (tiny(training={"published": "text8"}), "record to true, or leave published out"),
+    (tiny(training={"published": "text9", "record": True}), "be shakespeare_char or enwik8 or"),
+    (tiny(training={"evaluate_batches": 0}), "evaluate_batches is 0, but must be at least 1"),
+    (tiny(architecture={"initializer_range": 0}), "initializer_range is 0, but must be above 0"),
+    (
+        tiny(corpus={"source": "toy-english"}, training={"sampling": "offsets"}),
+        "models.tiny.training.sampling: the rows of toy-english are sentences of their own",
+    ),
+    (
+        tiny(corpus={"source": "toy-english"}, training={"record": True}),
+        "models.tiny.training.record is for models of characters",
+    ),
     # keys and types
     ({"sea": {}}, "unknown key 'sea' in the top level; allowed are activations, clustering"),
     ({"sae": {"kk": 3}}, "unknown key 'kk' in sae; allowed are architecture, auxk_coefficient"),

@@ -16,9 +16,10 @@ from clustersae.digest import script_digest
 
 PROFILE = "workflow/profiles/slurm"
 GPU_RULES = {
-    *("train_model", "cache_activations", "train_sae", "evaluate_reconstruction"),
-    *("evaluate_language_model", "evaluate_splice", "evaluate_correspondence"),
-    *("assess_task", "evaluate_circuits", "evaluate_residual_basis", "evaluate_features"),
+    *("train_model", "train_model_seed", "cache_activations", "train_sae"),
+    *("evaluate_reconstruction", "evaluate_language_model", "evaluate_splice"),
+    *("evaluate_correspondence", "assess_task", "evaluate_circuits", "evaluate_residual_basis"),
+    "evaluate_features",
 }
 
 #: Appended to the Snakefile: what Snakemake has understood of every rule, as JSON.
@@ -98,9 +99,10 @@ def test_rules_that_run_a_model_ask_for_one_gpu(rules):
 def test_tables_and_figures_stay_local(rules):
     local = {name for name, rule in rules.items() if rule["local"]}
     figures = {name for name in rules if name.startswith("figure_")}
-    tables = {"tables", "correspondence_table", "circuit_tables", "feature_tables", "verdict"}
+    tables = {"tables", "correspondence_table", "circuit_tables", "feature_tables"}
+    tables |= {"tabulate_seeds", "verdict"}
     assert local == {*tables, *figures}
-    assert len(figures) == 11
+    assert len(figures) == 12
 
 
 class Resources(dict):

@@ -92,8 +92,11 @@ def growing(amount: int):
 
 
 def print_verdicts() -> None:
-    """The answer, on the command line at the end of a run."""
-    for model in MODELS:
+    """The answer, on the command line at the end of a run, and how the models were trained."""
+    for model, settings in MODELS.items():
+        record = Path("results", model, "tables", "seeds.txt")
+        if settings["training"]["record"] and record.is_file():
+            print(f"\n{record.read_text(encoding='utf-8')}")
         verdict = Path("results", model, "tables", "verdict.txt")
         if verdict.is_file():
             print(f"\n{model}\n{verdict.read_text(encoding='utf-8')}")

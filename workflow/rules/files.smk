@@ -16,10 +16,12 @@ FIGURES = {
     "circuits": "Circuits",
     "circuit_curves": "Circuits",
     "features": "Features",
+    "language_model": "Training",
 }
-#: Drawn only where SAEs are specialised, and where there are tasks.
+#: Drawn only where SAEs are specialised, where there are tasks, and where `training.record` asks.
 OF_SPECIALISED = {"specialise", "correspondence"}
 OF_TASKS = {"circuits", "circuit_curves"}
+OF_RECORDS = {"language_model"}
 
 
 def wanted_figures() -> list[str]:
@@ -30,8 +32,15 @@ def wanted_figures() -> list[str]:
         for figure in FIGURES
         if model["clustering"]["specialise"] or figure not in OF_SPECIALISED
         if model["evaluation"]["tasks"] or figure not in OF_TASKS
+        if is_recorded(model) or figure not in OF_RECORDS
         for format in ("svg", "png")
     ]
+
+
+def wanted_records() -> list[str]:
+    """The table of seeds of every model whose trainings are recorded."""
+    recorded = [name for name, model in MODELS.items() if is_recorded(model)]
+    return [f"results/{name}/tables/seeds.json" for name in recorded]
 
 
 def is_trained(model: dict) -> bool:
@@ -48,6 +57,39 @@ def is_toy(model: dict) -> bool:
 
 def is_trained_on_text(model: dict) -> bool:
     return is_trained(model) and not is_toy(model)
+
+
+def is_recorded(model: dict) -> bool:
+    """Whether all seeds of a model that is trained here are tabulated."""
+    return is_trained(model) and model["training"]["record"]
+
+
+def training_seeds(wildcards) -> list[int]:
+    """The seed of the model under study, then those trained beside it."""
+    training = MODELS[wildcards.model]["training"]
+    return [training["seed"], *training["other_seeds"]]
+
+
+def training_records(wildcards) -> list[str]:
+    """training.json of every seed, in the same order."""
+    folder = f"results/{wildcards.model}"
+    others = training_seeds(wildcards)[1:]
+    return [
+        f"{folder}/model/training.json",
+        *(f"{folder}/seeds/{seed}/training.json" for seed in others),
+    ]
+
+
+def training_settings(wildcards) -> dict:
+    """How a model is trained: as `training` says, with the wildcard's seed if it has one."""
+    settings = section("training", without=("other_seeds", "record", "published"))
+    seed = wildcards.get("seed")
+    return settings(wildcards) | ({} if seed is None else {"seed": int(seed)})
+
+
+def recorded_as(wildcards) -> str:
+    """What the published form calls a model: its corpus, where that is known by name."""
+    return MODELS[wildcards.model]["training"]["published"] or wildcards.model
 
 
 def corpus_files(wildcards) -> list[str]:

@@ -111,7 +111,8 @@ rule train_model:
     params:
         code=code("train_model.py"),
         architecture=section("architecture"),
-        training=section("training"),
+        training=training_settings,
+        generate=section("training", "record"),
         check_tasks=lambda wildcards: is_toy(MODELS[wildcards.model]),
     message:
         "Train the language model {wildcards.model}"

@@ -4,8 +4,8 @@ import torch
 from clustersae.corpora.toy_lexicon import VOCABULARY
 from clustersae.corpora.toy_tasks import Prompt, prompts
 from clustersae.errors import InputError
+from clustersae.models.architecture import Architecture, build_model
 from clustersae.models.competence import Score, require, score
-from clustersae.models.training import Architecture, build_model
 
 GOOD = {
     "indirect_object": Score(0.95, 0.9, 400),

@@ -11,17 +11,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from clustersae.corpora.tokens import read_tokens
 from clustersae.errors import InputError
+from clustersae.models.architecture import Architecture, build_model
+from clustersae.models.batches import batch_indices
 from clustersae.models.description import fingerprint
-from clustersae.models.training import (
-    Architecture,
-    TrainingSettings,
-    batch_indices,
-    build_model,
-    learning_rate,
-    mean_loss,
-    next_token_losses,
-    train,
-)
+from clustersae.models.loss import mean_loss, next_token_losses
+from clustersae.models.settings import TrainingSettings, learning_rate
+from clustersae.models.training import train
 
 PAD, BOS, N_CTX, VOCAB_SIZE = 0, 1, 8, 12
 SHAPE = {"n_layers": 2, "d_model": 16, "n_heads": 2}
@@ -96,7 +91,7 @@ def test_the_mean_loss_does_not_depend_on_the_batches():
 def test_the_same_seed_gives_the_same_bits(dropout):
     def trained(seed):
         model = tiny_model(seed, dropout=dropout)
-        curve = train(model, padded_rows(30), padded_rows(8, 1), settings(seed=seed), PAD)
+        curve = train(model, padded_rows(30), padded_rows(8, 1), settings(seed=seed), PAD).curve
         return curve, model.state_dict()
 
     state_before = torch.random.get_rng_state()
@@ -115,7 +110,7 @@ def test_rows_are_learnt_by_heart_and_the_best_model_is_kept():
     model, rows, noise = tiny_model(), padded_rows(4), padded_rows(40, seed=9)
     before = mean_loss(model, rows, PAD, 4)
     long = settings(steps=150, evaluate_every=10, weight_decay=0.0, learning_rate=0.02)
-    curve = train(model, rows, noise, long, PAD)
+    curve = train(model, rows, noise, long, PAD).curve
     assert curve[-1].train_loss < 0.7 < before  # the first words remain a guess among four rows
     best = min(curve, key=lambda point: point.validation_loss)
     assert best.step < 150
@@ -141,8 +136,8 @@ def test_weight_decay_shrinks_matrices_alone():
 
 def test_bfloat16_trains_parameters_in_float32():
     model = tiny_model()
-    curve = train(model, padded_rows(30), padded_rows(8, 1), settings(dtype="bfloat16"), PAD)
-    reference = train(tiny_model(), padded_rows(30), padded_rows(8, 1), settings(), PAD)
+    curve = train(model, padded_rows(30), padded_rows(8, 1), settings(dtype="bfloat16"), PAD).curve
+    reference = train(tiny_model(), padded_rows(30), padded_rows(8, 1), settings(), PAD).curve
     assert {weight.dtype for weight in model.parameters()} == {torch.float32}
     assert curve[-1].validation_loss == pytest.approx(reference[-1].validation_loss, rel=0.02)
     assert curve != reference
@@ -192,7 +187,7 @@ def test_the_trained_model_is_a_hugging_face_directory(tmp_path):
     written = json.loads(record.read_text())
     losses = next_token_losses(model, validation, None)
     assert losses.mean().item() == pytest.approx(written["validation_loss"], rel=1e-5)
-    assert written["architecture"] == {**SHAPE, "n_ctx": 16}
+    assert written["architecture"].items() >= {**SHAPE, "n_ctx": 16}.items()
     assert [point["step"] for point in written["curve"]] == [10, 20, 30]
     description = json.loads((model_dir / "description.json").read_text())
     assert (description["n_layers"], description["n_ctx"], description["bos_id"]) == (2, 16, 0)

@@ -10,8 +10,8 @@ from synthetic_shards import D_MODEL, D_SAE, K, write_split, write_statistics
 
 from clustersae.activations.batches import normalised_batches
 from clustersae.activations.shards import open_shards, write_shard
+from clustersae.checkpoint import Checkpoint
 from clustersae.errors import InputError
-from clustersae.sae.checkpoint import Checkpoint
 from clustersae.sae.fitting import Activations, Fit, best_fit, converged, fit
 from clustersae.sae.settings import SAESettings
 from clustersae.sae.start import Start

@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from clustersae.checkpoint import Checkpoint, identity
 from clustersae.errors import InputError
-from clustersae.sae.checkpoint import Checkpoint, identity
 from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.settings import SAESettings
 from clustersae.sae.training import Adam, Trainer, train

@@ -6,9 +6,9 @@ import train_sae
 from synthetic_shards import write_split, write_statistics
 
 from clustersae.activations.shards import open_shards
+from clustersae.checkpoint import Checkpoint
 from clustersae.errors import InputError
 from clustersae.files import read_json
-from clustersae.sae.checkpoint import Checkpoint
 from clustersae.sae.storage import load_sae
 from clustersae.sae.training import Trainer
 from clustersae.sae.validation import mean_fvu

@@ -6,8 +6,8 @@ from language_models import STORIES, needs_stories
 
 from clustersae.corpora.tokenizer import model_tokenizer, word_tokenizer
 from clustersae.corpora.toy_lexicon import VOCABULARY
+from clustersae.models.architecture import Architecture, build_model
 from clustersae.models.residual import ResidualStream, load_pretrained
-from clustersae.models.training import Architecture, build_model
 from clustersae.tasks.competence import Competence, logit_differences, measure_competence
 from clustersae.tasks.pairs import TokenPair
 from clustersae.tasks.prepare import prepare

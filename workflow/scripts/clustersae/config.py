@@ -82,6 +82,8 @@ def _check_model(name: str, settings: Mapping[str, Any]) -> None:
     where = f"config: models.{name}"
     _check_source(where, settings)
     _check_corpus(f"{where}.corpus", settings)
+    if settings["source"] == "train":
+        _check_training(f"{where}.training", settings)
     n_layers, d_model = model_shape(settings)
     _check_saes(where, settings, n_layers, d_model)
     _check_specialised(where, settings, n_layers)
@@ -144,6 +146,29 @@ def _check_corpus(where: str, settings: Mapping[str, Any]) -> None:
         raise InputError(
             f"{where}.tokenizer: a model trained here has no tokenizer yet; write character."
         )
+
+
+def _check_training(where: str, settings: Mapping[str, Any]) -> None:
+    training, toy = settings["training"], settings["corpus"]["source"] == "toy-english"
+    if toy and training["sampling"] == "offsets":
+        raise InputError(
+            f"{where}.sampling: the rows of toy-english are sentences of their own, so there is no"
+            " text to cut sequences from; write rows."
+        )
+    if toy and training["record"]:
+        raise InputError(
+            f"{where}.record is for models of characters: toy-english has no blank to write from."
+        )
+    if training["seed"] in training["other_seeds"]:
+        raise InputError(
+            f"{where}.other_seeds has {training['seed']}, which is {where}.seed already: remove it."
+        )
+    for key in ("other_seeds", "published"):
+        if training[key] and not training["record"]:
+            raise InputError(
+                f"{where}.{key} is for the table of seeds, which nobody has asked for: set"
+                f" {where}.record to true, or leave {key} out."
+            )
 
 
 def _check_saes(

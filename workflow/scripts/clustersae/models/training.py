@@ -1,49 +1,28 @@
-"""Training a small GPT-2 from scratch on rows of tokens."""
+"""Training a small GPT-2 from scratch."""
 
-import copy
 import logging
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import GPT2LMHeadModel
 
+from clustersae.checkpoint import Checkpoint
 from clustersae.errors import InputError
 from clustersae.log import Progress
+from clustersae.models.batches import EVALUATION, Source, source
+from clustersae.models.loss import (
+    Losses,
+    full_row_losses,
+    mean_loss,
+    mean_of_batches,
+    next_token_losses,
+)
+from clustersae.models.settings import TrainingSettings, learning_rate
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """The shape of the model."""
-
-    n_layers: int
-    d_model: int
-    n_heads: int
-    n_ctx: int
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """How the model is trained; the names of the config keys."""
-
-    steps: int
-    batch_rows: int
-    learning_rate: float
-    warmup_steps: int
-    min_learning_rate_fraction: float  # of learning_rate, reached at the last step
-    weight_decay: float  # on matrices only: neither biases nor layer norms
-    betas: tuple[float, float]
-    grad_clip: float  # largest norm of the gradient of all parameters together
-    evaluate_every: int  # steps between evaluations on the validation rows
-    seed: int  # of the order of the rows, and of initialisation and dropout
-    dropout: float = 0.0  # on embeddings, attention weights and what each block adds
-    dtype: str = "float32"  # or bfloat16: matrix products in bfloat16, parameters in float32
 
 
 class CurvePoint(NamedTuple):
@@ -53,103 +32,128 @@ class CurvePoint(NamedTuple):
     train_loss: float  # mean over the steps since the last point, while training
     validation_loss: float
     learning_rate: float
+    train_split_loss: float | None = None  # on random batches, as the validation loss
 
 
-def build_model(
-    architecture: Architecture,
-    vocab_size: int,
-    bos_id: int | None,
-    pad_id: int | None,
-    seed: int,
-    dropout: float = 0.0,
-) -> GPT2LMHeadModel:
-    """A GPT-2 with tied embeddings, on the CPU, initialised from `seed`.
+class Learning(NamedTuple):
+    """What happened in a training."""
 
-    Raises:
-        InputError: d_model is not a multiple of n_heads.
+    curve: list[CurvePoint]
+    logged: list[tuple[int, float]]  # step, and the loss of its batch, with dropout
+    resumed_at: int  # step at which an interrupted training was taken up; 0 if it was not
+
+    @property
+    def best(self) -> CurvePoint:
+        return min(self.curve, key=lambda point: point.validation_loss)
+
+
+class Trainer:
+    """A model, its optimiser and what was measured; `state` and `load_state` make it resumable.
+
+    AdamW with decoupled weight decay (Loshchilov & Hutter 2019). Nothing in a step waits for the
+    device.
     """
-    if architecture.d_model % architecture.n_heads:
-        raise InputError(
-            f"d_model {architecture.d_model} is not a multiple of n_heads {architecture.n_heads}:"
-            " choose another of the two."
+
+    def __init__(
+        self,
+        model: GPT2LMHeadModel,
+        train: Source,
+        validation: Source,
+        settings: TrainingSettings,
+        pad_id: int | None,
+    ) -> None:
+        self.model, self.settings, self.pad_id = model, settings, pad_id
+        self.sources = {"validation": validation, "train": train}
+        self.device = next(model.parameters()).device
+        self.autocast = torch.autocast(
+            self.device.type, torch.bfloat16, enabled=settings.dtype == "bfloat16"
         )
-    config = GPT2Config(
-        vocab_size=vocab_size,
-        n_positions=architecture.n_ctx,
-        n_embd=architecture.d_model,
-        n_layer=architecture.n_layers,
-        n_head=architecture.n_heads,
-        # GPT-2's 0.02 belongs to its d_model of 768; a narrow model with it hardly starts to learn.
-        initializer_range=0.02 * math.sqrt(768 / architecture.d_model),
-        activation_function="gelu",  # on a CPU several times cheaper than GPT-2's tanh formula
-        resid_pdrop=dropout,
-        embd_pdrop=dropout,
-        attn_pdrop=dropout,
-        bos_token_id=bos_id,
-        eos_token_id=None,
-        pad_token_id=pad_id,
-        use_cache=False,
-        attn_implementation="sdpa",
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return GPT2LMHeadModel(config)
+        self.losses = _losses(settings, pad_id, self.device)
+        self.optimizer = _optimizer(model, settings)
+        self.step_number = 0
+        self.curve: list[CurvePoint] = []
+        self.best: dict[str, Tensor] = {}
+        self.total, self.since = torch.zeros((), device=self.device), 0
+        n_logged = math.ceil(settings.steps / settings.log_every)
+        self.logged = torch.zeros(n_logged, device=self.device)
 
+    def step(self, batch: Tensor) -> None:
+        """One optimiser step on tokens [n_rows, n_tokens]."""
+        with self.autocast:
+            loss = self.losses(self.model, batch).mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.grad_clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.step_number, self.settings)
+        self.optimizer.step()
+        self.total, self.since = self.total + loss.detach(), self.since + 1
+        self.step_number += 1
+        if self._due(self.settings.log_every):
+            self.logged[(self.step_number - 1) // self.settings.log_every] = loss.detach()
+        if self._due(self.settings.evaluate_every):
+            self._evaluate()
 
-def learning_rate(step: int, settings: TrainingSettings) -> float:
-    """The rate of step `step` (from 0): linear warm-up, then a cosine to its lowest value."""
-    if step < settings.warmup_steps:
-        return settings.learning_rate * (step + 1) / settings.warmup_steps
-    done = (step - settings.warmup_steps) / max(1, settings.steps - 1 - settings.warmup_steps)
-    lowest = settings.min_learning_rate_fraction
-    return settings.learning_rate * (lowest + (1 - lowest) * 0.5 * (1 + math.cos(math.pi * done)))
+    def _due(self, every: int) -> bool:
+        return self.step_number % every == 0 or self.step_number == self.settings.steps
 
+    def _evaluate(self) -> None:
+        """Add a point to the curve, and keep the model if it is the best so far."""
+        settings, train_split = self.settings, None
+        with self.autocast:
+            if settings.evaluate_batches:
+                validation, train_split = (self._estimate(name) for name in self.sources)
+            else:
+                rows = self.sources["validation"].tokens
+                validation = mean_loss(self.model, rows, self.pad_id, settings.batch_rows)
+        _check_finite(validation, self.step_number, settings)
+        if all(validation < earlier.validation_loss for earlier in self.curve):
+            self.best = {
+                name: weight.detach().clone() for name, weight in self.model.named_parameters()
+            }
+        train, rate = self.total.item() / self.since, self.optimizer.param_groups[0]["lr"]
+        self.curve.append(CurvePoint(self.step_number, train, validation, rate, train_split))
+        self.total, self.since = torch.zeros_like(self.total), 0
 
-def batch_indices(n_rows: int, batch_rows: int, seed: int) -> Iterator[Tensor]:
-    """Row indices [batch_rows] of one batch after another, in a new order every epoch.
+    def _estimate(self, name: str) -> float:
+        """Mean loss over random batches, others at every evaluation."""
+        key = (self.settings.seed, EVALUATION, list(self.sources).index(name), self.step_number)
+        n_batches, batch_rows = self.settings.evaluate_batches, self.settings.batch_rows
+        batches = self.sources[name].sample(n_batches, batch_rows, key)
+        return mean_of_batches(self.model, batches, self.losses)
 
-    Every row is used once before any row is used again; a batch may span two epochs.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    waiting = torch.empty(0, dtype=torch.int64)
-    while True:
-        while len(waiting) < batch_rows:
-            waiting = torch.cat([waiting, torch.randperm(n_rows, generator=generator)])
-        yield waiting[:batch_rows]
-        waiting = waiting[batch_rows:]
+    def state(self) -> dict[str, Tensor]:
+        """All that a later process needs to go on as if nothing had happened."""
+        tensors = {f"model.{name}": weight for name, weight in self.model.named_parameters()}
+        tensors |= {f"best.{name}": weight for name, weight in self.best.items()}
+        for number, moments in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"adam.{number}.{name}": value for name, value in moments.items()}
+        curve = [[math.nan if x is None else x for x in point] for point in self.curve]
+        tensors["curve"] = torch.tensor(curve, dtype=torch.float64)
+        tensors |= {"logged": self.logged, "total": self.total}
+        tensors["steps"] = torch.tensor([self.step_number, self.since])
+        tensors["random"] = torch.random.get_rng_state()
+        if self.device.type == "cuda":
+            tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
+        return tensors
 
-
-def next_token_losses(model: GPT2LMHeadModel, tokens: Tensor, pad_id: int | None) -> Tensor:
-    """Cross-entropy in nat of every real next token of `tokens` [n_rows, n_ctx], flattened.
-
-    Columns that are padding in all rows are cut off, and logits are computed only where there is
-    a token to predict. The model needs no attention mask: rows are padded on the right, and no
-    position looks to its right.
-    """
-    tokens = tokens.long()
-    real = torch.ones_like(tokens, dtype=torch.bool) if pad_id is None else tokens != pad_id
-    width = int(real.any(0).nonzero()[-1]) + 1
-    tokens, predicted = tokens[:, :width], real[:, 1:width]
-    embedded = model.transformer.wte(tokens[:, :-1])
-    hidden = model.transformer(inputs_embeds=embedded).last_hidden_state
-    return F.cross_entropy(
-        model.lm_head(hidden[predicted]), tokens[:, 1:][predicted], reduction="none"
-    )
-
-
-@torch.no_grad()
-def mean_loss(model: GPT2LMHeadModel, tokens: Tensor, pad_id: int | None, batch_rows: int) -> float:
-    """Cross-entropy in nat per predicted token over all rows of `tokens` [n_rows, n_ctx]."""
-    device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
-    total, count = 0.0, 0
-    for batch in tokens.split(batch_rows):
-        losses = next_token_losses(model, batch.to(device), pad_id)
-        total += losses.double().sum().item()
-        count += losses.numel()
-    model.train(was_training)
-    return total / count
+    @torch.no_grad()
+    def load_state(self, tensors: dict[str, Tensor]) -> None:
+        for name, weight in self.model.named_parameters():
+            weight.copy_(tensors[f"model.{name}"])
+        self.best = _below("best.", tensors, self.device)
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, value in _below("adam.", tensors).items():
+            number, _, name = key.partition(".")
+            moments.setdefault(int(number), {})[name] = value
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
+        self.curve = [_point(row) for row in tensors["curve"].tolist()]
+        self.logged.copy_(tensors["logged"])
+        self.total = tensors["total"].to(self.device)
+        self.step_number, self.since = tensors["steps"].tolist()
+        torch.random.set_rng_state(tensors["random"])
+        if self.device.type == "cuda" and "random.cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
 
 
 def train(
@@ -158,71 +162,80 @@ def train(
     validation_tokens: Tensor,
     settings: TrainingSettings,
     pad_id: int | None,
-) -> list[CurvePoint]:
+    bos_id: int | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> Learning:
     """Train `model` in place, on the device it is on, and leave it as it was at its best.
 
-    Best is the lowest loss on `validation_tokens`, looked at every `evaluate_every` steps and at
-    the end. AdamW with decoupled weight decay (Loshchilov & Hutter 2019). On the CPU the same
-    arguments and number of threads give the same bits.
+    Best is the lowest validation loss, looked at every `evaluate_every` steps and at the end. On
+    the CPU the same arguments and number of threads give the same bits, interrupted or not.
 
     Args:
         train_tokens: integers [n_rows, n_ctx], padded on the right with `pad_id`.
         validation_tokens: the same, held out.
-
-    Returns:
-        The learning curve, a point for every evaluation.
+        bos_id: what rows begin with; read where sequences are cut from the text at any offset.
+        checkpoint: where to leave the state now and then, and to go on from.
 
     Raises:
         InputError: the loss is no longer a number.
     """
     device = next(model.parameters()).device
-    optimizer = _optimizer(model, settings)
-    autocast = torch.autocast(device.type, torch.bfloat16, enabled=settings.dtype == "bfloat16")
-    indices = batch_indices(len(train_tokens), settings.batch_rows, settings.seed)
+    texts = (
+        source(tokens, settings.sampling, bos_id, pad_id, device)
+        for tokens in (train_tokens, validation_tokens)
+    )
+    trainer = Trainer(model, *texts, settings, pad_id)
     progress = Progress("training", settings.steps)
-    curve: list[CurvePoint] = []
-    best: dict[str, Tensor] = {}
-    total, since = torch.zeros((), device=device), 0
-    with torch.random.fork_rng():  # for dropout
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):  # for dropout
         torch.manual_seed(settings.seed)
+        if checkpoint:
+            checkpoint.restore(trainer)
+        resumed_at = trainer.step_number
+        batches = trainer.sources["train"].training(settings.batch_rows, settings.seed, resumed_at)
         model.train()
-        for step in range(settings.steps):
-            rate = learning_rate(step, settings)
-            batch = train_tokens[next(indices)].to(device)
-            with autocast:
-                loss = next_token_losses(model, batch, pad_id).mean()
-            _descend(model, optimizer, loss, rate, settings.grad_clip)
-            total, since = total + loss.detach(), since + 1
-            done = step + 1
-            if done % settings.evaluate_every == 0 or done == settings.steps:
-                with autocast:
-                    validation = mean_loss(model, validation_tokens, pad_id, settings.batch_rows)
-                _check_finite(validation, done, settings)
-                if all(validation < earlier.validation_loss for earlier in curve):
-                    best = copy.deepcopy(model.state_dict())
-                curve.append(CurvePoint(done, total.item() / since, validation, rate))
-                total, since = torch.zeros_like(total), 0
-            note = f"validation loss {curve[-1].validation_loss:.4f}" if curve else ""
-            progress.update(done, note)
+        while trainer.step_number < settings.steps:
+            trainer.step(next(batches))
+            if checkpoint:
+                checkpoint(trainer, [])
+            last = trainer.curve[-1:]
+            note = "".join(f"validation loss {point.validation_loss:.4f}" for point in last)
+            progress.update(trainer.step_number, note)
     progress.close()
-    model.load_state_dict(best)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            weight.copy_(trainer.best[name])
     model.eval()
-    return curve
+    every, losses = settings.log_every, trainer.logged.tolist()
+    logged = [(min((i + 1) * every, settings.steps), loss) for i, loss in enumerate(losses)]
+    return Learning(trainer.curve, logged, resumed_at)
 
 
-def _descend(
-    model: GPT2LMHeadModel,
-    optimizer: torch.optim.Optimizer,
-    loss: Tensor,
-    rate: float,
-    grad_clip: float,
-) -> None:
-    optimizer.zero_grad()
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), grad_clip)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.step()
+def _losses(settings: TrainingSettings, pad_id: int | None, device: torch.device) -> Losses:
+    if pad_id is not None:
+        return partial(next_token_losses, pad_id=pad_id)
+    if not settings.compile:
+        return full_row_losses
+    if device.type != "cuda":
+        logger.info("training.compile is for GPUs; this training runs on the CPU without.")
+        return full_row_losses
+    return torch.compile(full_row_losses)
+
+
+def _point(row: list[float]) -> CurvePoint:
+    step, train, validation, rate, train_split = row
+    known = None if math.isnan(train_split) else train_split
+    return CurvePoint(int(step), train, validation, rate, known)
+
+
+def _below(
+    prefix: str, tensors: dict[str, Tensor], device: torch.device | str = "cpu"
+) -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix`, without it, on `device`."""
+    return {
+        name.removeprefix(prefix): tensor.to(device)
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
 
 
 def _check_finite(validation: float, step: int, settings: TrainingSettings) -> None:
@@ -234,8 +247,9 @@ def _check_finite(validation: float, step: int, settings: TrainingSettings) -> N
 
 
 def _optimizer(model: GPT2LMHeadModel, settings: TrainingSettings) -> torch.optim.AdamW:
-    matrices = [weight for weight in model.parameters() if weight.dim() >= 2]
-    vectors = [weight for weight in model.parameters() if weight.dim() < 2]
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    matrices = [weight for weight in trained if weight.dim() >= 2]
+    vectors = [weight for weight in trained if weight.dim() < 2]
     return torch.optim.AdamW(
         [
             {"params": matrices, "weight_decay": settings.weight_decay},

@@ -15,8 +15,8 @@ import torch
 
 from clustersae.activations.batches import normalised_batches
 from clustersae.activations.shards import Shard
+from clustersae.checkpoint import Checkpoint, identity
 from clustersae.meter import Meter
-from clustersae.sae.checkpoint import Checkpoint, identity
 from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.settings import SAESettings
 from clustersae.sae.start import Start

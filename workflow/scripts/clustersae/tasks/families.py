@@ -12,6 +12,7 @@ from clustersae.tasks.fillers import Fillers
 from clustersae.tasks.lexicon import (
     ADJECTIVES,
     ANSWER_VERBS,
+    BRACKETS,
     CENTURIES,
     EVENTS,
     FEMALE,
@@ -22,6 +23,7 @@ from clustersae.tasks.lexicon import (
     OBJECTS,
     PLACES,
     PREPOSITIONS,
+    QUOTES,
     RANDOM_WORDS,
     THINGS,
     TRAITS,
@@ -43,6 +45,11 @@ _NAME_FIRST = ("{name} was a {trait} {noun}.", "{name} is a {trait} {noun}.")
 _NOUN_FIRST = (
     "Once there was a {trait} {noun} named {name}.",
     "There was a {trait} {noun} named {name}.",
+)
+_ENCLOSED = (
+    "The {noun} {mark}the {trait} {other}",
+    "The {noun} and the {other} {mark}{trait}",
+    "The {trait} {noun} {mark}near the {other}",
 )
 N_RANDOM_WORDS = 8  # of an induction prompt, before they repeat
 
@@ -182,6 +189,38 @@ def induction(choose: Chooser, fillers: Fillers) -> list[TaskPrompt]:
     return _both_ways([TaskPrompt(*texts, *(f" {word}" for word in couple))])
 
 
+def closing_bracket(choose: Chooser, fillers: Fillers) -> list[TaskPrompt]:
+    """The dog (the big horse | )   (corrupted: [the big horse)"""
+    return _closing(choose, fillers, BRACKETS)
+
+
+def closing_quote(choose: Chooser, fillers: Fillers) -> list[TaskPrompt]:
+    """The dog "the big horse | "   (corrupted: 'the big horse)"""
+    return _closing(choose, fillers, QUOTES)
+
+
+def _closing(
+    choose: Chooser, fillers: Fillers, marks: tuple[tuple[str, str], ...]
+) -> list[TaskPrompt]:
+    """A phrase behind an opening mark: which one closes it?"""
+    closing = {opens: closes for opens, closes in marks if fillers.size(closes)}
+    openers = tuple(closing)
+    usable = [mark for mark in fillers.known(openers) if fillers.alike(mark, openers)]
+    if not usable:
+        return []
+    one = choose.one(usable)
+    couple = (one, choose.one(fillers.alike(one, openers)))
+    template = choose.one(_ENCLOSED)
+    nouns = tuple(noun for noun, _ in NOUNS)
+    words = {
+        "noun": choose.one(fillers.preferred(nouns)),
+        "other": choose.one(fillers.preferred(nouns)),
+        "trait": choose.one(fillers.preferred(ADJECTIVES)),
+    }
+    texts = [template.format(mark=mark, **words) for mark in couple]
+    return _both_ways([TaskPrompt(*texts, *(closing[mark] for mark in couple))])
+
+
 def _both_ways(prompts: list[TaskPrompt]) -> list[TaskPrompt]:
     return [either for prompt in prompts for either in (prompt, prompt.mirrored)]
 
@@ -197,5 +236,7 @@ FAMILIES: dict[str, Family] = {
         agreement_within_relative_clause,
         pronoun_gender,
         induction,
+        closing_bracket,
+        closing_quote,
     )
 }

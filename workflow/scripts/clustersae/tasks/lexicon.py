@@ -56,6 +56,10 @@ VERBS = tuple((singular, plural) for singular, plural, _ in toy_lexicon.VERBS)
 #: Third person singular and plural, of verbs that may follow any noun.
 ANSWER_VERBS = (("is", "are"), ("was", "were"), ("has", "have"), ("does", "do"), ("goes", "go"))
 
+#: Marks that open and close; `[[` and `{{` are those of Wikipedia's own text.
+BRACKETS = (("(", ")"), ("[", "]"), ("{", "}"), ("[[", "]]"), ("{{", "}}"))
+QUOTES = (('"', '"'), ("'", "'"))
+
 #: Words without a context in common, to be put in random order.
 RANDOM_WORDS = tuple(
     dict.fromkeys((*NAMES, *PLACES, *OBJECTS, *ADJECTIVES, *(one for one, _ in (*NOUNS, *THINGS))))

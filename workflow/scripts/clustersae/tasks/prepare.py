@@ -16,6 +16,7 @@ from clustersae.tasks.pairs import Loss, PairMaker, TokenPair
 from clustersae.tasks.prompts import read_prompts
 from clustersae.tasks.splits import split
 from clustersae.tasks.toy import TOY_TASKS, toy_prompts
+from clustersae.tasks.transliteration import in_its_letters
 
 #: A generator gives up after so many draws in a row without a new pair.
 FRUITLESS_DRAWS = 200
@@ -64,6 +65,7 @@ def prepare(
     Raises:
         InputError: there is no such task, or its file is bad.
     """
+    loaded = in_its_letters(loaded)
     maker = PairMaker(loaded, n_ctx)
     if task in FAMILIES:
         pairs = _generate(FAMILIES[task], maker, Fillers(loaded.tokenizer), n_train + n_test, seed)

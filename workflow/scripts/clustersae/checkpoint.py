@@ -1,4 +1,4 @@
-"""Checkpoints of SAE training: a killed job goes on where it was, and ends with the same bits."""
+"""Checkpoints of training: a killed job goes on where it was, and ends with the same bits."""
 
 import json
 import logging
@@ -6,18 +6,33 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+from torch import Tensor
 
 from clustersae.errors import InputError
-from clustersae.sae.settings import SAESettings
-from clustersae.sae.training import Trainer
 from clustersae.tensors import load_tensors, save_tensors
 
 logger = logging.getLogger(__name__)
 
 
-def identity(settings: SAESettings, **data: Any) -> str:
-    """A string that two trainings share exactly when they would give the same SAE."""
+class Resumable(Protocol):
+    """A training that can be put down and taken up again."""
+
+    step_number: int
+
+    def state(self) -> dict[str, Tensor]: ...
+
+    def load_state(self, tensors: dict[str, Tensor]) -> None: ...
+
+
+def identity(settings: Any, **data: Any) -> str:
+    """A string that two trainings share exactly when they would give the same result.
+
+    Args:
+        settings: a dataclass of plain values.
+        data: whatever else decides the result.
+    """
     return json.dumps({**asdict(settings), **data}, sort_keys=True)
 
 
@@ -27,11 +42,11 @@ class Checkpoint:
     Args:
         identity: what is being trained; a file of another identity is ignored.
         every_seconds: time between two saves, the most that a killed job loses.
-        elapsed: processor seconds that this process has spent on the training so far.
+        elapsed: seconds that this process has spent on the training so far.
 
     Attributes:
         history: rows of history.csv from before the interruption.
-        seconds: processor seconds spent before the interruption.
+        seconds: seconds spent before the interruption.
     """
 
     def __init__(
@@ -47,7 +62,7 @@ class Checkpoint:
         self.seconds = 0.0
         self._saved = time.monotonic()
 
-    def restore(self, trainer: Trainer) -> None:
+    def restore(self, trainer: Resumable) -> None:
         """Bring `trainer` to the saved state, if the file holds one of this training."""
         found = self._read()
         if found is None:
@@ -71,11 +86,11 @@ class Checkpoint:
             return None
         return state, metadata
 
-    def __call__(self, trainer: Trainer, history: list[dict[str, Any]]) -> None:
+    def __call__(self, trainer: Resumable, history: list[dict[str, Any]]) -> None:
         if time.monotonic() - self._saved >= self.every_seconds:
             self.save(trainer, history)
 
-    def save(self, trainer: Trainer, history: list[dict[str, Any]]) -> None:
+    def save(self, trainer: Resumable, history: list[dict[str, Any]]) -> None:
         seconds = self.seconds + self.elapsed()
         metadata = {
             "identity": self.identity,

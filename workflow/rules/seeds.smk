@@ -1,0 +1,75 @@
+# Further seeds of a language model that is trained here, and what all of them come to. SAEs are for
+# the model of `training.seed`; the others are trained beside it, in jobs of their own.
+
+
+localrules:
+    tabulate_seeds,
+    figure_language_model,
+
+
+use rule train_model as train_model_seed with:
+    output:
+        config="results/{model}/seeds/{seed}/config.json",
+        weights="results/{model}/seeds/{seed}/model.safetensors",
+        tokenizer="results/{model}/seeds/{seed}/tokenizer.json",
+        tokenizer_config="results/{model}/seeds/{seed}/tokenizer_config.json",
+        description="results/{model}/seeds/{seed}/description.json",
+        record="results/{model}/seeds/{seed}/training.json",
+    log:
+        "results/logs/{model}/train_model_seed/{seed}.log",
+    benchmark:
+        "results/benchmarks/{model}/train_model_seed/{seed}.tsv"
+    message:
+        "Train the language model {wildcards.model} with seed {wildcards.seed}"
+
+
+rule tabulate_seeds:
+    input:
+        training_records,
+    output:
+        form="results/{model}/tables/seeds.json",
+        table="results/{model}/tables/seeds.csv",
+        text="results/{model}/tables/seeds.txt",
+        curves="results/{model}/tables/learning_curves.csv",
+    log:
+        "results/logs/{model}/tabulate_seeds.log",
+    benchmark:
+        "results/benchmarks/{model}/tabulate_seeds.tsv"
+    conda:
+        "../../envs/plot.yaml"
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        code=code("tabulate_seeds.py"),
+        seeds=training_seeds,
+        corpus=recorded_as,
+        published=section("training", "published"),
+    message:
+        "Put the trainings of {wildcards.model} beside the published run"
+    script:
+        "../scripts/tabulate_seeds.py"
+
+
+rule figure_language_model:
+    input:
+        curves="results/{model}/tables/learning_curves.csv",
+    output:
+        **pictures("language_model"),
+    log:
+        "results/logs/{model}/figures/language_model.log",
+    benchmark:
+        "results/benchmarks/{model}/figures/language_model.tsv"
+    conda:
+        "../../envs/plot.yaml"
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        code=code("figure_language_model.py"),
+        published=section("training", "published"),
+        dpi=REPORT["dpi"],
+    message:
+        "Draw how {wildcards.model} learned"
+    script:
+        "../scripts/figure_language_model.py"

@@ -1,0 +1,31 @@
+"""Draw how the language model learned."""
+
+from typing import TYPE_CHECKING
+
+from clustersae import log
+from clustersae.figures import language_model, style
+from clustersae.tables.published import MEANS, METRICS
+from clustersae.tables.read import read_file
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def main(curves: str, published: str | None, model: str, svg: str, png: str, dpi: int) -> None:
+    """Write the figure of `tables/learning_curves.csv`, beside the run named `published`."""
+    known = dict(zip(METRICS, MEANS[published]))["best_val_loss"] if published else None
+    figure = language_model.draw(read_file(curves), model, known)
+    with style.styled():
+        style.save(figure, svg, png, dpi)
+
+
+if __name__ == "__main__":
+    log.to(snakemake.log[0])
+    main(
+        curves=snakemake.input.curves,
+        published=snakemake.params.published,
+        model=snakemake.wildcards.model,
+        svg=snakemake.output.svg,
+        png=snakemake.output.png,
+        dpi=snakemake.params.dpi,
+    )
