@@ -164,7 +164,7 @@ WRONG = [
     ),
     (
         specialising({"from": ["tree"], "budgets": [0.05]}),
-        "leaves 112 activations for each of the SAEs that start from them (from tree), fewer",
+        "leaves 113 activations for each of the SAEs that start from them (from tree), fewer",
     ),
     (
         merged(

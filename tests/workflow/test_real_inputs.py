@@ -4,6 +4,7 @@ The bounds on the stories model come from an independent trial of 1,500 steps (F
 SAEs .027 .065 .081 .104 .134; CE 1.43 unspliced): this one must beat it with half the steps.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -95,6 +96,65 @@ def test_the_verdict_warns_of_a_single_seed(stories):
     verdict = (stories / "tables" / "verdict.txt").read_text(encoding="utf-8")
     assert "SAE" in verdict
     assert "Only 1 seed" in " ".join(verdict.split())
+
+
+def test_tasks_that_the_model_cannot_do_are_reported_and_no_error(stories):
+    tasks = pd.read_csv(stories / "tables" / "tasks.csv").set_index("task")
+    published = ["simple_train", "greater_than_data", "ioi_llama"]
+    generated = ["pronoun_gender", "agreement_simple", "indirect_object", "induction"]
+    assert list(tasks.index) == [*generated, *published]
+    assert list(tasks.index[tasks["usable"]]) == ["pronoun_gender"]
+    assert tasks.loc["pronoun_gender", "accuracy"] > 0.9
+    assert (tasks.loc[generated[1:], "accuracy"] < 0.75).all()
+    assert tasks.loc[generated[1:], "reason"].str.contains("cannot do this task").all()
+    assert (tasks.loc[published, "n_tried"] >= 400).all()
+    assert (tasks.loc[published, "n_usable"] < 0.1 * tasks.loc[published, "n_tried"]).all()
+    assert tasks.loc[published, "lost"].str.contains(":").all(), "says why pairs were lost"
+
+
+def test_circuits_of_the_stories_model_tell_one_sae_from_five(stories):
+    table = pd.read_csv(stories / "tables" / "circuits.csv")
+    assert set(table["task"]) == {"pronoun_gender"}
+    rows = table[table["control"] == "none"].set_index(["errors", "ablation", "arm"])
+    plain = rows.loc[("ablated", "mean")]
+    assert plain.loc["single", "deviation"] > plain.loc["per-layer", "deviation"]
+    assert plain.loc["per-layer", "faithfulness"] > 0
+    random = table[(table["control"] == "random") & (table["arm"] == "per-layer")]
+    assert (random["faithfulness"] < plain.loc["per-layer", "faithfulness"]).all()
+
+
+def test_latents_of_a_shared_sae_keep_more_meaning_than_chance_leaves(stories):
+    features = pd.read_csv(stories / "tables" / "features.csv").set_index("arm")
+    row = features.loc["single"]
+    assert row["meaning_ceiling"] > row["meaning_other"] > row["meaning_floor"] + 0.05
+    assert row["meaning_floor"] == pytest.approx(0.5, abs=0.05)
+    assert 1 < row["effective_layers"] < 5
+    contexts = pd.read_parquet(
+        stories / "evaluation" / "features" / "base" / "single" / "contexts.parquet"
+    )
+    assert {"layer", "latent", "tokens", "activations"} <= set(contexts.columns)
+
+
+@pytest.fixture(scope="module")
+def baseline_record(tmp_path_factory):
+    """training.json of the baseline model on a CPU, as the preset has it."""
+    if not DATA.is_dir():
+        pytest.skip("the real inputs (../shared/data) are not on this machine")
+    folder = tmp_path_factory.mktemp("baseline")
+    (folder / "data").symlink_to(DATA)
+    preset = ROOT / "workflow" / "presets" / "shakespeare_char_cpu.yaml"
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+    command += ["--directory", str(folder), "--configfile", str(preset)]
+    command += ["--cores", "all", "--resources", "gpu=0", "--"]
+    record = "results/shakespeare_char_cpu/model/training.json"
+    done = subprocess.run([*command, record], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    return json.loads((folder / record).read_text())
+
+
+def test_the_baseline_model_on_a_cpu_learns_what_it_should(baseline_record):
+    assert baseline_record["best_val_loss"] <= 1.95
+    assert baseline_record["avg_inference_tokens_per_second"] > 0
 
 
 @pytest.fixture(scope="module")
