@@ -164,7 +164,7 @@ WRONG = [
     ),
     (
         specialising({"from": ["tree"], "budgets": [0.05]}),
-        "leaves 113 activations for each of the SAEs that start from them (from tree), fewer",
+        "leaves 75 activations for each of the SAEs that start from them (from tree), fewer",
     ),
     (
         merged(
@@ -175,7 +175,7 @@ WRONG = [
     ),
     (
         {"clustering": {"specialise": "auto", "pilot_fraction": 0.2}},
-        "leaves 120 activations for each of the shared SAEs (from 1), fewer than 20 batches",
+        "leaves 240 activations for each of the shared SAEs (from 1), fewer than 20 batches",
     ),
     ({"evaluation": {"lengths": [2, 0.03]}}, "for variant tokens-3of100, which gets 120 of them"),
     ({"evaluation": {"lengths": [0]}}, "evaluation.lengths.0 is 0, but must be above 0"),
@@ -328,7 +328,7 @@ def test_learning_rates_may_be_a_list_for_roots_and_for_specialised_saes(config)
     sae = load(merged(config, changes), SCHEMA)["tiny"]["sae"]
     assert sae["learning_rate"] == [0.01, 1]
     assert sae["specialise"] == {
-        "shared_fraction": 0.25,
+        "shared_fraction": 0.5,
         "learning_rate": [0.001],
         "warmup_fraction": None,
         "decay_fraction": None,

@@ -135,3 +135,22 @@ def test_too_short_a_training_is_named_before_any_job(fresh):
     assert result.returncode != 0
     assert "leaves 75 activations for each of the SAEs that start from them" in result.stdout
     assert "Job stats" not in result.stdout
+
+
+def test_pilots_choose_roots_and_budget_and_the_run_goes_on_from_there(finished):
+    finished.configure(
+        clustering={"specialise": "auto", "pilot_fraction": 0.5},
+        sae={"tokens": 60_000},
+        evaluation={"tasks": []},
+    )
+    finished.run()
+    folder = finished.folder / "results/tiny"
+    (chosen,) = (json.loads(path.read_text()) for path in folder.glob("clusters/chosen_spec*.json"))
+    arms = pd.read_csv(folder / "tables/arms.csv")
+    (arm,) = arms[arms["role"] == "specialised"].itertuples()
+    assert arm.matched_count / 3 == pytest.approx(chosen["budget"], rel=0.05)
+    start = arm.partition.partition("@")[2]
+    assert start == ("single" if chosen["from"] == 1 else f"complete-{chosen['from']}")
+    cost = pd.read_csv(folder / "tables/cost.csv").set_index("arm")
+    assert cost.loc[arm.arm, "pilot_seconds"] > 0
+    assert cost.loc["per-layer", "pilot_seconds"] == 0
