@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 from figure_language_model import main as figure_language_model
 from tabulate_seeds import main as tabulate_seeds
+from tabulate_trainings import main as tabulate_trainings
 
 from clustersae.errors import InputError
 from clustersae.figures import language_model
 from clustersae.tables.published import MEANS, METRICS, PER_SEED
-from clustersae.tables.seeds import beside_published, learning_curves, published_form
+from clustersae.tables.seeds import across, beside_published, learning_curves, published_form
 
 
 def record(values, steps=(250, 500, 750), losses=(1.9, 1.5, 1.6), estimates=True):
@@ -129,3 +130,28 @@ def test_the_figure_marks_the_best_of_every_seed_and_says_what_came_after():
     low, high = alone.axes[0].get_ylim()
     assert low < 1.3
     assert high > 1.9
+
+
+def test_one_seed_has_no_error_of_either_kind():
+    form = published_form("enwik8", [record(MEANS["enwik8"])])["enwik8"]
+    assert set(form["stderrs"].values()) == set(form["stderrs_published_way"].values()) == {None}
+    assert beside_published({"enwik8": form}, "enwik8")["std_over_n"].isna().all()
+
+
+def test_tables_of_several_corpora_become_one(tmp_path):
+    forms, tables = [], []
+    for number, corpus in enumerate(("enwik8", "text8", "text8")):
+        form = published_form(corpus, [record(MEANS[corpus])])
+        forms.append(tmp_path / f"{number}.json")
+        forms[-1].write_text(json.dumps(form))
+        tables.append(tmp_path / f"{number}.csv")
+        beside_published(form, corpus).to_csv(tables[-1], index=False)
+    models = ["a", "b", "c"]
+    tabulate_trainings(forms, tables, models, tmp_path / "all.json", tmp_path / "all.csv")
+    assert list(json.loads((tmp_path / "all.json").read_text())) == [
+        *("enwik8", "text8 (b)", "text8 (c)")
+    ]
+    whole = pd.read_csv(tmp_path / "all.csv")
+    assert whole["model"].tolist() == [model for model in models for _ in METRICS]
+    assert np.allclose(whole["ratio"], 1)
+    assert across([], []) == {}

@@ -39,8 +39,16 @@ def wanted_figures() -> list[str]:
 
 def wanted_records() -> list[str]:
     """The table of seeds of every model whose trainings are recorded."""
-    recorded = [name for name, model in MODELS.items() if is_recorded(model)]
-    return [f"results/{name}/tables/seeds.json" for name in recorded]
+    files = [f"results/{name}/tables/seeds.json" for name in recorded_models()]
+    return [*files, *ACROSS] if len(files) > 1 else files
+
+
+#: The trainings of several models in one table.
+ACROSS = ("results/trainings/trainings.json", "results/trainings/trainings.csv")
+
+
+def recorded_models() -> list[str]:
+    return [name for name, model in MODELS.items() if is_recorded(model)]
 
 
 def is_trained(model: dict) -> bool:
@@ -89,7 +97,21 @@ def training_settings(wildcards) -> dict:
 
 def recorded_as(wildcards) -> str:
     """What the published form calls a model: its corpus, where that is known by name."""
-    return MODELS[wildcards.model]["training"]["published"] or wildcards.model
+    published = MODELS[wildcards.model]["training"]["published"]
+    if published and is_stand_in(wildcards):
+        return f"{published} (on another text)"
+    return published or wildcards.model
+
+
+def is_stand_in(wildcards) -> bool:
+    """Whether a named corpus is another text on purpose, of which losses say nothing."""
+    return MODELS[wildcards.model]["corpus"]["checksum"] == "any"
+
+
+def published_curve(wildcards) -> str | None:
+    """The run whose validation loss a figure shows; none beside the losses of another text."""
+    published = MODELS[wildcards.model]["training"]["published"]
+    return None if is_stand_in(wildcards) else published
 
 
 def corpus_files(wildcards) -> list[str]:

@@ -4,6 +4,7 @@
 
 localrules:
     tabulate_seeds,
+    tabulate_trainings,
     figure_language_model,
 
 
@@ -51,6 +52,31 @@ rule tabulate_seeds:
         "../scripts/tabulate_seeds.py"
 
 
+rule tabulate_trainings:
+    input:
+        forms=collect("results/{model}/tables/seeds.json", model=recorded_models()),
+        tables=collect("results/{model}/tables/seeds.csv", model=recorded_models()),
+    output:
+        form=ACROSS[0],
+        table=ACROSS[1],
+    log:
+        "results/logs/tabulate_trainings.log",
+    benchmark:
+        "results/benchmarks/tabulate_trainings.tsv"
+    conda:
+        "../../envs/plot.yaml"
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        code=code("tabulate_trainings.py"),
+        models=recorded_models(),
+    message:
+        "Put the trainings of all models into one table"
+    script:
+        "../scripts/tabulate_trainings.py"
+
+
 rule figure_language_model:
     input:
         curves="results/{model}/tables/learning_curves.csv",
@@ -67,7 +93,7 @@ rule figure_language_model:
         runtime=growing(10),
     params:
         code=code("figure_language_model.py"),
-        published=section("training", "published"),
+        published=published_curve,
         dpi=REPORT["dpi"],
     message:
         "Draw how {wildcards.model} learned"

@@ -18,7 +18,7 @@ from clustersae.tasks.names import check_tasks
 SECTIONS = ("activations", "clustering", "sae", "evaluation")
 
 #: Beside the models' folders in results/.
-RESERVED_NAMES = ("logs", "benchmarks", "reference", "README.md", "report.html")
+RESERVED_NAMES = ("logs", "benchmarks", "reference", "trainings", "README.md", "report.html")
 
 #: Where config.json of the usual model families keeps these figures.
 N_LAYERS_KEYS = ("num_hidden_layers", "n_layer", "num_layers")

@@ -22,7 +22,10 @@ def choose(gpus: int = 0) -> torch.device:
     if gpus < 1 or not torch.cuda.is_available():
         return torch.device("cpu")
     count = torch.cuda.device_count()
-    return torch.device("cuda", claim(count) if count > 1 else 0)
+    index = claim(count) if count > 1 else 0
+    # Streams and graphs that name no device go to the current one.
+    torch.cuda.set_device(index)
+    return torch.device("cuda", index)
 
 
 def claim(count: int, folder: str | Path | None = None) -> int:

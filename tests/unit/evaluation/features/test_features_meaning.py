@@ -50,6 +50,7 @@ def test_latents_of_one_meaning_score_as_high_on_every_layer():
     ]  # fmt: skip
     assert kept_row(scores) == {
         "n_layers": 2, "n_explained": N_WORDS, "n_kept": N_WORDS, "share_kept": 1,
+        "n_pairs": 2 * N_WORDS, "n_pairs_kept": 2 * N_WORDS,
     }  # fmt: skip
 
 
@@ -60,7 +61,10 @@ def test_a_latent_that_means_another_token_on_one_layer_is_at_chance_there():
     assert (own[[0, 1, 2, 0], [0, 1, 2, 2]] == 1).all()
     # Its rule never hits, and its false alarms are the other word's share of the text.
     assert ((own[[0, 1, 1, 2], [1, 0, 2, 1]] > 0.4) & (own[[0, 1, 1, 2], [1, 0, 2, 1]] < 0.5)).all()
-    assert kept_row(scores)["n_kept"] == N_WORDS - 2
+    row = kept_row(scores)
+    assert row["n_kept"] == N_WORDS - 2
+    # Of the six pairs of layers, each of the two latents loses the four with layer 1.
+    assert (row["n_pairs"], row["n_pairs_kept"]) == (6 * N_WORDS, 6 * N_WORDS - 2 * 4)
     rows = {(row["layer"], row["other_layer"]): row for row in meaning_rows(scores)}
     assert rows[0, 2]["balanced_accuracy"] == 1
     assert rows[0, 1]["balanced_accuracy"] == pytest.approx(scores.of_latents[0, 1].mean())
@@ -113,7 +117,8 @@ def test_nothing_is_scored_without_enough_firings():
 def test_a_group_of_one_layer_keeps_nothing_across_layers():
     row = kept_row(scores_of({3: range(N_WORDS)}))
     assert (row["n_layers"], row["n_explained"]) == (1, N_WORDS)
-    assert np.isnan([row["n_kept"], row["share_kept"]]).all()
+    names = ("n_kept", "share_kept", "n_pairs", "n_pairs_kept")
+    assert np.isnan([row[name] for name in names]).all()
 
 
 def test_half_of_what_lies_between_floor_and_ceiling_is_asked_for():
@@ -126,6 +131,9 @@ def test_half_of_what_lies_between_floor_and_ceiling_is_asked_for():
     assert kept_row(scores(0.7, 0.65))["n_kept"] == 1
     assert kept_row(scores(0.69, 0.65))["n_kept"] == 0
     assert kept_row(scores(0.7, 0.64))["n_kept"] == 0
+    assert kept_row(scores(0.7, 0.64))["n_pairs_kept"] == 1
+    # A rule that explains nothing on its own layer has no meaning to keep elsewhere.
+    assert kept_row(scores(0.7, 0.65, (0.9, 0.74)))["n_pairs"] == 1
     # Explained means 0.75 on its own layer, for one of the layers at least.
     assert kept_row(scores(0.74, 0.74, (0.74, 0.74)))["n_explained"] == 0
     assert kept_row(scores(0.74, 0.74, (0.75, 0.74)))["n_explained"] == 1

@@ -25,12 +25,17 @@ _OTHER_NUMBER = {
 }
 
 
-def prompts(task: str, n_prompts: int, seed: int, split: str = "test") -> list[Prompt]:
+def prompts(
+    task: str, n_prompts: int, seed: int, split: str = "test", or_fewer: bool = False
+) -> list[Prompt]:
     """Distinct prompts of a task that no training sentence answers.
 
     Tasks: `indirect_object` (wrong: every other name), `agreement` (wrong: the same verb in the
     other number; with and without a distractor between subject and verb) and
     `greater_than` (answers: the later years; wrong: the given and all earlier years).
+
+    Args:
+        or_fewer: take what there is.
 
     Raises:
         InputError: the split has fewer distinct prompts.
@@ -42,6 +47,8 @@ def prompts(task: str, n_prompts: int, seed: int, split: str = "test") -> list[P
         found.setdefault(words, Prompt(words, *_options(task, sentence)))
         if len(found) == n_prompts:
             return list(found.values())
+    if or_fewer:
+        return list(found.values())
     raise InputError(
         f"Toy English has about {len(found)} {task} prompts in its {split} split, not {n_prompts}:"
         " ask for fewer."

@@ -179,10 +179,18 @@ class ResidualStream:
         if not self.restartable:
             with self.replaced({layer: lambda _: x}):
                 return self.logits(tokens)
-        if any(index not in self._extras for index in range(layer + 1)):
-            self.logits_and_streams(tokens[:1])  # shows what blocks return beside the stream
+        self.learn_extras(layer, tokens)
         with self._standing_in(layer, x):
             return self.logits(tokens)
+
+    def learn_extras(self, layer: int, tokens: torch.Tensor) -> None:
+        """See what the blocks up to `layer` return beside the stream, if that is not known yet.
+
+        `logits_from` does it as well, but with whatever replacements are in place, which may not
+        fit a single row of `tokens` [batch, n_ctx].
+        """
+        if self.restartable and any(index not in self._extras for index in range(layer + 1)):
+            self.logits_and_streams(tokens[:1])
 
     @contextmanager
     def _standing_in(self, layer: int, x: torch.Tensor) -> Iterator[None]:

@@ -200,6 +200,8 @@ def train(
             last = trainer.curve[-1:]
             note = "".join(f"validation loss {point.validation_loss:.4f}" for point in last)
             progress.update(trainer.step_number, note)
+        if checkpoint:
+            checkpoint.save(trainer, [])  # what comes after training may fail
     progress.close()
     with torch.no_grad():
         for name, weight in model.named_parameters():

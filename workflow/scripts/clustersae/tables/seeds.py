@@ -27,7 +27,7 @@ def published_form(corpus: str, records: Sequence[Mapping[str, Any]]) -> dict[st
 
     `stderrs` are standard errors of the mean: std/√n, with the standard deviation of a sample;
     null for one seed. `stderrs_published_way` are what the published record calls by that name:
-    std/n, with the standard deviation of a population.
+    std/n, with the standard deviation of a population; null for one seed, too.
 
     Raises:
         InputError: a record lacks a figure.
@@ -44,11 +44,26 @@ def published_form(corpus: str, records: Sequence[Mapping[str, Any]]) -> dict[st
     }
 
 
-def _errors(values: Sequence[float]) -> tuple[float | None, float]:
-    """std/√n of a sample, which one value alone does not have, and std/n of a population."""
+def across(models: Sequence[str], forms: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Several published forms in one, keyed by corpus; by corpus and model where two share one.
+
+    Args:
+        models: whose form each is.
+    """
+    names = [corpus for form in forms for corpus in form]
+    return {
+        corpus if names.count(corpus) == 1 else f"{corpus} ({model})": figures
+        for model, form in zip(models, forms)
+        for corpus, figures in form.items()
+    }
+
+
+def _errors(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """std/√n of a sample and std/n of a population; one value alone has no spread to tell of."""
     n = len(values)
-    sample = float(np.std(values, ddof=1)) / math.sqrt(n) if n > 1 else None
-    return sample, float(np.std(values)) / n
+    if n == 1:
+        return None, None
+    return float(np.std(values, ddof=1)) / math.sqrt(n), float(np.std(values)) / n
 
 
 def _figure(record: Mapping[str, Any], metric: str) -> float:
@@ -103,7 +118,8 @@ def as_text(table: pd.DataFrame, devices: Sequence[str]) -> str:
     ]
     for row in table.itertuples():
         numbers = (
-            f"{row.mean:>12.5g}{_or_dash(row.std_over_sqrt_n, 12, '.2g')}{row.std_over_n:>10.2g}"
+            f"{row.mean:>12.5g}{_or_dash(row.std_over_sqrt_n, 12, '.2g')}"
+            f"{_or_dash(row.std_over_n, 10, '.2g')}"
             f"{_or_dash(row.published_mean, 12, '.5g')}"
             f"{_or_dash(row.published_std_over_n, 10, '.2g')}{_or_dash(row.ratio, 9, '.3g')}"
         )

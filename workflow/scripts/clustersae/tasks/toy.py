@@ -22,14 +22,13 @@ _OTHER_NUMBER = {
 def toy_prompts(task: str, n_prompts: int, seed: int) -> list[TaskPrompt]:
     """About `n_prompts` distinct prompts of a task in TOY_TASKS, from toy English's test split.
 
-    No training sentence answers a clean prompt (a corrupted one may have been seen).
-
-    Raises:
-        InputError: toy English has fewer prompts of this kind.
+    Fewer where toy English has no more of this kind. No training sentence answers a clean prompt
+    (a corrupted one may have been seen).
     """
     choose = Chooser(np.random.default_rng(seed))
     name = task.removeprefix(TOY_PREFIX)
-    pairs = (TOY_TASKS[task](question, choose) for question in prompts(name, n_prompts, seed))
+    questions = prompts(name, n_prompts, seed, or_fewer=True)
+    pairs = (TOY_TASKS[task](question, choose) for question in questions)
     return [pair for pair in pairs if pair is not None]
 
 

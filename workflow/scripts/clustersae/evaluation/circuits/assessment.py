@@ -51,13 +51,17 @@ def assess(
     """
     train, test = (group_pairs(pairs, first) for pairs in (task.train, task.test))
     lengths = matching_lengths(train, test)
+    n_pairs = len(task.train) + len(task.test)
+    n_kept = sum(len(split[length].clean) for split in (train, test) for length in lengths)
+    lost = {str(loss): count for loss, count in task.lost.items()}
+    lost["length_not_shared"] = n_pairs - n_kept  # by training and test pairs
     found = {
         "task": task.task,
         "n_tried": task.n_tried,
         "n_usable": task.n_usable,
         "n_train": sum(len(train[length].clean) for length in lengths),
         "n_test": sum(len(test[length].clean) for length in lengths),
-        "lost": {str(loss): count for loss, count in task.lost.items() if count},
+        "lost": {loss: count for loss, count in lost.items() if count},
         "accuracy": None,
         "logit_difference": None,
         "logit_difference_ablated": None,
@@ -65,7 +69,10 @@ def assess(
         "usable": False,
     }
     if not lengths or min(found["n_train"], found["n_test"]) < least_pairs:
-        reason = f"fewer than {least_pairs} pairs for training or for test. {task.summary()}"
+        reason = (
+            f"fewer than {least_pairs} pairs for training or for test ({found['n_train']} and"
+            f" {found['n_test']} of lengths that both have). {task.summary()}"
+        )
         return Assessment(found | {"reason": reason}, [], [])
     runs = [run_clean(stream, test[length]) for length in lengths]
     full = _metrics([run.metric for run in runs])

@@ -8,6 +8,9 @@ import torch
 from clustersae.evaluation.circuits.pairs import Pairs
 from clustersae.tasks.pairs import TokenPair
 
+#: Pairs of a length without which their mean stands in for nothing.
+LEAST_TRAINING_PAIRS = 4
+
 
 def group_pairs(pairs: Sequence[TokenPair], first: int = 0) -> dict[int, Pairs]:
     """Length → the pairs of that length in their order, lengths ascending.
@@ -30,6 +33,13 @@ def group_pairs(pairs: Sequence[TokenPair], first: int = 0) -> dict[int, Pairs]:
     }
 
 
-def matching_lengths(train: dict[int, Pairs], test: dict[int, Pairs]) -> list[int]:
-    """The lengths that both have: what is ablated takes its place from prompts of its length."""
-    return sorted(train.keys() & test.keys())
+def matching_lengths(
+    train: dict[int, Pairs], test: dict[int, Pairs], least: int = LEAST_TRAINING_PAIRS
+) -> list[int]:
+    """The lengths with test pairs, and with `least` training pairs or more.
+
+    What is ablated takes its place from training prompts of the same length.
+    """
+    return sorted(
+        length for length in train.keys() & test.keys() if len(train[length].clean) >= least
+    )

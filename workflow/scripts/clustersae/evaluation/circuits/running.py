@@ -30,6 +30,7 @@ class PromptGroup:
         chunk: int,
     ) -> None:
         self.stream, self.dictionaries, self.run = stream, dictionaries, run
+        stream.learn_extras(run.layer, run.pairs.clean)
         sources = draw_sources(len(run.pairs.clean), len(recording.pairs.clean), seed)
         sources = sources.to(run.x.device)
         self.starts = {layer: first_position(stream, layer, run.pairs) for layer in dictionaries}

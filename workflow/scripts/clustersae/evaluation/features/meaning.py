@@ -20,7 +20,7 @@ EXPLAINED = 0.75
 KEPT_SHARE = 0.5
 
 MEANING_COLUMNS = ("layer", "other_layer", "n_latents", "balanced_accuracy", "floor", "ceiling")
-KEPT_COLUMNS = ("n_layers", "n_explained", "n_kept", "share_kept")
+KEPT_COLUMNS = ("n_layers", "n_explained", "n_kept", "share_kept", "n_pairs", "n_pairs_kept")
 
 
 class Evidence(NamedTuple):
@@ -108,15 +108,25 @@ def kept_row(scores: Scores) -> dict[str, Any]:
         floor_ij + KEPT_SHARE · (ceiling_i - floor_ij),
 
     with its own ceiling_i and the mean floor of the two layers (chance, without another latent).
+
+    The more layers there are, the more often that must hold, by chance too. To compare groups of
+    different size there are `n_pairs`, the (latent, i ≠ j) whose rule scores EXPLAINED on its own
+    layer and is scored on the other, and `n_pairs_kept`, those of them that reach this bound.
     """
     n_layers = len(scores.layers)
     everywhere = ~np.isnan(scores.of_latents).any((0, 1))
     explained = everywhere & (scores.ceiling >= EXPLAINED).any(0)
     n_explained = int(explained.sum())
     if n_layers == 1:
-        return dict(zip(KEPT_COLUMNS, (n_layers, n_explained, np.nan, np.nan)))
+        return dict(zip(KEPT_COLUMNS, (n_layers, n_explained, *[np.nan] * 4)))
     floor = np.where(np.isnan(scores.floor), CHANCE, scores.floor)[..., None]
-    least = floor + KEPT_SHARE * (scores.ceiling[:, None] - floor)
-    n_kept = int((explained & (scores.of_latents >= least).all((0, 1))).sum())
+    ceiling = scores.ceiling[:, None]
+    # A rule that is no better than on a stranger has nothing that could be kept.
+    least = np.maximum(floor + KEPT_SHARE * (ceiling - floor), floor)
+    reached = scores.of_latents >= least
+    n_kept = int((explained & reached.all((0, 1))).sum())
+    pairs = ~np.isnan(scores.of_latents) & (ceiling >= EXPLAINED)
+    pairs &= ~np.eye(n_layers, dtype=bool)[..., None]
     share = n_kept / n_explained if n_explained else np.nan
-    return dict(zip(KEPT_COLUMNS, (n_layers, n_explained, n_kept, share)))
+    counts = (int(pairs.sum()), int((pairs & reached).sum()))
+    return dict(zip(KEPT_COLUMNS, (n_layers, n_explained, n_kept, share, *counts)))

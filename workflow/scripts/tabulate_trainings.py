@@ -1,0 +1,41 @@
+"""Put the tables of several language models into one, across corpora."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from clustersae import log
+from clustersae.files import read_json, write_json
+from clustersae.tables.read import read_file, write_table
+from clustersae.tables.seeds import across
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def main(
+    forms: Sequence[Path], tables: Sequence[Path], models: Sequence[str], form: Path, table: Path
+) -> None:
+    """Write the published form of all corpora, and their rows beside the published run.
+
+    Args:
+        forms, tables: what `tabulate_seeds.py` wrote for every model.
+        models: their names, in the same order.
+    """
+    write_json(form, across(models, [read_json(path) for path in forms]))
+    parts = [read_file(path).assign(model=model) for model, path in zip(models, tables)]
+    whole = pd.concat(parts, ignore_index=True)
+    write_table(whole[["model", *whole.columns.drop("model")]], table)
+
+
+if __name__ == "__main__":
+    log.to(snakemake.log[0])
+    main(
+        forms=[Path(path) for path in snakemake.input.forms],
+        tables=[Path(path) for path in snakemake.input.tables],
+        models=snakemake.params.models,
+        form=Path(snakemake.output.form),
+        table=Path(snakemake.output.table),
+    )
