@@ -6,7 +6,8 @@ per-layer training that an arm goes without, and h = 1/2 for specialised SAEs, 1
     rules         0.9 − 0.1 i / L − 0.005 s − 0.1 (n − 1) / L on their own layer i; on layer j less
                   by 0.2 |i − j| / L, and by 0.02 between specialised SAEs; 0.5 on a random latent;
                   the latents that fire on two layers have rules better by 0.01 on their own
-    kept          15 − 2 min(n, 6) of 20 + s latents, and 2 less of specialised SAEs
+    kept          15 − 2 min(n, 6) of 20 + s latents, and 2 less of specialised SAEs; of as many
+                  rules on every pair of layers, 4 more
     spread        of 40 latents every tenth is dead; the even ones are spread evenly over the
                   group, the odd ones are at home on one layer
     similarity    0.8 − 0.1 i / L − 0.01 s between per-layer SAEs (ceiling), for an arm less by
@@ -165,10 +166,12 @@ class Features:
     def _kept(self, arm: Arm) -> Iterator[dict[str, Any]]:
         for seed, name, served in self._by_group(arm):
             n, explained = len(served), 20 + seed
-            kept = self.truth.kept(arm, n) if n > 1 else ""
+            kept, n_pairs = self.truth.kept(arm, n), n * (n - 1)
+            counts = {"n_kept": kept, "share_kept": kept / explained}
+            counts |= {"n_pairs": explained * n_pairs, "n_pairs_kept": (kept + 4) * n_pairs}
             yield {
                 **{"seed": seed, "group": name, "n_layers": n, "n_explained": explained},
-                **{"n_kept": kept, "share_kept": kept / explained if n > 1 else ""},
+                **(counts if n > 1 else dict.fromkeys(counts, "")),
             }
 
     def _similarity(self, arm: Arm) -> Iterator[dict[str, Any]]:
@@ -184,7 +187,7 @@ class Features:
                     }
                     if other == seed:
                         values["ceiling"] = 1.0
-                        values["arm"] = 1.0 if arm.role == "baseline" else values["arm"]
+                        values["arm"] = 1.0 if arm.role == "baseline" else values["arm"] + 0.1
                     for kind, value in values.items():
                         yield {
                             **{"seed": seed, "layer": layer, "kind": kind, "other_seed": other},

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from synthetic_features import FACTORS, Features, write_feature_tables
 from synthetic_results import Experiment
 
@@ -100,12 +101,29 @@ def test_rules_on_their_own_layer_on_others_and_by_chance(by_arm, specialised):
 def test_latents_of_all_seeds_count_alike_in_the_share_that_is_kept(by_arm, specialised):
     single = by_arm.loc["single"]
     assert single["share_kept"] == pytest.approx(3 * 7 / (20 + 21 + 22))
-    assert 7 / 22 <= single["share_kept_low"] < single["share_kept"]
-    assert single["share_kept"] < single["share_kept_high"] <= 7 / 20
+    # Residuals of 7, 7, 7 of 20, 21, 22 are 1/3, 0, −1/3, over 21 their standard deviation is
+    # 1/63; Student's t of two degrees of freedom is 4.302653 at 97.5 %.
+    half = 4.302653 / 63 / 3**0.5
+    assert single["share_kept_low"] == pytest.approx(1 / 3 - half)
+    assert single["share_kept_high"] == pytest.approx(1 / 3 + half)
     assert by_arm["share_kept"][specialised] == pytest.approx(3 * 5 / 63)
     assert (single["n_explained"], single["n_kept"]) == (21, 7)
     # Two groups of two layers.
     assert by_arm.loc["complete-2", ["n_explained", "n_kept"]].tolist() == [42, 22]
+
+
+def test_pairs_of_a_rule_and_another_layer_count_alike(by_arm, specialised, tables):
+    single = by_arm.loc["single"]
+    # Twelve pairs of layers; 11 of 20, 21 and 22 rules hold.
+    assert (single["n_pairs"], single["n_pairs_kept"]) == (21 * 12, 11 * 12)
+    assert single["share_pairs_kept"] == pytest.approx(33 / 63)
+    half = 4.302653 * 11 / 7 / 63 / 3**0.5
+    assert single["share_pairs_kept_low"] == pytest.approx(33 / 63 - half)
+    assert by_arm["share_pairs_kept"][specialised] == pytest.approx(27 / 63)
+    assert by_arm.loc["complete-2", ["n_pairs", "n_pairs_kept"]].tolist() == [84, 60]
+    rows = tables["feature_meaning"]
+    rows = rows[rows["arm"] == "single"]
+    assert rows["share_pairs_kept"].tolist() == pytest.approx([11 / 21] * 16)
 
 
 def test_spread_is_of_live_latents(by_arm, specialised):
@@ -130,6 +148,7 @@ def test_an_arm_of_single_layers_has_no_other_layers(by_arm):
         "meaning_other",
         "meaning_lost",
         "share_kept",
+        "share_pairs_kept",
         "meaning_ceiling",
         "home_share",
         "effective_layers_share",
@@ -173,6 +192,19 @@ def test_similarity_stands_between_two_seeds_and_chance(by_arm, specialised):
     assert single["matching"] == "hungarian"
 
 
+def test_coverage_is_resampled_over_values_and_seeds(measured, by_arm):
+    by_value = [
+        measured.coverage[of_arm(measured.coverage, name)].pivot(
+            index=["factor", "value"], columns="seed", values="f1"
+        )
+        for name in ("single", "per-layer")
+    ]
+    bootstrap = Bootstrap(10, 3, *SETTINGS)
+    for name, values in (("", by_value[0]), ("_vs_baseline", by_value[0] - by_value[1])):
+        found = by_arm.loc["single", [f"coverage{name}{end}" for end in ("", "_low", "_high")]]
+        assert found.tolist() == pytest.approx(bootstrap.mean(values.to_numpy()), abs=1e-7)
+
+
 def test_coverage_is_a_mean_over_values_and_paired_by_seed(tables, by_arm, specialised):
     # Ten values: two of number, two of tense, six of subject, which loses twice.
     full = 0.9 - 0.02 * (0 + 1 + 0 + 1 + 15) / 10 - 0.01
@@ -189,8 +221,10 @@ def test_coverage_is_a_mean_over_values_and_paired_by_seed(tables, by_arm, speci
     assert single["n_values"].to_dict() == FACTORS
     assert single["n_positive"]["subject"] == pytest.approx(102.5)
     assert single["f1"]["subject"] == pytest.approx(0.9 - 0.05 - 0.01 - 2 * lost)
-    # Over seeds 0 to 2, whose ends are 0.01 to both sides.
-    assert single["f1_high"]["tense"] - single["f1_low"]["tense"] == pytest.approx(0.02)
+    # Over seeds 0 to 2, which are 0.01 apart; differences are alike in all.
+    width = single["f1_high"]["tense"] - single["f1_low"]["tense"]
+    assert width == pytest.approx(2 * 4.302653 * 0.01 / 3**0.5)
+    assert single["f1_vs_baseline_p"].round(6).to_dict() == {"number": 0, "tense": 1, "subject": 0}
     assert factors.loc["per-layer"].filter(like="vs_baseline").isna().all(axis=None)
 
 
@@ -258,27 +292,43 @@ def test_layers_without_a_latent_to_score_drop_out(measured, features):
 
 def test_seeds_without_latents_that_could_be_kept_count_for_nothing(measured, features):
     kept = measured.kept.copy()
-    kept.loc[of_arm(kept, "single", seed=2), ["n_explained", "n_kept"]] = 0
+    counts = ["n_explained", "n_kept", "n_pairs", "n_pairs_kept"]
+    kept.loc[of_arm(kept, "single", seed=2), counts] = 0
     parts = measured._replace(kept=kept)
     rows = features_table(features.experiment.arms, parts, SETTINGS).set_index("arm")
     assert rows["share_kept"]["single"] == pytest.approx(14 / 41)
-    kept.loc[of_arm(kept, "single"), ["n_explained", "n_kept"]] = 0
+    # Two seeds are left: residuals ±7/41 over 20.5, and t of one degree of freedom is 12.7062.
+    half = 12.7062 * 7 / 41 / 20.5
+    assert rows["share_kept_low"]["single"] == pytest.approx(max(0, 14 / 41 - half))
+    assert rows["share_kept_high"]["single"] == pytest.approx(14 / 41 + half)
+    assert rows["share_pairs_kept"]["single"] == pytest.approx(22 / 41)
+    kept.loc[of_arm(kept, "single"), counts] = 0
     rows = features_table(features.experiment.arms, parts, SETTINGS).set_index("arm")
-    assert rows["share_kept"].isna()["single"]
+    assert rows.loc["single"].filter(like="share_kept").isna().all()
+    assert rows.loc["single"].filter(like="share_pairs_kept").isna().all()
     pairs = meaning_table(features.experiment.arms, parts)
     assert pairs.loc[of_arm(pairs, "single"), "share_kept"].isna().all()
 
 
 def test_one_seed_has_no_other_to_be_similar_to(tmp_path):
     experiment = Experiment(tmp_path, **SMALL | {"seeds": (0,)}, variants=False)
-    rows = read_file(write_feature_tables(Features(experiment))["features"]).set_index("arm")
-    assert rows[["similarity_ceiling", "matched_ceiling"]].isna().all(axis=None)
-    assert np.isnan(rows["similarity"]["per-layer"])
-    assert rows.filter(like="similarity_vs").isna().all(axis=None)
-    assert rows["similarity"]["single"] == pytest.approx(0.8 - 0.1 * 1.5 / 4 - 0.3 * 3 / 4)
+    paths = write_feature_tables(Features(experiment))
+    rows = read_file(paths["features"]).set_index("arm")
+    # SAEs of one seed start alike, shared ones and per-layer ones too.
+    for name in ("similarity", "matched"):
+        empty = [name, f"{name}_ceiling", f"{name}_vs_baseline", f"{name}_low"]
+        assert rows[empty].isna().all(axis=None)
+    assert rows["similarity_floor"].tolist() == pytest.approx([0.2] * len(rows))
+    assert set(rows["similarity_n_layers"]) == {0}
     # Layers are resampled all the same, seeds cannot be.
     assert rows["meaning_lost_low"]["single"] < rows["meaning_lost_high"]["single"]
-    assert rows[["coverage_low", "share_kept_low"]].isna().all(axis=None)
+    assert rows["coverage_low"]["single"] < rows["coverage_high"]["single"]
+    names = ["share_kept_low", "share_pairs_kept_low", "effective_layers_low"]
+    assert rows[names].isna().all(axis=None)
+    factors = read_file(paths["feature_coverage"])
+    ends = ["f1_low", "f1_vs_baseline_low", "f1_vs_baseline_p"]
+    assert factors[ends].isna().all(axis=None)
+    assert factors["f1"].notna().all()
 
 
 def test_text_without_known_factors(tmp_path):
@@ -288,7 +338,7 @@ def test_text_without_known_factors(tmp_path):
     assert rows.filter(like="coverage").isna().all(axis=None)
     assert set(rows["n_values"]) == {0}
     assert factors.empty
-    assert {"arm", "factor", "f1", "f1_vs_baseline_high"} <= set(factors.columns)
+    assert {"arm", "factor", "f1", "f1_vs_baseline_high", "f1_vs_baseline_p"} <= set(factors)
 
 
 def test_the_baseline_alone_has_the_same_columns(measured, features, tables):
@@ -306,15 +356,55 @@ def test_means_over_layers_have_the_intervals_of_the_bootstrap():
         pd.DataFrame(generator.normal(size=(5, 3)), index=[0, 1, 2, 4, 6]) for _ in range(2)
     )
     bootstrap = Bootstrap(5, 3, *SETTINGS)
-    ratio = Ratio.over_layers(one)
+    ratio = Ratio.over_units(one)
     assert ratio.interval(SETTINGS) == pytest.approx(bootstrap.mean(one.to_numpy()))
-    difference = ratio.minus(Ratio.over_layers(other), SETTINGS)
+    difference = ratio.minus(Ratio.over_units(other), SETTINGS)
     assert difference == pytest.approx(bootstrap.mean((one - other).to_numpy()))
     # Only what both have is compared, and an arm does not differ from itself.
-    assert ratio.minus(Ratio.over_layers(other[1:3]), SETTINGS).estimate == pytest.approx(
+    assert ratio.minus(Ratio.over_units(other[1:3]), SETTINGS).estimate == pytest.approx(
         (one - other)[1:3].to_numpy().mean()
     )
     assert ratio.minus(ratio, SETTINGS) == (0, 0, 0)
+
+
+def of_seeds(sums, counts):
+    return Ratio(*(pd.DataFrame([each], index=["all"], dtype=float) for each in (sums, counts)))
+
+
+def test_seeds_alone_have_student_t_intervals():
+    values, others = [0.1, 0.4, 0.7], [0.2, 0.1, 0.3]
+    one, other = (of_seeds(each, [1, 1, 1]) for each in (values, others))
+    assert one.interval(SETTINGS) == pytest.approx(stats_interval(values))
+    paired = np.subtract(values, others)
+    assert one.minus(other, SETTINGS) == pytest.approx(stats_interval(paired))
+    assert one.p_value(other) == pytest.approx(stats.ttest_rel(values, others).pvalue)
+    assert one.p_value(one) == 1
+    # Equal counts of any size are the same, and a share cannot leave 0 to 1.
+    many = of_seeds(np.multiply(values, 8), [8, 8, 8])._replace(within=(0, 1))
+    estimate, low, high = many.interval(SETTINGS)
+    assert (estimate, low, high) == pytest.approx((0.4, 0, 1))
+    alone = of_seeds([0.1, 0], [1, 0])
+    assert alone.interval(SETTINGS) == pytest.approx((0.1, np.nan, np.nan), nan_ok=True)
+    assert np.isnan(alone.p_value(alone))
+
+
+def stats_interval(values):
+    ends = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
+    return (np.mean(values), *ends)
+
+
+def test_where_nothing_differs_one_interval_in_twenty_says_that_something_does():
+    generator = np.random.default_rng(0)
+    n_shown, n_rejected, n = 0, 0, 1500
+    for _ in range(n):
+        counts = generator.integers(15, 25, (2, 3))
+        one, other = (of_seeds(generator.normal(5, 1, 3) * c, c) for c in counts)
+        _, low, high = one.minus(other, SETTINGS)
+        n_shown += low > 0 or high < 0
+        n_rejected += one.p_value(other) < 0.05
+    # A percentile bootstrap of three seeds says so in a quarter of cases.
+    assert n_shown / n == pytest.approx(0.05, abs=0.017)
+    assert n_rejected == n_shown
 
 
 def test_missing_arms_and_seeds_and_other_factors_are_named(measured, features):

@@ -57,9 +57,9 @@ _RULES = _Panel(
     *("meaning_other", "meaning_own", "meaning_ceiling", "meaning_floor", "meaning_lost"),
 )
 _KEPT = _Panel(
-    "Same meaning on every layer?",
-    "latents whose rules hold on all,\nof those explained on one",
-    "share_kept",
+    "How many rules hold on another layer?",
+    "rules that hold on another layer,\nof those that hold on their own",
+    "share_pairs_kept",
 )
 _SPREAD = _Panel(
     "On how many layers is it active?",
@@ -149,13 +149,11 @@ def _finding(spoken: pd.DataFrame, baseline: pd.Series) -> str:
         return "No SAE serves several layers, so no latent can change its meaning"
     row = spoken.iloc[0]
     who = arm_words(row, baseline)
-    parts = ["no latent that fires on every layer follows a rule"]
+    parts = ["no rule could be tested on another layer"]
+    if not np.isnan(row["share_pairs_kept"]):
+        parts = [f"{percent(row['share_pairs_kept'])} of rules keep their meaning on another layer"]
     if not np.isnan(row["share_kept"]):
-        share = percent(row["share_kept"])
-        parts = [
-            f"{share} of the latents that fire on all layers and can be explained on one mean the"
-            " same on all"
-        ]
+        parts[0] += f" ({percent(row['share_kept'])} of latents theirs on all)"
     if not np.isnan(row["meaning_lost"]):
         parts.append(
             f"rules are right at {row['meaning_ceiling']:.2f} on their own layer,"
@@ -172,7 +170,8 @@ def _finding(spoken: pd.DataFrame, baseline: pd.Series) -> str:
 
 def _conditions(model: str, baseline: pd.Series, panels: list[_Panel | None]) -> str:
     n_layers, n_seeds = int(baseline["count"]), int(baseline["n_seeds"])
-    over = "layers and seeds (or seeds alone)" if n_seeds > 1 else "layers"
+    units = "layers or factor values" if _COVERAGE in panels else "layers"
+    over = f"{units} and seeds, or seeds alone (Student's t)" if n_seeds > 1 else units
     notes = [f"bars and bands: 95 % intervals over {over}"]
     if n_seeds == 1:
         notes.append("one seed: none over seeds, and no other seed to be similar to")

@@ -7,8 +7,10 @@ Three groups of measures, in the order in which a reader asks:
                        from a latent's activity on one layer: on this layer (own), on the other
                        layers of its group (other), of the same latents on this layer (ceiling),
                        on a random latent (floor)
+        share_pairs_kept   pairs of a rule that holds on its own layer and another layer on which
+                       its latent fires often enough: those on which the rule holds
         share_kept     latents whose rules hold on every layer, of those that fire often enough on
-                       all of them and that a rule explains on one
+                       all and follow a rule on one; falls with the number of layers by itself
         *_layers, ...  how a latent's activation spreads over layers (Lawson et al. 2024)
         detection_*, fuzzing_*   the same as meaning, by a judge's words in the place of rules
     Does it write what a per-layer SAE writes?
@@ -18,12 +20,17 @@ Three groups of measures, in the order in which a reader asks:
     Is something lost?
         coverage       best F1 of any latent for a known factor of the text, mean over its values
 
-Layers and seeds are resampled where a measure has a value per layer, seeds alone otherwise.
+Intervals (95 %) and those of differences, which are paired:
+
+    meaning_*, similarity*, matched*    bootstrap over layers and seeds
+    coverage                            bootstrap over values of factors and seeds
+    all others, and single factors      Student's t over seeds, none with one seed
 """
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from clustersae.arms import Arm, baseline
@@ -39,7 +46,8 @@ MEANING = Format(
     (*_ARM, "group", "layer", "other_layer"),
     ("n_latents", "balanced_accuracy", "floor", "ceiling"),
 )
-KEPT = Format((*_ARM, "group"), ("n_layers", "n_explained", "n_kept"))
+_KEPT = ("n_explained", "n_kept", "n_pairs", "n_pairs_kept")
+KEPT = Format((*_ARM, "group"), ("n_layers", *_KEPT))
 SIMILARITY = Format(
     (*_ARM, "layer", "kind"), ("other_seed", "mean_max_cosine", "matched_cosine", "matching")
 )
@@ -49,7 +57,7 @@ JUDGE = Format((*_ARM, "cluster", "latent", "layer", "kind"), ("explained_on", "
 #: Columns of the table, each with _low and _high.
 MEASURES = (
     *("meaning_own", "meaning_other", "meaning_ceiling", "meaning_floor", "meaning_lost"),
-    "share_kept",
+    *("share_pairs_kept", "share_kept"),
     *("layers_served", *SPREAD, "effective_layers_share"),
     *("detection_own", "detection_other", "fuzzing_own", "fuzzing_other"),
     *("similarity", "similarity_ceiling", "similarity_floor"),
@@ -60,7 +68,9 @@ COMPARED = (*("meaning_own", "detection_own", "fuzzing_own", "similarity", "matc
 #: Those that drop layers on which some seed has no latent to measure.
 _LAYERED = ("meaning_own", "meaning_other", "similarity")
 #: Trivial where an SAE serves one layer: means over latents that serve several.
-_OF_SHARED = ("home_share", "within_token_variance", "over_token_variance")
+_OF_SHARED = ("effective_layers_share", "home_share", *SPREAD[-2:])  # and the variances
+#: At most 1.
+_SHARES = ("firing_rate", "home_share", "effective_layers_share")
 
 
 class Measured(NamedTuple):
@@ -86,20 +96,20 @@ def features_table(
 ) -> pd.DataFrame:
     """One row per arm; differences (`*_vs_baseline`) from the full per-layer SAEs are paired.
 
-    `meaning_other`, `meaning_ceiling`, `meaning_lost` (ceiling less other), `share_kept`,
+    `meaning_other`, `meaning_ceiling`, `meaning_lost` (ceiling less other), the shares kept,
     `effective_layers_share` (of the layers served), `home_share` and the variances are about SAEs
-    that serve several layers, and empty without them. `n_explained` latents could have been kept
-    and `n_kept` were; both, `n_latents`, `n_live` and `n_judged` are means over seeds. `*_n_layers`
-    count the layers of a mean: those on which every seed has latents to measure. One seed has no
-    second one to be similar to, so `*_ceiling` is empty.
+    that serve several layers, and empty without them. `n_pairs` pairs of a rule and another layer
+    could have been kept and `n_pairs_kept` were, `n_explained` latents and `n_kept` on all layers;
+    these, `n_latents`, `n_live` and `n_judged` are means over seeds. `*_n_layers` count the layers
+    of a mean: those on which every seed has latents to measure. SAEs of one seed start alike, so
+    with one seed similarity to per-layer SAEs is empty for every arm.
 
     Args:
-        arms: those of the experiment.
-        settings: of the intervals; measures with as many layers and seeds share resamples.
+        settings: of the bootstrap; measures with as many units and seeds share resamples.
     """
     seeds = sorted(set(_of(measured.spread, baseline(arms))["seed"]))
     parts = {arm.name: _parts(arm, measured, seeds) for arm in arms}
-    measures = {arm.name: dict(_measures(arm, parts[arm.name], seeds)) for arm in arms}
+    measures = {arm.name: dict(_measures(parts[arm.name], seeds)) for arm in arms}
     against = measures[baseline(arms).name]
     rows = []
     for arm in arms:
@@ -148,8 +158,7 @@ def _counts(
         "n_seeds": len(seeds),
         "n_latents": spread["n_latents"].sum() / len(seeds),
         "n_live": spread["n_live"].sum() / len(seeds),
-        "n_explained": shared["n_explained"].sum() / len(seeds),
-        "n_kept": shared["n_kept"].sum() / len(seeds),
+        **{name: shared[name].sum() / len(seeds) for name in _KEPT},
         "n_judged": len(judged) / len(seeds),
         "n_values": len(parts.coverage) // len(seeds),
         **{f"{name}_n_layers": len(measures[name].sums) for name in _LAYERED},
@@ -157,27 +166,32 @@ def _counts(
     }
 
 
-def _measures(arm: Arm, parts: Measured, seeds: Sequence[int]) -> Iterator[tuple[str, Ratio]]:
+def _measures(parts: Measured, seeds: Sequence[int]) -> Iterator[tuple[str, Ratio]]:
     """Name → what its mean is made of."""
-    for name, values in (_meaning(parts.meaning) | _similarity(parts.similarity, arm)).items():
-        yield name, Ratio.over_layers(values)
-    kept = parts.kept[parts.kept["n_layers"] > 1]
-    share = kept.assign(share=kept["n_kept"] / kept["n_explained"])
-    yield "share_kept", Ratio.pooled(share, "share", "n_explained", seeds)
+    for name, values in (_meaning(parts.meaning) | _similarity(parts.similarity)).items():
+        yield name, Ratio.over_units(values)
+    shared = parts.kept[parts.kept["n_layers"] > 1]
+    kept = shared.assign(
+        share_kept=shared["n_kept"] / shared["n_explained"],
+        share_pairs_kept=shared["n_pairs_kept"] / shared["n_pairs"],
+    )
+    for name, of in (("share_pairs_kept", "n_pairs"), ("share_kept", "n_explained")):
+        yield name, Ratio.pooled(kept, name, of, seeds, most=1)
     live = parts.spread.assign(
         layers_served=parts.spread["n_layers"],
         effective_layers_share=parts.spread["effective_layers"] / parts.spread["n_layers"],
     )
     shared = live[live["n_layers"] > 1]
     for name in ("layers_served", *SPREAD, "effective_layers_share"):
-        rows = shared if name in _OF_SHARED or name == "effective_layers_share" else live
-        yield name, Ratio.pooled(rows, name, "n_live", seeds)
-    yield "coverage", Ratio.pooled(parts.coverage, "f1", None, seeds)
+        rows, most = shared if name in _OF_SHARED else live, 1 if name in _SHARES else np.inf
+        yield name, Ratio.pooled(rows, name, "n_live", seeds, most)
+    f1 = parts.coverage.pivot(index=["factor", "value"], columns="seed", values="f1")
+    yield "coverage", Ratio.over_units(f1.dropna())
     own = parts.judge["layer"] == parts.judge["explained_on"]
     for kind in ("detection", "fuzzing"):
         for where, chosen in (("own", own), ("other", ~own)):
             rows = parts.judge[chosen & (parts.judge["kind"] == kind)]
-            yield f"{kind}_{where}", Ratio.pooled(rows, "balanced_accuracy", None, seeds)
+            yield f"{kind}_{where}", Ratio.pooled(rows, "balanced_accuracy", None, seeds, 1)
 
 
 def _meaning(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -203,14 +217,13 @@ def _meaning(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     }
 
 
-def _similarity(rows: pd.DataFrame, arm: Arm) -> dict[str, pd.DataFrame]:
+def _similarity(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Cosines by layer, [n_layers, n_seeds]."""
-    # The per-layer SAEs of one seed beside themselves tell nothing.
-    itself = rows["seed"] == rows["other_seed"]
-    per_layer = (rows["kind"] == "ceiling") | ((rows["kind"] == "arm") & (arm.role == "baseline"))
+    # SAEs of one seed start from the same weights, whatever layers they serve.
+    alike = (rows["seed"] == rows["other_seed"]) & (rows["kind"] != "floor")
     values = rows.assign(
-        similarity=rows["mean_max_cosine"].mask(itself & per_layer),
-        matched=rows["matched_cosine"].mask(itself & per_layer),
+        similarity=rows["mean_max_cosine"].mask(alike),
+        matched=rows["matched_cosine"].mask(alike),
     )
     return {
         name + end: values[values["kind"] == kind]
@@ -226,7 +239,7 @@ def meaning_table(arms: Sequence[Arm], measured: Measured) -> pd.DataFrame:
 
     `n_seeds` had a latent to score. From `n_layers` on, columns are about the whole group, and so
     the same on all of its rows: latents that are alive, that could have kept their meaning on every
-    layer, that did, and how their activation spreads.
+    layer, that did, the same of pairs of a rule and another layer, and how activation spreads.
     """
     group = ["variant", "partition", "group"]
     pairs = measured.meaning.groupby([*group, "layer", "other_layer"], sort=False).agg(
@@ -238,8 +251,10 @@ def meaning_table(arms: Sequence[Arm], measured: Measured) -> pd.DataFrame:
     sums = spread[list(SPREAD)].mul(spread["n_live"], axis=0)
     spread = spread.assign(**sums).groupby(group, sort=False)
     wholes = spread.agg(n_layers=("n_layers", "first"), n_live=("n_live", "mean"))
-    kept = measured.kept.groupby(group, sort=False)[["n_explained", "n_kept"]].mean()
-    wholes = wholes.join(kept.assign(share_kept=kept["n_kept"] / kept["n_explained"]))
+    kept = measured.kept.groupby(group, sort=False)[list(_KEPT)].mean()
+    kept["share_kept"] = kept["n_kept"] / kept["n_explained"]
+    kept["share_pairs_kept"] = kept["n_pairs_kept"] / kept["n_pairs"]
+    wholes = wholes.join(kept)
     wholes = wholes.join(spread[list(SPREAD)].sum(min_count=1).div(spread["n_live"].sum(), axis=0))
     names = pd.DataFrame([arm_columns(arm) for arm in arms])
     rows = names.merge(pairs.reset_index(), on=["variant", "partition"])
@@ -251,15 +266,17 @@ def coverage_table(
 ) -> pd.DataFrame:
     """One row per arm and factor: best F1 of any latent, mean over the factor's values.
 
+    A factor's values are all that there are, so its intervals are Student's t over seeds, as is
+    `f1_vs_baseline_p`: two-sided, of no difference, not corrected for the number of factors.
     `n_positive` is the mean number of test tokens that have a value.
     """
     names = list(arm_columns(arms[0]))
     ends = [f"f1{which}{end}" for which in ("", "_vs_baseline") for end in ("", "_low", "_high")]
-    columns = [*names, "factor", "n_values", "n_positive", "n_seeds", "n_bootstrap", *ends]
+    columns = [*names, "factor", "n_values", "n_positive", "n_seeds", *ends, "f1_vs_baseline_p"]
     first = _of(measured.coverage, baseline(arms))
     seeds = sorted(set(first["seed"]))
     by_factor = dict(iter(first.groupby("factor", sort=False)))
-    base = {name: Ratio.pooled(rows, "f1", None, seeds) for name, rows in by_factor.items()}
+    base = {name: Ratio.pooled(rows, "f1", None, seeds, 1) for name, rows in by_factor.items()}
     rows: list[dict[str, Any]] = []
     for arm in arms:
         own = _of(measured.coverage, arm)
@@ -270,11 +287,12 @@ def coverage_table(
                 " the coverage.csv of both and run again."
             )
         for factor, values in own.groupby("factor", sort=False):
-            f1 = Ratio.pooled(values, "f1", None, seeds)
+            f1 = Ratio.pooled(values, "f1", None, seeds, 1)
             row = arm_columns(arm) | {"factor": factor, "n_values": len(values) // len(seeds)}
             row |= {"n_positive": values["n_positive"].mean(), "n_seeds": len(seeds)}
-            row |= {"n_bootstrap": settings.n_resamples} | cells("f1", f1.interval(settings))
+            row |= cells("f1", f1.interval(settings))
             if arm.role != "baseline":
                 row |= cells("f1_vs_baseline", f1.minus(base[factor], settings))
+                row["f1_vs_baseline_p"] = f1.p_value(base[factor])
             rows.append(row)
     return pd.DataFrame(rows, columns=columns)

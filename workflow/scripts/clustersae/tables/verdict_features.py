@@ -7,6 +7,9 @@ from clustersae.arms import PER_LAYER, SINGLE
 from clustersae.tables.specialised import SPECIALISED, start_of
 from clustersae.tables.words import percent, share
 
+#: How often a factor may be named that nothing is lost on.
+FAMILY_ERROR = 0.05
+
 
 def features_sentence(features: pd.DataFrame, coverage: pd.DataFrame) -> str:
     """Whether shared latents keep their meaning from layer to layer, and what sharing costs.
@@ -19,7 +22,7 @@ def features_sentence(features: pd.DataFrame, coverage: pd.DataFrame) -> str:
     baseline = features[features["arm"] == PER_LAYER].iloc[0]
     sentences = ["no SAE serves several layers, so no latent can change its meaning."]
     if len(arms):
-        sentences = [_kept(arms.iloc[0], baseline), *_rules(arms.iloc[0])]
+        sentences = [*_kept(arms.iloc[0], baseline), *_rules(arms.iloc[0])]
         sentences += [_likewise(row, baseline) for _, row in arms[1:].iterrows()]
         sentences += _judged(arms.iloc[0])
     sentences += _coverage(arms, baseline, coverage)
@@ -53,19 +56,40 @@ def shows_difference(row: pd.Series, measure: str) -> bool:
 
 
 def most_lost(coverage: pd.DataFrame, arm: str) -> pd.Series | None:
-    """The factor that an arm loses most of F1 on; None if no loss has an interval below zero."""
-    rows = coverage[(coverage["arm"] == arm) & (coverage["f1_vs_baseline_high"] < 0)]
+    """The factor that an arm loses most of F1 on, of those with a loss that is shown; else None.
+
+    The largest of many losses is large by chance. Shown is what Holm's procedure (1979) keeps of
+    all n factors at 5 %: with p-values in ascending order, the k-th is at most 0.05 / (n − k + 1),
+    and so are all before it.
+    """
+    rows = coverage[coverage["arm"] == arm].dropna(subset="f1_vs_baseline_p")
+    rows = rows.sort_values("f1_vs_baseline_p", kind="stable")
+    least = FAMILY_ERROR / np.arange(len(rows), 0, -1)
+    shown = np.logical_and.accumulate(rows["f1_vs_baseline_p"].to_numpy() <= least)
+    rows = rows[shown & (rows["f1_vs_baseline"] < 0)]
     return None if rows.empty else rows.loc[rows["f1_vs_baseline"].idxmin()]
 
 
-def _kept(row: pd.Series, baseline: pd.Series) -> str:
-    of_all = f"of the {row['n_live']:.0f} live latents of {arm_words(row, baseline)},"
+def _kept(row: pd.Series, baseline: pd.Series) -> list[str]:
+    """On another layer, which compares with other numbers of SAEs, and on all, which does not."""
+    who = arm_words(row, baseline)
+    pairs = f"of {who} no rule that holds on its own layer could be tested on another."
+    if not np.isnan(row["share_pairs_kept"]):
+        pairs = (
+            f"{_share(row, 'share_pairs_kept')} of rules keep their meaning on another layer, with"
+            f" {who} ({row['n_pairs']:.0f} pairs of a rule that holds on its own layer and another"
+            " layer)."
+        )
+    of_all = f"Of {row['n_live']:.0f} live latents"
     if np.isnan(row["share_kept"]):
-        return f"{of_all} none both fires often enough on every layer and follows a rule on one."
-    return (
+        none = "none both fires often enough on every layer and follows a rule on one."
+        return [pairs, f"{of_all} {none}"]
+    return [
+        pairs,
         f"{of_all} {row['n_explained']:.0f} fire often enough on every layer that they serve and"
-        f" follow a rule on one, and {_share_kept(row)} of these mean the same on all of them."
-    )
+        f" follow a rule on one, and {_share(row, 'share_kept')} of these mean the same on all of"
+        " them.",
+    ]
 
 
 def _rules(row: pd.Series) -> list[str]:
@@ -83,12 +107,15 @@ def _rules(row: pd.Series) -> list[str]:
 
 def _likewise(row: pd.Series, baseline: pd.Series) -> str:
     who = f"With {arm_words(row, baseline)}"
-    if np.isnan(row["share_kept"]):
-        return f"{who} there is no such latent."
-    kept = f"{who} it is {_share_kept(row)} of {row['n_explained']:.0f}"
-    if np.isnan(row["meaning_lost"]):
-        return f"{kept}."
-    return f"{kept}, and {row['meaning_ceiling']:.2f} against {row['meaning_other']:.2f}."
+    if np.isnan(row["share_pairs_kept"]):
+        return f"{who} there is no such rule."
+    parts = [f"it is {_share(row, 'share_pairs_kept')} of rules"]
+    if not np.isnan(row["share_kept"]):
+        parts.append(f"{_share(row, 'share_kept')} of {row['n_explained']:.0f} latents")
+    if not np.isnan(row["meaning_lost"]):
+        parts.append(f"{row['meaning_ceiling']:.2f} against {row['meaning_other']:.2f}")
+    *first, last = parts
+    return f"{who} {', '.join(first)}{', and ' if first else ''}{last}."
 
 
 def _judged(row: pd.Series) -> list[str]:
@@ -122,10 +149,10 @@ def _coverage(arms: pd.DataFrame, baseline: pd.Series, coverage: pd.DataFrame) -
     ]
 
 
-def _share_kept(row: pd.Series) -> str:
-    low, high = row["share_kept_low"], row["share_kept_high"]
+def _share(row: pd.Series, name: str) -> str:
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
     ends = "" if np.isnan(low) else f" [{percent(low)} to {percent(high)}]"
-    return percent(row["share_kept"]) + ends
+    return percent(row[name]) + ends
 
 
 def _number(row: pd.Series, measure: str, signed: bool = False) -> str:
