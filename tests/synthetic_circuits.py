@@ -28,6 +28,7 @@ from clustersae.tables.circuits import RESIDUAL_BASIS
 
 SIZES = log_sizes(600, 12)
 FULL = 4.0
+LEAST_GAP = 0.5
 MODES = (
     *product(("none",), ("ablated", "nodes", "kept"), ("mean", "zero")),
     ("random", "ablated", "mean"),
@@ -150,5 +151,6 @@ def write_circuit_tables(circuits: Circuits) -> dict[str, Path]:
         arms=circuits.experiment.arms,
         n_bootstrap=200,
         seed=0,
+        least_gap=LEAST_GAP,
     )
     return out

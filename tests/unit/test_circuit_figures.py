@@ -164,6 +164,58 @@ def test_other_modes_are_drawn_without_random_circuits(drawn):
     assert "specialised from 3 SAEs" in names
 
 
+def without_numbers(tables, *tasks):
+    """As the tables are where the gap is too small."""
+    areas, curves = tables["circuits"].copy(), tables["circuit_curves"].copy()
+    names = ("faithfulness", "completeness", "all_latents", "deviation")
+    areas.loc[areas["task"].isin(tasks), [n for n in areas if n.startswith(names)]] = np.nan
+    curves.loc[curves["task"].isin(tasks), ["faithfulness", "completeness"]] = np.nan
+    return tables | {"circuits": areas, "circuit_curves": curves}
+
+
+def test_a_task_without_numbers_is_an_empty_column(drawn):
+    tables, whole = drawn("three tasks")
+    figures = draw_both(without_numbers(tables, "toy_greater_than", "all"))
+    axes = np.reshape(figures["areas"].axes, (3, 4))
+    titles = [axis.get_title("left") for axis in axes[0]]
+    assert [text.endswith("prompts: small gap") for text in titles] == [0, 1, 0, 1]
+    assert not [point for axis in axes[:, 1] for point in points(axis)]
+    others = np.reshape(whole["areas"].axes, (3, 4))
+    for axis, other in zip(axes[:, 0], others[:, 0]):
+        assert points(axis) == points(other)
+    assert title(figures["areas"]).startswith("How much of each task")
+    assert "per-layer not known" in title(figures["curves"])
+    assert np.isfinite(figures["curves"].axes[0].get_ylim()).all()
+
+
+def test_nothing_to_draw_is_no_error(drawn):
+    tables, _ = drawn("three tasks")
+    figures = draw_both(without_numbers(tables, *TASKS, "all"))
+    for figure in figures.values():
+        assert len(_texts(figure)) > 5
+    assert figures["areas"].axes[-1].get_ylim() == (0, 1)
+    assert "not compared" in subtitle(figures["areas"])
+
+
+def test_zero_ablation_compares_no_arms(drawn):
+    tables, _ = drawn("three tasks")
+    figure = draw_both(tables, "ablated", "zero")["areas"]
+    assert title(figure) == "How much of each task the circuits of every arm carry"
+    assert "hollow: not compared (with zero ablation" in subtitle(figure)
+    found = points(figure.axes[0])
+    assert found
+    assert not any(filled for *_, filled in found)
+
+
+def test_an_arm_without_a_number_is_left_out(drawn):
+    tables, whole = drawn("three tasks")
+    areas = tables["circuits"].copy()
+    own = areas["arm"].isin(("single", "per-layer")) & (areas["task"] == "toy_agreement")
+    areas.loc[own, [n for n in areas if n.startswith("faithfulness")]] = np.nan
+    figure = draw_both(tables | {"circuits": areas})["areas"]
+    assert len(points(figure.axes[0])) == len(points(whole["areas"].axes[0])) - 1
+
+
 def test_one_seed_has_intervals_over_prompts_alone(drawn):
     figures = drawn("one task, one seed")[1]
     assert "95 % intervals over prompts ·" in subtitle(figures["areas"])
@@ -217,7 +269,7 @@ def test_excursions_do_not_flatten_the_curves(drawn):
 
 def test_without_a_task_the_figures_say_so(drawn):
     for figure in drawn("no task")[1].values():
-        assert title(figure) == "The model can do none of the tasks that were asked for"
+        assert title(figure) == ("No circuits: none of the tasks that were asked for is usable")
         assert "tried: toy_arithmetic" in subtitle(figure)
 
 

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic_circuits import FULL, SIZES, TASKS, Circuits, curves_of, write_circuit_tables
+from synthetic_circuits import (
+    FULL,
+    LEAST_GAP,
+    SIZES,
+    TASKS,
+    Circuits,
+    curves_of,
+    write_circuit_tables,
+)
 from synthetic_results import Experiment
 
 from clustersae.errors import InputError
@@ -84,7 +92,7 @@ def test_intervals_are_those_of_the_sweeps(measured, circuits):
     """The table's areas and differences against those made from whole sweeps."""
     from clustersae.evaluation.circuits.faithfulness import Sweep
 
-    table = circuits_table(circuits.experiment.arms, *measured, SETTINGS)
+    table = circuits_table(circuits.experiment.arms, *measured, SETTINGS, LEAST_GAP)
     row = headline(table, "toy_agreement").loc["single"]
 
     def sweeps(partition):
@@ -146,26 +154,73 @@ def test_one_row_per_task_arm_and_mode(tables, circuits):
     assert set(basis["role"]) == {"control"}
 
 
-def test_what_was_found(tables):
+def test_what_was_found_stands_beside_circuits_that_effects_chose(tables):
     rows = headline(tables["circuits"], "toy_agreement")
     # One of the first four nodes (as many as layers, though none of the ten is on the last).
     assert rows["error_share"]["single"] == pytest.approx(0.25)
     assert rows["error_share"]["residual-basis"] == 0
     assert rows["agreement"]["single"] == pytest.approx(1)
-    assert rows["n_checked"]["single"] == 5
+    assert (rows["n_checked"]["single"], rows["n_checked_errors"]["single"]) == (4, 1)
     random = headline(tables["circuits"], "toy_agreement", "random")
     assert random[["error_share", "agreement", "n_checked"]].isna().all(axis=None)
     assert headline(tables["circuits"], "all")["agreement"].isna().all()
 
 
-def test_agreement_needs_effects_that_were_checked(measured):
-    nodes = measured[1].copy()
-    nodes.loc[nodes["rank"] > 1, "exact"] = np.nan
-    found = module._found_nodes(nodes, 4)
-    assert found["agreement"].isna().all()
-    assert (found["n_checked"] == 2).all()
-    nodes["exact"] = 1.0
-    assert module._found_nodes(nodes, 4)["agreement"].isna().all()
+def numbers_of(table, task, ablation="mean"):
+    """Measures, their differences and all intervals: [arms, columns]."""
+    rows = headline(table, task, ablation=ablation)
+    return rows[[name for name in rows if name.startswith(MEASURES)]]
+
+
+def test_ends_stand_in_every_row(tables):
+    for task, n_prompts in TASKS.items():
+        rows = headline(tables["circuits"], task)
+        full = np.mean(FULL * (1 + 0.2 * np.sin(np.arange(n_prompts))))
+        assert rows["full"].tolist() == pytest.approx([full] * len(rows))
+        assert (rows["empty"] == 0).all()
+    of_all = tables["circuits"].query("task == 'all' and control == 'none'")
+    one = tables["circuits"].query("task != 'all' and arm == 'single' and control == 'none'")
+    assert of_all["full"].tolist() == pytest.approx([one["full"].mean()] * len(of_all))
+
+
+def test_too_small_a_gap_leaves_everything_out(measured, circuits):
+    """Gaps of 0.49 and −0.51 in one task, where 0.5 is asked for."""
+    prompts, nodes = measured
+    task = (prompts["task"] == "toy_agreement") & (prompts["control"] == "none")
+    mean = prompts.loc[task, "full"].mean()
+    for gap, is_left_out in ((0.49, True), (-0.51, False)):
+        near = prompts.copy()
+        near.loc[task & (prompts["ablation"] == "mean"), "empty"] = mean - gap
+        table = circuits_table(circuits.experiment.arms, near, nodes, SETTINGS, LEAST_GAP)
+        rows = headline(table, "toy_agreement")
+        assert (rows["full"] - rows["empty"]).tolist() == pytest.approx([gap] * len(rows))
+        assert rows["error_share"].notna().all()
+        for name in ("toy_agreement", "all"):
+            own = numbers_of(table, name).drop("per-layer")
+            assert own.isna().all(axis=None) if is_left_out else own.notna().all(axis=None)
+        assert numbers_of(table, "toy_greater_than").drop("per-layer").notna().all(axis=None)
+        assert headline(table, "toy_agreement", "random")["deviation"].notna().all()
+        curves = read_files(circuits.paths["curves"], CURVES)
+        found = curves_table(circuits.experiment.arms, curves, table)
+        for name in ("toy_agreement", "all"):
+            own = headline(found, name)[["faithfulness", "completeness"]]
+            assert own.isna().all(axis=None) if is_left_out else own.notna().all(axis=None)
+        assert headline(found, "toy_greater_than")["faithfulness"].notna().all()
+
+
+def test_zero_ablation_has_a_gap_of_its_own_in_every_arm(measured, circuits):
+    prompts, nodes = measured
+    single = (prompts["partition"] == "single") & (prompts["variant"] == "base")
+    own = prompts.assign(
+        empty=prompts["empty"].where(~single | (prompts["ablation"] != "zero"), prompts["full"])
+    )
+    table = circuits_table(circuits.experiment.arms, own, nodes, SETTINGS, LEAST_GAP)
+    rows = numbers_of(table, "toy_agreement", "zero")
+    assert rows.loc["single"].isna().all()
+    against = rows.columns.str.contains("_vs_baseline")
+    assert rows.loc[:, against].isna().all(axis=None)
+    assert rows.loc[:, ~against].drop("single").notna().all(axis=None)
+    assert numbers_of(table, "toy_agreement").drop("per-layer").notna().all(axis=None)
 
 
 def test_tasks_that_the_model_cannot_do_say_why(tables):
@@ -190,10 +245,10 @@ def test_curves_are_means_over_seeds_and_tasks(tables, circuits):
         assert set(own["n_seeds"]) == {3}
 
 
-def test_the_mean_curve_is_of_sizes_that_all_tasks_have(circuits):
+def test_the_mean_curve_is_of_sizes_that_all_tasks_have(circuits, tables):
     curves = read_files(circuits.paths["curves"], CURVES)
     curves = curves[(curves["task"] != "toy_agreement") | (curves["size"] != SIZES[3])]
-    table = curves_table(circuits.experiment.arms, curves)
+    table = curves_table(circuits.experiment.arms, curves, tables["circuits"])
     assert set(table.loc[table["task"] == "all", "size"]) == set(SIZES) - {SIZES[3]}
 
 
@@ -222,14 +277,14 @@ def test_missing_arms_and_other_prompts_are_named(measured, circuits):
     arms = circuits.experiment.arms
     without = prompts[(prompts["partition"] != "single") | (prompts["variant"] != "base")]
     with pytest.raises(InputError, match="No circuits were measured in single for toy_agreement"):
-        circuits_table(arms, without, nodes, SETTINGS)
+        circuits_table(arms, without, nodes, SETTINGS, LEAST_GAP)
     of_single = (prompts["partition"] == "single") & (prompts["variant"] == "base")
     fewer = prompts[~of_single | (prompts["prompt"] > 0)]
     other = prompts.assign(full=prompts["full"] + of_single)
     one_seed = prompts[~of_single | (prompts["prompt"] > 0) | (prompts["seed"] > 0)]
     for wrong in (fewer, other, one_seed):
         with pytest.raises(InputError, match="single were measured on other prompts of toy_agree"):
-            circuits_table(arms, wrong, nodes, SETTINGS)
+            circuits_table(arms, wrong, nodes, SETTINGS, LEAST_GAP)
 
 
 def test_records_without_losses():

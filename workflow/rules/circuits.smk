@@ -149,6 +149,7 @@ rule circuit_tables:
         asked=asked,
         n_bootstrap=section("evaluation", "bootstrap"),
         seed=section("evaluation", "seed"),
+        least_gap=section("evaluation", "circuits", "least_gap"),
     message:
         "Summarise the circuits of {wildcards.model}"
     script:

@@ -33,6 +33,7 @@ def main(
     arms: Sequence[Arm],
     n_bootstrap: int,
     seed: int,
+    least_gap: float,
 ) -> None:
     """Write the three tables.
 
@@ -40,12 +41,14 @@ def main(
         records: what `assess_task.py` wrote, for every task.
         curves, prompts, nodes: what `evaluate_circuits.py` wrote, for every arm and usable task.
         n_bootstrap, seed: resamples of every interval, and the seed that draws them.
+        least_gap: smallest size of m(M) − m(∅) that circuits are measured by.
     """
     settings = Bootstrapping(n_bootstrap, seed)
     measured = read_files(prompts, PROMPTS), read_files(nodes, NODES)
     write_table(tasks_table([read_json(path) for path in records]), tasks_out)
-    write_table(circuits_table(arms, *measured, settings), circuits_out)
-    write_table(curves_table(arms, read_files(curves, CURVES)), curves_out)
+    circuits = circuits_table(arms, *measured, settings, least_gap)
+    write_table(circuits, circuits_out)
+    write_table(curves_table(arms, read_files(curves, CURVES), circuits), curves_out)
 
 
 if __name__ == "__main__":
@@ -63,4 +66,5 @@ if __name__ == "__main__":
         arms=requested_arms(description, settled(snakemake.params.asked, *choices)),
         n_bootstrap=snakemake.params.n_bootstrap,
         seed=snakemake.params.seed,
+        least_gap=snakemake.params.least_gap,
     )

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from clustersae import log
+from clustersae.arms import SINGLE
 from clustersae.files import read_json, write_text
 from clustersae.plan import read_choices
 from clustersae.tables.read import read_file
@@ -50,7 +51,8 @@ def main(
     )
     if circuits:
         tasks, areas = (read_file(path) for path in circuits)
-        text += "\n" + paragraph([circuits_sentence(areas, tasks, errors, ablation)])
+        excess = summary.set_index("arm")["excess_fvu"].get(SINGLE)
+        text += "\n" + paragraph([circuits_sentence(areas, tasks, errors, ablation, excess)])
     meaning, coverage = (read_file(path) for path in features)
     text += "\n" + paragraph([features_sentence(meaning, coverage)])
     write_text(output, text)

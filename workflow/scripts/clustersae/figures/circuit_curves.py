@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -88,6 +89,7 @@ def _finding(rows: pd.DataFrame, looks: dict[Drawn, Look]) -> str:
         own = over[(over["arm"] == arm) & (over["control"] == control)]
         enough = own.loc[own["faithfulness"] >= 0.5, "size"]
         size = f"{enough.min():,}" if len(enough) else f"more than {own['size'].max():,}"
+        size = "not known" if own["faithfulness"].isna().all() else size
         name = re.split("[:,]", look.label)[0]
         parts.append(f"{name} {size}".replace(" ", "\u00a0"))
     which = _ERRORS[rows["errors"].iloc[0]]
@@ -123,6 +125,7 @@ def _panel(axis: Axes, rows: pd.DataFrame, looks: dict[Drawn, Look]) -> None:
 
 
 def _limits(rows: pd.DataFrame) -> tuple[float, float]:
-    """All curves, but for excursions that would flatten the others."""
-    values = rows[list(_MEASURES)].to_numpy()
+    """All curves, but for excursions that would flatten the others; 0 and 1 if there is none."""
+    values = np.append(rows[list(_MEASURES)].to_numpy(), (0.0, 1.0))
+    values = values[~np.isnan(values)]
     return max(-1.0, float(values.min()) - 0.05), min(2.0, max(1.1, float(values.max()) + 0.05))

@@ -27,7 +27,7 @@ from clustersae.figures.style import (
 )
 from clustersae.sae.variants import EQUAL_EXPOSURE
 from clustersae.tables.circuits import ALL_TASKS, RESIDUAL_BASIS, overall
-from clustersae.tables.verdict_circuits import of_mode, separates
+from clustersae.tables.verdict_circuits import listed, of_mode, separates
 
 _PANELS = {
     "faithfulness": "area under faithfulness\n(high is good)",
@@ -44,7 +44,7 @@ def draw(
     """One column per task (and the mean of all), one row per measure.
 
     Arms at equal exposure, and those that were trained for longer than the full per-layer SAEs,
-    are left to the table.
+    are left to the table, and so is what has no number.
 
     Args:
         circuits: `tables/circuits.csv`.
@@ -68,7 +68,7 @@ def draw(
             conditions(
                 *(model, n_layers, n_seeds, _ERRORS[errors], f"{ablation} ablation"),
                 f"bars and band: 95 % intervals over {over}",
-                "hollow: no difference from per-layer shown (its paired interval includes zero)",
+                _hollow(rows, ablation),
             ),
         )
         axes = figure.subplots(len(_PANELS), len(names), squeeze=False, sharex=True, sharey="row")
@@ -76,22 +76,25 @@ def draw(
             own, chance = (frame[frame["task"] == task] for frame in (rows, random))
             for axis, measure in zip(column, _PANELS):
                 _panel(axis, own, chance, measure, looks)
-            column[0].set_title(f"{task_title(task)}\n{int(own['n_prompts'].iloc[0])} prompts")
+            note = ": small gap" if own["faithfulness"].isna().all() else ""
+            n_prompts = int(own["n_prompts"].iloc[0])
+            column[0].set_title(f"{task_title(task)}\n{n_prompts} prompts{note}")
             column[-1].set_xlabel("training, in per-layer SAEs")
             column[-1].xaxis.set_major_locator(MaxNLocator(7, integer=True))
         for axis, label in zip(axes[:, 0], _PANELS.values()):
             axis.set_ylabel(label)
-        axes[-1, 0].set_ylim(0, 1.1 * rows[["deviation", "deviation_high"]].max(axis=None))
+        highest = rows[["deviation", "deviation_high"]].max(axis=None)
+        axes[-1, 0].set_ylim(0, 1 if np.isnan(highest) else 1.1 * highest)
         handles = _handles(rows, random, looks)
         figure.legend(handles=handles, loc="outside lower center", ncols=int(width / 2.2))
     return figure
 
 
 def without_tasks(tasks: pd.DataFrame, model: str) -> Figure:
-    """What stands in the place of a figure where the model can do no task."""
+    """What stands in the place of a figure where circuits mean something for no task."""
     tried = ", ".join(tasks["task"])
     return canvas(
-        *(7.5, 0.1, "The model can do none of the tasks that were asked for"),
+        *(7.5, 0.1, "No circuits: none of the tasks that were asked for is usable"),
         f"{model} · tried: {tried} · why not: tables/tasks.csv",
     )
 
@@ -112,7 +115,7 @@ def _finding(rows: pd.DataFrame) -> str:
     """Which measures tell one SAE for all layers from per-layer SAEs, over all tasks."""
     over = overall(rows)
     single = over[over["arm"] == SINGLE]
-    if single.empty:
+    if single.empty or not _is_compared(single):
         return "How much of each task the circuits of every arm carry"
     row, baseline = single.iloc[0], over[over["arm"] == PER_LAYER].iloc[0]
     found: dict[int, list[str]] = {-1: [], 1: [], 0: []}
@@ -120,12 +123,19 @@ def _finding(rows: pd.DataFrame) -> str:
         numbers = f"{name} ({row[name]:.2f} against {baseline[name]:.2f})"
         found[separates(row, name)].append(numbers)
     words = {-1: "worse by", 1: "better by", 0: "no difference shown by"}
-    parts = [f"{words[sign]} {_listed(names)}" for sign, names in found.items() if names]
+    parts = [f"{words[sign]} {listed(names)}" for sign, names in found.items() if names]
     return f"One SAE for all layers against per-layer SAEs: {'; '.join(parts)}"
 
 
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+def _hollow(rows: pd.DataFrame, ablation: str) -> str:
+    if _is_compared(rows):
+        return "hollow: no difference from per-layer shown (its paired interval includes zero)"
+    return f"hollow: not compared (with {ablation} ablation, or by too small a gap)"
+
+
+def _is_compared(rows: pd.DataFrame) -> bool:
+    """Whether any row has a difference from the per-layer SAEs."""
+    return bool(rows[[f"{name}_vs_baseline" for name in _PANELS]].notna().any(axis=None))
 
 
 def _looks(rows: pd.DataFrame, n_layers: int) -> dict[str, Look]:
@@ -147,10 +157,13 @@ def _panel(
 ) -> None:
     rows = rows.set_index("arm")
     baseline = rows.loc[PER_LAYER]
+    rows, random = (each[each[measure].notna()] for each in (rows, random))
     low, high = baseline[f"{measure}_low"], baseline[f"{measure}_high"]
-    axis.axhspan(low, high, color=FAINT, alpha=0.6, lw=0, zorder=0)
-    axis.axhline(baseline[measure], color=INK, linewidth=1.2, zorder=1)
-    axis.plot(baseline["count"], baseline[measure], "o", color=INK, markersize=5, zorder=3)
+    if not np.isnan(low):
+        axis.axhspan(low, high, color=FAINT, alpha=0.6, lw=0, zorder=0)
+    if PER_LAYER in rows.index:
+        axis.axhline(baseline[measure], color=INK, linewidth=1.2, zorder=1)
+        axis.plot(baseline["count"], baseline[measure], "o", color=INK, markersize=5, zorder=3)
     # The stream's own dimensions deviate in nothing, and all latents are no circuit at random.
     if measure != "deviation":
         if RESIDUAL_BASIS in rows.index:

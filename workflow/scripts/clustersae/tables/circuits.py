@@ -8,7 +8,10 @@ The four measures, all in units of the gap m(M) − m(∅) that the task makes:
     deviation      mean distance of that from m(M), prompt by prompt: 0 is good, and a prompt that
                    overshoots does not make up for one that falls short
 
-The first two depend on what a search finds, the last two on the SAEs alone.
+The first two depend on what a search finds, the last two on the SAEs alone. All divide by the gap,
+and so are left out (NaN) where it is small: |mean m(M) − mean m(∅)| < least_gap. With `mean` and
+`resample` ablation m(∅) is the same for all SAEs; with `zero` every SAE has its own, in whose
+units no two arms can be compared, and differences are left out.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +26,7 @@ from clustersae.evaluation.circuits.curves import percentile_interval, ratio_rep
 from clustersae.evaluation.intervals import Bootstrap, Interval
 from clustersae.sae.variants import BASE
 from clustersae.tables.arms import arm_columns
+from clustersae.tables.circuit_nodes import found_nodes
 from clustersae.tables.read import Format
 from clustersae.tables.summary import Bootstrapping
 
@@ -34,7 +38,11 @@ NODES = Format((*_ARM, "rank"), ("layer", "latent", "effect", "exact"))
 
 #: Columns of the table; each has _low and _high, and so has its difference from the baseline.
 MEASURES = ("faithfulness", "completeness", "all_latents", "deviation")
+#: Columns beside these and the names of a row.
+_ROW = ("n_prompts", "n_seeds", "n_bootstrap", "full", "empty")
 
+#: With this ablation m(∅), and so the gap, is the SAE's own.
+_OWN_GAP = "zero"
 #: The control without SAEs: its partition, and its name as an arm.
 RESIDUAL_BASIS = "residual-basis"
 #: In the place of a task: the mean over all tasks.
@@ -66,26 +74,33 @@ def tasks_table(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def circuits_table(
-    arms: Sequence[Arm], prompts: pd.DataFrame, nodes: pd.DataFrame, settings: Bootstrapping
+    arms: Sequence[Arm],
+    prompts: pd.DataFrame,
+    nodes: pd.DataFrame,
+    settings: Bootstrapping,
+    least_gap: float,
 ) -> pd.DataFrame:
     """One row per task (and the mean of all), arm, control, mode of errors and ablation.
 
-    Differences (`*_vs_baseline`) are from the full per-layer SAEs, paired by prompt and seed.
+    `full` and `empty` are m(M) and m(∅), means over prompts and seeds. Differences
+    (`*_vs_baseline`) are from the full per-layer SAEs, paired by prompt and seed. The mean of all
+    tasks has no measures where one of the tasks has none.
 
     Args:
         arms: those of the experiment.
         prompts: rows in the format PROMPTS; `nodes`, in the format NODES.
         settings: of the intervals; all arms share the resamples.
+        least_gap: smallest size of full − empty that anything is measured by.
     """
     n_layers = baseline(arms).count
     arms = [*arms, _residual_basis(n_layers)]
     tasks = list(dict.fromkeys(prompts["task"]))
     rows: list[dict[str, Any]] = []
     for values, group in prompts.groupby(list(_MODE), sort=False):
-        rows += _mode_rows(arms, tasks, group, dict(zip(_MODE, values)), settings)
+        rows += _mode_rows(arms, tasks, group, dict(zip(_MODE, values)), settings, least_gap)
     table = pd.DataFrame(rows, columns=_columns())
     # Random circuits are not found by any effect.
-    found = _found_nodes(nodes, n_layers).assign(control="none")
+    found = found_nodes(nodes, n_layers).assign(control="none")
     return table.merge(found, how="left", on=["task", "variant", "partition", "control"])
 
 
@@ -100,11 +115,11 @@ def _residual_basis(n_layers: int) -> Arm:
 
 
 def _columns() -> list[str]:
-    """Of the table, but for what `_found_nodes` adds; the same without a row."""
+    """Of the table, but for what `found_nodes` adds; the same without a row."""
     names = ("arm", "partition", "variant", "method", "role", "count", "matched_count")
     both = [name + end for name in MEASURES for end in ("", "_vs_baseline")]
     ends = [name + end for name in both for end in ("", "_low", "_high")]
-    return ["task", *_MODE, *names, "n_prompts", "n_seeds", "n_bootstrap", *ends]
+    return ["task", *_MODE, *names, *_ROW, *ends]
 
 
 def _mode_rows(
@@ -113,9 +128,10 @@ def _mode_rows(
     prompts: pd.DataFrame,
     mode: Mapping[str, str],
     settings: Bootstrapping,
+    least_gap: float,
 ) -> Iterator[dict[str, Any]]:
     by_task = {
-        task: _of_task(arms, prompts[prompts["task"] == task], settings, number)
+        task: _of_task(arms, prompts[prompts["task"] == task], settings, number, least_gap)
         for number, task in enumerate(tasks)
     }
     if len(tasks) > 1:
@@ -123,13 +139,12 @@ def _mode_rows(
     for task, measured in by_task.items():
         against = measured[PER_LAYER].values
         for arm in arms:
-            bootstrap, values = measured[arm.name]
+            bootstrap, values, *ends = measured[arm.name]
             row = {"task": task, **mode, **arm_columns(arm)}
-            row |= {"n_prompts": bootstrap.shape[0], "n_seeds": bootstrap.shape[1]}
-            row["n_bootstrap"] = settings.n_resamples
+            row |= dict(zip(_ROW, (*bootstrap.shape, settings.n_resamples, *ends)))
             for name in MEASURES:
                 row |= _cells(name, values[name].interval(bootstrap))
-                if arm.name != PER_LAYER:
+                if arm.name != PER_LAYER and mode["ablation"] != _OWN_GAP:
                     difference = _minus(values[name], against[name])
                     row |= _cells(f"{name}_vs_baseline", difference.interval(bootstrap))
             yield row
@@ -140,10 +155,16 @@ class _ArmMeasured(NamedTuple):
 
     bootstrap: Bootstrap
     values: dict[str, _Measured]
+    full: float
+    empty: float
 
 
 def _of_task(
-    arms: Sequence[Arm], prompts: pd.DataFrame, settings: Bootstrapping, number: int
+    arms: Sequence[Arm],
+    prompts: pd.DataFrame,
+    settings: Bootstrapping,
+    number: int,
+    least_gap: float,
 ) -> dict[str, _ArmMeasured]:
     """Arm → its measures on one task; prompts are resampled anew for every task, seeds alike."""
     measured = _by_prompt_and_seed(arms, prompts)
@@ -151,6 +172,8 @@ def _of_task(
     for arm, wide in zip(arms, measured):
         bootstrap = _bootstrap(*wide["full"].shape, settings, number)
         gap = wide["full"] - wide["empty"]
+        if abs(gap.mean()) < least_gap:
+            gap = np.full_like(gap, np.nan)  # and so is what it divides
         rises = {
             "faithfulness": wide["circuit"] - wide["empty"],
             "completeness": wide["complement"] - wide["empty"],
@@ -160,7 +183,8 @@ def _of_task(
         values = {
             name: _Measured(*ratio_replicates(rise, gap, bootstrap)) for name, rise in rises.items()
         }
-        result[arm.name] = _ArmMeasured(bootstrap, values)
+        ends = (float(wide[name].mean()) for name in ("full", "empty"))
+        result[arm.name] = _ArmMeasured(bootstrap, values, *ends)
     return result
 
 
@@ -210,7 +234,8 @@ def _of_all(by_task: Sequence[Mapping[str, _ArmMeasured]]) -> dict[str, _ArmMeas
         shapes = [task[name].bootstrap.shape for task in by_task]
         n_prompts = sum(shape[0] for shape in shapes)
         whole = Bootstrap(n_prompts, first.bootstrap.shape[1], 1)
-        result[name] = _ArmMeasured(whole, values)
+        ends = np.mean([[task[name].full, task[name].empty] for task in by_task], axis=0)
+        result[name] = _ArmMeasured(whole, values, *ends.tolist())
     return result
 
 
@@ -222,37 +247,13 @@ def _cells(name: str, interval: Interval) -> dict[str, float]:
     return {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
-def _found_nodes(nodes: pd.DataFrame, n_layers: int) -> pd.DataFrame:
-    """Per task and arm: `error_share`, of the first nodes (as many as layers) those that are
-    errors, and `agreement`, Pearson's correlation of estimated with exact effects of the checked
-    nodes; means over seeds."""
-    keys = ["task", "variant", "partition"]
-    rows = []
-    for key, group in nodes.groupby(keys, sort=False):
-        by_seed = [rows for _, rows in group.groupby("seed")]
-        first = [rows[rows["rank"] < n_layers]["latent"].isna().mean() for rows in by_seed]
-        agreement = [_correlation(rows.dropna(subset="exact")) for rows in by_seed]
-        rows.append(
-            {
-                **dict(zip(keys, key)),
-                "error_share": float(np.mean(first)),
-                "agreement": float(np.mean(agreement)),
-                "n_checked": int(by_seed[0]["exact"].notna().sum()),
-            }
-        )
-    return pd.DataFrame(rows, columns=[*keys, "error_share", "agreement", "n_checked"])
-
-
-def _correlation(rows: pd.DataFrame) -> float:
-    if len(rows) < 3 or rows["exact"].std() == 0:
-        return np.nan
-    return float(np.corrcoef(rows["effect"], rows["exact"])[0, 1])
-
-
-def curves_table(arms: Sequence[Arm], curves: pd.DataFrame) -> pd.DataFrame:
+def curves_table(arms: Sequence[Arm], curves: pd.DataFrame, circuits: pd.DataFrame) -> pd.DataFrame:
     """Faithfulness and completeness at every size, means over seeds, with the number of seeds.
 
     Of several tasks also their mean, at the sizes that all of them have.
+
+    Args:
+        circuits: what `circuits_table` made; where it leaves the areas out, curves are NaN.
     """
     names = {(arm.variant, arm.partition): arm.name for arm in arms}
     names[BASE, RESIDUAL_BASIS] = RESIDUAL_BASIS
@@ -272,4 +273,8 @@ def curves_table(arms: Sequence[Arm], curves: pd.DataFrame) -> pd.DataFrame:
         table = pd.concat([table, means.assign(task=ALL_TASKS)], ignore_index=True)
     pairs = zip(table["variant"], table["partition"])
     table.insert(1, "arm", pd.Series([names[pair] for pair in pairs], dtype=str))
+    row = ["task", "arm", *_MODE]
+    measured = circuits.loc[circuits["faithfulness"].notna(), row]
+    there = pd.MultiIndex.from_frame(table[row]).isin(pd.MultiIndex.from_frame(measured))
+    table.loc[~there, ["faithfulness", "completeness"]] = np.nan
     return table
