@@ -9,13 +9,20 @@ import yaml
 from language_models import save_tiny_model
 from snakemake_project import REPOSITORY, jobs, reasons
 
-FIGURES = {
+#: What shows quality and cost: drawn from the tables of the rule of that name.
+QUALITY_FIGURES = {
     **{"figure_layer_distances": 1, "figure_quality_cost": 1, "figure_layer_fvu": 1},
     **{"figure_cost": 1, "figure_training_curves": 1, "figure_latent_density": 1},
 }
+FIGURES = {
+    **QUALITY_FIGURES,
+    **{"figure_circuits": 1, "figure_circuit_curves": 1, "figure_features": 1},
+}
+TABLES = {"tables": 1, "circuit_tables": 1, "feature_tables": 1, "verdict": 1}
 #: Four SAEs (layers 0, 1, 2 and one pair), read by two partitions, with a single seed.
-ARMS = {"evaluate_splice": 2}
-FROM_SAES = {"evaluate_reconstruction": 4, **ARMS, "measure_cost": 1, "tables": 1, **FIGURES}
+ARMS = {"evaluate_splice": 2, "evaluate_circuits": 2, "evaluate_features": 2}
+FROM_SAES = {"evaluate_reconstruction": 4, **ARMS, "measure_cost": 1, **TABLES, **FIGURES}
+FROM_TABLES = {"tables": 1, "verdict": 1, **QUALITY_FIGURES}
 PARTITIONS = "results/tiny/clusters/partitions.json"
 
 
@@ -26,7 +33,7 @@ def test_another_count_trains_only_new_clusters(finished):
     assert not finished.plan().keys() & {"cache_activations", "train_sae", "train_model"}
     finished.run(PARTITIONS)
     new = {"train_sae": 1, "evaluate_reconstruction": 1}
-    rest = {"evaluate_splice": 1, "measure_cost": 1, "tables": 1}
+    rest = {**dict.fromkeys(ARMS, 1), "measure_cost": 1, **TABLES}
     assert finished.plan() == {**new, **rest, **FIGURES}
 
 
@@ -35,8 +42,8 @@ def test_clustering_again_to_the_same_clusters_trains_nothing(finished):
     finished.run(PARTITIONS)
     figures = dict.fromkeys(("figure_layer_distances", "figure_quality_cost"), 1)
     plan = finished.plan()
-    assert plan.keys() <= {"tables", *FIGURES}
-    assert plan.items() >= {"tables": 1, **figures}.items()
+    assert plan.keys() <= {*TABLES, *FIGURES}
+    assert plan.items() >= {"tables": 1, "verdict": 1, **figures}.items()
 
 
 def test_another_k_caches_nothing_and_trains_every_sae(finished):
@@ -54,7 +61,7 @@ def test_another_seed_trains_only_that_seed(finished):
 
 def test_more_resamples_redo_tables_and_figures_alone(finished):
     finished.configure(evaluation={"bootstrap": 200})
-    assert finished.plan() == {"tables": 1, **FIGURES}
+    assert finished.plan() == {**TABLES, **FIGURES}
 
 
 def test_the_resolution_of_figures_redoes_figures_alone(finished):
@@ -76,9 +83,20 @@ def test_more_tokens_cache_more_and_leave_the_model_alone(finished):
         (
             "evaluation/language_model.py",
             {"evaluate_language_model"},
-            {"evaluate_language_model": 1, **ARMS, "tables": 1, **FIGURES},
+            {"evaluate_language_model": 1, "evaluate_splice": 2, **FROM_TABLES},
         ),
-        ("evaluation/cost.py", {"measure_cost"}, {"measure_cost": 1, "tables": 1, **FIGURES}),
+        ("evaluation/cost.py", {"measure_cost"}, {"measure_cost": 1, **FROM_TABLES}),
+        (
+            "evaluation/circuits/curves.py",
+            {"assess_task", "evaluate_circuits", "evaluate_residual_basis", "circuit_tables"},
+            {"assess_task": 2, "evaluate_circuits": 2, "evaluate_residual_basis": 1}
+            | {"circuit_tables": 1, "verdict": 1, "figure_circuits": 1, "figure_circuit_curves": 1},
+        ),
+        (
+            "evaluation/features/rules.py",
+            {"evaluate_features"},
+            {"evaluate_features": 2, "feature_tables": 1, "verdict": 1, "figure_features": 1},
+        ),
         ("figures/latent_density.py", {"figure_latent_density"}, {"figure_latent_density": 1}),
     ],
 )
