@@ -4,7 +4,8 @@
         --tokens 3070000 --output recipes.csv
 
 reads the cached activations and partitions of a finished experiment, trains every recipe below
-with one seed, and writes its FVU per layer on the validation split. What was found:
+with one seed, and writes its FVU per layer on the validation split. `--recipes steps` varies the
+size of batches, and so the number of steps, instead. What was found:
 results/reference/specialise/README.md. Asserts nothing; takes about half an hour on one core.
 """
 
@@ -49,6 +50,8 @@ class Recipe:
     child_warmup: float = 0.05
     carry_optimizer: bool = False
     aligned: bool = False
+    batch_size: int = 2048  # of the shared SAE, and of per-layer ones
+    child_batch_size: int = 2048
 
 
 def recipes(rates: list[float]) -> Iterator[Recipe]:
@@ -74,6 +77,28 @@ def recipes(rates: list[float]) -> Iterator[Recipe]:
     yield replace(plain, aligned=True)
     yield Recipe("none", 0.4, rate, aligned=True)
     yield Recipe("none", 0.4, rate, child_decay=1.0)
+
+
+def recipes_of_steps(rates: list[float]) -> Iterator[Recipe]:
+    """Per-layer training, full and at two budgets, and specialised, by batch size and share.
+
+    Args:
+        rates: of batches of 2,048; smaller ones get less, by the root of their ratio.
+    """
+    sizes = (2048, 512, 128)
+    for budget in (1.0, 0.4, 0.2):
+        for size in sizes:
+            for rate in rates:
+                scaled = rate * (size / 2048) ** 0.5
+                yield Recipe("none", budget, scaled, batch_size=size)
+                if budget < 1:
+                    for share in (0.1, 0.2, 0.3, 0.5):
+                        yield Recipe(
+                            "single", budget, scaled, share, batch_size=size, child_batch_size=size
+                        )
+
+
+RECIPES = {"plain": recipes, "steps": recipes_of_steps}
 
 
 @contextmanager
@@ -141,17 +166,20 @@ class Bench:
             start = Start(before.sae, state, n_read, checksum(before.sae.state_dict()))
             rate = recipe.learning_rate * recipe.child_learning_rate
             warmup, decay = recipe.child_warmup, recipe.child_decay
+            batch_size = recipe.child_batch_size
         else:
             alone = recipe.roots == "none"
             rate, warmup = recipe.learning_rate, 0.05
             decay = recipe.child_decay if alone else recipe.root_decay
+            batch_size = recipe.batch_size
         key = (variant, name, rate, warmup, decay, recipe.carry_optimizer, recipe.aligned)
-        key += (recipe.learning_rate, recipe.root_decay)
+        key += (recipe.learning_rate, recipe.root_decay, recipe.batch_size, batch_size)
         if key not in self.fits:
             layers = list(layers_of(name))
             mean, scale = self.statistics["mean"][layers], self.statistics["scale"][layers]
             config = self.sae | {"learning_rate": rate, "specialise": {}}
             config |= {"warmup_fraction": warmup, "decay_fraction": decay}
+            config |= {"batch_size": batch_size, "least_steps": 0}
             settings = resolve(config, variant, len(layers), mean.shape[1], self.seed)
             data = Activations(self.train, tuple(layers), mean, scale)
             with tempfile.TemporaryDirectory() as folder:
@@ -166,7 +194,7 @@ def main() -> None:
     parser.add_argument("--d-sae", type=int, required=True)
     parser.add_argument("--k", type=int, required=True)
     parser.add_argument("--tokens", type=int, required=True)
-    parser.add_argument("--batch-size", type=int, default=2048)
+    parser.add_argument("--recipes", choices=list(RECIPES), default="plain")
     parser.add_argument("--rates", type=float, nargs="+", default=[0.004, 0.008, 0.016])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--skip", type=int, default=0, help="leave out the first recipes")
@@ -178,14 +206,13 @@ def main() -> None:
         "d_sae": given.d_sae,
         "k": given.k,
         "tokens": given.tokens,
-        "batch_size": given.batch_size,
         "auxk_coefficient": 1 / 32,
         "dead_after": 100_000,
         "grad_clip": 1.0,
     }
     bench = Bench(given.results, sae, given.seed)
     rows = []
-    for recipe in list(dict.fromkeys(recipes(given.rates)))[given.skip :]:
+    for recipe in list(dict.fromkeys(RECIPES[given.recipes](given.rates)))[given.skip :]:
         rows.append(bench.row(recipe))
         print(f"{rows[-1]['fvu']:.4f} {rows[-1]['fvu_worst']:.4f} {recipe}", flush=True)
         write_csv(given.output, rows)
