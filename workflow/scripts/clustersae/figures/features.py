@@ -210,7 +210,8 @@ def _against_training(
     axis.set_title(panel.title)
     axis.set_ylabel(panel.label)
     axis.set_xlabel("training, in per-layer SAEs")
-    axis.set_xlim(0.9 - 0.06 * baseline["count"], 1.05 * baseline["count"])
+    margin = 0.05 * baseline["count"]
+    axis.set_xlim(min(places.values(), default=1) - margin, baseline["count"] + margin)
     axis.xaxis.set_major_locator(MaxNLocator(7, integer=True))
     axis.grid(True, axis="y")
     if panel is _KEPT:
