@@ -87,9 +87,9 @@ def test_more_tokens_cache_more_and_leave_the_model_alone(finished):
         ),
         ("evaluation/cost.py", {"measure_cost"}, {"measure_cost": 1, **FROM_TABLES}),
         (
-            "evaluation/circuits/curves.py",
-            {"assess_task", "evaluate_circuits", "evaluate_residual_basis", "circuit_tables"},
-            {"assess_task": 2, "evaluate_circuits": 2, "evaluate_residual_basis": 1}
+            "evaluation/circuits/controls.py",
+            {"evaluate_circuits", "evaluate_residual_basis"},
+            {"evaluate_circuits": 2, "evaluate_residual_basis": 1}
             | {"circuit_tables": 1, "verdict": 1, "figure_circuits": 1, "figure_circuit_curves": 1},
         ),
         (
