@@ -108,8 +108,11 @@ def test_tasks_that_the_model_cannot_do_are_reported_and_no_error(stories):
     assert (tasks.loc[generated[1:], "accuracy"] < 0.75).all()
     assert tasks.loc[generated[1:], "reason"].str.contains("cannot do this task").all()
     assert (tasks.loc[published, "n_tried"] >= 400).all()
-    assert (tasks.loc[published, "n_usable"] < 0.1 * tasks.loc[published, "n_tried"]).all()
+    usable = tasks["n_usable"] / tasks["n_tried"]
+    # Words are several tokens here, and singular and plural differ in length; years are digits.
+    assert usable["simple_train"] < 0.05 < usable["ioi_llama"] < 0.5 < usable["greater_than_data"]
     assert tasks.loc[published, "lost"].str.contains(":").all(), "says why pairs were lost"
+    assert "fewer than 10 pairs" in tasks.loc["simple_train", "reason"]
 
 
 def test_circuits_of_the_stories_model_tell_one_sae_from_five(stories):
