@@ -70,7 +70,7 @@ class Circuits:
         for task in [*self.tasks, *failed]:
             self._write_task(task)
         for task, n_prompts in self.tasks.items():
-            for arm in experiment.arms:
+            for arm in experiment.measured:
                 self._write_arm(task, n_prompts, arm.variant, arm.partition, handicap(arm))
             self._write_arm(task, n_prompts, "base", RESIDUAL_BASIS, None)
 

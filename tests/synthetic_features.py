@@ -95,7 +95,7 @@ class Features:
         self.experiment, self.factors = experiment, factors
         self.truth = Truth(experiment.n_layers)
         self.paths: dict[str, list[Path]] = {kind: [] for kind in KINDS}
-        for arm in experiment.arms:
+        for arm in experiment.measured:
             self._write_latents(arm)
             self._write("meaning", arm, self._meaning(arm))
             self._write("kept", arm, self._kept(arm))

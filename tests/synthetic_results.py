@@ -21,7 +21,7 @@ import pandas as pd
 from clustersae.arms import TREE, Arm
 from clustersae.clusters import FROM, cluster_name, layers_of
 from clustersae.files import read_json, write_csv, write_json
-from clustersae.plan import evaluated_saes, requested_arms, trained_saes
+from clustersae.plan import evaluated_saes, requested_arms, spliced_arms, trained_saes
 from clustersae.sae.variants import EQUAL_EXPOSURE, kind_of, share_of, variant_scales
 from clustersae.tables.read import read_file
 from clustersae.tables.verdict import verdict
@@ -124,7 +124,10 @@ class Experiment:
             self._write_history(variant, name)
             if (variant, name) in evaluated:
                 spliced[variant, name] = self._write_sae(variant, name)
-        for arm in self.arms if splice else []:
+        pairs = spliced_arms(self.arms)
+        #: Those that are measured: none of the same SAEs as another.
+        self.measured = [arm for arm in self.arms if (arm.variant, arm.partition) in pairs]
+        for arm in self.measured if splice else []:
             rows = [row | {"partition": arm.partition} for sae in arm.saes for row in spliced[sae]]
             self._write(
                 "layers", f"evaluation/splice/{arm.variant}/{arm.partition}/layers.csv", rows

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from synthetic_circuits import (
     FULL,
@@ -21,6 +22,7 @@ from clustersae.errors import InputError
 from clustersae.evaluation.circuits.curves import area_difference, area_interval, log_weights
 from clustersae.evaluation.intervals import Bootstrap
 from clustersae.tables import circuits as module
+from clustersae.tables.arms import of_every_arm
 from clustersae.tables.circuits import (
     CURVES,
     MEASURES,
@@ -50,9 +52,11 @@ def tables(circuits):
 
 @pytest.fixture(scope="module")
 def measured(circuits):
-    return read_files(circuits.paths["prompts"], PROMPTS), read_files(
-        circuits.paths["nodes"], NODES
+    frames = (
+        read_files(circuits.paths[name], format)
+        for name, format in (("prompts", PROMPTS), ("nodes", NODES))
     )
+    return tuple(of_every_arm(frame, circuits.experiment.arms) for frame in frames)
 
 
 def headline(table, task, control="none", errors="ablated", ablation="mean"):
@@ -152,6 +156,20 @@ def test_one_row_per_task_arm_and_mode(tables, circuits):
     basis = table[table["arm"] == "residual-basis"]
     assert set(basis["n_seeds"]) == {1}
     assert set(basis["role"]) == {"control"}
+
+
+def test_arms_of_the_same_saes_repeat_what_was_measured_once(tables, circuits):
+    arms = {arm.name: arm for arm in circuits.experiment.arms}
+    assert arms["even-2"].saes == arms["random-2"].saes
+    assert not any("random-2" in path.parts for path in circuits.paths["prompts"])
+    for name in ("circuits", "circuit_curves"):
+        table = tables[name].drop(columns=["partition", "method"], errors="ignore")
+        even, random = (
+            table[table["arm"] == arm].drop(columns="arm").reset_index(drop=True)
+            for arm in ("even-2", "random-2")
+        )
+        assert len(even)
+        pd.testing.assert_frame_equal(even, random)
 
 
 def test_what_was_found_stands_beside_circuits_that_effects_chose(tables):

@@ -209,3 +209,18 @@ def test_more_clusters_than_layers_are_refused():
     ):
         with pytest.raises(InputError, match="use counts from 1 to 4"):
             requested_arms(DESCRIPTION, settings)
+
+
+def test_arms_of_the_same_saes_are_measured_once():
+    # Every method's partitions are alike here, and the order of clusters says nothing.
+    partitions = dict(DESCRIPTION["partitions"])
+    clusters = partitions["even-3"]["clusters"]
+    partitions["even-3"] = {"method": "even", "clusters": clusters[::-1]}
+    settings = asked(controls=["even", "random"], counts=[2, 3], control_counts=[3])
+    arms = requested_arms({**DESCRIPTION, "partitions": partitions}, settings)
+    assert [arm.name for arm in arms] == [
+        *("per-layer", "complete-2", "complete-3", "even-3", "random-3"),
+    ]
+    assert spliced_arms(arms) == [
+        *(("base", "per-layer"), ("base", "complete-2"), ("base", "complete-3")),
+    ]

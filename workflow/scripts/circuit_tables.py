@@ -7,6 +7,7 @@ from clustersae import log
 from clustersae.arms import Arm
 from clustersae.files import read_json
 from clustersae.plan import read_choices, requested_arms, settled
+from clustersae.tables.arms import of_every_arm
 from clustersae.tables.circuits import (
     CURVES,
     NODES,
@@ -39,16 +40,18 @@ def main(
 
     Args:
         records: what `assess_task.py` wrote, for every task.
-        curves, prompts, nodes: what `evaluate_circuits.py` wrote, for every arm and usable task.
+        curves, prompts, nodes: what `evaluate_circuits.py` wrote, for every measured
+            arm and usable task.
         n_bootstrap, seed: resamples of every interval, and the seed that draws them.
         least_gap: smallest size of m(M) − m(∅) that circuits are measured by.
     """
     settings = Bootstrapping(n_bootstrap, seed)
-    measured = read_files(prompts, PROMPTS), read_files(nodes, NODES)
+    files = {"prompts": (prompts, PROMPTS), "nodes": (nodes, NODES), "curves": (curves, CURVES)}
+    measured = {name: of_every_arm(read_files(*each), arms) for name, each in files.items()}
     write_table(tasks_table([read_json(path) for path in records]), tasks_out)
-    circuits = circuits_table(arms, *measured, settings, least_gap)
+    circuits = circuits_table(arms, measured["prompts"], measured["nodes"], settings, least_gap)
     write_table(circuits, circuits_out)
-    write_table(curves_table(arms, read_files(curves, CURVES), circuits), curves_out)
+    write_table(curves_table(arms, measured["curves"], circuits), curves_out)
 
 
 if __name__ == "__main__":

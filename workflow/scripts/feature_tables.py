@@ -7,6 +7,7 @@ from clustersae import log
 from clustersae.arms import Arm
 from clustersae.files import read_json
 from clustersae.plan import read_choices, requested_arms, settled
+from clustersae.tables.arms import of_every_arm
 from clustersae.tables.features import (
     COVERAGE,
     JUDGE,
@@ -45,20 +46,22 @@ def main(
 
     Args:
         latents, layers, meaning, kept, similarity, coverage: what `evaluate_features.py` wrote,
-            for every arm, the first two in one order.
-        judge: what `judge_features.py` wrote, for every arm; nothing where nobody was asked.
+            for every measured arm, the first two in one order.
+        judge: what `judge_features.py` wrote, for every measured arm; nothing where
+            nobody was asked.
         n_bootstrap, seed: resamples of every interval, and the seed that draws them.
     """
     settings = Bootstrapping(n_bootstrap, seed)
     # A group of one layer is called by its number, which must stay text.
-    measured = Measured(
-        spread=spread_by_group(latents, layers),
-        meaning=read_files(meaning, MEANING).astype({"group": str}),
-        kept=read_files(kept, KEPT).astype({"group": str}),
-        similarity=read_files(similarity, SIMILARITY),
-        coverage=read_files(coverage, COVERAGE),
-        judge=read_files(judge, JUDGE),
-    )
+    frames = {
+        "spread": spread_by_group(latents, layers),
+        "meaning": read_files(meaning, MEANING).astype({"group": str}),
+        "kept": read_files(kept, KEPT).astype({"group": str}),
+        "similarity": read_files(similarity, SIMILARITY),
+        "coverage": read_files(coverage, COVERAGE),
+        "judge": read_files(judge, JUDGE),
+    }
+    measured = Measured(**{name: of_every_arm(frame, arms) for name, frame in frames.items()})
     features = features_table(arms, measured, settings)
     factors = coverage_table(arms, measured, settings)
     write_table(features, features_out)

@@ -9,7 +9,7 @@ from clustersae import log
 from clustersae.arms import Arm
 from clustersae.files import read_json
 from clustersae.plan import read_choices, requested_arms, settled
-from clustersae.tables.arms import check_evaluated
+from clustersae.tables.arms import check_evaluated, of_every_arm
 from clustersae.tables.choice import choose_count
 from clustersae.tables.cost import cost_table
 from clustersae.tables.quality import layer_quality
@@ -65,9 +65,8 @@ def main(
 
     quality = layer_quality(arms, reconstruction, read_files(layer_splice_files, LAYER_SPLICE))
     cost = cost_table(arms, read_files([cost_file], COST), *settings)
-    summary = arms_table(
-        arms, quality, read_files(partition_splice_files, PARTITION_SPLICE), cost, chosen, settings
-    )
+    spliced = of_every_arm(read_files(partition_splice_files, PARTITION_SPLICE), arms)
+    summary = arms_table(arms, quality, spliced, cost, chosen, settings)
     comparisons = comparisons_table(arms, quality, cost, settings)
 
     tables: dict[str, pd.DataFrame] = {

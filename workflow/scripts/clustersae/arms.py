@@ -209,6 +209,20 @@ def _role(description: Mapping[str, Any], variant: str, partition: str, main_met
     return "control" if method in CONTROLS else "alternative"
 
 
+def measured_as(arms: Iterable[Arm]) -> dict[tuple[str, str], tuple[str, str]]:
+    """(variant, partition) of every arm → that of the first arm with the same SAEs.
+
+    Such arms are measured once: a control is often the partition that it is to be compared with.
+    """
+    first: dict[frozenset[SAE], tuple[str, str]] = {}
+    return {
+        (arm.variant, arm.partition): first.setdefault(
+            frozenset(arm.saes), (arm.variant, arm.partition)
+        )
+        for arm in arms
+    }
+
+
 def baseline(arms: Sequence[Arm]) -> Arm:
     """The full per-layer SAEs."""
     return next(arm for arm in arms if arm.role == "baseline")

@@ -15,6 +15,7 @@ from clustersae.arms import (
     Arm,
     arm_of,
     budget_variant,
+    measured_as,
     partition_name,
     saes_of,
     specialised_name,
@@ -109,8 +110,8 @@ def trained_saes(arms: list[Arm]) -> list[SAE]:
 
 
 def spliced_arms(arms: list[Arm]) -> list[tuple[str, str]]:
-    """(variant, partition) of every set of SAEs to splice in at all layers at once."""
-    return [(arm.variant, arm.partition) for arm in arms]
+    """(variant, partition) of every set of SAEs to splice in at all layers at once, none twice."""
+    return list(dict.fromkeys(measured_as(arms).values()))
 
 
 def requested_arms(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from clustersae.arms import Arm
+from clustersae.arms import Arm, measured_as
 from clustersae.errors import InputError
 
 
@@ -38,3 +38,17 @@ def select(frame: pd.DataFrame, arm: Arm) -> pd.DataFrame:
     """The rows of a per-SAE frame (columns variant, cluster) that belong to the arm's SAEs."""
     wanted = pd.MultiIndex.from_tuples(arm.saes)
     return frame[pd.MultiIndex.from_frame(frame[["variant", "cluster"]]).isin(wanted)]
+
+
+def of_every_arm(frame: pd.DataFrame, arms: Sequence[Arm]) -> pd.DataFrame:
+    """Rows of measured arms (columns variant, partition), and the same for arms of the same SAEs.
+
+    Args:
+        frame: of the arms that `plan.spliced_arms` lists.
+    """
+    parts = [frame]
+    for (variant, partition), measured in measured_as(arms).items():
+        if (variant, partition) != measured:
+            rows = frame[(frame["variant"] == measured[0]) & (frame["partition"] == measured[1])]
+            parts.append(rows.assign(variant=variant, partition=partition))
+    return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
