@@ -1,8 +1,8 @@
 """Next-token logits of a GPT-2, one sequence at a time, with a cache of keys and values.
 
-Written on the weights alone, and so that every step of one kind runs the same kernels on the same
-memory: on a GPU, where a small model spends its time in launching kernels, both kinds of step are
-recorded once as CUDA graphs and replayed. All in float32 and without dropout.
+Every step of one kind runs the same kernels on the same memory: on a GPU, where a small model
+spends its time in launching kernels, both kinds of step are recorded once as CUDA graphs and
+replayed.
 """
 
 import math
@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import GPT2LMHeadModel
 
+from clustersae.models.network import residual_stream
+
 
 class Decoder:
     """A model that reads a window of tokens whole (`read`) or one token more (`extend`).
@@ -21,17 +23,18 @@ class Decoder:
     as long as the window begins at the same token.
 
     Args:
-        model: a GPT-2 with float32 weights, on any device.
+        model: a GPT-2 in evaluation mode with float32 weights, on any device.
+
+    Raises:
+        ValueError: the model is in training mode, where dropout would change the text.
     """
 
     def __init__(self, model: GPT2LMHeadModel) -> None:
-        config = model.config
-        self.n_ctx, self.n_heads = config.n_positions, config.n_head
-        self.vocab_size = config.vocab_size
-        self.epsilon = config.layer_norm_epsilon
-        self.weights = model.transformer
-        self.unembedding = model.lm_head.weight
-        self.device = self.unembedding.device
+        if model.training:
+            raise ValueError("a model in training mode has no text of its own: call model.eval()")
+        self.model, config = model, model.config
+        self.n_ctx, self.vocab_size = config.n_positions, config.vocab_size
+        self.device = model.lm_head.weight.device
         d_head = config.n_embd // config.n_head
         shape = (config.n_layer, 2, config.n_head, config.n_positions, d_head)
         self._cache = torch.zeros(shape, device=self.device)
@@ -79,7 +82,8 @@ class Decoder:
                 query[None], key[None], value[None], is_causal=True
             )[0]
 
-        return self._logits(self._stream(tokens, self._places[:size], attend)[last])
+        stream = residual_stream(self.model.transformer, tokens, self._places[:size], attend)
+        return self._logits(stream[last])
 
     def _extend(self, token: Tensor, place: Tensor) -> Tensor:
         seen = (self._places <= place)[None]
@@ -91,39 +95,10 @@ class Decoder:
             scores = query @ keys.transpose(1, 2) / math.sqrt(query.shape[-1])
             return scores.masked_fill(~seen, -math.inf).softmax(-1) @ values
 
-        return self._logits(self._stream(token, place, attend))
-
-    def _stream(
-        self,
-        tokens: Tensor,
-        places: Tensor,
-        attend: Callable[[int, Tensor, Tensor, Tensor], Tensor],
-    ) -> Tensor:
-        """The stream after the last block, [n, d_model], of tokens [n] at places [n].
-
-        Args:
-            attend: layer, query, key and value [n_heads, n, d_head] to what is attended to.
-        """
-        x = self.weights.wte.weight[tokens] + self.weights.wpe.weight[places]
-        for layer, block in enumerate(self.weights.h):
-            qkv = _linear(self._norm(x, block.ln_1), block.attn.c_attn)
-            heads = qkv.view(len(tokens), 3, self.n_heads, -1).permute(1, 2, 0, 3)
-            attended = attend(layer, *heads).transpose(0, 1).reshape(len(tokens), -1)
-            x = x + _linear(attended, block.attn.c_proj)
-            hidden = F.gelu(_linear(self._norm(x, block.ln_2), block.mlp.c_fc))
-            x = x + _linear(hidden, block.mlp.c_proj)
-        return x
+        return self._logits(residual_stream(self.model.transformer, token, place, attend))
 
     def _logits(self, x: Tensor) -> Tensor:
-        return F.linear(self._norm(x, self.weights.ln_f), self.unembedding)[0]
-
-    def _norm(self, x: Tensor, norm: torch.nn.LayerNorm) -> Tensor:
-        return F.layer_norm(x, x.shape[-1:], norm.weight, norm.bias, self.epsilon)
-
-
-def _linear(x: Tensor, layer: torch.nn.Module) -> Tensor:
-    """transformers' Conv1D: weight [d_in, d_out]."""
-    return torch.addmm(layer.bias, x, layer.weight)
+        return self.model.lm_head(self.model.transformer.ln_f(x))[0]
 
 
 @torch.no_grad()

@@ -7,6 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import GPT2LMHeadModel
 
+from clustersae.models.network import last_hidden_state
+
 #: Losses of every next token in a batch [n_rows, n_tokens], flattened.
 Losses = Callable[[GPT2LMHeadModel, Tensor], Tensor]
 
@@ -15,8 +17,7 @@ def next_token_losses(model: GPT2LMHeadModel, tokens: Tensor, pad_id: int | None
     """Cross-entropy in nat of every real next token of `tokens` [n_rows, n_ctx], flattened.
 
     Columns that are padding in all rows are cut off, and logits are computed only where there is
-    a token to predict. The model needs no attention mask: rows are padded on the right, and no
-    position looks to its right.
+    a token to predict. Rows are padded on the right.
     """
     if pad_id is None:
         return full_row_losses(model, tokens)
@@ -24,8 +25,7 @@ def next_token_losses(model: GPT2LMHeadModel, tokens: Tensor, pad_id: int | None
     real = tokens != pad_id
     width = int(real.any(0).nonzero()[-1]) + 1
     tokens, predicted = tokens[:, :width], real[:, 1:width]
-    embedded = model.transformer.wte(tokens[:, :-1])
-    hidden = model.transformer(inputs_embeds=embedded).last_hidden_state
+    hidden = last_hidden_state(model.transformer, tokens[:, :-1])
     return F.cross_entropy(
         model.lm_head(hidden[predicted]), tokens[:, 1:][predicted], reduction="none"
     )
@@ -34,8 +34,7 @@ def next_token_losses(model: GPT2LMHeadModel, tokens: Tensor, pad_id: int | None
 def full_row_losses(model: GPT2LMHeadModel, tokens: Tensor) -> Tensor:
     """`next_token_losses` of rows without padding; waits for no device, and can be compiled."""
     tokens = tokens.long()
-    embedded = model.transformer.wte(tokens[:, :-1])
-    hidden = model.transformer(inputs_embeds=embedded).last_hidden_state
+    hidden = last_hidden_state(model.transformer, tokens[:, :-1])
     return F.cross_entropy(
         model.lm_head(hidden.flatten(0, 1)), tokens[:, 1:].flatten(), reduction="none"
     )
