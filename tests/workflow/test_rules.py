@@ -19,7 +19,7 @@ GPU_RULES = {
     *("train_model", "train_model_seed", "cache_activations", "train_sae"),
     *("evaluate_reconstruction", "evaluate_language_model", "evaluate_splice"),
     *("evaluate_correspondence", "assess_task", "evaluate_circuits", "evaluate_residual_basis"),
-    "evaluate_features",
+    *("evaluate_features", "measure_generation", "measure_generation_seed"),
 }
 
 #: Appended to the Snakefile: what Snakemake has understood of every rule, as JSON.

@@ -78,14 +78,16 @@ def training_seeds(wildcards) -> list[int]:
     return [training["seed"], *training["other_seeds"]]
 
 
-def training_records(wildcards) -> list[str]:
-    """training.json of every seed, in the same order."""
-    folder = f"results/{wildcards.model}"
-    others = training_seeds(wildcards)[1:]
-    return [
-        f"{folder}/model/training.json",
-        *(f"{folder}/seeds/{seed}/training.json" for seed in others),
-    ]
+def seed_records(name: str):
+    """An input function: a record of the model of every seed, in the order of `training_seeds`."""
+
+    def files(wildcards) -> list[str]:
+        folder = f"results/{wildcards.model}"
+        others = training_seeds(wildcards)[1:]
+        places = [f"{folder}/model", *(f"{folder}/seeds/{seed}" for seed in others)]
+        return [f"{place}/{name}" for place in places]
+
+    return files
 
 
 def training_settings(wildcards) -> dict:

@@ -112,7 +112,6 @@ rule train_model:
         code=code("train_model.py"),
         architecture=section("architecture"),
         training=training_settings,
-        generate=section("training", "record"),
         check_tasks=lambda wildcards: is_toy(MODELS[wildcards.model]),
     message:
         "Train the language model {wildcards.model}"

@@ -24,9 +24,54 @@ use rule train_model as train_model_seed with:
         "Train the language model {wildcards.model} with seed {wildcards.seed}"
 
 
+rule measure_generation:
+    input:
+        weights="results/{model}/model/model.safetensors",
+        description="results/{model}/model/description.json",
+        tokenizer="results/{model}/model/tokenizer.json",
+    output:
+        "results/{model}/model/generation.json",
+    log:
+        "results/logs/{model}/measure_generation.log",
+    benchmark:
+        "results/benchmarks/{model}/measure_generation.tsv"
+    wildcard_constraints:
+        model=models_where(is_trained),
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    params:
+        code=code("measure_generation.py"),
+        seed=lambda wildcards: training_settings(wildcards)["seed"],
+    message:
+        "Measure how fast {wildcards.model} writes"
+    script:
+        "../scripts/measure_generation.py"
+
+
+use rule measure_generation as measure_generation_seed with:
+    input:
+        weights="results/{model}/seeds/{seed}/model.safetensors",
+        description="results/{model}/seeds/{seed}/description.json",
+        tokenizer="results/{model}/seeds/{seed}/tokenizer.json",
+    output:
+        "results/{model}/seeds/{seed}/generation.json",
+    log:
+        "results/logs/{model}/measure_generation_seed/{seed}.log",
+    benchmark:
+        "results/benchmarks/{model}/measure_generation_seed/{seed}.tsv"
+    message:
+        "Measure how fast {wildcards.model} of seed {wildcards.seed} writes"
+
+
 rule tabulate_seeds:
     input:
-        training_records,
+        trainings=seed_records("training.json"),
+        generations=seed_records("generation.json"),
     output:
         form="results/{model}/tables/seeds.json",
         table="results/{model}/tables/seeds.csv",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def main(
-    records: Mapping[int, Path],
+    records: Mapping[int, tuple[Path, Path]],
     corpus: str,
     published: str | None,
     form: Path,
@@ -25,15 +25,17 @@ def main(
     """Write what the trainings have come to.
 
     Args:
-        records: training.json of every seed, by seed.
+        records: training.json and generation.json of every seed, by seed.
         corpus: what the published form calls it.
         published: the run to stand beside, or None.
         form: JSON as published.
         table, text: the same with the published run and ratios, as CSV and for a terminal.
         curves: losses by seed and step.
     """
-    trainings = {seed: read_json(path) for seed, path in records.items()}
-    figures = published_form(corpus, list(trainings.values()))
+    trainings, generations = (
+        {seed: read_json(paths[index]) for seed, paths in records.items()} for index in (0, 1)
+    )
+    figures = published_form(corpus, [trainings[seed] | generations[seed] for seed in records])
     beside = beside_published(figures, published)
     write_json(form, figures)
     write_table(beside, table)
@@ -44,7 +46,12 @@ def main(
 if __name__ == "__main__":
     log.to(snakemake.log[0])
     main(
-        records=dict(zip(snakemake.params.seeds, map(Path, snakemake.input))),
+        records={
+            seed: (Path(training), Path(generation))
+            for seed, training, generation in zip(
+                snakemake.params.seeds, snakemake.input.trainings, snakemake.input.generations
+            )
+        },
         corpus=snakemake.params.corpus,
         published=snakemake.params.published,
         form=Path(snakemake.output.form),

@@ -9,17 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from tokenizers import Tokenizer
 
 from clustersae import device, log
 from clustersae.checkpoint import Checkpoint, identity
 from clustersae.corpora.tokens import read_tokens
-from clustersae.errors import InputError
 from clustersae.files import replacing, write_json
 from clustersae.models import competence
 from clustersae.models.anatomy import write_description
 from clustersae.models.architecture import Architecture, build_model
-from clustersae.models.generation import measure
 from clustersae.models.settings import TrainingSettings
 from clustersae.models.training import Learning, train
 from clustersae.tensors import checksum
@@ -41,7 +38,6 @@ def main(
     training: dict[str, Any],
     check_tasks: bool,
     on: torch.device,
-    generate: bool = False,
     code: str = "",
 ) -> None:
     """Train a GPT-2 and write it as a Hugging Face directory.
@@ -57,7 +53,6 @@ def main(
         training: the fields of `TrainingSettings`.
         check_tasks: the corpus is toy English, and a model that has not learnt its tasks is
             refused.
-        generate: measure how fast the model writes, from a blank on.
         code: digest of the code; an interrupted training of other code is not continued.
     """
     settings = TrainingSettings(**{**training, "betas": tuple(training["betas"])})
@@ -65,8 +60,6 @@ def main(
     validation = read_tokens(validation_tokens)
     shape = Architecture(**architecture, n_ctx=corpus.tokens.shape[1])
     vocabulary = corpus.vocabulary
-    tokenizer = Tokenizer.from_file(str(tokenizer_files[0]))
-    start = _blank(tokenizer) if generate else []
     model = build_model(
         shape,
         vocabulary.vocab_size,
@@ -103,15 +96,12 @@ def main(
         logger.info("%s: %s", task, score)
     if check_tasks:
         competence.require(scores)
-    speed = measure(model, start, settings.seed, vocabulary.bos_id) if generate else None
-    if speed:
-        speed["first_sample"] = tokenizer.decode(speed["first_sample"])
     _save(model, tokenizer_files, model_dir)
     write_description(model_dir, description, source=f"trained on {corpus.source}", revision=None)
     write_json(
         record,
         {
-            **_figures(learning, seconds, speed),
+            **_figures(learning, seconds),
             "architecture": dataclasses.asdict(shape),
             "training": dataclasses.asdict(settings),
             "n_parameters": model.num_parameters(),
@@ -129,33 +119,19 @@ def main(
             "validation_loss": learning.best.validation_loss,
             "curve": [point._asdict() for point in learning.curve],
             "train_losses": dict(zip(("step", "loss"), zip(*learning.logged))),
-            "generation": speed,
             "tasks": {task: score._asdict() for task, score in scores.items()},
         },
     )
     checkpoint.path.unlink(missing_ok=True)
 
 
-def _figures(learning: Learning, seconds: float, speed: dict[str, Any] | None) -> dict[str, Any]:
+def _figures(learning: Learning, seconds: float) -> dict[str, Any]:
     """What the published record says of a training, in its own words."""
-    window = speed["window_of_the_last_tokens"] if speed else {}
     return {
         "final_train_loss": learning.logged[-1][1],
         "best_val_loss": learning.best.validation_loss,
         "total_train_time": seconds,
-        "avg_inference_tokens_per_second": window.get("avg_tokens_per_second"),
     }
-
-
-def _blank(tokenizer: Tokenizer) -> list[int]:
-    """What generation starts from, as in the published run: one blank."""
-    token = tokenizer.token_to_id(" ")
-    if token is None:
-        raise InputError(
-            "training.record measures generation from a blank, and the tokenizer of this corpus"
-            " has no token for one: set training.record to false."
-        )
-    return [token]
 
 
 def _save(model: torch.nn.Module, tokenizer_files: list[Path], model_dir: Path) -> None:
@@ -181,7 +157,6 @@ if __name__ == "__main__":
         architecture=snakemake.params.architecture,
         training=snakemake.params.training,
         check_tasks=snakemake.params.check_tasks,
-        generate=snakemake.params.generate,
         code=snakemake.params.code,
         on=device.choose(snakemake.resources.get("gpu", 0)),
     )

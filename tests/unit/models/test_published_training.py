@@ -16,7 +16,7 @@ from clustersae.models.batches import Rows, Stream
 from clustersae.models.loss import full_row_losses, mean_loss
 from clustersae.models.residual import load_pretrained
 from clustersae.models.settings import TrainingSettings
-from clustersae.models.training import Trainer, train
+from clustersae.models.training import Trainer, _losses, train
 
 N_CTX, VOCAB_SIZE = 8, 11
 SHAPE = Architecture(3, 32, 4, N_CTX, bias=False, initializer_range=0.02)
@@ -279,6 +279,13 @@ def test_the_network_compiles_in_one_piece():
     model, tokens = network(), text(4)
     compiled = torch.compile(full_row_losses, backend="eager", fullgraph=True)
     assert torch.allclose(compiled(model, tokens), full_row_losses(model, tokens), atol=1e-6)
+
+
+def test_compiling_without_a_compiler_is_refused_before_the_first_step(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CC", raising=False)
+    with pytest.raises(InputError, match="needs a C compiler"):
+        _losses(settings(compile=True), None, torch.device("cuda"))
 
 
 def test_the_saved_directory_gives_the_logits_of_the_trained_network(tmp_path):

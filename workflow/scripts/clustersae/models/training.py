@@ -2,6 +2,8 @@
 
 import logging
 import math
+import os
+import shutil
 from functools import partial
 from typing import NamedTuple
 
@@ -220,6 +222,11 @@ def _losses(settings: TrainingSettings, pad_id: int | None, device: torch.device
     if device.type != "cuda":
         logger.info("training.compile is for GPUs; this training runs on the CPU without.")
         return full_row_losses
+    if not any(map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang"))):
+        raise InputError(
+            "training.compile needs a C compiler, and neither cc, gcc nor clang is on the PATH:"
+            " install one, name it in CC, or set training.compile to false."
+        )
     return torch.compile(full_row_losses)
 
 

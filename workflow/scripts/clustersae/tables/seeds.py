@@ -23,11 +23,14 @@ _WORDS = {
 
 
 def published_form(corpus: str, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """`{corpus: {means, stderrs, final_info_dict}}` of training records, one per seed.
+    """`{corpus: {means, stderrs, final_info_dict}}` of the records of seeds.
 
     `stderrs` are standard errors of the mean: std/√n, with the standard deviation of a sample;
     null for one seed. `stderrs_published_way` are what the published record calls by that name:
     std/n, with the standard deviation of a population; null for one seed, too.
+
+    Args:
+        records: of training and generation together, one per seed.
 
     Raises:
         InputError: a record lacks a figure.
@@ -70,8 +73,8 @@ def _figure(record: Mapping[str, Any], metric: str) -> float:
     value = record.get(metric)
     if value is None:
         raise InputError(
-            f"The record of a training has no {metric}. Delete training.json and train again with"
-            " training.record: true."
+            f"The record of a seed has no {metric}: delete its training.json and generation.json,"
+            " and run again."
         )
     return float(value)
 
