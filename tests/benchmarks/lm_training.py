@@ -3,9 +3,9 @@
     python tests/benchmarks/lm_training.py workflow/presets/enwik8.yaml TEXT [--steps 2000]
 
 The stand-in has as many symbols as the corpus and a vocabulary as large, made from TEXT, any long
-text file: speeds are those of the corpus, losses are not, and the record says so. Ten steps come first,
-which compile. Prints the record as JSON; asserts nothing. The seconds of the whole training are
-extrapolated, as an upper bound: each of its steps is given its share of tracing the network again.
+text file: speeds are those of the corpus, losses are not, and the record says so. Ten steps come
+first, which compile. Prints the record as JSON; asserts nothing. The seconds of the whole training
+are an upper bound: each of its steps is given its share of tracing the network again.
 """
 
 import argparse
@@ -19,8 +19,7 @@ import numpy as np
 import torch
 import yaml
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "workflow" / "scripts"))
 
 from clustersae import config, device
 from clustersae.corpora import characters
@@ -28,6 +27,7 @@ from clustersae.models.architecture import Architecture, build_model
 from clustersae.models.settings import TrainingSettings
 from clustersae.models.training import train
 
+SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
 #: Training and validation symbols, and different ones, of the named corpora (see `corpora.named`).
 SIZES = {
     "shakespeare_char": (1_003_854, 111_540, 65),
@@ -50,8 +50,7 @@ def stand_in(text: Path, n_symbols: int, n_letters: int) -> np.ndarray:
 
 
 def measure(preset: Path, text: Path, steps: int, where: torch.device) -> dict:
-    schema = ROOT / "workflow" / "schemas" / "config.schema.yaml"
-    models = config.load(yaml.safe_load(preset.read_text(encoding="utf-8")), schema)
+    models = config.load(yaml.safe_load(preset.read_text(encoding="utf-8")), SCHEMA)
     name, model = next(iter(models.items()))
     n_train, n_validation, n_letters = SIZES[model["corpus"]["name"]]
     n_ctx = model["corpus"]["n_ctx"]
