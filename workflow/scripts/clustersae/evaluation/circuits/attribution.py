@@ -15,10 +15,8 @@ negative effect.
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
-from scipy import stats
 
 from clustersae.evaluation.circuits.dictionaries import Dictionaries, Dictionary
 from clustersae.evaluation.circuits.nodes import Nodes
@@ -170,21 +168,3 @@ def _move_of_error(
 ) -> torch.Tensor:
     clean, corrupted = (x[layer][rows, start:] for x in (recording.clean, recording.corrupted))
     return _error(dictionary, corrupted, after) - _error(dictionary, clean, before)
-
-
-class Agreement(NamedTuple):
-    """How well attributed effects stand for exact ones."""
-
-    pearson: float
-    spearman: float
-    n_nodes: int
-
-
-def agreement(attributed: torch.Tensor, exact: torch.Tensor) -> Agreement:
-    """Correlations over nodes of two lists of effects; NaN below 2 nodes or without variance."""
-    if len(exact) < 2 or attributed.unique().numel() < 2 or exact.unique().numel() < 2:
-        return Agreement(float("nan"), float("nan"), len(exact))
-    a, b = attributed.double().cpu().numpy(), exact.double().cpu().numpy()
-    return Agreement(
-        float(stats.pearsonr(a, b).statistic), float(stats.spearmanr(a, b).statistic), len(a)
-    )
