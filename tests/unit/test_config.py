@@ -58,6 +58,7 @@ WRONG = [
     (tiny(training={"other_seeds": [3]}), "record to true, or leave other_seeds out"),
     (tiny(training={"published": "text8"}), "record to true, or leave published out"),
     (tiny(training={"published": "text9", "record": True}), "be shakespeare_char or enwik8 or"),
+    (tiny(training={"published": "text8", "record": True}), "and this model reads another text"),
     (tiny(training={"evaluate_batches": 0}), "evaluate_batches is 0, but must be at least 1"),
     (tiny(architecture={"initializer_range": 0}), "initializer_range is 0, but must be above 0"),
     (

@@ -75,6 +75,14 @@ def test_ratios_are_one_where_the_published_run_is_repeated():
     assert alone[["published_mean", "ratio"]].isna().all(axis=None)
 
 
+def test_losses_on_another_text_stand_beside_nothing():
+    form = published_form("enwik8 (on another text)", [record((0.9, 0.1, 400.0, 2000.0))])
+    table = beside_published(form, "enwik8", of_same_text=False).set_index("metric")
+    assert table["ratio"].isna().tolist() == [True, True, False, False]
+    assert table["published_mean"].isna().tolist() == [True, True, False, False]
+    assert table.loc["total_train_time", "ratio"] == pytest.approx(400 / 2372.0)
+
+
 def test_a_record_without_a_figure_is_named():
     with pytest.raises(InputError, match="no avg_inference_tokens_per_second"):
         published_form("mine", [record((0.9, 1.5, 100.0, None))])
@@ -95,15 +103,16 @@ def test_the_scripts_write_what_they_say(tmp_path):
     paths = {}
     for seed, each in zip((1337, 1338, 1339), map(dict, RUN_0)):
         speed = {key: each.pop(key) for key in METRICS if "inference" in key}
+        speed["device_name"] = "a GPU" if seed > 1337 else "cpu"
         paths[seed] = tmp_path / f"training-{seed}.json", tmp_path / f"generation-{seed}.json"
         for path, part in zip(paths[seed], (each, speed)):
             path.write_text(json.dumps(part))
     outputs = [tmp_path / name for name in ("form.json", "table.csv", "text.txt", "curves.csv")]
-    tabulate_seeds(paths, "shakespeare_char", "shakespeare_char", *outputs)
+    tabulate_seeds(paths, "shakespeare_char", "shakespeare_char", True, *outputs)
     assert list(json.loads(outputs[0].read_text())) == ["shakespeare_char"]
     assert len(pd.read_csv(outputs[1])) == len(METRICS)
     text = outputs[2].read_text()
-    assert text.startswith("shakespeare_char: 3 seeds on cpu\n")
+    assert text.startswith("shakespeare_char: 3 seeds on cpu, writing on cpu, a GPU\n")
     (row,) = (line for line in text.splitlines() if line.startswith("best validation loss"))
     assert row.split()[-5:] == ["0.0049", "0.0023", "1.4693", "0.0023", "1"]
     svg, png = tmp_path / "a.svg", tmp_path / "a.png"

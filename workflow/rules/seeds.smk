@@ -91,6 +91,7 @@ rule tabulate_seeds:
         seeds=training_seeds,
         corpus=recorded_as,
         published=section("training", "published"),
+        of_same_text=lambda wildcards: not is_stand_in(wildcards),
     message:
         "Put the trainings of {wildcards.model} beside the published run"
     script:

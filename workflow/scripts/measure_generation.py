@@ -30,7 +30,7 @@ def main(model_dir: Path, record: Path, seed: int, where: torch.device) -> None:
     start = blank(tokenizer)
     model = load_model(model_dir, description, where)
     speed = measure(model, start, seed, description.bos_id)
-    speed["first_sample"] = tokenizer.decode(speed["first_sample"])
+    speed["first_sample"] = tokenizer.decode(speed["first_sample"], skip_special_tokens=False)
     on_gpu = where.type == "cuda"
     write_json(
         record,

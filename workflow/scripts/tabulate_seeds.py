@@ -17,6 +17,7 @@ def main(
     records: Mapping[int, tuple[Path, Path]],
     corpus: str,
     published: str | None,
+    of_same_text: bool,
     form: Path,
     table: Path,
     text: Path,
@@ -28,6 +29,7 @@ def main(
         records: training.json and generation.json of every seed, by seed.
         corpus: what the published form calls it.
         published: the run to stand beside, or None.
+        of_same_text: losses may stand beside the published ones.
         form: JSON as published.
         table, text: the same with the published run and ratios, as CSV and for a terminal.
         curves: losses by seed and step.
@@ -36,10 +38,14 @@ def main(
         {seed: read_json(paths[index]) for seed, paths in records.items()} for index in (0, 1)
     )
     figures = published_form(corpus, [trainings[seed] | generations[seed] for seed in records])
-    beside = beside_published(figures, published)
+    beside = beside_published(figures, published, of_same_text)
     write_json(form, figures)
     write_table(beside, table)
-    write_text(text, as_text(beside, [each["device_name"] for each in trainings.values()]))
+    devices = (
+        list(dict.fromkeys(each["device_name"] for each in part.values()))
+        for part in (trainings, generations)
+    )
+    write_text(text, as_text(beside, *devices))
     write_table(learning_curves(list(trainings.items())), curves)
 
 
@@ -54,6 +60,7 @@ if __name__ == "__main__":
         },
         corpus=snakemake.params.corpus,
         published=snakemake.params.published,
+        of_same_text=snakemake.params.of_same_text,
         form=Path(snakemake.output.form),
         table=Path(snakemake.output.table),
         text=Path(snakemake.output.text),

@@ -10,6 +10,7 @@ import zipfile
 import pytest
 from file_server import Reply, part_of, sending
 
+from clustersae.corpora import download
 from clustersae.corpora import obtain as module
 from clustersae.corpora.download import Patience
 from clustersae.corpora.named import NAMED
@@ -200,6 +201,14 @@ def test_a_download_that_keeps_breaking_off_is_continued_by_the_next_run(cache):
         assert (cache / ".text8.part").read_bytes() == content[:30]
         assert obtain(corpus, cache, HASTY).read_bytes() == TEXT
     assert [asked.start for asked in server.asked] == [None, 10, 20, 30]
+
+
+def test_attempts_that_bring_enough_are_not_counted(cache, monkeypatch):
+    monkeypatch.setattr(download, "PROGRESS_BYTES", 10)
+    content = zipped()
+    with sending(lambda asked, number: part_of(content, asked, only=10)) as server:
+        assert obtain(corpus_at(server.address), cache, HASTY).read_bytes() == TEXT
+    assert len(server.asked) == -(-len(content) // 10) > HASTY.attempts
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):

@@ -122,10 +122,32 @@ def test_speed_is_recorded_per_sample_and_the_text_depends_on_the_seed(model):
     assert all(weight.requires_grad for weight in model.parameters())
 
 
+@pytest.mark.parametrize("stride", [1, 6])
+def test_a_window_of_fixed_size_writes_the_same(model, stride):
+    """What is recorded on a GPU, here without recording: what lies behind the last token is old."""
+    fixed = Decoder(model)
+    fixed._graphs = {
+        "read": lambda: fixed._read(fixed._window, fixed._last),
+        "extend": lambda: fixed._extend(fixed._token, fixed._last),
+    }
+    for cached in (True, False):
+        expected = generate(Decoder(model), [2], PLAIN, 3, BOS, stride)
+        assert generate(fixed, [2], PLAIN, 3, BOS, stride, cached) == expected
+    for ids in ([3, 1, 4, 1, 5], [2, 6]):
+        read = fixed.read(torch.tensor(ids))
+        assert torch.allclose(read, logits_of(model, ids), atol=1e-5)
+
+
+def test_a_model_in_training_is_refused(model):
+    with pytest.raises(ValueError, match=r"call model\.eval"):
+        Decoder(build_model(Architecture(1, 16, 2, N_CTX), VOCAB_SIZE, BOS, None, seed=0))
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_recorded_graphs_write_what_the_cpu_writes(model):
     copy = build_model(Architecture(3, 16, 2, N_CTX), VOCAB_SIZE, BOS, None, seed=0)
     copy.load_state_dict(model.state_dict())
+    copy.eval()
     on_gpu, on_cpu = Decoder(copy.to("cuda")), Decoder(model)
     for stride in (1, 6):
         expected = generate(on_cpu, [2], PLAIN, 3, BOS, stride)

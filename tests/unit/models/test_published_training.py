@@ -7,16 +7,20 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
+import transformers
+from torch._dynamo.testing import CompileCounter
 from torch.nn import functional as F
 
 from clustersae.checkpoint import Checkpoint
 from clustersae.errors import InputError
+from clustersae.models import training as module
 from clustersae.models.architecture import Architecture, build_model
 from clustersae.models.batches import Rows, Stream
 from clustersae.models.loss import full_row_losses, mean_loss
+from clustersae.models.network import last_hidden_state
 from clustersae.models.residual import load_pretrained
 from clustersae.models.settings import TrainingSettings
-from clustersae.models.training import Trainer, _losses, train
+from clustersae.models.training import Trainer, train
 
 N_CTX, VOCAB_SIZE = 8, 11
 SHAPE = Architecture(3, 32, 4, N_CTX, bias=False, initializer_range=0.02)
@@ -274,6 +278,28 @@ def test_offsets_may_be_judged_on_all_rows():
     assert learning.best.train_split_loss is None
 
 
+@pytest.mark.parametrize("kinds", [(), ("embd",), ("attn",), ("resid",), ("embd", "attn", "resid")])
+def test_dropout_is_that_of_transformers(kinds):
+    """Every kind by itself: the same elements are dropped, as the same numbers are drawn."""
+    model, tokens = network(), text(6).long()
+    for kind in kinds:
+        setattr(model.config, f"{kind}_pdrop", 0.4)
+    dropping = build_from(model.config, model.state_dict()).train()
+    torch.manual_seed(3)
+    ours = last_hidden_state(dropping.transformer, tokens)
+    torch.manual_seed(3)
+    theirs = dropping.transformer(tokens).last_hidden_state
+    assert torch.allclose(ours, theirs, atol=1e-6)
+    plain = last_hidden_state(model.eval().transformer, tokens)
+    assert torch.allclose(ours, plain, atol=1e-6) == (not kinds)
+
+
+def build_from(config, weights):
+    model = transformers.GPT2LMHeadModel(config)
+    model.load_state_dict(weights)
+    return model
+
+
 def test_the_network_compiles_in_one_piece():
     """Without a break in its graph. The compiler itself is of use on a GPU only, and not run."""
     model, tokens = network(), text(4)
@@ -281,11 +307,32 @@ def test_the_network_compiles_in_one_piece():
     assert torch.allclose(compiled(model, tokens), full_row_losses(model, tokens), atol=1e-6)
 
 
-def test_compiling_without_a_compiler_is_refused_before_the_first_step(monkeypatch):
-    monkeypatch.setenv("PATH", "")
+def test_a_training_compiles_one_graph_to_train_and_one_to_evaluate(monkeypatch):
+    counter = CompileCounter()
+    compiled = torch.compile(full_row_losses, backend=counter, fullgraph=True)
+    expected = train(network(0.2), text(), text(9, 1), settings(dtype="bfloat16"), None)
+    monkeypatch.setattr(module, "_losses", lambda *_: compiled)
+    torch.compiler.reset()
+    learning = train(network(0.2), text(), text(9, 1), settings(dtype="bfloat16"), None)
+    assert len(learning.curve) == 3
+    assert counter.frame_count == 2
+    assert learning.best.validation_loss == pytest.approx(expected.best.validation_loss, rel=1e-3)
+
+
+def test_compiling_without_its_tools_is_refused_before_the_first_step(monkeypatch, tmp_path):
+    compiler = tmp_path / "gcc"
+    compiler.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(module.sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
+    asked = settings(compile=True), None, torch.device("cuda")
+    with pytest.raises(InputError, match=r"needs Python's headers, and .*Python\.h is not there"):
+        module._losses(*asked)
+    (tmp_path / "Python.h").touch()
+    assert callable(module._losses(*asked))
+    compiler.unlink()
     with pytest.raises(InputError, match="needs a C compiler"):
-        _losses(settings(compile=True), None, torch.device("cuda"))
+        module._losses(*asked)
 
 
 def test_the_saved_directory_gives_the_logits_of_the_trained_network(tmp_path):

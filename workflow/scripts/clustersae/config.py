@@ -158,6 +158,13 @@ def _check_training(where: str, settings: Mapping[str, Any]) -> None:
                 f"{where}.{key} is for the table of seeds, which nobody has asked for: set"
                 f" {where}.record to true, or leave {key} out."
             )
+    named = settings["corpus"].get("name")
+    if training["published"] not in (None, named):
+        raise InputError(
+            f"{where}.published is {training['published']}, a run on the named corpus"
+            f" {training['published']}, and this model reads another text: write published: null,"
+            f" or corpus: {{source: named, name: {training['published']}}}."
+        )
 
 
 def _check_judge(where: str, judge: Mapping[str, Any]) -> None:

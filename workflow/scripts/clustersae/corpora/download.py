@@ -19,6 +19,9 @@ logger = logging.getLogger(__name__)
 
 PIECE_BYTES = 1 << 18
 
+#: An attempt that brings so many bytes was no failure: patience begins anew.
+PROGRESS_BYTES = 1 << 20
+
 #: Bytes per second below which a connection counts as stalled.
 LEAST_RATE = 1024
 
@@ -30,7 +33,7 @@ _PASSING = (408, 425, 429)
 class Patience:
     """How long to go on with a download that fails. Times in seconds."""
 
-    attempts: int = 6
+    attempts: int = 6  # in a row that bring hardly anything
     first_pause: float = 1.0  # before the second attempt; every later pause doubles
     longest_pause: float = 30.0
     timeout: float = 30.0  # without a connection, or with hardly a byte
@@ -65,25 +68,31 @@ def download(url: str, part: Path, largest: int, patience: Patience) -> None:
         DownloadError: the server refuses or sends something else, or all attempts have failed.
         OSError: `part` cannot be written.
     """
-    pause, reason = patience.first_pause, ""
-    for attempt in range(patience.attempts):
+    attempt, reason = 0, ""
+    while attempt < patience.attempts:
+        held = _size(part)
         try:
             _attempt(url, part, largest, patience.timeout)
             return
         except _Passing as error:
+            attempt = 1 if _size(part) - held >= PROGRESS_BYTES else attempt + 1
             reason = str(error)
-            logger.warning("%s: %s (attempt %d)", url, reason, attempt + 1)
-            if attempt + 1 < patience.attempts:
-                time.sleep(min(max(pause, error.pause), patience.longest_pause))
-                pause *= 2
+            logger.warning("%s: %s (attempt %d)", url, reason, attempt)
+            if attempt < patience.attempts:
+                pause = max(patience.first_pause * 2 ** (attempt - 1), error.pause)
+                time.sleep(min(pause, patience.longest_pause))
     raise DownloadError(
         f"{url}: {reason}, at the last of {patience.attempts} attempts",
         "get online and run again (a download goes on where it broke off)",
     )
 
 
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
+
+
 def _attempt(url: str, part: Path, largest: int, timeout: float) -> None:
-    held = part.stat().st_size if part.exists() else 0
+    held = _size(part)
     headers = {"User-Agent": "clustersae", "Accept-Encoding": "identity"}
     if held:
         headers["Range"] = f"bytes={held}-"

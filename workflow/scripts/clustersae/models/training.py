@@ -4,7 +4,9 @@ import logging
 import math
 import os
 import shutil
+import sysconfig
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -52,8 +54,8 @@ class Learning(NamedTuple):
 class Trainer:
     """A model, its optimiser and what was measured; `state` and `load_state` make it resumable.
 
-    AdamW with decoupled weight decay (Loshchilov & Hutter 2019). Nothing in a step waits for the
-    device.
+    AdamW with decoupled weight decay (Loshchilov & Hutter 2019). A step on rows without padding
+    waits for no device.
     """
 
     def __init__(
@@ -222,12 +224,23 @@ def _losses(settings: TrainingSettings, pad_id: int | None, device: torch.device
     if device.type != "cuda":
         logger.info("training.compile is for GPUs; this training runs on the CPU without.")
         return full_row_losses
-    if not any(map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang"))):
-        raise InputError(
-            "training.compile needs a C compiler, and neither cc, gcc nor clang is on the PATH:"
-            " install one, name it in CC, or set training.compile to false."
-        )
+    _check_compiler()
     return torch.compile(full_row_losses)
+
+
+def _check_compiler() -> None:
+    """Raise InputError if Triton could not compile what it launches kernels with."""
+    if not any(map(shutil.which, (os.environ.get("CC", ""), "gcc", "clang"))):
+        raise InputError(
+            "training.compile needs a C compiler, and neither gcc nor clang is on the PATH: install"
+            " one, name one in the environment variable CC, or set training.compile to false."
+        )
+    header = Path(sysconfig.get_paths()["include"], "Python.h")
+    if not header.is_file():
+        raise InputError(
+            f"training.compile needs Python's headers, and {header} is not there: install them (on"
+            " Debian: apt-get install python3-dev), or set training.compile to false."
+        )
 
 
 def _point(row: list[float]) -> CurvePoint:

@@ -12,6 +12,8 @@ METRICS = (
     "avg_inference_tokens_per_second",  # batch 1, 500 characters from a blank, no KV cache
 )
 
+LOSSES = METRICS[:2]
+
 #: Means over seeds; enwik8 and text8 had one.
 MEANS = {
     "shakespeare_char": (0.8084, 1.4693, 301.4, 476.8),

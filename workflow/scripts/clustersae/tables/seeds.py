@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from clustersae.errors import InputError
-from clustersae.tables.published import MEANS, METRICS, PER_SEED
+from clustersae.tables.published import LOSSES, MEANS, METRICS, PER_SEED
 
 COLUMNS = (
     *("corpus", "metric", "n_seeds", "mean", "std_over_sqrt_n", "std_over_n"),
@@ -80,20 +80,25 @@ def _figure(record: Mapping[str, Any], metric: str) -> float:
 
 
 def beside_published(
-    form: Mapping[str, Mapping[str, Any]], published: str | None = None
+    form: Mapping[str, Mapping[str, Any]],
+    published: str | None = None,
+    of_same_text: bool = True,
 ) -> pd.DataFrame:
     """One row per corpus and metric: ours, what was published, and the ratio of the means.
 
     Args:
         form: as `published_form` gives it.
         published: name of the published run; None leaves its columns empty.
+        of_same_text: False leaves them empty for losses, which are of another text.
     """
     rows = []
     for corpus, ours in form.items():
         for index, metric in enumerate(METRICS):
             mean = ours["means"][f"{metric}_mean"]
-            known = MEANS[published][index] if published else math.nan
-            errors = _errors(PER_SEED[published][index]) if published in PER_SEED else (None,) * 2
+            compared = published and (of_same_text or metric not in LOSSES)
+            known = MEANS[published][index] if compared else math.nan
+            per_seed = PER_SEED.get(published) if compared else None
+            errors = _errors(per_seed[index]) if per_seed else (None,) * 2
             rows.append(
                 (
                     *(corpus, metric, len(ours["final_info_dict"][metric]), mean),
@@ -106,16 +111,17 @@ def beside_published(
     return table.astype(dict.fromkeys(COLUMNS[3:], float))
 
 
-def as_text(table: pd.DataFrame, devices: Sequence[str]) -> str:
+def as_text(table: pd.DataFrame, trained_on: Sequence[str], written_on: Sequence[str]) -> str:
     """The table of `beside_published` for a terminal, with where it was measured.
 
     Args:
-        devices: names of the machines' devices, one per seed.
+        trained_on, written_on: names of the devices, of training and of generation.
     """
     n_seeds = int(table["n_seeds"].max())
     lines = [
         f"{table['corpus'].iloc[0]}: {n_seeds} seed{'s' * (n_seeds > 1)} on"
-        f" {', '.join(dict.fromkeys(devices))}",
+        f" {', '.join(trained_on)}"
+        + (f", writing on {', '.join(written_on)}" if written_on != trained_on else ""),
         f"{'':24}{'mean':>12}{'± std/√n':>12}{'std/n':>10}{'published':>12}{'std/n':>10}"
         f"{'ratio':>9}",
     ]
