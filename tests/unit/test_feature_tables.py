@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 from synthetic_features import FACTORS, Features, write_feature_tables
 from synthetic_results import Experiment
 
@@ -27,7 +26,6 @@ from clustersae.tables.features import (
     features_table,
     meaning_table,
 )
-from clustersae.tables.ratios import Ratio
 from clustersae.tables.read import read_file, read_files
 from clustersae.tables.spread import spread_by_group
 from clustersae.tables.summary import Bootstrapping
@@ -350,63 +348,6 @@ def test_the_baseline_alone_has_the_same_columns(measured, features, tables):
     assert set(ends) <= set(alone.columns)
 
 
-def test_means_over_layers_have_the_intervals_of_the_bootstrap():
-    generator = np.random.default_rng(0)
-    one, other = (
-        pd.DataFrame(generator.normal(size=(5, 3)), index=[0, 1, 2, 4, 6]) for _ in range(2)
-    )
-    bootstrap = Bootstrap(5, 3, *SETTINGS)
-    ratio = Ratio.over_units(one)
-    assert ratio.interval(SETTINGS) == pytest.approx(bootstrap.mean(one.to_numpy()))
-    difference = ratio.minus(Ratio.over_units(other), SETTINGS)
-    assert difference == pytest.approx(bootstrap.mean((one - other).to_numpy()))
-    # Only what both have is compared, and an arm does not differ from itself.
-    assert ratio.minus(Ratio.over_units(other[1:3]), SETTINGS).estimate == pytest.approx(
-        (one - other)[1:3].to_numpy().mean()
-    )
-    assert ratio.minus(ratio, SETTINGS) == (0, 0, 0)
-
-
-def of_seeds(sums, counts):
-    return Ratio(*(pd.DataFrame([each], index=["all"], dtype=float) for each in (sums, counts)))
-
-
-def test_seeds_alone_have_student_t_intervals():
-    values, others = [0.1, 0.4, 0.7], [0.2, 0.1, 0.3]
-    one, other = (of_seeds(each, [1, 1, 1]) for each in (values, others))
-    assert one.interval(SETTINGS) == pytest.approx(stats_interval(values))
-    paired = np.subtract(values, others)
-    assert one.minus(other, SETTINGS) == pytest.approx(stats_interval(paired))
-    assert one.p_value(other) == pytest.approx(stats.ttest_rel(values, others).pvalue)
-    assert one.p_value(one) == 1
-    # Equal counts of any size are the same, and a share cannot leave 0 to 1.
-    many = of_seeds(np.multiply(values, 8), [8, 8, 8])._replace(within=(0, 1))
-    estimate, low, high = many.interval(SETTINGS)
-    assert (estimate, low, high) == pytest.approx((0.4, 0, 1))
-    alone = of_seeds([0.1, 0], [1, 0])
-    assert alone.interval(SETTINGS) == pytest.approx((0.1, np.nan, np.nan), nan_ok=True)
-    assert np.isnan(alone.p_value(alone))
-
-
-def stats_interval(values):
-    ends = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
-    return (np.mean(values), *ends)
-
-
-def test_where_nothing_differs_one_interval_in_twenty_says_that_something_does():
-    generator = np.random.default_rng(0)
-    n_shown, n_rejected, n = 0, 0, 1500
-    for _ in range(n):
-        counts = generator.integers(15, 25, (2, 3))
-        one, other = (of_seeds(generator.normal(5, 1, 3) * c, c) for c in counts)
-        _, low, high = one.minus(other, SETTINGS)
-        n_shown += low > 0 or high < 0
-        n_rejected += one.p_value(other) < 0.05
-    # A percentile bootstrap of three seeds says so in a quarter of cases.
-    assert n_shown / n == pytest.approx(0.05, abs=0.017)
-    assert n_rejected == n_shown
-
-
 def test_missing_arms_and_seeds_and_other_factors_are_named(measured, features):
     arms = features.experiment.arms
     for name in ("spread", "meaning", "kept", "similarity", "coverage"):
@@ -418,34 +359,6 @@ def test_missing_arms_and_seeds_and_other_factors_are_named(measured, features):
     fewer = coverage[~of_arm(coverage, "single", factor="subject", seed=1)]
     with pytest.raises(InputError, match="single and the per-layer SAEs were asked for other fac"):
         coverage_table(arms, measured._replace(coverage=fewer), SETTINGS)
-
-
-def test_files_of_latents_that_are_damaged_are_named(features, tmp_path):
-    latents, layers = features.paths["latents"][:1], features.paths["layers"][:1]
-    rows = pd.read_parquet(latents[0])
-    changed = tmp_path / "changed.parquet"
-    rows.drop(columns="entropy").to_parquet(changed)
-    with pytest.raises(InputError, match=r"changed.parquet is not a table with .*entropy"):
-        spread_by_group([changed], layers)
-    changed.write_text("no table")
-    with pytest.raises(InputError, match=r"changed.parquet is not a table"):
-        spread_by_group([changed], layers)
-    with pytest.raises(InputError, match=r"nowhere.parquet does not exist"):
-        spread_by_group([tmp_path / "nowhere.parquet"], layers)
-    pd.read_parquet(layers[0]).query("latent != 4").to_parquet(changed)
-    with pytest.raises(InputError, match=r"changed.parquet lacks layers of latents"):
-        spread_by_group(latents, [changed])
-
-
-def test_a_group_of_dead_latents_has_no_spread(features, tmp_path):
-    rows = pd.read_parquet(features.paths["latents"][0])
-    rows["firing_rate"] = 0.0
-    path = tmp_path / "dead.parquet"
-    rows.to_parquet(path)
-    spread = spread_by_group([path], features.paths["layers"][:1])
-    assert set(spread["n_live"]) == {0}
-    assert spread["effective_layers"].isna().all()
-    assert len(spread) == 12
 
 
 def test_tables_of_features_need_no_torch():
