@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from clustersae import log
 from clustersae.arms import Arm
 from clustersae.files import read_json
-from clustersae.plan import read_choices, requested_arms, settled
+from clustersae.plan import read_arms
 from clustersae.tables.arms import of_every_arm
 from clustersae.tables.circuits import (
     CURVES,
@@ -56,8 +56,6 @@ def main(
 
 if __name__ == "__main__":
     log.to(snakemake.log[0])
-    choices = read_choices(snakemake.input.chosen, snakemake.input.specialised)
-    description = read_json(snakemake.input.partitions)
     main(
         records=list(snakemake.input.tasks),
         curves=list(snakemake.input.curves),
@@ -66,7 +64,12 @@ if __name__ == "__main__":
         tasks_out=snakemake.output.tasks,
         circuits_out=snakemake.output.circuits,
         curves_out=snakemake.output.circuit_curves,
-        arms=requested_arms(description, settled(snakemake.params.asked, *choices)),
+        arms=read_arms(
+            snakemake.input.partitions,
+            snakemake.params.asked,
+            snakemake.input.chosen,
+            snakemake.input.specialised,
+        ),
         n_bootstrap=snakemake.params.n_bootstrap,
         seed=snakemake.params.seed,
         least_gap=snakemake.params.least_gap,

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 
 from clustersae import log
 from clustersae.arms import Arm
-from clustersae.files import read_json
-from clustersae.plan import read_choices, requested_arms, settled
+from clustersae.plan import read_arms
 from clustersae.tables.correspondence import CORRESPONDENCE, correspondence_table
 from clustersae.tables.read import read_files, write_table
 from clustersae.tables.summary import Bootstrapping
@@ -31,12 +30,15 @@ def main(
 
 if __name__ == "__main__":
     log.to(snakemake.log[0])
-    choices = read_choices(snakemake.input.chosen, snakemake.input.specialised)
-    description = read_json(snakemake.input.partitions)
     main(
         measured=list(snakemake.input.correspondence),
         table=snakemake.output[0],
-        arms=requested_arms(description, settled(snakemake.params.asked, *choices)),
+        arms=read_arms(
+            snakemake.input.partitions,
+            snakemake.params.asked,
+            snakemake.input.chosen,
+            snakemake.input.specialised,
+        ),
         n_bootstrap=snakemake.params.n_bootstrap,
         seed=snakemake.params.seed,
     )

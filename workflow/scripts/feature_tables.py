@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 
 from clustersae import log
 from clustersae.arms import Arm
-from clustersae.files import read_json
-from clustersae.plan import read_choices, requested_arms, settled
+from clustersae.plan import read_arms
 from clustersae.tables.arms import of_every_arm
 from clustersae.tables.features import (
     COVERAGE,
@@ -71,8 +70,6 @@ def main(
 
 if __name__ == "__main__":
     log.to(snakemake.log[0])
-    choices = read_choices(snakemake.input.chosen, snakemake.input.specialised)
-    description = read_json(snakemake.input.partitions)
     main(
         latents=list(snakemake.input.latents),
         layers=list(snakemake.input.layers),
@@ -84,7 +81,12 @@ if __name__ == "__main__":
         features_out=snakemake.output.features,
         meaning_out=snakemake.output.meaning,
         coverage_out=snakemake.output.coverage,
-        arms=requested_arms(description, settled(snakemake.params.asked, *choices)),
+        arms=read_arms(
+            snakemake.input.partitions,
+            snakemake.params.asked,
+            snakemake.input.chosen,
+            snakemake.input.specialised,
+        ),
         n_bootstrap=snakemake.params.n_bootstrap,
         seed=snakemake.params.seed,
     )

@@ -7,8 +7,7 @@ import pandas as pd
 
 from clustersae import log
 from clustersae.arms import Arm
-from clustersae.files import read_json
-from clustersae.plan import read_choices, requested_arms, settled
+from clustersae.plan import read_arms
 from clustersae.tables.arms import check_evaluated, of_every_arm
 from clustersae.tables.choice import choose_count
 from clustersae.tables.cost import cost_table
@@ -83,8 +82,6 @@ def main(
 
 if __name__ == "__main__":
     log.to(snakemake.log[0])
-    choices = read_choices(snakemake.input.chosen, snakemake.input.specialised)
-    description = read_json(snakemake.input.partitions)
     main(
         reconstruction_files=list(snakemake.input.reconstruction),
         layer_splice_files=list(snakemake.input.layer_splice),
@@ -98,7 +95,12 @@ if __name__ == "__main__":
         cost_out=snakemake.output.cost,
         training_out=snakemake.output.training,
         latent_density_out=snakemake.output.latent_density,
-        arms=requested_arms(description, settled(snakemake.params.asked, *choices)),
+        arms=read_arms(
+            snakemake.input.partitions,
+            snakemake.params.asked,
+            snakemake.input.chosen,
+            snakemake.input.specialised,
+        ),
         tolerance=snakemake.params.tolerance,
         n_bootstrap=snakemake.params.n_bootstrap,
         seed=snakemake.params.seed,

@@ -40,6 +40,23 @@ def read_choices(*inputs: Sequence[str | Path]) -> list[dict[str, Any] | None]:
     return [read_json(paths[0]) if paths else None for paths in inputs]
 
 
+def read_arms(
+    partitions: str | Path,
+    settings: Settings,
+    chosen: Sequence[str | Path],
+    specialised: Sequence[str | Path],
+) -> list[Arm]:
+    """The arms of an experiment, for a job that was given the files that decide them.
+
+    Args:
+        partitions: partitions.json.
+        settings: as for `requested_arms`, not `settled` yet.
+        chosen, specialised: the files of `choose_count` and `choose_specialised`, if there are.
+    """
+    choices = read_choices(chosen, specialised)
+    return requested_arms(read_json(partitions), settled(settings, *choices))
+
+
 def settled(
     settings: Settings,
     count: Mapping[str, Any] | None = None,
