@@ -119,7 +119,7 @@ class Circuits:
             side = (-1) ** (prompt + 1)
             off = 0 if lack is None else 0.1 * (1 + lack) * side
             yield {
-                **{"prompt": prompt, "full": full, "empty": 0.0},
+                **{"prompt": prompt, "group": prompt, "full": full, "empty": 0.0},
                 **{
                     "circuit": full * inside + 0.8 * side,
                     "complement": full * outside - 0.5 * side,

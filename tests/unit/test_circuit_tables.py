@@ -124,6 +124,27 @@ def test_intervals_are_those_of_the_sweeps(measured, circuits):
         assert row[f"{measure}_low"] < row[measure] < row[f"{measure}_high"]
 
 
+def test_prompts_that_hang_together_are_resampled_as_one(measured, circuits):
+    """Saying everything twice makes nobody surer."""
+    prompts, nodes = measured
+    again = prompts.assign(prompt=prompts["prompt"] + 1000)
+    twice = pd.concat([prompts, again], ignore_index=True)
+    apart = twice.assign(group=twice["prompt"])
+    arms = circuits.experiment.arms
+    once, linked, unlinked = (
+        headline(circuits_table(arms, each, nodes, SETTINGS, LEAST_GAP), "toy_agreement")
+        for each in (prompts, twice, apart)
+    )
+    assert set(linked["n_prompts"]) == {80}
+    assert set(linked["n_groups"]) == {40}
+    pd.testing.assert_frame_equal(linked.assign(n_prompts=40), once)
+    width, narrower = (
+        (rows["faithfulness_high"] - rows["faithfulness_low"])["single"]
+        for rows in (once, unlinked)
+    )
+    assert narrower < 0.8 * width
+
+
 def test_differences_are_paired_and_the_baseline_has_none(tables):
     rows = headline(tables["circuits"], "all")
     single = rows.loc["single"]

@@ -6,7 +6,7 @@ import pytest
 from clustersae.corpora.tokenizer import character_tokenizer
 from clustersae.tasks.pairs import PairMaker, TokenPair
 from clustersae.tasks.prompts import TaskPrompt
-from clustersae.tasks.splits import split
+from clustersae.tasks.splits import linked, split
 
 TEXT = TaskPrompt("", "", "", "")
 
@@ -91,3 +91,10 @@ def test_a_group_too_large_for_test_is_cut_rather_than_test_left_empty():
 def test_training_gets_a_pair_before_test_does():
     assert [len(one) for one in split([pair(1, 2)], 1, 100)] == [1, 0]
     assert split([], 1, 100) == ([], [])
+
+
+def test_mirrored_pairs_hang_together_and_shared_corrupted_prompts_tie_nothing():
+    a, b, c, d, shared = ((i,) for i in range(5))
+    assert linked([(a, b), (c, shared), (b, a), (d, shared), (a, c)]) == [0, 0, 0, 1, 0]
+    assert linked([(a, b), (c, shared), (b, a), (d, shared)]) == [0, 1, 0, 2]
+    assert linked([]) == []

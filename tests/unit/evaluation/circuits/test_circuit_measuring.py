@@ -127,6 +127,22 @@ def test_prompts_carry_the_areas(stream, recordings, runs, saes):
     assert found == pytest.approx(area(sweep, "faithfulness"), abs=1e-6)
 
 
+def test_prompts_name_the_mirror_images_among_them(stream, recordings, runs, saes):
+    pairs = runs[0].pairs
+    mirrored = pairs._replace(
+        clean=torch.cat([pairs.clean, pairs.corrupted[:1]]),
+        corrupted=torch.cat([pairs.corrupted, pairs.clean[:1]]),
+        answer=torch.cat([pairs.answer, pairs.wrong[:1]]),
+        wrong=torch.cat([pairs.wrong, pairs.answer[:1]]),
+    )
+    settings = CircuitSettings(sizes=2, errors=["nodes"], ablations=["mean"], exact_nodes=0)
+    both = [run_clean(stream, mirrored), runs[1]]
+    measured = measure_circuits(stream, saes, recordings, both, settings, control_seed=0)
+    rows = [row for row in measured.prompts if row["control"] == "none"]
+    assert [row["prompt"] for row in rows] == list(range(7))
+    assert [row["group"] for row in rows] == [0, 1, 2, 0, 3, 4, 5]
+
+
 def test_what_blocks_return_is_learnt_before_anything_is_replaced(stream, recordings, runs, saes):
     """With `resample` first and nothing patched exactly, the first restarted pass is a sweep's."""
     settings = CircuitSettings(sizes=2, ablations=["resample"], exact_nodes=0)

@@ -12,6 +12,8 @@ The first two depend on what a search finds, the last two on the SAEs alone. All
 and so are left out (NaN) where it is small: |mean m(M) − mean m(∅)| < least_gap. With `mean` and
 `resample` ablation m(∅) is the same for all SAEs; with `zero` every SAE has its own, in whose
 units no two arms can be compared, and differences are left out.
+
+Prompts are resampled in groups: a pair and its mirror image say nearly the same, and are one.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,14 +34,15 @@ from clustersae.tables.summary import Bootstrapping
 
 _ARM = ("task", "variant", "partition", "seed")
 _MODE = ("control", "errors", "ablation")
-PROMPTS = Format((*_ARM, *_MODE, "prompt"), ("full", "empty", "circuit", "complement", "latents"))
+_METRICS = ("full", "empty", "circuit", "complement", "latents")
+PROMPTS = Format((*_ARM, *_MODE, "prompt"), ("group", *_METRICS))
 CURVES = Format((*_ARM, *_MODE, "size"), ("faithfulness", "completeness"))
 NODES = Format((*_ARM, "rank"), ("layer", "latent", "effect", "exact"))
 
 #: Columns of the table; each has _low and _high, and so has its difference from the baseline.
 MEASURES = ("faithfulness", "completeness", "all_latents", "deviation")
 #: Columns beside these and the names of a row.
-_ROW = ("n_prompts", "n_seeds", "n_bootstrap", "full", "empty")
+_ROW = ("n_prompts", "n_groups", "n_seeds", "n_bootstrap", "full", "empty")
 
 #: With this ablation m(∅), and so the gap, is the SAE's own.
 _OWN_GAP = "zero"
@@ -139,9 +142,9 @@ def _mode_rows(
     for task, measured in by_task.items():
         against = measured[PER_LAYER].values
         for arm in arms:
-            bootstrap, values, *ends = measured[arm.name]
+            n_prompts, bootstrap, values, *ends = measured[arm.name]
             row = {"task": task, **mode, **arm_columns(arm)}
-            row |= dict(zip(_ROW, (*bootstrap.shape, settings.n_resamples, *ends)))
+            row |= dict(zip(_ROW, (n_prompts, *bootstrap.shape, settings.n_resamples, *ends)))
             for name in MEASURES:
                 row |= _cells(name, values[name].interval(bootstrap))
                 if arm.name != PER_LAYER and mode["ablation"] != _OWN_GAP:
@@ -153,7 +156,8 @@ def _mode_rows(
 class _ArmMeasured(NamedTuple):
     """All measures of one arm, and the bootstrap that they were resampled with."""
 
-    bootstrap: Bootstrap
+    n_prompts: int
+    bootstrap: Bootstrap  # of groups of prompts, and seeds
     values: dict[str, _Measured]
     full: float
     empty: float
@@ -168,9 +172,10 @@ def _of_task(
 ) -> dict[str, _ArmMeasured]:
     """Arm → its measures on one task; prompts are resampled anew for every task, seeds alike."""
     measured = _by_prompt_and_seed(arms, prompts)
+    groups = _groups(prompts)
     result = {}
     for arm, wide in zip(arms, measured):
-        bootstrap = _bootstrap(*wide["full"].shape, settings, number)
+        bootstrap = _bootstrap(groups.max() + 1, wide["full"].shape[1], settings, number)
         gap = wide["full"] - wide["empty"]
         if abs(gap.mean()) < least_gap:
             gap = np.full_like(gap, np.nan)  # and so is what it divides
@@ -180,11 +185,27 @@ def _of_task(
             "all_latents": wide["latents"] - wide["empty"],
             "deviation": np.abs(wide["latents"] - wide["full"]) * np.sign(gap.mean()),
         }
+        # Ratios of means are ratios of sums, those of groups included.
+        gap = _sums(gap, groups)
         values = {
-            name: _Measured(*ratio_replicates(rise, gap, bootstrap)) for name, rise in rises.items()
+            name: _Measured(*ratio_replicates(_sums(rise, groups), gap, bootstrap))
+            for name, rise in rises.items()
         }
         ends = (float(wide[name].mean()) for name in ("full", "empty"))
-        result[arm.name] = _ArmMeasured(bootstrap, values, *ends)
+        result[arm.name] = _ArmMeasured(len(groups), bootstrap, values, *ends)
+    return result
+
+
+def _groups(prompts: pd.DataFrame) -> np.ndarray:
+    """The number of the group, from 0 on, of every prompt of one task."""
+    of_prompt = prompts.drop_duplicates("prompt").sort_values("prompt")["group"]
+    return pd.factorize(of_prompt)[0]
+
+
+def _sums(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """[n_prompts, n_seeds] → [n_groups, n_seeds]."""
+    result = np.zeros((groups.max() + 1, values.shape[1]))
+    np.add.at(result, groups, values)
     return result
 
 
@@ -200,7 +221,7 @@ def _by_prompt_and_seed(arms: Sequence[Arm], prompts: pd.DataFrame) -> list[dict
             raise InputError(f"No circuits were measured in {arm.name} for {task}.")
         wide = {
             name: rows.pivot(index="prompt", columns="seed", values=name).to_numpy()
-            for name in PROMPTS.values
+            for name in _METRICS
         }
         model = wide["full"][:, :1] if model is None else model
         if len(model) != len(wide["full"]) or not np.allclose(wide["full"], model, atol=1e-3):
@@ -231,11 +252,11 @@ def _of_all(by_task: Sequence[Mapping[str, _ArmMeasured]]) -> dict[str, _ArmMeas
                 float(np.mean([part.estimate for part in parts])),
                 np.mean([part.replicates for part in parts], axis=0),
             )
-        shapes = [task[name].bootstrap.shape for task in by_task]
-        n_prompts = sum(shape[0] for shape in shapes)
-        whole = Bootstrap(n_prompts, first.bootstrap.shape[1], 1)
+        n_prompts = sum(task[name].n_prompts for task in by_task)
+        n_groups = sum(task[name].bootstrap.shape[0] for task in by_task)
+        whole = Bootstrap(n_groups, first.bootstrap.shape[1], 1)
         ends = np.mean([[task[name].full, task[name].empty] for task in by_task], axis=0)
-        result[name] = _ArmMeasured(whole, values, *ends.tolist())
+        result[name] = _ArmMeasured(n_prompts, whole, values, *ends.tolist())
     return result
 
 

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 
 from clustersae.tasks.pairs import TokenPair
 
+#: Ids of tokens.
+Prompt = tuple[int, ...]
+
 
 def split(
     pairs: Sequence[TokenPair], n_train: int, n_test: int
@@ -36,28 +39,43 @@ def split(
     return train[:n_train], test[:n_test]
 
 
-def _groups(pairs: Sequence[TokenPair]) -> list[list[TokenPair]]:
-    """Pairs that must stay together, in the order of a hash of their contents."""
-    # Without what has moved into them from the answers: else one prompt would count as several.
-    prompts = {
-        pair: tuple(prompt[: pair.length - pair.n_moved] for prompt in (pair.clean, pair.patch))
-        for pair in pairs
-    }
-    parent = {clean: clean for clean, _ in prompts.values()}
+def linked(prompts: Sequence[tuple[Prompt, Prompt]]) -> list[int]:
+    """The group that each pair belongs to, numbered from 0 as they come.
 
-    def root(prompt: tuple[int, ...]) -> tuple[int, ...]:
+    Pairs hang together that have the same clean prompt, or one the clean prompt of the other as
+    its corrupted one: mirrored pairs above all.
+
+    Args:
+        prompts: clean and corrupted one of every pair.
+    """
+    parent = {clean: clean for clean, _ in prompts}
+
+    def root(prompt: Prompt) -> Prompt:
         while parent[prompt] != prompt:
             parent[prompt] = parent[parent[prompt]]  # halves the way for the next one
             prompt = parent[prompt]
         return prompt
 
-    for clean, patch in prompts.values():
+    for clean, patch in prompts:
         if patch in parent:
             parent[root(clean)] = root(patch)
-    groups: dict[tuple[int, ...], list[TokenPair]] = {}
-    for pair in sorted(pairs, key=_digest):
-        groups.setdefault(root(prompts[pair][0]), []).append(pair)
+    numbers: dict[Prompt, int] = {}
+    return [numbers.setdefault(root(clean), len(numbers)) for clean, _ in prompts]
+
+
+def _groups(pairs: Sequence[TokenPair]) -> list[list[TokenPair]]:
+    """Pairs that must stay together, in the order of a hash of their contents."""
+    pairs = sorted(pairs, key=_digest)
+    groups: dict[int, list[TokenPair]] = {}
+    for pair, number in zip(pairs, linked([_prompts(pair) for pair in pairs])):
+        groups.setdefault(number, []).append(pair)
     return list(groups.values())
+
+
+def _prompts(pair: TokenPair) -> tuple[Prompt, Prompt]:
+    """Without what has moved into them from the answers: else one prompt would be several."""
+    clean, patch = (prompt[: pair.length - pair.n_moved] for prompt in (pair.clean, pair.patch))
+    return clean, patch
 
 
 def _digest(pair: TokenPair) -> bytes:

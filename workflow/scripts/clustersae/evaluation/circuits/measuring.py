@@ -16,6 +16,7 @@ from clustersae.evaluation.circuits.faithfulness import Evaluation, Sweep
 from clustersae.evaluation.circuits.nodes import Errors, Nodes, top
 from clustersae.evaluation.circuits.recording import CleanRun, Recording
 from clustersae.models.residual import ResidualStream
+from clustersae.tasks.splits import linked
 
 Row = dict[str, Any]
 
@@ -63,6 +64,7 @@ def measure_circuits(
     sizes = log_sizes(settings.largest or n_dimensions, settings.sizes)
     effects = attributed_effects(stream, dictionaries, recordings)
     measured = Measured([], [], _nodes(stream, dictionaries, recordings, effects, settings))
+    groups = groups_of_prompts(runs)
     for ablation in settings.ablations:
         evaluation = Evaluation(
             stream, dictionaries, recordings, runs, ablation, seed=settings.seed
@@ -72,7 +74,7 @@ def measure_circuits(
             sweep = sweep_capped(evaluation, scores, sizes, errors)
             name = {"control": control, "errors": errors, "ablation": ablation}
             measured.curves.extend(name | row for row in _curve_rows(sweep))
-            measured.prompts.extend(name | row for row in _prompt_rows(sweep, latents))
+            measured.prompts.extend(name | row for row in _prompt_rows(sweep, latents, groups))
     return measured
 
 
@@ -117,9 +119,21 @@ def _curve_rows(sweep: Sweep) -> Iterator[Row]:
         yield {"size": size, "faithfulness": values[0], "completeness": values[1]}
 
 
-def _prompt_rows(sweep: Sweep, latents: np.ndarray) -> Iterator[Row]:
+def groups_of_prompts(runs: Sequence[CleanRun]) -> list[int]:
+    """Which test prompts hang together (see `tasks.splits.linked`), in the order of the runs."""
+    pairs = (run.pairs for run in runs)
+    return linked(
+        [
+            (tuple(clean), tuple(corrupted))
+            for each in pairs
+            for clean, corrupted in zip(each.clean.tolist(), each.corrupted.tolist())
+        ]
+    )
+
+
+def _prompt_rows(sweep: Sweep, latents: np.ndarray, groups: Sequence[int]) -> Iterator[Row]:
     """m(M), m(∅), the means of m(C) and m(M∖C) over log N, from which areas are made, and
-    `all_latents`."""
+    `all_latents`; with the group of every prompt."""
     weights = log_weights(sweep.sizes)
     columns = {
         "full": sweep.full,
@@ -129,7 +143,7 @@ def _prompt_rows(sweep: Sweep, latents: np.ndarray) -> Iterator[Row]:
         "latents": latents,
     }
     for prompt, values in enumerate(zip(*(column.tolist() for column in columns.values()))):
-        yield {"prompt": prompt, **dict(zip(columns, values))}
+        yield {"prompt": prompt, "group": groups[prompt], **dict(zip(columns, values))}
 
 
 def _nodes(
