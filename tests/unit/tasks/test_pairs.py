@@ -1,5 +1,4 @@
 import pytest
-import torch
 from language_models import STORIES, needs_stories
 from tokenizers import Tokenizer, models, pre_tokenizers
 
@@ -12,7 +11,7 @@ from clustersae.corpora.tokenizer import (
 )
 from clustersae.corpora.tokens import Vocabulary
 from clustersae.corpora.toy_lexicon import VOCABULARY
-from clustersae.tasks.pairs import Loss, PairMaker, TokenPair, batches_by_length, unknown_id
+from clustersae.tasks.pairs import Loss, PairMaker, TokenPair, unknown_id
 from clustersae.tasks.prompts import TaskPrompt
 
 CHARACTERS = character_tokenizer("Thabdegimnorsvwy ")
@@ -138,20 +137,3 @@ def test_unknown_tokens_of_all_kinds_of_tokenizers():
     assert unknown_id(CHARACTERS.tokenizer) == 1
     assert unknown_id(Tokenizer(models.Unigram([("a", 0.0), ("?", -1.0)], 1))) == 1
     assert unknown_id(Tokenizer(models.BPE({"a": 0}, merges=[]))) is None
-
-
-def test_batches_hold_every_pair_once_with_others_of_its_length():
-    names = ("The", "Then", "Thebes", "Thor", "This", "Tina", "Tom", "Ted")
-    prompts = [TaskPrompt(f"{name} a", f"{name} b", " is", " was") for name in names]
-    pairs = PairMaker(character_tokenizer("Thabdegimnorswy "), 100).make(prompts)
-    seen = []
-    for batch in batches_by_length(pairs, 3):
-        assert len(batch.index) <= 3
-        for place, *row in zip(*batch):
-            pair = pairs[place]
-            tokens = (pair.clean, pair.patch, pair.answer, pair.wrong)
-            assert all(torch.equal(got, torch.tensor(want)) for got, want in zip(row, tokens))
-        seen += batch.index.tolist()
-    assert sorted(seen) == list(range(len(pairs)))
-    assert len(pairs) == 8
-    assert list(batches_by_length([], 3)) == []

@@ -2,15 +2,12 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import takewhile
-from typing import NamedTuple
 
-import torch
 from tokenizers import Tokenizer
-from torch import Tensor
 
 from clustersae.corpora.tokenizer import LoadedTokenizer
 from clustersae.tasks.prompts import TaskPrompt
@@ -127,33 +124,3 @@ def unknown_id(tokenizer: Tokenizer) -> int | None:
         name = tokenizer.model.unk_token
         return None if name is None else tokenizer.token_to_id(name)
     return json.loads(tokenizer.to_str())["model"].get("unk_id")  # Unigram
-
-
-class Batch(NamedTuple):
-    """Pairs of equal length."""
-
-    index: Tensor  # int64 [n]: where each pair stands in the sequence that was batched
-    clean: Tensor  # int64 [n, length]
-    patch: Tensor  # int64 [n, length]
-    answer: Tensor  # int64 [n]
-    wrong: Tensor  # int64 [n]
-
-
-def batches_by_length(
-    pairs: Sequence[TokenPair], batch_size: int, device: torch.device | str = "cpu"
-) -> Iterator[Batch]:
-    """Every pair once, in batches of one length each, so that nothing is padded."""
-    order = sorted(range(len(pairs)), key=lambda index: pairs[index].length)
-    start = 0
-    while start < len(order):
-        length = pairs[order[start]].length
-        stop = start + 1
-        while stop < min(start + batch_size, len(order)) and pairs[order[stop]].length == length:
-            stop += 1
-        chosen = [pairs[index] for index in order[start:stop]]
-        columns = zip(*((pair.clean, pair.patch, pair.answer, pair.wrong) for pair in chosen))
-        yield Batch(
-            torch.tensor(order[start:stop], device=device),
-            *(torch.tensor(column, device=device) for column in columns),
-        )
-        start = stop
