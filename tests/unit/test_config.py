@@ -337,6 +337,38 @@ def test_learning_rates_may_be_a_list_for_roots_and_for_specialised_saes(config)
     }
 
 
+def test_a_model_may_be_the_same_as_another(config):
+    config["models"]["tiny"]["training"] |= {"record": True, "other_seeds": [7]}
+    config["models"]["wide"] = {"same_as": "tiny", "sae": {"d_sae": 48}}
+    models = load(config, SCHEMA)
+    assert report_settings(config, SCHEMA)["dpi"] == 160
+    tiny, wide = models["tiny"], models["wide"]
+    for key in ("source", "corpus", "architecture", "activations", "clustering"):
+        assert wide[key] == tiny[key]
+    assert (tiny["sae"]["d_sae"], wide["sae"]["d_sae"]) == (32, 48)
+    # Its seeds are tabulated once.
+    assert (wide["training"]["record"], wide["training"]["other_seeds"]) == (False, [])
+
+
+@pytest.mark.parametrize(
+    ("wide", "said"),
+    [
+        ({"same_as": "tine"}, "models.wide.same_as is tine, but must be a model .* right: tiny"),
+        ({"same_as": "wide"}, "models.wide.same_as is wide, but must be a model"),
+        ({"same_as": 3}, "models.wide.same_as is 3, but must be a model"),
+        (
+            {"same_as": "tiny", "corpus": {"source": "text"}},
+            r"models.wide has corpus, which it takes from tiny \(same_as\): take out one",
+        ),
+        ({"sae": {"d_sae": 48}}, "models.wide lacks 'source'"),
+    ],
+)
+def test_what_cannot_be_the_same_is_named(config, wide, said):
+    config["models"]["wide"] = wide
+    with pytest.raises(InputError, match=said):
+        load(config, SCHEMA)
+
+
 def test_every_key_of_the_schema_has_a_description_and_a_default_or_is_required():
     schema = yaml.safe_load(SCHEMA.read_text())
 

@@ -51,16 +51,25 @@ def recorded_models() -> list[str]:
     return [name for name, model in MODELS.items() if is_recorded(model)]
 
 
+def is_shared(model: dict) -> bool:
+    """Whether text, language model and activations are those of another model."""
+    return model["same_as"] is not None
+
+
 def is_trained(model: dict) -> bool:
-    return model["source"] == "train"
+    return model["source"] == "train" and not is_shared(model)
 
 
 def is_imported(model: dict) -> bool:
-    return not is_trained(model)
+    return model["source"] != "train" and not is_shared(model)
 
 
 def is_toy(model: dict) -> bool:
     return model["corpus"]["source"] == "toy-english"
+
+
+def is_trained_on_toy(model: dict) -> bool:
+    return is_trained(model) and is_toy(model)
 
 
 def is_trained_on_text(model: dict) -> bool:
@@ -185,12 +194,14 @@ def caching_files(pattern: str):
     """An input function: a file of every job that cached training activations.
 
     Held-out splits are cached for the measurements, not for making SAEs, and so cost nothing here.
+    Activations that are shared with another model have cost what they cost there.
     """
 
     def files(wildcards) -> list[str]:
+        model = MODELS[wildcards.model]["same_as"] or wildcards.model
         return [
-            pattern.format(model=wildcards.model, shard=shard)
-            for shard in shard_numbers(wildcards.model, "train")
+            pattern.format(model=model, shard=shard)
+            for shard in shard_numbers(model, "train")
         ]
 
     return files

@@ -51,7 +51,7 @@ use rule build_corpus as generate_corpus with:
     benchmark:
         "results/benchmarks/{model}/generate_corpus.tsv"
     wildcard_constraints:
-        model=models_where(is_toy),
+        model=models_where(is_trained_on_toy),
     message:
         "Generate the sentences of {wildcards.model}"
 

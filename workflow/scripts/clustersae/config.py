@@ -20,6 +20,12 @@ SECTIONS = ("activations", "clustering", "sae", "evaluation")
 #: Beside the models' folders in results/.
 RESERVED_NAMES = ("logs", "benchmarks", "reference", "trainings", "README.md", "report.html")
 
+#: What a model that is the `same_as` another takes from it.
+SHARED = (
+    *("source", "path", "repo", "revision", "trust_remote_code", "corpus", "architecture"),
+    *("training", "activations"),
+)
+
 #: Where config.json of the usual model families keeps these figures.
 N_LAYERS_KEYS = ("num_hidden_layers", "n_layer", "num_layers")
 D_MODEL_KEYS = ("hidden_size", "n_embd", "d_model")
@@ -33,7 +39,7 @@ def load(config: Mapping[str, Any], schema_file: str | Path) -> dict[str, dict[s
         InputError: names the key, what was given and what is allowed.
     """
     rules = schema.read(schema_file)
-    config = schema.checked(config, rules)
+    config = schema.checked(with_shared(config), rules)
     models = {}
     for name, section in config["models"].items():
         complete = schema.filled(section, rules["$defs"]["model"], rules)
@@ -45,12 +51,55 @@ def load(config: Mapping[str, Any], schema_file: str | Path) -> dict[str, dict[s
     return models
 
 
+def with_shared(config: Any) -> Any:
+    """The configuration, in which models that are the `same_as` another have what it has.
+
+    Raises:
+        InputError: there is no such other model, or the two contradict each other.
+    """
+    models = config.get("models") if isinstance(config, Mapping) else None
+    if not isinstance(models, Mapping):
+        return config  # which the schema will refuse
+    complete = {
+        name: _with_shared(name, section, models) if _same_as(section) else section
+        for name, section in models.items()
+    }
+    return {**config, "models": complete}
+
+
+def _same_as(section: Any) -> Any:
+    return section.get("same_as") if isinstance(section, Mapping) else None
+
+
+def _with_shared(
+    name: str, section: Mapping[str, Any], models: Mapping[str, Any]
+) -> dict[str, Any]:
+    where, other = f"config: models.{name}", section["same_as"]
+    first = models.get(other) if isinstance(other, str) else None
+    if not isinstance(first, Mapping) or _same_as(first):
+        known = [each for each, given in models.items() if each != name and not _same_as(given)]
+        raise InputError(
+            f"{where}.same_as is {other}, but must be a model of this configuration that is"
+            f" made in its own right: {', '.join(known) or 'there is none'}."
+        )
+    own = [key for key in SHARED if key in section]
+    if own:
+        raise InputError(
+            f"{where} has {own[0]}, which it takes from {other} (same_as): take out one of them."
+        )
+    shared = {key: first[key] for key in SHARED if key in first}
+    training = shared.get("training")
+    if isinstance(training, Mapping):  # the other's trainings are tabulated there
+        drop = ("record", "other_seeds", "published")
+        shared["training"] = {key: each for key, each in training.items() if key not in drop}
+    return {**copy.deepcopy(shared), **section}
+
+
 def report_settings(config: Mapping[str, Any], schema_file: str | Path) -> dict[str, Any]:
     """The section `report`, defaults filled in."""
     rules = schema.read(schema_file)
-    return schema.filled(
-        schema.checked(config, rules).get("report", {}), rules["$defs"]["report"], rules
-    )
+    given = schema.checked(with_shared(config), rules).get("report", {})
+    return schema.filled(given, rules["$defs"]["report"], rules)
 
 
 def _merged(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
