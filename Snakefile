@@ -16,6 +16,7 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/snakemake.smk"
 include: "workflow/rules/files.smk"
 include: "workflow/rules/plans.smk"
 include: "workflow/rules/starts.smk"

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
-from snakemake.settings.types import RerunTrigger
 
 # Threads of one job that wait for each other by spinning starve the other jobs of a busy machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -53,14 +52,6 @@ wildcard_constraints:
 def code(script: str) -> str:
     """Digest of a script and of all the library code it reaches: a param of every rule."""
     return digest.script_digest(script, SCRIPTS)
-
-
-# The digests see every change of the code. Snakemake's own trigger sees the time stamp of a
-# script, so a checkout or a comment would train everything again. No setting of a workflow turns
-# it off, only the command line does.
-type(workflow).rerun_triggers = property(
-    lambda self: set(self.dag_settings.rerun_triggers) - {RerunTrigger.CODE}
-)
 
 
 def section(*keys: str, without: tuple[str, ...] = ()):

@@ -1,0 +1,31 @@
+# What Snakemake does and no setting of a workflow changes. Tests notice if another version differs.
+
+from snakemake.scheduling.job_scheduler import JobScheduler
+from snakemake.settings.types import RerunTrigger
+
+# The digests see every change of the code. Snakemake's own trigger sees the time stamp of a
+# script, so a checkout or a comment would train everything again. Only the command line turns it
+# off.
+type(workflow).rerun_triggers = property(
+    lambda self: set(self.dag_settings.rerun_triggers) - {RerunTrigger.CODE}
+)
+
+
+def reevaluate_where_needed(scheduler, delay: float) -> None:
+    """Look for jobs to start after `delay` seconds only where a limit has kept some back.
+
+    With its limit of jobs per second (100 by default), Snakemake asks for another pass of the
+    scheduler after every pass, and there is one more chain of them for every job that ends. Each
+    looks up the sizes of all inputs that are ready: after 200 jobs, half a core is busy with it.
+    """
+    waiting = scheduler.workflow.dag.has_unfinished_queue_input_jobs()
+    limit = scheduler.job_rate_limiter
+    if waiting or limit is None or limit.get_free_jobs() == 0:
+        scheduler.reevaluate(delay)
+
+
+# Another version may have it mended, or under another name.
+if hasattr(JobScheduler, "_schedule_reevalutation"):
+    if not hasattr(JobScheduler, "reevaluate"):
+        JobScheduler.reevaluate = JobScheduler._schedule_reevalutation
+    JobScheduler._schedule_reevalutation = reevaluate_where_needed
