@@ -150,6 +150,8 @@ def test_the_fewest_shared_and_the_cheapest_specialised_are_spoken_of():
     assert spoken["matched_count"].tolist() == [2, 2.4]
     assert "of 2 shared SAEs no rule" in features_sentence(rows, LOST)
     assert spoken_of(rows[rows["layers_served"] == 1]).empty
+    named = rows.assign(arm=rows["arm"].mask(rows["matched_count"] == 4, "the longer one"))
+    assert spoken_of(named, "the longer one")["matched_count"].tolist() == [2, 4]
 
 
 def test_the_factor_lost_most_is_one_whose_loss_is_shown_among_all_factors():

@@ -97,6 +97,39 @@ def test_too_small_a_gap_and_gaps_of_their_own_are_no_finding():
         assert claim not in text
 
 
+def test_tasks_that_tell_the_two_apart_by_themselves_are_named():
+    def of(name, differences):
+        return [row("per-layer", name=name), row("single", differences, name=name)]
+
+    rows = [
+        *of("plural", (OPEN, OPEN, HIGH)),
+        *of("gender", (LOW, HIGH, OPEN)),
+        *of("place", (OPEN,) * 3),
+    ]
+    rows += of("all", (OPEN,) * 3)
+    tasks = [task(name) for name in ("plural", "gender", "place")]
+    text = circuits_sentence(pd.DataFrame(rows), pd.DataFrame(tasks), "ablated", "mean")
+    assert "None of these is shown to tell the two apart on this model" in text
+    worse = "(0.60 against 0.50, difference +0.100 [+0.050 to +0.150])"
+    assert (
+        f" Task by task, on plural it is worse by {DEVIATION} {worse}; on gender it is worse by"
+        f" {AREA} (0.40 against 0.50, difference −0.100 [−0.150 to −0.050]) and {LEFT} {worse}"
+        " (9 comparisons, not corrected for their number)." in text
+    )
+    none = circuits_sentence(pd.DataFrame(rows[4:]), pd.DataFrame(tasks), "ablated", "mean")
+    assert "Task by task" not in none
+
+
+def test_the_specialised_saes_of_a_name_are_spoken_of():
+    special = {"role": "specialised"}
+    rows = [row("per-layer"), row("a", (OPEN,) * 3, matched_count=1, **special)]
+    rows.append(row("b", (LOW, OPEN, OPEN), matched_count=2, **special))
+    tables = pd.DataFrame(rows), pd.DataFrame([TASK]), "ablated", "mean"
+    assert "Specialised SAEs (25 % of the training)" in circuits_sentence(*tables)
+    named = circuits_sentence(*tables, specialised="b")
+    assert f"Specialised SAEs (50 % of the training) against per-layer: worse by {AREA}" in named
+
+
 def test_the_mean_of_all_tasks_and_the_cheapest_specialised_saes_are_spoken_of():
     special = {"role": "specialised", "name": "all"}
     rows = [row("per-layer", name=name) for name in ("a", "b", "all")]

@@ -8,6 +8,7 @@ from clustersae.arms import SINGLE
 from clustersae.files import read_json, write_text
 from clustersae.plan import read_choices
 from clustersae.tables.read import read_file
+from clustersae.tables.specialised import specialised_arm
 from clustersae.tables.verdict import verdict
 from clustersae.tables.verdict_circuits import circuits_sentence
 from clustersae.tables.verdict_features import features_sentence
@@ -49,12 +50,15 @@ def main(
         pilot,
         specialised_pilot=specialised_pilot,
     )
+    shown = specialised_arm(summary, tolerance)
+    specialised = None if shown is None else shown["arm"]
     if circuits:
         tasks, areas = (read_file(path) for path in circuits)
         excess = summary.set_index("arm")["excess_fvu"].get(SINGLE)
-        text += "\n" + paragraph([circuits_sentence(areas, tasks, errors, ablation, excess)])
+        said = circuits_sentence(areas, tasks, errors, ablation, excess, specialised)
+        text += "\n" + paragraph([said])
     meaning, coverage = (read_file(path) for path in features)
-    text += "\n" + paragraph([features_sentence(meaning, coverage)])
+    text += "\n" + paragraph([features_sentence(meaning, coverage, specialised)])
     write_text(output, text)
 
 

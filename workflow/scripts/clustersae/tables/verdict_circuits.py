@@ -24,6 +24,7 @@ def circuits_sentence(
     errors: str,
     ablation: str,
     excess: float | None = None,
+    specialised: str | None = None,
 ) -> str:
     """Which tasks the model can do, and whether one SAE for all layers does worse on them.
 
@@ -33,13 +34,14 @@ def circuits_sentence(
         errors, ablation: the mode that is spoken of.
         excess: mean FVU of the single SAE over that of per-layer SAEs, minus 1, where known; a
             measure by which the single SAE looks better is held against it.
+        specialised: the specialised arm that is spoken of; None: the cheapest.
     """
     sentences = [_tasks(tasks)]
     rows = of_mode(circuits, errors, ablation)
     if len(rows):
         over = overall(rows).set_index("arm")
         sentences += _single(over, rows, excess)
-        sentences += _specialised(over)
+        sentences += _specialised(over, specialised)
         if any("[" in sentence for sentence in sentences):
             seeds = " and seeds" if over["n_seeds"].max() > 1 else ""
             sentences.append(f"95 % intervals, over prompts{seeds}, stand in square brackets.")
@@ -110,7 +112,26 @@ def _single(over: pd.DataFrame, rows: pd.DataFrame, excess: float | None) -> lis
     text = _against(over, SINGLE, start)
     if not _is_compared(over.loc[SINGLE]):
         return [text]
-    return [text, *_meaning(_outcomes(over.loc[SINGLE]), excess)]
+    alone = _single_tasks(rows) if len(names) > 1 else []
+    return [text, *_meaning(_outcomes(over.loc[SINGLE]), excess), *alone]
+
+
+def _single_tasks(rows: pd.DataFrame) -> list[str]:
+    """Which tasks tell the single SAE from per-layer ones when taken by themselves."""
+    by_task = rows[rows["task"] != ALL_TASKS].set_index(["task", "arm"])
+    parts, tasks = [], by_task.index.unique("task")
+    for task in tasks:
+        row, baseline = by_task.loc[(task, SINGLE)], by_task.loc[(task, PER_LAYER)]
+        told = [
+            f"{_OUTCOMES[sign]} {listed([_contrast(row, baseline, name) for name in names])}"
+            for sign, names in _outcomes(row).items()
+            if sign and names
+        ]
+        parts += [f"on {task} it is {' and '.join(told)}"] if told else []
+    if not parts:
+        return []
+    n = len(tasks) * len(_MEASURES)
+    return [f"Task by task, {'; '.join(parts)} ({n} comparisons, not corrected for their number)."]
 
 
 def _meaning(found: dict[int, list[str]], excess: float | None) -> list[str]:
@@ -135,12 +156,12 @@ def _meaning(found: dict[int, list[str]], excess: float | None) -> list[str]:
     return [f"{text}.", f"The reconstruction of the single SAE is no worse, either {fvu}."]
 
 
-def _specialised(over: pd.DataFrame) -> list[str]:
+def _specialised(over: pd.DataFrame, arm: str | None) -> list[str]:
     rows = over[over["role"] == "specialised"]
     if rows.empty:
         return []
-    # The cheapest, which is the one that the question of cost is about.
-    arm = rows["matched_count"].idxmin()
+    if arm is None:  # the question of cost is about the cheapest
+        arm = rows["matched_count"].idxmin()
     spent = share(over.loc[arm, "matched_count"] / over.loc[PER_LAYER, "count"])
     return [_against(over, arm, f"Specialised SAEs ({spent} of the training) against per-layer")]
 

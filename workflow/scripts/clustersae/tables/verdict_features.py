@@ -11,14 +11,17 @@ from clustersae.tables.words import percent, share
 FAMILY_ERROR = 0.05
 
 
-def features_sentence(features: pd.DataFrame, coverage: pd.DataFrame) -> str:
+def features_sentence(
+    features: pd.DataFrame, coverage: pd.DataFrame, specialised: str | None = None
+) -> str:
     """Whether shared latents keep their meaning from layer to layer, and what sharing costs.
 
     Args:
         features: `tables/features.csv`.
         coverage: `tables/feature_coverage.csv`.
+        specialised: the specialised arm that is spoken of; None: the cheapest.
     """
-    arms = spoken_of(features)
+    arms = spoken_of(features, specialised)
     baseline = features[features["arm"] == PER_LAYER].iloc[0]
     sentences = ["no SAE serves several layers, so no latent can change its meaning."]
     if len(arms):
@@ -30,16 +33,18 @@ def features_sentence(features: pd.DataFrame, coverage: pd.DataFrame) -> str:
     return f"{text} 95 % intervals stand in square brackets." if "[" in text else text
 
 
-def spoken_of(features: pd.DataFrame) -> pd.DataFrame:
+def spoken_of(features: pd.DataFrame, specialised: str | None = None) -> pd.DataFrame:
     """The rows of the arms that text is about, none, one or two.
 
-    First the single SAE, or the main method's fewest; then the cheapest specialised SAEs, those
-    that the question of cost is about.
+    First the single SAE, or the main method's fewest; then the specialised SAEs of that name, or
+    the cheapest, which the question of cost is about.
     """
     several = features[features["layers_served"] > 1]
     main = several[several["role"] == "main"].sort_values("count")
-    specialised = several[several["role"] == SPECIALISED].sort_values("matched_count")
-    return pd.concat([main[:1], specialised[:1]])
+    others = several[several["role"] == SPECIALISED].sort_values("matched_count")
+    if specialised is not None:
+        others = others[others["arm"] == specialised]
+    return pd.concat([main[:1], others[:1]])
 
 
 def arm_words(row: pd.Series, baseline: pd.Series) -> str:
