@@ -109,7 +109,7 @@ def test_tasks_that_tell_the_two_apart_by_themselves_are_named():
     rows += of("all", (OPEN,) * 3)
     tasks = [task(name) for name in ("plural", "gender", "place")]
     text = circuits_sentence(pd.DataFrame(rows), pd.DataFrame(tasks), "ablated", "mean")
-    assert "None of these is shown to tell the two apart on this model" in text
+    assert "In the mean over tasks none of these is shown to tell the two apart. Task" in text
     worse = "(0.60 against 0.50, difference +0.100 [+0.050 to +0.150])"
     assert (
         f" Task by task, on plural it is worse by {DEVIATION} {worse}; on gender it is worse by"
@@ -118,6 +118,7 @@ def test_tasks_that_tell_the_two_apart_by_themselves_are_named():
     )
     none = circuits_sentence(pd.DataFrame(rows[4:]), pd.DataFrame(tasks), "ablated", "mean")
     assert "Task by task" not in none
+    assert "None of these is shown to tell the two apart on this model" in none
 
 
 def test_the_specialised_saes_of_a_name_are_spoken_of():

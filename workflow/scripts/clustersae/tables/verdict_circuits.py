@@ -113,7 +113,7 @@ def _single(over: pd.DataFrame, rows: pd.DataFrame, excess: float | None) -> lis
     if not _is_compared(over.loc[SINGLE]):
         return [text]
     alone = _single_tasks(rows) if len(names) > 1 else []
-    return [text, *_meaning(_outcomes(over.loc[SINGLE]), excess), *alone]
+    return [text, *_meaning(_outcomes(over.loc[SINGLE]), excess, bool(alone)), *alone]
 
 
 def _single_tasks(rows: pd.DataFrame) -> list[str]:
@@ -134,9 +134,15 @@ def _single_tasks(rows: pd.DataFrame) -> list[str]:
     return [f"Task by task, {'; '.join(parts)} ({n} comparisons, not corrected for their number)."]
 
 
-def _meaning(found: dict[int, list[str]], excess: float | None) -> list[str]:
-    """Whether the measures tell sharing from per-layer SAEs, and which of them do."""
+def _meaning(found: dict[int, list[str]], excess: float | None, on_some_task: bool) -> list[str]:
+    """Whether the measures tell sharing from per-layer SAEs, and which of them do.
+
+    Args:
+        on_some_task: some do on one of several tasks, which is said afterwards.
+    """
     worse, better, neither = (_names(found[sign]) for sign in (-1, 1, 0))
+    if not worse and not better and on_some_task:
+        return ["In the mean over tasks none of these is shown to tell the two apart."]
     if not worse and not better:
         return ["None of these is shown to tell the two apart on this model, so circuits say"
                 " nothing against sharing and nothing for it."]  # fmt: skip
