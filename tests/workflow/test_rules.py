@@ -106,7 +106,7 @@ def test_tables_and_figures_stay_local(rules):
     local = {name for name, rule in rules.items() if rule["local"]}
     figures = {name for name in rules if name.startswith("figure_")}
     tables = {"tables", "correspondence_table", "circuit_tables", "feature_tables"}
-    tables |= {"tabulate_seeds", "tabulate_trainings", "verdict", "share_file"}
+    tables |= {"tabulate_seeds", "tabulate_trainings", "verdict", "share_file", "share_model"}
     assert local == {*tables, *figures}
     assert len(figures) == 12
 

@@ -15,7 +15,7 @@ def test_text_model_and_activations_are_those_of_the_other(finished):
 
     finished.run(TARGET)
     tiny, wide = (finished.folder / "results" / name for name in ("tiny", "wide"))
-    for file in ("model/model.safetensors", "activations/train/shard-0.safetensors"):
+    for file in ("model/config.json", "activations/train/shard-0.safetensors"):
         assert (wide / file).samefile(tiny / file)
     sizes = [
         json.loads((folder / "saes/base/0/seed-0/cfg.json").read_text())["d_sae"]

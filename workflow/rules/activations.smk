@@ -13,6 +13,8 @@ rule cache_activations:
         "results/logs/{model}/cache_activations/{split}-{shard}.log",
     benchmark:
         "results/benchmarks/{model}/cache_activations/{split}-{shard}.tsv"
+    wildcard_constraints:
+        model=models_where(lambda model: not is_shared(model)),
     conda:
         "../../envs/torch.yaml"
     threads: 1

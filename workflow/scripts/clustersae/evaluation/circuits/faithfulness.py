@@ -19,6 +19,9 @@ from clustersae.evaluation.circuits.recording import MAX_ENTRIES, CleanRun, Reco
 from clustersae.evaluation.circuits.running import PromptGroup
 from clustersae.models.residual import ResidualStream
 
+#: Of a chunk on a CPU: what fits into its cache is done a tenth to a fifth faster.
+CPU_ENTRIES = 2**22
+
 
 class Sweep(NamedTuple):
     """m of every prompt, float64; prompts in the order of the clean runs."""
@@ -38,7 +41,7 @@ class Evaluation:
         runs: clean runs on test prompts, of the lowest layer that has a dictionary. Each needs a
             recording of prompts with as many tokens.
         seed: of the draws of `resample`.
-        max_entries: numbers that a chunk holds at once.
+        max_entries: numbers that a chunk holds at once; None: what suits the device.
 
     Raises:
         InputError: clean runs of another layer, or of a length that no recording has.
@@ -52,10 +55,12 @@ class Evaluation:
         runs: Sequence[CleanRun],
         ablation: Ablation,
         seed: int = 0,
-        max_entries: int = MAX_ENTRIES,
+        max_entries: int | None = None,
     ) -> None:
         self.nodes = Nodes(dictionaries)
         self.full = torch.cat([run.metric for run in runs])
+        if max_entries is None:
+            max_entries = CPU_ENTRIES if self.full.device.type == "cpu" else MAX_ENTRIES
         by_length = {_shape(recording): recording for recording in recordings}
         for run in runs:
             _check(run, by_length, self.nodes.layers[0])
