@@ -16,7 +16,7 @@ def reevaluate_where_needed(scheduler, delay: float) -> None:
 
     With its limit of jobs per second (100 by default), Snakemake asks for another pass of the
     scheduler after every pass, and there is one more chain of them for every job that ends. Each
-    looks up the sizes of all inputs that are ready: after 200 jobs, half a core is busy with it.
+    looks up the sizes of all inputs of ready jobs: after 260 jobs, half a core was busy with it.
     """
     waiting = scheduler.workflow.dag.has_unfinished_queue_input_jobs()
     limit = scheduler.job_rate_limiter

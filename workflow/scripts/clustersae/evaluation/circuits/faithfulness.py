@@ -19,7 +19,7 @@ from clustersae.evaluation.circuits.recording import MAX_ENTRIES, CleanRun, Reco
 from clustersae.evaluation.circuits.running import PromptGroup
 from clustersae.models.residual import ResidualStream
 
-#: Of a chunk on a CPU: what fits into its cache is done a tenth to a fifth faster.
+#: Of a chunk on a CPU: what fits into its cache is done faster, by 6 and 16 % on two demo tasks.
 CPU_ENTRIES = 2**22
 
 
