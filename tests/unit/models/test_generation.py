@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from pretended_gpu import DEVICE, PretendedGPU
 
 from clustersae.models.architecture import Architecture, build_model
 from clustersae.models.decoding import Decoder
@@ -141,6 +142,20 @@ def test_a_window_of_fixed_size_writes_the_same(model, stride):
 def test_a_model_in_training_is_refused(model):
     with pytest.raises(ValueError, match=r"call model\.eval"):
         Decoder(build_model(Architecture(1, 16, 2, N_CTX), VOCAB_SIZE, BOS, None, seed=0))
+
+
+def test_a_gpu_writes_what_the_cpu_writes_and_is_waited_for_at_the_end(model):
+    shape = Architecture(3, 16, 2, N_CTX)
+    copy = build_model(shape, VOCAB_SIZE, BOS, None, seed=0).eval()
+    copy.load_state_dict(model.state_dict())
+    expected = {stride: generate(Decoder(model), [2], PLAIN, 3, BOS, stride) for stride in (1, 6)}
+    with PretendedGPU() as gpu:
+        decoder = Decoder(copy.to(DEVICE))
+        for stride, text in expected.items():
+            gpu.waits.clear()
+            assert generate(decoder, [2], PLAIN, 3, BOS, stride) == text
+            # Noise, BOS and the prompt are brought there, and the text is brought back.
+            assert len(gpu.waits) <= 4
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -8,42 +8,17 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from torch._dynamo.testing import CompileCounter
+from tiny_training import CPU, N_CTX, interrupted, network, settings, text
 from torch.nn import functional as F
 
 from clustersae.checkpoint import Checkpoint
 from clustersae.errors import InputError
-from clustersae.models import training as module
 from clustersae.models.architecture import Architecture, build_model
 from clustersae.models.batches import Rows, Stream
-from clustersae.models.loss import full_row_losses, mean_loss
+from clustersae.models.loss import mean_loss
 from clustersae.models.network import last_hidden_state
 from clustersae.models.residual import load_pretrained
-from clustersae.models.settings import TrainingSettings
 from clustersae.models.training import Trainer, train
-
-N_CTX, VOCAB_SIZE = 8, 11
-SHAPE = Architecture(3, 32, 4, N_CTX, bias=False, initializer_range=0.02)
-SETTINGS = {
-    **{"steps": 12, "batch_rows": 4, "learning_rate": 0.01, "warmup_steps": 3},
-    **{"min_learning_rate_fraction": 0.1, "weight_decay": 0.1, "betas": (0.9, 0.99)},
-    **{"grad_clip": 0.5, "evaluate_every": 5, "seed": 1337, "log_every": 2},
-    **{"sampling": "offsets", "evaluate_batches": 6},
-}
-CPU = torch.device("cpu")
-
-
-def settings(**changes):
-    return TrainingSettings(**{**SETTINGS, **changes})
-
-
-def network(dropout=0.0, shape=SHAPE):
-    return build_model(shape, VOCAB_SIZE, None, None, seed=1337, dropout=dropout)
-
-
-def text(n_rows=30, seed=0, dtype=torch.int32):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(VOCAB_SIZE, (n_rows, N_CTX), generator=generator, dtype=dtype)
 
 
 def reference_logits(weights, tokens, n_layers=3, n_heads=4):
@@ -182,30 +157,13 @@ def test_a_run_of_odd_length_logs_its_last_step():
     assert [step for step, _ in learning.logged] == [3, 5]
 
 
-class Killed(Exception):
-    pass
-
-
-def interrupted(path, stop, given, dropout):
-    """Train until step `stop` is done, saving after every step, and die."""
-
-    class Dying(Checkpoint):
-        def __call__(self, trainer, history):
-            self.save(trainer, history)
-            if trainer.step_number == stop:
-                raise Killed
-
-    with pytest.raises(Killed):
-        train(network(dropout), text(), text(9, 1), given, None, checkpoint=Dying(path, "same"))
-
-
 @pytest.mark.parametrize("sampling", ["rows", "offsets"])
 @pytest.mark.parametrize("stop", [1, 5, 11])
 def test_a_killed_training_ends_with_the_bits_of_an_undisturbed_one(tmp_path, sampling, stop):
     given, path = settings(sampling=sampling), tmp_path / "checkpoint.safetensors"
     whole = network(0.2)
     undisturbed = train(whole, text(), text(9, 1), given, None)
-    interrupted(path, stop, given, dropout=0.2)
+    interrupted(path, stop, given, network(0.2))
     torch.rand(3)
     resumed = network(0.2)
     learning = train(resumed, text(), text(9, 1), given, None, checkpoint=Checkpoint(path, "same"))
@@ -216,7 +174,7 @@ def test_a_killed_training_ends_with_the_bits_of_an_undisturbed_one(tmp_path, sa
 
 def test_a_checkpoint_of_another_training_is_not_continued(tmp_path):
     path = tmp_path / "checkpoint.safetensors"
-    interrupted(path, 5, settings(), dropout=0.0)
+    interrupted(path, 5, settings(), network())
     learning = train(
         network(), text(), text(9, 1), settings(), None, checkpoint=Checkpoint(path, "other")
     )
@@ -300,41 +258,6 @@ def build_from(config, weights):
     return model
 
 
-def test_the_network_compiles_in_one_piece():
-    """Without a break in its graph. The compiler itself is of use on a GPU only, and not run."""
-    model, tokens = network(), text(4)
-    compiled = torch.compile(full_row_losses, backend="eager", fullgraph=True)
-    assert torch.allclose(compiled(model, tokens), full_row_losses(model, tokens), atol=1e-6)
-
-
-def test_a_training_compiles_one_graph_to_train_and_one_to_evaluate(monkeypatch):
-    counter = CompileCounter()
-    compiled = torch.compile(full_row_losses, backend=counter, fullgraph=True)
-    expected = train(network(0.2), text(), text(9, 1), settings(dtype="bfloat16"), None)
-    monkeypatch.setattr(module, "_losses", lambda *_: compiled)
-    torch.compiler.reset()
-    learning = train(network(0.2), text(), text(9, 1), settings(dtype="bfloat16"), None)
-    assert len(learning.curve) == 3
-    assert counter.frame_count == 2
-    assert learning.best.validation_loss == pytest.approx(expected.best.validation_loss, rel=1e-3)
-
-
-def test_compiling_without_its_tools_is_refused_before_the_first_step(monkeypatch, tmp_path):
-    compiler = tmp_path / "gcc"
-    compiler.touch(mode=0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv("CC", raising=False)
-    monkeypatch.setattr(module.sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
-    asked = settings(compile=True), None, torch.device("cuda")
-    with pytest.raises(InputError, match=r"needs Python's headers, and .*Python\.h is not there"):
-        module._losses(*asked)
-    (tmp_path / "Python.h").touch()
-    assert callable(module._losses(*asked))
-    compiler.unlink()
-    with pytest.raises(InputError, match="needs a C compiler"):
-        module._losses(*asked)
-
-
 def test_the_saved_directory_gives_the_logits_of_the_trained_network(tmp_path):
     model = network(dropout=0.2)
     train(model, text(), text(9, 1), settings(dtype="bfloat16"), None)
@@ -346,12 +269,3 @@ def test_the_saved_directory_gives_the_logits_of_the_trained_network(tmp_path):
         by_hand = reference_logits(dict(model.named_parameters()), tokens)
     assert torch.allclose(by_hand, expected, atol=1e-5)
     assert json.loads((tmp_path / "config.json").read_text())["activation_function"] == "gelu"
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_compiled_training_on_a_gpu_learns_what_the_cpu_learns():
-    expected = train(network(), text(), text(9, 1), settings(), None)
-    compiled = train(network().to("cuda"), text(), text(9, 1), settings(compile=True), None)
-    for one, other in zip(compiled.curve, expected.curve):
-        assert one.validation_loss == pytest.approx(other.validation_loss, rel=1e-3)
-    assert compiled.logged[0][1] == pytest.approx(expected.logged[0][1], rel=1e-4)

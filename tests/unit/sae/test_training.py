@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from pretended_gpu import DEVICE, PretendedGPU
 
 from clustersae.checkpoint import Checkpoint, identity
 from clustersae.errors import InputError
@@ -31,10 +32,10 @@ def settings(**change):
     return SAESettings(**(base | change))
 
 
-def trainer_for(these):
+def trainer_for(these, device="cpu"):
     sae = SparseAutoencoder((0,), these.d_sae, these.k, torch.zeros(1, D_MODEL), torch.ones(1))
     sae.initialise(torch.Generator().manual_seed(these.seed))
-    return Trainer(sae, these)
+    return Trainer(sae.to(device), these)
 
 
 def dictionary():
@@ -172,3 +173,25 @@ def test_divergence_stops_with_a_remedy():
     trainer = trainer_for(settings())
     with pytest.raises(InputError, match=r"diverged.*sae\.learning_rate"):
         train(trainer, (x * float("nan") for x in batches(range(60))))
+
+
+def test_a_gpu_learns_what_the_cpu_learns_and_is_waited_for_where_its_numbers_are_read():
+    """At every look at dead latents and at every row of the history, and never between."""
+    these = settings(n_steps=20, d_sae=512, dead_after=500)
+    expected = trainer_for(these)
+    for batch in batches(range(20)):
+        expected.step(batch)
+    with PretendedGPU() as gpu:
+        trainer = trainer_for(these, DEVICE)
+        waits = []
+        for batch in batches(range(20)):
+            there = batch.to(DEVICE)
+            gpu.waits.clear()
+            trainer.step(there)
+            waits += [(trainer.step_number, name) for name in gpu.waits]
+        row = trainer.metrics()
+        for name, weight in weights(trainer).items():
+            torch.testing.assert_close(weight.cpu(), weights(expected)[name], msg=name)
+    assert waits == [(1, "aten.nonzero.default"), (17, "aten.nonzero.default")]
+    assert len(trainer.dead)
+    assert row == pytest.approx(expected.metrics())

@@ -28,6 +28,13 @@ def choose(gpus: int = 0) -> torch.device:
     return torch.device("cuda", index)
 
 
+def upload(tensor: torch.Tensor, where: torch.device) -> torch.Tensor:
+    """`tensor` on the device `where`; nobody waits for what a GPU is busy with."""
+    if where.type == "cuda":
+        tensor = tensor.pin_memory()  # only from such memory are copies made in passing
+    return tensor.to(where, non_blocking=True)
+
+
 def claim(count: int, folder: str | Path | None = None) -> int:
     """The lowest of `count` indices that no living process has claimed.
 

@@ -18,7 +18,7 @@ class LinearBlock(nn.Module):
         self.mixed = nn.Parameter(mixed, requires_grad=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        lengths = torch.arange(1, x.shape[1] + 1).view(1, -1, 1)
+        lengths = torch.arange(1, x.shape[1] + 1, device=x.device).view(1, -1, 1)
         return x + x @ self.own + (x.cumsum(1) / lengths) @ self.mixed
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clustersae.device import upload
 from clustersae.errors import InputError
 
 STEPS_AT_ONCE = 256  # drawn together and handed to the device in one piece
@@ -56,11 +57,11 @@ class Rows:
     def training(self, batch_rows: int, seed: int, first_step: int) -> Iterator[Tensor]:
         every = batch_indices(len(self.tokens), batch_rows, seed)
         for indices in islice(every, first_step, None):
-            yield self.tokens[indices.to(self.tokens.device)]
+            yield self.tokens[upload(indices, self.tokens.device)]
 
     def sample(self, n_batches: int, batch_rows: int, key: tuple[int, ...]) -> Iterator[Tensor]:
         indices = _draw(len(self.tokens), (n_batches, batch_rows), key)
-        for some in indices.to(self.tokens.device):
+        for some in upload(indices, self.tokens.device):
             yield self.tokens[some]
 
 
@@ -102,13 +103,13 @@ class Stream:
         while True:
             shape = (STEPS_AT_ONCE, batch_rows)
             offsets = _draw(len(self.sequences), shape, (seed, TRAINING, block))
-            for some in offsets.to(self.sequences.device)[skipped:]:
+            for some in upload(offsets, self.sequences.device)[skipped:]:
                 yield self._at(some)
             block, skipped = block + 1, 0
 
     def sample(self, n_batches: int, batch_rows: int, key: tuple[int, ...]) -> Iterator[Tensor]:
         offsets = _draw(len(self.sequences), (n_batches, batch_rows), key)
-        for some in offsets.to(self.sequences.device):
+        for some in upload(offsets, self.sequences.device):
             yield self._at(some)
 
 
