@@ -4,8 +4,9 @@ Tensors on it say that they are on PyTorch's device "meta", which every build of
 autograd runs without threads of its own. Their numbers lie in a tensor on the CPU, so that results
 can be compared. Refused are tensors of both devices in one operation, arrays made of tensors that
 are still on the GPU, and random numbers of a CPU's generator on it. What makes the host wait for a
-GPU is written down. What is asked of CUDA by name (graphs, pinned memory, its compiler) is not
-pretended, nor is autocast, which changes nothing here, and speed even less.
+GPU is written down, and what is recorded as a graph is replayed as CUDA does: without Python, on
+the same memory. What is asked of CUDA by name (pinned memory, its compiler) is not pretended, nor
+is autocast, which changes nothing here, and speed even less.
 """
 
 import sys
@@ -90,6 +91,7 @@ class PretendedGPU(TorchDispatchMode):
         super().__init__()
         self.waits: list[str] = []
         self._patches = ExitStack()
+        self._recording: Recording | None = None
 
     def __enter__(self) -> "PretendedGPU":
         for replaced in _replacements():
@@ -112,10 +114,15 @@ class PretendedGPU(TorchDispatchMode):
         _check(function, arguments, keywords, to_gpu)
         if _waits(function, arguments, keywords, to_gpu):
             self.waits.append(str(function))
+            if self._recording:
+                raise RuntimeError(f"{function}: no host can wait for a GPU in a graph")
         if made_on is not None:
             keywords["device"] = "cpu"
         bare = tree.tree_map_only(OnGPU, lambda each: each.numbers, (arguments, keywords))
-        result = function(*bare[0], **bare[1])
+        if self._recording:
+            result = self._recording.run(function, *bare)
+        else:
+            result = function(*bare[0], **bare[1])
         if function is aten.copy_.default:
             return arguments[0]
         if function is aten._to_copy.default and result is bare[0][0]:
@@ -126,6 +133,62 @@ class PretendedGPU(TorchDispatchMode):
         if made_on is not None:
             return result
         return return_and_correct_aliasing(function, arguments, keywords, result)
+
+    def record(self, function: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        """What `clustersae.graphs.record` does on CUDA: nothing is changed by the recording."""
+        random = torch.random.get_rng_state()
+        self._recording = recording = Recording()
+        output = function()
+        self._recording = None
+        recording.undo()
+        torch.random.set_rng_state(random)
+
+        def replay() -> Tensor:
+            recording.replay()
+            return output
+
+        return replay
+
+
+class Recording:
+    """Operations on the CPU, with the tensors that they read and write."""
+
+    def __init__(self) -> None:
+        self._operations: list[tuple[Any, tuple, dict, list[Tensor]]] = []
+        self._before: list[tuple[Tensor, Tensor]] = []  # what was written to, and a copy
+
+    def run(self, function: Any, arguments: tuple, keywords: dict) -> Any:
+        self._before += [(each, each.clone()) for each in _written(function, arguments, keywords)]
+        result = function(*arguments, **keywords)
+        if not function.is_view:
+            results = tree.tree_leaves(result)
+            self._operations.append((function, arguments, keywords, results))
+        return result
+
+    def undo(self) -> None:
+        for tensor, copy in reversed(self._before):
+            tensor.copy_(copy)
+
+    def replay(self) -> None:
+        for function, arguments, keywords, results in self._operations:
+            again = tree.tree_leaves(function(*arguments, **keywords))
+            for old, new in zip(results, again, strict=True):
+                if _is_tensor(old) and new is not old:
+                    old.copy_(new)
+
+
+def _written(function: Any, arguments: tuple, keywords: dict) -> list[Tensor]:
+    """The tensors among the arguments that `function` writes to."""
+    schema = function._schema.arguments
+    given = [*zip(schema, arguments)]
+    given += [(each, keywords[each.name]) for each in schema if each.name in keywords]
+    return [
+        tensor
+        for description, value in given
+        if description.alias_info is not None and description.alias_info.is_write
+        for tensor in tree.tree_leaves(value)
+        if _is_tensor(tensor)
+    ]
 
 
 def choose(gpus: int = 0) -> torch.device:

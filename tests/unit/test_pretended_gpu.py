@@ -153,6 +153,36 @@ def test_a_module_trains_there_as_on_the_cpu(fused):
             torch.testing.assert_close(weight, other)
 
 
+def test_a_graph_does_again_what_was_recorded_on_the_same_memory():
+    asked = []
+
+    def function():
+        asked.append(1)
+        x.add_(y * 2)
+        return x[0] + torch.rand(3, device=DEVICE)
+
+    with PretendedGPU() as gpu:
+        x, y = here.to(DEVICE), torch.ones(3, device=DEVICE)
+        torch.manual_seed(5)
+        replay = gpu.record(function)
+        assert torch.equal(x.cpu(), here)  # recorded, not run
+        expected = torch.rand(3)
+        torch.manual_seed(5)
+        first = replay()
+        torch.testing.assert_close(first.cpu(), here[0] + 2 + expected)
+        y.fill_(10)
+        assert replay() is first  # overwritten
+        assert torch.equal(x.cpu(), here + 22)
+    assert len(asked) == 1
+
+
+def test_a_graph_cannot_wait():
+    with PretendedGPU() as gpu:
+        there = here.to(DEVICE)
+        with pytest.raises(RuntimeError, match="no host can wait for a GPU in a graph"):
+            gpu.record(lambda: there * there.max().item())
+
+
 def test_nothing_is_left_behind():
     before = torch.tensor, torch.autocast, torch.__future__.get_swap_module_params_on_conversion()
     with PretendedGPU():

@@ -5,6 +5,7 @@ import pytest
 import torch
 from pretended_gpu import DEVICE, PretendedGPU
 
+from clustersae import graphs
 from clustersae.models.architecture import Architecture, build_model
 from clustersae.models.decoding import Decoder
 from clustersae.models.generation import Sampling, _drawn, generate, measure, window_start
@@ -144,12 +145,18 @@ def test_a_model_in_training_is_refused(model):
         Decoder(build_model(Architecture(1, 16, 2, N_CTX), VOCAB_SIZE, BOS, None, seed=0))
 
 
-def test_a_gpu_writes_what_the_cpu_writes_and_is_waited_for_at_the_end(model):
+@pytest.mark.parametrize("with_graphs", [False, True])
+def test_a_gpu_writes_what_the_cpu_writes_and_is_waited_for_at_the_end(
+    model, with_graphs, monkeypatch
+):
     shape = Architecture(3, 16, 2, N_CTX)
     copy = build_model(shape, VOCAB_SIZE, BOS, None, seed=0).eval()
     copy.load_state_dict(model.state_dict())
     expected = {stride: generate(Decoder(model), [2], PLAIN, 3, BOS, stride) for stride in (1, 6)}
     with PretendedGPU() as gpu:
+        monkeypatch.setattr(graphs, "can_record", lambda device: with_graphs and device == DEVICE)
+        monkeypatch.setattr(graphs, "aside", lambda step: step())
+        monkeypatch.setattr(graphs, "record", gpu.record)
         decoder = Decoder(copy.to(DEVICE))
         for stride, text in expected.items():
             gpu.waits.clear()

@@ -2,16 +2,19 @@
 
 from itertools import islice
 
+import numpy as np
 import pytest
 import torch
 from pretended_gpu import DEVICE, PretendedGPU
 from tiny_training import SETTINGS, interrupted, network, settings, text
 from torch._dynamo.testing import CompileCounter
 
+from clustersae import graphs
 from clustersae.checkpoint import Checkpoint
 from clustersae.errors import InputError
-from clustersae.models import batches, training
+from clustersae.models import batches, compiling, training
 from clustersae.models.batches import Stream
+from clustersae.models.compiling import with_compiled_blocks
 from clustersae.models.loss import full_row_losses
 from clustersae.models.training import Trainer, train
 
@@ -50,18 +53,60 @@ def test_a_training_on_a_gpu_learns_what_the_cpu_learns(tmp_path):
         assert one == pytest.approx(other, rel=1e-4)
 
 
-def test_the_network_compiles_in_one_piece():
+@pytest.fixture
+def gpu_with_graphs(monkeypatch):
+    with PretendedGPU() as gpu:
+        monkeypatch.setattr(graphs, "can_record", lambda device: device == DEVICE)
+        monkeypatch.setattr(graphs, "aside", lambda function: function())
+        monkeypatch.setattr(graphs, "record", gpu.record)
+        yield gpu
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_recorded_steps_learn_what_single_ones_learn(gpu_with_graphs, monkeypatch, dropout):
+    """With a rate that changes at every step, and evaluations in between."""
+    recorded = []
+    monkeypatch.setattr(graphs, "record", lambda f: recorded.append(f) or gpu_with_graphs.record(f))
+    models = [network(dropout).to(DEVICE) for _ in range(2)]
+    single, graph = (
+        train(model, text(), text(9, 1), settings(compile=compile), None)
+        for model, compile in zip(models, (False, True))
+    )
+    assert len(recorded) == 2  # a step, and the loss at evaluations
+    # Rates are rounded to float32 in a graph, and Adam makes much of small gradients.
+    close = {"rtol": 1e-3, "atol": 1e-3} if dropout else {"rtol": 1e-5, "atol": 1e-5}
+    for one, other in zip((*graph.curve, *graph.logged), (*single.curve, *single.logged)):
+        np.testing.assert_allclose(one, other, **close)
+    for weight, other in zip(*(model.parameters() for model in models)):
+        torch.testing.assert_close(weight.cpu(), other.cpu(), **close)
+
+
+def test_a_recorded_training_is_taken_up_where_it_was(gpu_with_graphs, tmp_path):
+    path, given = tmp_path / "checkpoint.safetensors", settings(compile=True)
+    models = [network(0.2).to(DEVICE) for _ in range(2)]
+    whole = train(models[0], text(), text(9, 1), given, None)
+    interrupted(path, 7, given, network(0.2).to(DEVICE))
+    checkpoint = Checkpoint(path, "same")
+    resumed = train(models[1], text(), text(9, 1), given, None, checkpoint=checkpoint)
+    assert resumed.resumed_at == 7
+    for one, other in zip(resumed.curve, whole.curve):
+        assert one == pytest.approx(other, rel=1e-5)
+    for weight, other in zip(*(model.parameters() for model in models)):
+        torch.testing.assert_close(weight.cpu(), other.cpu())
+
+
+def test_a_block_compiles_in_one_piece():
     """Without a break in its graph. The compiler itself is of use on a GPU only, and not run."""
     model, tokens = network(), text(4)
-    compiled = torch.compile(full_row_losses, backend="eager", fullgraph=True)
-    assert torch.allclose(compiled(model, tokens), full_row_losses(model, tokens), atol=1e-6)
+    losses = with_compiled_blocks(backend="eager", fullgraph=True)
+    assert torch.allclose(losses(model, tokens), full_row_losses(model, tokens), atol=1e-6)
 
 
-def test_a_training_compiles_one_graph_to_train_and_one_to_evaluate(monkeypatch):
+def test_all_blocks_share_one_graph_to_train_and_one_to_evaluate(monkeypatch):
     counter = CompileCounter()
-    compiled = torch.compile(full_row_losses, backend=counter, fullgraph=True)
+    losses = with_compiled_blocks(backend=counter, fullgraph=True)
     expected = train(network(0.2), text(), text(9, 1), settings(dtype="bfloat16"), None)
-    monkeypatch.setattr(training, "_losses", lambda *_: compiled)
+    monkeypatch.setattr(training, "choose_losses", lambda *_: losses)
     torch.compiler.reset()
     learning = train(network(0.2), text(), text(9, 1), settings(dtype="bfloat16"), None)
     assert len(learning.curve) == 3
@@ -74,15 +119,15 @@ def test_compiling_without_its_tools_is_refused_before_the_first_step(monkeypatc
     compiler.touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
-    monkeypatch.setattr(training.sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
+    monkeypatch.setattr(compiling.sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
     asked = settings(compile=True), None, torch.device("cuda")
     with pytest.raises(InputError, match=r"needs Python's headers, and .*Python\.h is not there"):
-        training._losses(*asked)
+        compiling.choose_losses(*asked)
     (tmp_path / "Python.h").touch()
-    assert callable(training._losses(*asked))
+    assert callable(compiling.choose_losses(*asked))
     compiler.unlink()
     with pytest.raises(InputError, match="needs a C compiler"):
-        training._losses(*asked)
+        compiling.choose_losses(*asked)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -7,13 +7,15 @@ replayed.
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import GPT2LMHeadModel
 
-from clustersae.models.network import residual_stream
+from clustersae import graphs
+from clustersae.models.network import after_block, embedded
 
 
 class Decoder:
@@ -44,10 +46,10 @@ class Decoder:
         self._token = torch.zeros(1, dtype=torch.int64, device=self.device)
         self._last = torch.zeros(1, dtype=torch.int64, device=self.device)
         self._graphs: dict[str, Callable[[], Tensor]] = {}
-        if self.device.type == "cuda":
+        if graphs.can_record(self.device):
             self._graphs = {
-                "read": _recorded(lambda: self._read(self._window, self._last)),
-                "extend": _recorded(lambda: self._extend(self._token, self._last)),
+                "read": self._recorded(lambda: self._read(self._window, self._last)),
+                "extend": self._recorded(lambda: self._extend(self._token, self._last)),
             }
 
     @torch.no_grad()
@@ -72,6 +74,12 @@ class Decoder:
         self._last.fill_(place)
         return self._graphs["extend"]()
 
+    @torch.no_grad()
+    def _recorded(self, step: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        for _ in range(graphs.WARM_CALLS):
+            graphs.aside(step)
+        return graphs.record(step)
+
     def _read(self, tokens: Tensor, last: Tensor) -> Tensor:
         size = len(tokens)
 
@@ -82,8 +90,7 @@ class Decoder:
                 query[None], key[None], value[None], is_causal=True
             )[0]
 
-        stream = residual_stream(self.model.transformer, tokens, self._places[:size], attend)
-        return self._logits(stream[last])
+        return self._logits(self._stream(tokens, self._places[:size], attend)[last])
 
     def _extend(self, token: Tensor, place: Tensor) -> Tensor:
         seen = (self._places <= place)[None]
@@ -95,30 +102,15 @@ class Decoder:
             scores = query @ keys.transpose(1, 2) / math.sqrt(query.shape[-1])
             return scores.masked_fill(~seen, -math.inf).softmax(-1) @ values
 
-        return self._logits(residual_stream(self.model.transformer, token, place, attend))
+        return self._logits(self._stream(token, place, attend))
+
+    def _stream(self, tokens: Tensor, places: Tensor, attend: Callable[..., Tensor]) -> Tensor:
+        """The stream after the last block, [n, d_model]; `attend` is also told the layer."""
+        network = self.model.transformer
+        x = embedded(network, tokens, places)
+        for layer, block in enumerate(network.h):
+            x = after_block(block, x, partial(attend, layer))
+        return x
 
     def _logits(self, x: Tensor) -> Tensor:
         return self.model.lm_head(self.model.transformer.ln_f(x))[0]
-
-
-@torch.no_grad()
-def _recorded(function: Callable[[], Tensor]) -> Callable[[], Tensor]:
-    """`function`, which reads and writes the same memory each time, as a CUDA graph.
-
-    The tensor it returns is overwritten by the next call.
-    """
-    warm = torch.cuda.Stream()
-    warm.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(warm):  # libraries allocate what they need before recording
-        for _ in range(3):
-            function()
-    torch.cuda.current_stream().wait_stream(warm)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        output = function()
-
-    def replay() -> Tensor:
-        graph.replay()
-        return output
-
-    return replay

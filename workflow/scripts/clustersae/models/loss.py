@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import GPT2LMHeadModel
 
-from clustersae.models.network import last_hidden_state
+from clustersae.models.network import BlockFunction, after_causal_block, last_hidden_state
 
 #: Losses of every next token in a batch [n_rows, n_tokens], flattened.
 Losses = Callable[[GPT2LMHeadModel, Tensor], Tensor]
@@ -31,10 +31,16 @@ def next_token_losses(model: GPT2LMHeadModel, tokens: Tensor, pad_id: int | None
     )
 
 
-def full_row_losses(model: GPT2LMHeadModel, tokens: Tensor) -> Tensor:
-    """`next_token_losses` of rows without padding; waits for no device, and can be compiled."""
+def full_row_losses(
+    model: GPT2LMHeadModel, tokens: Tensor, after: BlockFunction = after_causal_block
+) -> Tensor:
+    """`next_token_losses` of rows without padding; waits for no device.
+
+    Args:
+        after: what blocks are run with (see `last_hidden_state`).
+    """
     tokens = tokens.long()
-    hidden = last_hidden_state(model.transformer, tokens[:, :-1])
+    hidden = last_hidden_state(model.transformer, tokens[:, :-1], after)
     return F.cross_entropy(
         model.lm_head(hidden.flatten(0, 1)), tokens[:, 1:].flatten(), reduction="none"
     )
@@ -56,10 +62,16 @@ def mean_loss(model: GPT2LMHeadModel, tokens: Tensor, pad_id: int | None, batch_
 
 
 @torch.no_grad()
-def mean_of_batches(model: GPT2LMHeadModel, batches: Iterable[Tensor], losses: Losses) -> float:
-    """Mean over `batches` of their mean loss, in nat per token; waits for the device once."""
+def mean_of_batches(
+    model: GPT2LMHeadModel, batches: Iterable[Tensor], loss: Callable[[Tensor], Tensor]
+) -> float:
+    """Mean over `batches` of their mean `loss`, in nat per token; waits for the device once.
+
+    Args:
+        loss: of a batch in `model`; what it returns may be overwritten at its next call.
+    """
     was_training = model.training
     model.eval()
-    means = [losses(model, batch).double().mean() for batch in batches]
+    means = [loss(batch).double() for batch in batches]
     model.train(was_training)
     return torch.stack(means).mean().item()

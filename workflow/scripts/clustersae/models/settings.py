@@ -23,7 +23,7 @@ class TrainingSettings:
     sampling: str = "rows"  # or offsets: sequences from anywhere in the text
     evaluate_batches: int | None = None  # random batches per split; None: all validation rows
     log_every: int = 10  # steps between the training losses that are kept
-    compile: bool = False  # compile the network, on a GPU
+    compile: bool = False  # blocks, on a GPU, and record steps as graphs
 
 
 def learning_rate(step: int, settings: TrainingSettings) -> float:

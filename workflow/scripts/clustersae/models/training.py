@@ -1,32 +1,20 @@
 """Training a small GPT-2 from scratch."""
 
-import logging
 import math
-import os
-import shutil
-import sysconfig
-from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from transformers import GPT2LMHeadModel
 
+from clustersae import graphs
 from clustersae.checkpoint import Checkpoint
 from clustersae.errors import InputError
 from clustersae.log import Progress
 from clustersae.models.batches import EVALUATION, Source, source
-from clustersae.models.loss import (
-    Losses,
-    full_row_losses,
-    mean_loss,
-    mean_of_batches,
-    next_token_losses,
-)
+from clustersae.models.compiling import choose_losses, compiles
+from clustersae.models.loss import mean_loss, mean_of_batches
 from clustersae.models.settings import TrainingSettings, learning_rate
-
-logger = logging.getLogger(__name__)
 
 
 class CurvePoint(NamedTuple):
@@ -55,7 +43,8 @@ class Trainer:
     """A model, its optimiser and what was measured; `state` and `load_state` make it resumable.
 
     AdamW with decoupled weight decay (Loshchilov & Hutter 2019). A step on rows without padding
-    waits for no device.
+    waits for no device; where `training.compile` is asked for and can be had, the whole of it is
+    one CUDA graph, and so is the loss of a batch at an evaluation.
     """
 
     def __init__(
@@ -72,8 +61,13 @@ class Trainer:
         self.autocast = torch.autocast(
             self.device.type, torch.bfloat16, enabled=settings.dtype == "bfloat16"
         )
-        self.losses = _losses(settings, pad_id, self.device)
-        self.optimizer = _optimizer(model, settings)
+        self.losses = choose_losses(settings, pad_id, self.device)
+        self.learn, self.loss = self._learn, self._loss
+        is_recorded = compiles(settings, pad_id) and graphs.can_record(self.device)
+        if is_recorded:
+            self.learn, self.loss = graphs.Recorded(self.learn), graphs.Recorded(self.loss)
+        self.weights = [weight for weight in model.parameters() if weight.requires_grad]
+        self.optimizer = _optimizer(self.weights, settings, is_recorded)
         self.step_number = 0
         self.curve: list[CurvePoint] = []
         self.best: dict[str, Tensor] = {}
@@ -83,20 +77,36 @@ class Trainer:
 
     def step(self, batch: Tensor) -> None:
         """One optimiser step on tokens [n_rows, n_tokens]."""
-        with self.autocast:
-            loss = self.losses(self.model, batch).mean()
-        self.optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.grad_clip)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.step_number, self.settings)
-        self.optimizer.step()
-        self.total, self.since = self.total + loss.detach(), self.since + 1
+        self._set_rate(learning_rate(self.step_number, self.settings))
+        loss = self.learn(batch)
+        self.total.add_(loss)
+        self.since += 1
         self.step_number += 1
         if self._due(self.settings.log_every):
-            self.logged[(self.step_number - 1) // self.settings.log_every] = loss.detach()
+            self.logged[(self.step_number - 1) // self.settings.log_every] = loss
         if self._due(self.settings.evaluate_every):
             self._evaluate()
+
+    def _learn(self, batch: Tensor) -> Tensor:
+        """Change the weights; the loss [] before that."""
+        loss = self._loss(batch)
+        self.optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.weights, self.settings.grad_clip)
+        self.optimizer.step()
+        return loss.detach()
+
+    def _loss(self, batch: Tensor) -> Tensor:
+        """Mean over the tokens of a batch, []."""
+        with self.autocast:
+            return self.losses(self.model, batch).mean()
+
+    def _set_rate(self, rate: float) -> None:
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)  # a recorded step reads it there
+            else:
+                group["lr"] = rate
 
     def _due(self, every: int) -> bool:
         return self.step_number % every == 0 or self.step_number == self.settings.steps
@@ -104,27 +114,28 @@ class Trainer:
     def _evaluate(self) -> None:
         """Add a point to the curve, and keep the model if it is the best so far."""
         settings, train_split = self.settings, None
-        with self.autocast:
-            if settings.evaluate_batches:
-                validation, train_split = (self._estimate(name) for name in self.sources)
-            else:
-                rows = self.sources["validation"].tokens
+        if settings.evaluate_batches:
+            validation, train_split = (self._estimate(name) for name in self.sources)
+        else:
+            rows = self.sources["validation"].tokens
+            with self.autocast:
                 validation = mean_loss(self.model, rows, self.pad_id, settings.batch_rows)
         _check_finite(validation, self.step_number, settings)
         if all(validation < earlier.validation_loss for earlier in self.curve):
             self.best = {
                 name: weight.detach().clone() for name, weight in self.model.named_parameters()
             }
-        train, rate = self.total.item() / self.since, self.optimizer.param_groups[0]["lr"]
+        train, rate = self.total.item() / self.since, learning_rate(self.step_number - 1, settings)
         self.curve.append(CurvePoint(self.step_number, train, validation, rate, train_split))
-        self.total, self.since = torch.zeros_like(self.total), 0
+        self.total.zero_()
+        self.since = 0
 
     def _estimate(self, name: str) -> float:
         """Mean loss over random batches, others at every evaluation."""
         key = (self.settings.seed, EVALUATION, list(self.sources).index(name), self.step_number)
         n_batches, batch_rows = self.settings.evaluate_batches, self.settings.batch_rows
         batches = self.sources[name].sample(n_batches, batch_rows, key)
-        return mean_of_batches(self.model, batches, self.losses)
+        return mean_of_batches(self.model, batches, self.loss)
 
     def state(self) -> dict[str, Tensor]:
         """All that a later process needs to go on as if nothing had happened."""
@@ -153,7 +164,7 @@ class Trainer:
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
         self.curve = [_point(row) for row in tensors["curve"].tolist()]
         self.logged.copy_(tensors["logged"])
-        self.total = tensors["total"].to(self.device)
+        self.total.copy_(tensors["total"])
         self.step_number, self.since = tensors["steps"].tolist()
         torch.random.set_rng_state(tensors["random"])
         if self.device.type == "cuda" and "random.cuda" in tensors:
@@ -216,33 +227,6 @@ def train(
     return Learning(trainer.curve, logged, resumed_at)
 
 
-def _losses(settings: TrainingSettings, pad_id: int | None, device: torch.device) -> Losses:
-    if pad_id is not None:
-        return partial(next_token_losses, pad_id=pad_id)
-    if not settings.compile:
-        return full_row_losses
-    if device.type != "cuda":
-        logger.info("training.compile is for GPUs; this training runs on the CPU without.")
-        return full_row_losses
-    _check_compiler()
-    return torch.compile(full_row_losses)
-
-
-def _check_compiler() -> None:
-    """Raise InputError if Triton could not compile what it launches kernels with."""
-    if not any(map(shutil.which, (os.environ.get("CC", ""), "gcc", "clang"))):
-        raise InputError(
-            "training.compile needs a C compiler, and neither gcc nor clang is on the PATH: install"
-            " one, name one in the environment variable CC, or set training.compile to false."
-        )
-    header = Path(sysconfig.get_paths()["include"], "Python.h")
-    if not header.is_file():
-        raise InputError(
-            f"training.compile needs Python's headers, and {header} is not there: install them (on"
-            " Debian: apt-get install python3-dev), or set training.compile to false."
-        )
-
-
 def _point(row: list[float]) -> CurvePoint:
     step, train, validation, rate, train_split = row
     known = None if math.isnan(train_split) else train_split
@@ -268,16 +252,19 @@ def _check_finite(validation: float, step: int, settings: TrainingSettings) -> N
         )
 
 
-def _optimizer(model: GPT2LMHeadModel, settings: TrainingSettings) -> torch.optim.AdamW:
-    trained = [weight for weight in model.parameters() if weight.requires_grad]
-    matrices = [weight for weight in trained if weight.dim() >= 2]
-    vectors = [weight for weight in trained if weight.dim() < 2]
+def _optimizer(
+    weights: list[Tensor], settings: TrainingSettings, is_recorded: bool
+) -> torch.optim.AdamW:
+    matrices = [weight for weight in weights if weight.dim() >= 2]
+    vectors = [weight for weight in weights if weight.dim() < 2]
+    rate = settings.learning_rate
     return torch.optim.AdamW(
         [
             {"params": matrices, "weight_decay": settings.weight_decay},
             {"params": vectors, "weight_decay": 0.0},
         ],
-        lr=settings.learning_rate,
+        lr=torch.tensor(rate, device=weights[0].device) if is_recorded else rate,
         betas=settings.betas,
         fused=True,
+        capturable=is_recorded,
     )

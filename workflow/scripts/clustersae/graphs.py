@@ -1,0 +1,67 @@
+"""CUDA graphs: kernels that are launched over and over, on the same memory, by one call.
+
+A small model spends its time on a GPU in waiting for the host to launch the next kernel. What is
+recorded once as a graph is launched as a whole; Python does not run again, so whatever changes
+from one call to the next must lie in tensors that are written to.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+#: Calls before a recording: libraries allocate what they need, compilers compile.
+WARM_CALLS = 3
+
+
+def can_record(device: torch.device) -> bool:
+    return device.type == "cuda"
+
+
+def aside(function: Callable[[], Tensor]) -> Tensor:
+    """Call `function` on a stream of its own, as must be done before it can be recorded."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        result = function()
+    torch.cuda.current_stream().wait_stream(stream)
+    return result
+
+
+def record(function: Callable[[], Tensor]) -> Callable[[], Tensor]:
+    """`function` as a graph; it was called `aside` before, and is not run by being recorded.
+
+    The tensor that the graph returns is overwritten by its next call.
+    """
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        output = function()
+
+    def replay() -> Tensor:
+        graph.replay()
+        return output
+
+    return replay
+
+
+class Recorded:
+    """A function of one tensor, always of the same shape, that is recorded after WARM_CALLS calls.
+
+    Every call is a real one, so the function may change what it works on, as a training step does.
+    Its result is overwritten by the next call.
+    """
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        self._function, self._n_calls = function, 0
+        self._given = torch.empty(0)
+        self._replay: Callable[[], Tensor] | None = None
+
+    def __call__(self, given: Tensor) -> Tensor:
+        if self._n_calls < WARM_CALLS:
+            self._n_calls += 1
+            return aside(lambda: self._function(given))
+        if self._replay is None:
+            self._given = given.clone()
+            self._replay = record(lambda: self._function(self._given))
+        self._given.copy_(given)
+        return self._replay()
