@@ -153,13 +153,15 @@ def test_tasks_without_circuits_say_why():
         task("sums", 0.4, False, ablated=np.nan),
         task("names", np.nan, False, np.nan, n_usable=12, n_train=7, n_test=3),
         task("dates", np.nan, False, np.nan, n_usable=0, n_train=0, n_test=0),
+        task("quotes", np.nan, False, np.nan, n_tried=0, n_usable=0, n_train=0, n_test=0),
     ]
     text = circuits_sentence(pd.DataFrame([row("per-layer")]), pd.DataFrame(tasks), "kept", "mean")
     assert text == (
-        "Circuits: the model can do 2 of 5 tasks (plural 95 %, gender 97 %); it cannot do sums"
+        "Circuits: the model can do 2 of 6 tasks (plural 95 %, gender 97 %); it cannot do sums"
         " 40 %; too few pairs to try names (12 of 300 usable; 7 for training, 3 for test) and dates"
-        " (0 of 300 usable; 0 for training, 0 for test); gender (logit difference +3.10, +2.90 with"
-        " everything ablated) does not rest on the stream, so circuits say nothing of it."
+        " (0 of 300 usable; 0 for training, 0 for test); what its tokenizer knows makes no prompts"
+        " for quotes; gender (logit difference +3.10, +2.90 with everything ablated) does not rest"
+        " on the stream, so circuits say nothing of it."
     )
     none = circuits_sentence(
         pd.DataFrame([row("per-layer")]), pd.DataFrame(tasks[2:3]), "kept", "mean"

@@ -25,9 +25,9 @@ def compiles(settings: TrainingSettings, pad_id: int | None) -> bool:
 def choose_losses(settings: TrainingSettings, pad_id: int | None, device: torch.device) -> Losses:
     """Losses of every next token, with compiled blocks where that is asked for and of use.
 
-    A block is compiled once and serves all layers: of a published model in 22 s, where the whole
-    network takes 39 s (on a CPU), nearly as long as such a model trains on a GPU. The time that
-    calls of six blocks take is saved by recording steps as graphs.
+    A block is compiled once and serves all layers: in 22 s, where a whole network of six takes 39 s
+    (on a CPU), nearly as long as a small model trains on a GPU. What it takes the host to call six
+    blocks is saved by recording steps as graphs.
 
     Raises:
         InputError: what the compiler needs is missing.

@@ -86,9 +86,12 @@ def _tasks(tasks: pd.DataFrame) -> str:
     few = [
         f"{row.task} ({row.n_usable:.0f} of {row.n_tried:.0f} usable;"
         f" {row.n_train:.0f} for training, {row.n_test:.0f} for test)"
-        for row in tasks[~tried].itertuples()
+        for row in tasks[~tried & (tasks["n_tried"] > 0)].itertuples()
     ]
     text += f"; too few pairs to try {listed(few)}" if few else ""
+    unwritten = tasks.loc[~tried & (tasks["n_tried"] == 0), "task"]
+    if len(unwritten):
+        text += f"; what its tokenizer knows makes no prompts for {listed(list(unwritten))}"
     loose = [
         f"{row.task} (logit difference {_signed(row.logit_difference, 2)},"
         f" {_signed(row.logit_difference_ablated, 2)} with everything ablated)"
