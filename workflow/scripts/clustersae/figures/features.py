@@ -216,9 +216,8 @@ def _against_training(
     axis.grid(True, axis="y")
     if panel is _KEPT:
         axis.yaxis.set_major_formatter(PercentFormatter(1, 0, symbol=" %"))
-        axis.set_ylim(bottom=0)
-    if panel is _SPREAD:
-        axis.set_ylim(bottom=0)
+    if panel in (_KEPT, _SPREAD):
+        axis.set_ylim(0, 1.04 * axis.get_ylim()[1])  # markers at the top are not cut off
 
 
 def _reference(axis: Axes, baseline: pd.Series, column: str) -> None:

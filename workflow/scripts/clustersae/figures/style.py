@@ -137,8 +137,8 @@ def canvas(width: float, height: float, title: str, subtitle: str) -> Figure:
 def _wrap(text: str, width: float, character_points: float) -> list[str]:
     """Lines that fit `width` inches, as even in length as can be."""
     columns = int((width - 0.24) * 72 / character_points)
-    # A number keeps its per cent sign.
-    protected = text.replace(" %", "\u00a0%")
+    # A number keeps its per cent sign, and no line begins with a separator.
+    protected = text.replace(" %", "\u00a0%").replace(" · ", "\u00a0· ")
     lines = textwrap.wrap(protected, columns, break_on_hyphens=False)
     while columns > 1 and len(lines) > 1:
         columns -= 1
