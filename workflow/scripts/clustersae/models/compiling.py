@@ -33,8 +33,10 @@ def choose_losses(settings: TrainingSettings, pad_id: int | None, device: torch.
         InputError: what the compiler needs is missing.
     """
     if pad_id is not None:
+        if settings.compile:
+            logger.info("training.compile is for rows without padding; this training does without.")
         return partial(next_token_losses, pad_id=pad_id)
-    if not compiles(settings, pad_id):
+    if not settings.compile:
         return full_row_losses
     if device.type != "cuda":
         logger.info("training.compile is for GPUs; this training runs on the CPU without.")
