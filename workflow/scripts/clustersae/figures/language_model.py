@@ -31,7 +31,7 @@ def draw(curves: pd.DataFrame, model: str, published_loss: float | None = None) 
                     model,
                     f"{n_seeds} seed{'s' * (n_seeds > 1)}, a line each",
                     "loss in nat per token",
-                    "batch losses are those of steps (with dropout, if any), evaluations are without",
+                    "batch losses are those of steps, with dropout; evaluations are without",
                 ]
             ),
         )
