@@ -34,6 +34,13 @@ READING = (
 #: Take numbers that are tensors of no dimension from the CPU, as pointwise operations do.
 TAKING_NUMBERS = ("aten::_foreach_", "aten::_fused_", "aten::fill_", "aten::index_put")
 
+#: Of optimisers, at each step; by another name before PyTorch 2.9.
+HEALTH_CHECK = next(
+    name
+    for name in ("_accelerator_graph_capture_health_check", "_cuda_graph_capture_health_check")
+    if hasattr(torch.optim.Optimizer, name)
+)
+
 
 class OnGPU(Tensor):
     """A tensor on the pretended GPU."""
@@ -116,9 +123,11 @@ class PretendedGPU(TorchDispatchMode):
             self.waits.append(str(function))
             if self._recording:
                 raise RuntimeError(f"{function}: no host can wait for a GPU in a graph")
+        if self._recording and _crosses(function, arguments, to_gpu):
+            raise RuntimeError(f"{function}: memory of the host is not the same in a graph later")
         if made_on is not None:
             keywords["device"] = "cpu"
-        bare = tree.tree_map_only(OnGPU, lambda each: each.numbers, (arguments, keywords))
+        bare = tree.tree_map_only(Tensor, self._bare, (arguments, keywords))
         if self._recording:
             result = self._recording.run(function, *bare)
         else:
@@ -134,12 +143,20 @@ class PretendedGPU(TorchDispatchMode):
             return result
         return return_and_correct_aliasing(function, arguments, keywords, result)
 
+    def _bare(self, each: Tensor) -> Tensor:
+        if isinstance(each, OnGPU):
+            return each.numbers
+        return each.clone() if self._recording else each  # a number, which the graph holds
+
     def record(self, function: Callable[[], Tensor]) -> Callable[[], Tensor]:
         """What `clustersae.graphs.record` does on CUDA: nothing is changed by the recording."""
         random = torch.random.get_rng_state()
         self._recording = recording = Recording()
-        output = function()
-        self._recording = None
+        try:
+            with patch.object(torch.optim.Optimizer, HEALTH_CHECK, _require_capturable):
+                output = function()
+        finally:
+            self._recording = None
         recording.undo()
         torch.random.set_rng_state(random)
 
@@ -158,6 +175,7 @@ class Recording:
         self._before: list[tuple[Tensor, Tensor]] = []  # what was written to, and a copy
 
     def run(self, function: Any, arguments: tuple, keywords: dict) -> Any:
+        """Call `function` with tensors of the GPU, and numbers that are frozen from now on."""
         self._before += [(each, each.clone()) for each in _written(function, arguments, keywords)]
         result = function(*arguments, **keywords)
         if not function.is_view:
@@ -166,6 +184,11 @@ class Recording:
         return result
 
     def undo(self) -> None:
+        """As if nothing had been run; what was made along the way holds nothing yet."""
+        for *_, results in self._operations:
+            for each in results:
+                if _is_tensor(each) and each.is_floating_point():
+                    each.fill_(torch.nan)
         for tensor, copy in reversed(self._before):
             tensor.copy_(copy)
 
@@ -224,12 +247,22 @@ def _waits(function: Any, arguments: tuple, keywords: dict, to_gpu: bool) -> boo
     if function in INDEXING:
         indices = [each for each in arguments[1] if each is not None]
         return any(each.dtype is torch.bool or not isinstance(each, OnGPU) for each in indices)
+    if not _crosses(function, arguments, to_gpu):
+        return False
+    in_passing = any(arguments[2:]) if function is aten.copy_.default else False
+    return not (in_passing or keywords.get("non_blocking"))
+
+
+def _crosses(function: Any, arguments: tuple, to_gpu: bool) -> bool:
+    """Whether numbers go from one device to the other."""
     if function is aten.copy_.default:
-        crosses = isinstance(arguments[0], OnGPU) != isinstance(arguments[1], OnGPU)
-        return crosses and not (arguments[2:] and arguments[2])
-    if function is aten._to_copy.default:
-        return isinstance(arguments[0], OnGPU) != to_gpu and not keywords.get("non_blocking")
-    return False
+        return isinstance(arguments[0], OnGPU) != isinstance(arguments[1], OnGPU)
+    return function is aten._to_copy.default and isinstance(arguments[0], OnGPU) != to_gpu
+
+
+def _require_capturable(optimizer: torch.optim.Optimizer) -> None:
+    if not all(group["capturable"] for group in optimizer.param_groups):
+        raise RuntimeError("an optimiser whose steps are recorded must be capturable")
 
 
 def _replacements() -> Iterable[Any]:

@@ -176,11 +176,37 @@ def test_a_graph_does_again_what_was_recorded_on_the_same_memory():
     assert len(asked) == 1
 
 
-def test_a_graph_cannot_wait():
+def test_a_graph_cannot_wait_and_takes_nothing_from_the_host():
     with PretendedGPU() as gpu:
         there = here.to(DEVICE)
         with pytest.raises(RuntimeError, match="no host can wait for a GPU in a graph"):
             gpu.record(lambda: there * there.max().item())
+        with pytest.raises(RuntimeError, match="memory of the host"):
+            gpu.record(lambda: there + here.to(DEVICE, non_blocking=True))
+        number = torch.tensor(2.0)
+        replay = gpu.record(lambda: there * number)
+        number.fill_(3.0)  # too late
+        assert torch.equal(replay().cpu(), 2 * here)
+
+
+def test_what_a_graph_returns_holds_nothing_before_it_is_replayed():
+    with PretendedGPU() as gpu:
+        there, outputs = here.to(DEVICE), []
+        gpu.record(lambda: outputs.append(there + 1) or outputs[0])
+        assert outputs[0].isnan().all()
+
+
+@pytest.mark.parametrize("capturable", [False, True])
+def test_a_recorded_optimiser_must_be_capturable(capturable):
+    with PretendedGPU() as gpu:
+        weight = torch.nn.Parameter(here.to(DEVICE))
+        optimizer = torch.optim.AdamW([weight], lr=0.1, fused=True, capturable=capturable)
+        weight.grad = torch.ones_like(weight)
+        if capturable:
+            gpu.record(lambda: optimizer.step() or weight)
+        else:
+            with pytest.raises(RuntimeError, match="must be capturable"):
+                gpu.record(lambda: optimizer.step() or weight)
 
 
 def test_nothing_is_left_behind():

@@ -1,5 +1,7 @@
 """Training on a GPU: when it waits, what it learns, and what is compiled for it."""
 
+import gc
+import weakref
 from itertools import islice
 
 import numpy as np
@@ -93,6 +95,26 @@ def test_a_recorded_training_is_taken_up_where_it_was(gpu_with_graphs, tmp_path)
         assert one == pytest.approx(other, rel=1e-5)
     for weight, other in zip(*(model.parameters() for model in models)):
         torch.testing.assert_close(weight.cpu(), other.cpu())
+
+
+def test_nothing_of_a_training_stays_in_memory(monkeypatch):
+    """Moments and graphs hold a GPU's memory, and garbage is not collected for that."""
+    made = []
+
+    class Watched(Trainer):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            made.append(weakref.ref(self))
+
+    monkeypatch.setattr(training, "Trainer", Watched)
+    gc.disable()
+    try:
+        model = network()
+        train(model, text(), text(9, 1), settings(), None)
+        assert made[0]() is None
+        assert all(weight.grad is None for weight in model.parameters())
+    finally:
+        gc.enable()
 
 
 def test_a_block_compiles_in_one_piece():

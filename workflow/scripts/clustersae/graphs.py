@@ -6,6 +6,7 @@ from one call to the next must lie in tensors that are written to.
 """
 
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -19,8 +20,8 @@ def can_record(device: torch.device) -> bool:
 
 
 def aside(function: Callable[[], Tensor]) -> Tensor:
-    """Call `function` on a stream of its own, as must be done before it can be recorded."""
-    stream = torch.cuda.Stream()
+    """Call `function` on another stream, as must be done before it can be recorded."""
+    stream = _stream(torch.cuda.current_device())
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         result = function()
@@ -34,7 +35,7 @@ def record(function: Callable[[], Tensor]) -> Callable[[], Tensor]:
     The tensor that the graph returns is overwritten by its next call.
     """
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, stream=_stream(torch.cuda.current_device())):
         output = function()
 
     def replay() -> Tensor:
@@ -42,6 +43,12 @@ def record(function: Callable[[], Tensor]) -> Callable[[], Tensor]:
         return output
 
     return replay
+
+
+@cache
+def _stream(device: int) -> torch.cuda.Stream:
+    """One for all warm calls and recordings: memory is kept for every stream by itself."""
+    return torch.cuda.Stream(device)
 
 
 class Recorded:

@@ -72,6 +72,6 @@ def mean_of_batches(
     """
     was_training = model.training
     model.eval()
-    means = [loss(batch).double() for batch in batches]
+    means = [loss(batch).clone() for batch in batches]
     model.train(was_training)
     return torch.stack(means).mean().item()

@@ -44,7 +44,7 @@ class Trainer:
 
     AdamW with decoupled weight decay (Loshchilov & Hutter 2019). A step on rows without padding
     waits for no device; where `training.compile` is asked for and can be had, the whole of it is
-    one CUDA graph, and so is the loss of a batch at an evaluation.
+    one CUDA graph, and so is the loss of a random batch at an evaluation.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Trainer:
             self.device.type, torch.bfloat16, enabled=settings.dtype == "bfloat16"
         )
         self.losses = choose_losses(settings, pad_id, self.device)
-        self.learn, self.loss = self._learn, self._loss
+        self.learn, self.loss = self._learn, self._measure
         is_recorded = compiles(settings, pad_id) and graphs.can_record(self.device)
         if is_recorded:
             self.learn, self.loss = graphs.Recorded(self.learn), graphs.Recorded(self.loss)
@@ -87,19 +87,27 @@ class Trainer:
         if self._due(self.settings.evaluate_every):
             self._evaluate()
 
+    def close(self) -> None:
+        """Let go of recorded graphs and of what only further steps need."""
+        self.learn, self.loss = _ended, _ended
+        self.optimizer.zero_grad()
+
     def _learn(self, batch: Tensor) -> Tensor:
         """Change the weights; the loss [] before that."""
-        loss = self._loss(batch)
+        loss = self._losses(batch).mean()
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.weights, self.settings.grad_clip)
         self.optimizer.step()
         return loss.detach()
 
-    def _loss(self, batch: Tensor) -> Tensor:
-        """Mean over the tokens of a batch, []."""
+    def _measure(self, batch: Tensor) -> Tensor:
+        """Mean loss of a batch, float64 []."""
+        return self._losses(batch).double().mean()
+
+    def _losses(self, batch: Tensor) -> Tensor:
         with self.autocast:
-            return self.losses(self.model, batch).mean()
+            return self.losses(self.model, batch)
 
     def _set_rate(self, rate: float) -> None:
         for group in self.optimizer.param_groups:
@@ -217,6 +225,7 @@ def train(
             progress.update(trainer.step_number, note)
         if checkpoint:
             checkpoint.save(trainer, [])  # what comes after training may fail
+    trainer.close()
     progress.close()
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -225,6 +234,10 @@ def train(
     every, losses = settings.log_every, trainer.logged.tolist()
     logged = [(min((i + 1) * every, settings.steps), loss) for i, loss in enumerate(losses)]
     return Learning(trainer.curve, logged, resumed_at)
+
+
+def _ended(batch: Tensor) -> Tensor:
+    raise ValueError("this training was closed")
 
 
 def _point(row: list[float]) -> CurvePoint:
