@@ -4,9 +4,11 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from types import MappingProxyType
 from typing import NamedTuple
+
+from loopback import listening
 
 
 class Asked(NamedTuple):
@@ -46,37 +48,25 @@ class Server(NamedTuple):
 @contextmanager
 def sending(respond: Callable[[Asked, int], Reply]) -> Iterator[Server]:
     """Answer requests by `respond`, which gets each and how many came before it."""
-    seen, lock, closing = [], threading.Lock(), threading.Event()
+    seen, lock = [], threading.Lock()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            found = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-            asked = Asked(self.path, int(found[1]) if found else None)
-            with lock:
-                number = len(seen)
-                seen.append(asked)
-            reply = respond(asked, number)
-            self.send_response(reply.status)
-            for name, value in reply.headers.items():
-                self.send_header(name, value)
-            if reply.sized:
-                self.send_header("Content-Length", str(len(reply.body)))
-            self.end_headers()
-            self.wfile.write(reply.body[: reply.only])
-            self.wfile.flush()
-            if reply.stalls:
-                closing.wait(5)
+    def reply_to(handler: BaseHTTPRequestHandler, closing: threading.Event) -> None:
+        found = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range", ""))
+        asked = Asked(handler.path, int(found[1]) if found else None)
+        with lock:
+            number = len(seen)
+            seen.append(asked)
+        reply = respond(asked, number)
+        handler.send_response(reply.status)
+        for name, value in reply.headers.items():
+            handler.send_header(name, value)
+        if reply.sized:
+            handler.send_header("Content-Length", str(len(reply.body)))
+        handler.end_headers()
+        handler.wfile.write(reply.body[: reply.only])
+        handler.wfile.flush()
+        if reply.stalls:
+            closing.wait(5)
 
-        def log_message(self, *_):
-            """Nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield Server(f"http://127.0.0.1:{server.server_port}", seen)
-    finally:
-        closing.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with listening("GET", reply_to) as port:
+        yield Server(f"http://127.0.0.1:{port}", seen)

@@ -5,11 +5,12 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pandas as pd
+from loopback import listening
 
 
 class Request(NamedTuple):
@@ -45,39 +46,27 @@ class Server(NamedTuple):
 @contextmanager
 def serving(respond: Callable[[Request, int], Answer]) -> Iterator[Server]:
     """Answer requests by `respond`, which gets each and how many came before it."""
-    requests, lock, closing = [], threading.Lock(), threading.Event()
+    requests, lock = [], threading.Lock()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            request = Request(self.path, dict(self.headers), body)
-            with lock:
-                number = len(requests)
-                requests.append(request)
-            answer = respond(request, number)
-            if answer.late:
-                closing.wait(5)
-                return
-            self.send_response(answer.status)
-            for name, value in answer.headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(answer.body.encode())))
-            self.end_headers()
-            self.wfile.write(answer.body.encode())
+    def reply_to(handler: BaseHTTPRequestHandler, closing: threading.Event) -> None:
+        body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
+        request = Request(handler.path, dict(handler.headers), body)
+        with lock:
+            number = len(requests)
+            requests.append(request)
+        answer = respond(request, number)
+        if answer.late:
+            closing.wait(5)
+            return
+        handler.send_response(answer.status)
+        for name, value in answer.headers.items():
+            handler.send_header(name, value)
+        handler.send_header("Content-Length", str(len(answer.body.encode())))
+        handler.end_headers()
+        handler.wfile.write(answer.body.encode())
 
-        def log_message(self, *_):
-            """Nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield Server(f"http://127.0.0.1:{server.server_port}/v1", requests)
-    finally:
-        closing.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with listening("POST", reply_to) as port:
+        yield Server(f"http://127.0.0.1:{port}/v1", requests)
 
 
 def expert(request: Request, _: int = 0) -> Answer:

@@ -38,6 +38,14 @@ checkpoint assess_task:
         "../scripts/assess_task.py"
 
 
+#: What finds circuits and measures them, once a task has been recorded.
+SEARCH = section(
+    "evaluation",
+    "circuits",
+    without=("pairs", "method", "least_pairs", "least_accuracy", "least_gap"),
+)
+
+
 rule evaluate_circuits:
     input:
         saes=partition_saes("sae.safetensors"),
@@ -66,17 +74,7 @@ rule evaluate_circuits:
         code=code("evaluate_circuits.py"),
         variant=lambda wildcards: wildcards.variant,
         partition=lambda wildcards: wildcards.partition,
-        settings=section(
-            "evaluation",
-            "circuits",
-            without=(
-                "pairs",
-                "method",
-                "least_pairs",
-                "least_accuracy",
-                "least_gap",
-            ),
-        ),
+        settings=SEARCH,
     message:
         "Find circuits of {wildcards.model} for {wildcards.task}: {wildcards.partition} ({wildcards.variant})"
     script:
@@ -101,17 +99,7 @@ use rule evaluate_circuits as evaluate_residual_basis with:
         code=code("evaluate_circuits.py"),
         variant="base",
         partition=RESIDUAL_BASIS,
-        settings=section(
-            "evaluation",
-            "circuits",
-            without=(
-                "pairs",
-                "method",
-                "least_pairs",
-                "least_accuracy",
-                "least_gap",
-            ),
-        ),
+        settings=SEARCH,
     message:
         "Find circuits of {wildcards.model} for {wildcards.task} without SAEs"
 
