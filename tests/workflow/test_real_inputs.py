@@ -118,7 +118,7 @@ def test_tasks_that_the_model_cannot_do_are_reported_and_no_error(stories):
 def test_circuits_of_the_stories_model_tell_one_sae_from_five(stories):
     table = pd.read_csv(stories / "tables" / "circuits.csv")
     assert set(table["task"]) == {"pronoun_gender"}
-    rows = table[table["control"] == "none"].set_index(["errors", "ablation", "arm"])
+    rows = table[table["control"] == "none"].set_index(["errors", "ablation", "arm"]).sort_index()
     plain = rows.loc[("ablated", "mean")]
     assert plain.loc["single", "deviation"] > plain.loc["per-layer", "deviation"]
     assert plain.loc["per-layer", "faithfulness"] > 0
