@@ -34,7 +34,7 @@ READING = (
 #: Take numbers that are tensors of no dimension from the CPU, as pointwise operations do.
 TAKING_NUMBERS = ("aten::_foreach_", "aten::_fused_", "aten::fill_", "aten::index_put")
 
-#: Of optimisers, at each step; by another name before PyTorch 2.9.
+#: Of optimisers, at each step; older PyTorch has it by the second name.
 HEALTH_CHECK = next(
     name
     for name in ("_accelerator_graph_capture_health_check", "_cuda_graph_capture_health_check")
@@ -120,7 +120,9 @@ class PretendedGPU(TorchDispatchMode):
             return function(*arguments, **keywords)
         _check(function, arguments, keywords, to_gpu)
         if _waits(function, arguments, keywords, to_gpu):
-            self.waits.append(str(function))
+            self.waits.append(
+                f"{function}{' to the CPU' * _brings_back(function, arguments, to_gpu)}"
+            )
             if self._recording:
                 raise RuntimeError(f"{function}: no host can wait for a GPU in a graph")
         if self._recording and _crosses(function, arguments, to_gpu):
@@ -258,6 +260,12 @@ def _crosses(function: Any, arguments: tuple, to_gpu: bool) -> bool:
     if function is aten.copy_.default:
         return isinstance(arguments[0], OnGPU) != isinstance(arguments[1], OnGPU)
     return function is aten._to_copy.default and isinstance(arguments[0], OnGPU) != to_gpu
+
+
+def _brings_back(function: Any, arguments: tuple, to_gpu: bool) -> bool:
+    """Whether numbers go to the CPU, where the host may decide something by them."""
+    ends_on_gpu = isinstance(arguments[0], OnGPU) if function is aten.copy_.default else to_gpu
+    return _crosses(function, arguments, to_gpu) and not ends_on_gpu
 
 
 def _require_capturable(optimizer: torch.optim.Optimizer) -> None:

@@ -116,6 +116,16 @@ def test_what_the_host_waits_for_is_written_down(what):
         assert len(gpu.waits) == 1
 
 
+def test_copies_to_the_cpu_are_told_from_those_to_the_gpu():
+    with PretendedGPU() as gpu:
+        there = here.to(DEVICE)
+        there.cpu()
+        torch.empty(2, 3).copy_(there)
+        there.copy_(here)
+    back = ["aten._to_copy.default to the CPU", "aten.copy_.default to the CPU"]
+    assert gpu.waits == ["aten._to_copy.default", *back, "aten.copy_.default"]
+
+
 def test_nobody_waits_for_arithmetic():
     with PretendedGPU() as gpu:
         there, indices = here.to(DEVICE), places.to(DEVICE)

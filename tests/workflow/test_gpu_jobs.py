@@ -1,12 +1,28 @@
 """Jobs that ask for a GPU, on a pretended one: what they compute there is what the CPU computes."""
 
 import csv
+import json
 
 import pytest
+from pretended_gpu import DEVICE
 from snakemake_project import REPOSITORY, TINY, Project
 
-#: Nothing else of a row of layer_quality.csv may depend on the device either.
+#: Of layer_quality.csv.
 MEASURED = ("fvu", "mse", "cosine", "l0", "ce_spliced", "kl")
+
+#: What takes the place of `clustersae.device.choose`, and writes down which scripts called it.
+USED = "used.txt"
+CHOOSE = f"""
+
+def choose(gpus=0):
+    import sys
+    import pretended_gpu
+
+    if gpus:
+        with open("{USED}", "a") as file:  # tmpabc.train_sae.py
+            print(sys.argv[0].split(".")[-2], file=file)
+    return pretended_gpu.choose(gpus)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +40,7 @@ def on_gpu(tmp_path_factory):
         },
     )
     device = project.folder / "workflow" / "scripts" / "clustersae" / "device.py"
-    device.write_text(device.read_text() + "\nfrom pretended_gpu import choose\n")
+    device.write_text(device.read_text() + CHOOSE)
     tests = str(REPOSITORY / "tests")
     result = project.snakemake("--cores", "2", "--resources", "gpu=2", PYTHONPATH=tests)
     assert result.returncode == 0, result.stdout
@@ -49,3 +65,15 @@ def test_every_job_runs_and_measures_what_the_cpu_measures(first_run, on_gpu):
     for row, values in expected.items():
         for value, other in zip(values, found[row]):
             assert other == (value and pytest.approx(value, rel=1e-4)), row
+
+
+def test_the_jobs_were_given_the_gpu(on_gpu):
+    folder = on_gpu.folder / "results" / "tiny"
+    assert json.loads((folder / "model" / "training.json").read_text())["device"] == str(DEVICE)
+    used = (on_gpu.folder / USED).read_text().split()
+    asked = (
+        *("train_model", "cache_activations", "train_sae", "evaluate_reconstruction"),
+        *("evaluate_splice", "evaluate_language_model", "evaluate_correspondence"),
+        *("assess_task", "evaluate_circuits", "evaluate_features"),
+    )
+    assert {*asked} <= {*used}

@@ -1,8 +1,8 @@
 """CUDA graphs: kernels that are launched over and over, on the same memory, by one call.
 
-A small model spends its time on a GPU in waiting for the host to launch the next kernel. What is
-recorded once as a graph is launched as a whole; Python does not run again, so whatever changes
-from one call to the next must lie in tensors that are written to.
+Where kernels are short, a GPU waits for the host to launch the next one. What is recorded once as a
+graph is launched as a whole; Python does not run again, so whatever changes from one call to the
+next must lie in tensors that are written to.
 """
 
 from collections.abc import Callable

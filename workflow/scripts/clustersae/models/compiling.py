@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from clustersae import graphs
 from clustersae.errors import InputError
 from clustersae.models.loss import Losses, full_row_losses, next_token_losses
 from clustersae.models.network import after_causal_block
@@ -17,36 +18,40 @@ from clustersae.models.settings import TrainingSettings
 logger = logging.getLogger(__name__)
 
 
-def compiles(settings: TrainingSettings, pad_id: int | None) -> bool:
-    """Whether compiling is asked for, and all batches have one shape."""
-    return settings.compile and pad_id is None
+def compiles(settings: TrainingSettings, pad_id: int | None, device: torch.device) -> bool:
+    """Whether steps are compiled and recorded: that is asked for, and it can be had.
 
-
-def choose_losses(settings: TrainingSettings, pad_id: int | None, device: torch.device) -> Losses:
-    """Losses of every next token, with compiled blocks where that is asked for and of use.
-
-    A block is compiled once and serves all layers: in 22 s, where a whole network of six takes 39 s
-    (on a CPU), nearly as long as a small model trains on a GPU. What it takes the host to call six
-    blocks is saved by recording steps as graphs.
+    The log says why not, if it is asked for.
 
     Raises:
         InputError: what the compiler needs is missing.
     """
-    if pad_id is not None:
-        if settings.compile:
-            logger.info("training.compile is for rows without padding; this training does without.")
-        return partial(next_token_losses, pad_id=pad_id)
     if not settings.compile:
-        return full_row_losses
-    if device.type != "cuda":
+        return False
+    if pad_id is not None:
+        logger.info("training.compile is for rows without padding; this training does without.")
+        return False
+    if not graphs.can_record(device):
         logger.info("training.compile is for GPUs; this training runs on the CPU without.")
-        return full_row_losses
+        return False
     check_compiler()
-    return with_compiled_blocks()
+    return True
+
+
+def choose_losses(pad_id: int | None, compiled: bool) -> Losses:
+    """Losses of every next token; only rows without padding can have them compiled."""
+    if pad_id is not None:
+        return partial(next_token_losses, pad_id=pad_id)
+    return with_compiled_blocks() if compiled else full_row_losses
 
 
 def with_compiled_blocks(**options: object) -> Losses:
-    """`full_row_losses` with blocks that `torch.compile` compiles, with its `options`."""
+    """`full_row_losses` with blocks that `torch.compile` compiles, with its `options`.
+
+    A block is compiled once and serves all layers: in 22 s, where a whole network of six takes 39 s
+    (compiled for a CPU, d_model 12). What it takes the host to call six blocks in the place of one
+    network is saved by recording steps as graphs.
+    """
     return partial(full_row_losses, after=torch.compile(after_causal_block, **options))
 
 

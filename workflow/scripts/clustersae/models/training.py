@@ -1,6 +1,8 @@
 """Training a small GPT-2 from scratch."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -13,7 +15,7 @@ from clustersae.errors import InputError
 from clustersae.log import Progress
 from clustersae.models.batches import EVALUATION, Source, source
 from clustersae.models.compiling import choose_losses, compiles
-from clustersae.models.loss import mean_loss, mean_of_batches
+from clustersae.models.loss import Losses, mean_loss, mean_of_batches
 from clustersae.models.settings import TrainingSettings, learning_rate
 
 
@@ -61,13 +63,14 @@ class Trainer:
         self.autocast = torch.autocast(
             self.device.type, torch.bfloat16, enabled=settings.dtype == "bfloat16"
         )
-        self.losses = choose_losses(settings, pad_id, self.device)
-        self.learn, self.loss = self._learn, self._measure
-        is_recorded = compiles(settings, pad_id) and graphs.can_record(self.device)
-        if is_recorded:
+        compiled = compiles(settings, pad_id, self.device)
+        weights = [weight for weight in model.parameters() if weight.requires_grad]
+        self.optimizer = _optimizer(weights, settings, compiled)
+        losses = partial(_losses, self.autocast, choose_losses(pad_id, compiled), model)
+        self.learn = partial(_learn, losses, weights, self.optimizer, settings.grad_clip)
+        self.loss = partial(_mean, losses)
+        if compiled:
             self.learn, self.loss = graphs.Recorded(self.learn), graphs.Recorded(self.loss)
-        self.weights = [weight for weight in model.parameters() if weight.requires_grad]
-        self.optimizer = _optimizer(self.weights, settings, is_recorded)
         self.step_number = 0
         self.curve: list[CurvePoint] = []
         self.best: dict[str, Tensor] = {}
@@ -86,28 +89,6 @@ class Trainer:
             self.logged[(self.step_number - 1) // self.settings.log_every] = loss
         if self._due(self.settings.evaluate_every):
             self._evaluate()
-
-    def close(self) -> None:
-        """Let go of recorded graphs and of what only further steps need."""
-        self.learn, self.loss = _ended, _ended
-        self.optimizer.zero_grad()
-
-    def _learn(self, batch: Tensor) -> Tensor:
-        """Change the weights; the loss [] before that."""
-        loss = self._losses(batch).mean()
-        self.optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.weights, self.settings.grad_clip)
-        self.optimizer.step()
-        return loss.detach()
-
-    def _measure(self, batch: Tensor) -> Tensor:
-        """Mean loss of a batch, float64 []."""
-        return self._losses(batch).double().mean()
-
-    def _losses(self, batch: Tensor) -> Tensor:
-        with self.autocast:
-            return self.losses(self.model, batch)
 
     def _set_rate(self, rate: float) -> None:
         for group in self.optimizer.param_groups:
@@ -225,7 +206,7 @@ def train(
             progress.update(trainer.step_number, note)
         if checkpoint:
             checkpoint.save(trainer, [])  # what comes after training may fail
-    trainer.close()
+    trainer.optimizer.zero_grad()
     progress.close()
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -236,8 +217,35 @@ def train(
     return Learning(trainer.curve, logged, resumed_at)
 
 
-def _ended(batch: Tensor) -> Tensor:
-    raise ValueError("this training was closed")
+# Functions of the last argument, a batch; none holds the trainer, so its memory is freed with it.
+
+
+def _losses(
+    autocast: torch.autocast, losses: Losses, model: GPT2LMHeadModel, batch: Tensor
+) -> Tensor:
+    with autocast:
+        return losses(model, batch)
+
+
+def _mean(losses: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
+    """Mean loss, float64 []."""
+    return losses(batch).double().mean()
+
+
+def _learn(
+    losses: Callable[[Tensor], Tensor],
+    weights: list[Tensor],
+    optimizer: torch.optim.Optimizer,
+    grad_clip: float,
+    batch: Tensor,
+) -> Tensor:
+    """Change the weights; the mean loss [] before that."""
+    loss = losses(batch).mean()
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(weights, grad_clip)
+    optimizer.step()
+    return loss.detach()
 
 
 def _point(row: list[float]) -> CurvePoint:
