@@ -151,7 +151,7 @@ class PretendedGPU(TorchDispatchMode):
         return each.clone() if self._recording else each  # a number, which the graph holds
 
     def record(self, function: Callable[[], Tensor]) -> Callable[[], Tensor]:
-        """What `clustersae.graphs.record` does on CUDA: nothing is changed by the recording."""
+        """What `graphs.record` does on CUDA: nothing is changed by the recording."""
         random = torch.random.get_rng_state()
         self._recording = recording = Recording()
         try:
@@ -217,7 +217,7 @@ def _written(function: Any, arguments: tuple, keywords: dict) -> list[Tensor]:
 
 
 def choose(gpus: int = 0) -> torch.device:
-    """For jobs of the workflow, in the place of `clustersae.device.choose`."""
+    """For jobs of the workflow, in the place of `clustersae.runtime.device.choose`."""
     if gpus < 1:
         return torch.device("cpu")
     PretendedGPU().__enter__()  # until the process ends

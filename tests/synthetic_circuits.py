@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 from synthetic_results import Experiment
 
-from clustersae.arms import Arm
-from clustersae.clusters import layers_of
-from clustersae.evaluation.circuits.curves import log_sizes, log_weights
-from clustersae.files import write_csv, write_json
-from clustersae.tables.circuits import RESIDUAL_BASIS
+from clustersae.circuits.curves import log_sizes, log_weights
+from clustersae.circuits.table import RESIDUAL_BASIS
+from clustersae.experiment.arms import Arm
+from clustersae.experiment.clusters import layers_of
+from clustersae.runtime.files import write_csv, write_json
 
 SIZES = log_sizes(600, 12)
 FULL = 4.0

@@ -27,10 +27,10 @@ import numpy as np
 import pandas as pd
 from synthetic_results import Experiment
 
-from clustersae.arms import Arm, baseline
-from clustersae.clusters import FROM, layers_of
-from clustersae.evaluation.judge.scoring import COLUMNS
-from clustersae.files import write_csv
+from clustersae.experiment.arms import Arm, baseline
+from clustersae.experiment.clusters import FROM, layers_of
+from clustersae.features.judge.scoring import COLUMNS
+from clustersae.runtime.files import write_csv
 
 N_LATENTS = 40
 #: Factor → number of its values, and how much an arm loses on it.

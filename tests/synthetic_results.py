@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clustersae.arms import TREE, Arm
-from clustersae.clusters import FROM, cluster_name, layers_of
-from clustersae.files import read_json, write_csv, write_json
-from clustersae.plan import evaluated_saes, requested_arms, spliced_arms, trained_saes
-from clustersae.sae.variants import EQUAL_EXPOSURE, kind_of, share_of, variant_scales
-from clustersae.tables.read import read_file
-from clustersae.tables.verdict import verdict
+from clustersae.answer.verdict import verdict
+from clustersae.experiment.arms import TREE, Arm
+from clustersae.experiment.clusters import FROM, cluster_name, layers_of
+from clustersae.experiment.plan import evaluated_saes, requested_arms, spliced_arms, trained_saes
+from clustersae.experiment.variants import EQUAL_EXPOSURE, kind_of, share_of, variant_scales
+from clustersae.presentation.tables import read_file
+from clustersae.runtime.files import read_json, write_csv, write_json
 
 CACHING_SECONDS = 50.0
 CE_CLEAN = 1.5

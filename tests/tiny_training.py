@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from transformers import GPT2LMHeadModel
 
-from clustersae.checkpoint import Checkpoint
-from clustersae.models.architecture import Architecture, build_model
-from clustersae.models.settings import TrainingSettings
-from clustersae.models.training import train
+from clustersae.pretraining.architecture import Architecture, build_model
+from clustersae.pretraining.settings import TrainingSettings
+from clustersae.pretraining.training import train
+from clustersae.runtime.checkpoint import Checkpoint
 
 N_CTX, VOCAB_SIZE = 8, 11
 SHAPE = Architecture(3, 32, 4, N_CTX, bias=False, initializer_range=0.02)

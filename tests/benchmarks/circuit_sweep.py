@@ -18,12 +18,12 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "workflow" / "scripts"))
-from clustersae.evaluation.circuits.attribution import attributed_effects
-from clustersae.evaluation.circuits.curves import log_sizes
-from clustersae.evaluation.circuits.dictionaries import dictionaries_of
-from clustersae.evaluation.circuits.faithfulness import Evaluation, Sweep
-from clustersae.evaluation.circuits.recording import run_clean
-from clustersae.evaluation.circuits.storage import load_recordings
+from clustersae.circuits.attribution import attributed_effects
+from clustersae.circuits.curves import log_sizes
+from clustersae.circuits.dictionaries import dictionaries_of
+from clustersae.circuits.faithfulness import Evaluation, Sweep
+from clustersae.circuits.recording import run_clean
+from clustersae.circuits.storage import load_recordings
 from clustersae.models.description import read_description
 from clustersae.models.residual import ResidualStream, load_model
 from clustersae.sae.storage import load_sae

@@ -14,9 +14,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "workflow" / "scripts"))
 
-from clustersae.models.architecture import Architecture, build_model
-from clustersae.models.decoding import Decoder
-from clustersae.models.generation import Sampling, generate
+from clustersae.pretraining.architecture import Architecture, build_model
+from clustersae.pretraining.decoding import Decoder
+from clustersae.pretraining.generation import Sampling, generate
 
 VOCAB_SIZE, PAIRS = 65, 3
 SHAPES = {"cpu preset": Architecture(4, 128, 4, 64), "published": Architecture(6, 384, 6, 256)}

@@ -21,11 +21,12 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "workflow" / "scripts"))
 
-from clustersae import config, device
 from clustersae.corpora import characters
-from clustersae.models.architecture import Architecture, build_model
-from clustersae.models.settings import TrainingSettings
-from clustersae.models.training import train
+from clustersae.experiment import config
+from clustersae.pretraining.architecture import Architecture, build_model
+from clustersae.pretraining.settings import TrainingSettings
+from clustersae.pretraining.training import train
+from clustersae.runtime import device
 
 SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
 #: Training and validation symbols, and different ones, of the named corpora (see `corpora.named`).

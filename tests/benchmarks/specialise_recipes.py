@@ -24,16 +24,16 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "workflow" / "scripts"))
 
 from clustersae.activations.blocks import layer_blocks
 from clustersae.activations.shards import open_shards
-from clustersae.arms import budget_variant, saes_of, with_ancestors
-from clustersae.clusters import layers_of, parent
-from clustersae.evaluation.reconstruction import evaluate_layer
-from clustersae.files import read_json, write_csv
+from clustersae.experiment.arms import budget_variant, saes_of, with_ancestors
+from clustersae.experiment.clusters import layers_of, parent
+from clustersae.experiment.sae_settings import resolve
+from clustersae.experiment.variants import scaled_variant
+from clustersae.quality.reconstruction import evaluate_layer
+from clustersae.runtime.files import read_json, write_csv
+from clustersae.runtime.tensors import checksum, load_tensors
 from clustersae.sae.fitting import Activations, Fit, fit
-from clustersae.sae.settings import resolve
 from clustersae.sae.start import Start
 from clustersae.sae.training import Trainer
-from clustersae.sae.variants import scaled_variant
-from clustersae.tensors import checksum, load_tensors
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from snakemake_project import REPOSITORY, TINY, Project
 #: Of layer_quality.csv.
 MEASURED = ("fvu", "mse", "cosine", "l0", "ce_spliced", "kl")
 
-#: What takes the place of `clustersae.device.choose`, and writes down which scripts called it.
+#: In place of `device.choose`; writes down which scripts called it.
 USED = "used.txt"
 CHOOSE = f"""
 

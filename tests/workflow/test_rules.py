@@ -12,7 +12,7 @@ from snakemake_executor_plugin_slurm.submit_string import get_submit_command
 from snakemake_executor_plugin_slurm.utils import set_gres_string
 from snakemake_project import REPOSITORY, TINY, Project, jobs
 
-from clustersae.digest import script_digest
+from clustersae.experiment.digest import script_digest
 
 PROFILE = "workflow/profiles/slurm"
 GPU_RULES = {

@@ -2,7 +2,7 @@
 
 import json
 
-from clustersae.tables.published import METRICS
+from clustersae.pretraining.published import METRICS
 
 RECORD = "results/tiny/tables/seeds.json"
 #: Of the model under study, and of the other seed.
@@ -49,6 +49,6 @@ def test_every_seed_is_trained_and_the_table_names_them_all(fresh):
     fresh.configure(**training(other_seeds=[7, 8]))
     assert fresh.plan(RECORD) == more
     # Measuring again how fast a model writes trains nothing.
-    module = "workflow/scripts/clustersae/models/generation.py"
+    module = "workflow/scripts/clustersae/pretraining/generation.py"
     fresh.edit(module, "\n\n\n", "\n\nADDED = 1\n\n\n")
     assert fresh.plan(RECORD) == {**more, "measure_generation": 1, "measure_generation_seed": 2}

@@ -13,12 +13,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 sys.path.append(str(SCRIPTS))
 
-from clustersae import arms, clusters, digest, plan
-from clustersae import config as configuration
+from clustersae.experiment import arms, clusters, digest, plan, variants
+from clustersae.experiment import config as configuration
 from clustersae.corpora import named
-from clustersae.errors import InputError
-from clustersae.sae import variants
-from clustersae.sae.settings import count_steps, learning_rates
+from clustersae.runtime.errors import InputError
+
+from clustersae.experiment.sae_settings import count_steps, learning_rates
 
 try:
     SCHEMA = SCRIPTS.parent / "schemas" / "config.schema.yaml"

@@ -2,7 +2,7 @@
 
 import json
 
-from clustersae.tasks.names import is_file, task_name
+from clustersae.experiment.tasks import is_file, task_name
 
 
 def tasks_of(wildcards) -> dict[str, str]:

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from clustersae import log
 from clustersae.activations.blocks import read_blocks
 from clustersae.activations.shards import open_shards
 from clustersae.activations.statistics import compute_statistics, save_statistics
+from clustersae.runtime import log
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from clustersae import device, log
+from clustersae.circuits.assessment import assess
+from clustersae.circuits.storage import save_recordings
+from clustersae.circuits.tasks.prepare import TaskPairs, prepare
+from clustersae.circuits.tasks.prompts import prompt_line
 from clustersae.corpora.tokenizer import model_tokenizer
-from clustersae.evaluation.circuits.assessment import assess
-from clustersae.evaluation.circuits.storage import save_recordings
-from clustersae.files import write_json, write_text
 from clustersae.models.description import read_description
 from clustersae.models.residual import ResidualStream, load_model
-from clustersae.tasks.prepare import TaskPairs, prepare
-from clustersae.tasks.prompts import prompt_line
+from clustersae.runtime import device, log
+from clustersae.runtime.files import write_json, write_text
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
-from clustersae import log
 from clustersae.corpora.build import build
 from clustersae.corpora.tokenizer import save_tokenizer
 from clustersae.corpora.tokens import write_tokens
-from clustersae.errors import InputError
-from clustersae.files import replacing, write_json
+from clustersae.runtime import log
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.files import replacing, write_json
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

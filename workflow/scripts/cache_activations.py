@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from clustersae import device, log
 from clustersae.activations.caching import CachingSettings, cache_shard
-from clustersae.files import write_json
+from clustersae.runtime import device, log
+from clustersae.runtime.files import write_json
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clustersae import log
-from clustersae.arms import partition_name
-from clustersae.files import read_json, write_json
-from clustersae.sae.variants import scaled_variant
-from clustersae.tables.choice import choose_count, worst_excess
-from clustersae.tables.read import RECONSTRUCTION, read_files
+from clustersae.experiment.arms import partition_name
+from clustersae.experiment.variants import scaled_variant
+from clustersae.presentation.tables import RECONSTRUCTION, read_files
+from clustersae.quality.choice import choose_count, worst_excess
+from clustersae.runtime import log
+from clustersae.runtime.files import read_json, write_json
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

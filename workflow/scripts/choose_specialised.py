@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clustersae import log
-from clustersae.files import read_json, write_json
-from clustersae.plan import pilot_arms
-from clustersae.tables.choice import choose_specialised, mean_excess
-from clustersae.tables.read import RECONSTRUCTION, read_files
+from clustersae.experiment.plan import pilot_arms
+from clustersae.presentation.tables import RECONSTRUCTION, read_files
+from clustersae.quality.choice import choose_specialised, mean_excess
+from clustersae.runtime import log
+from clustersae.runtime.files import read_json, write_json
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

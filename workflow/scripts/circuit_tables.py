@@ -3,12 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from clustersae import log
-from clustersae.arms import Arm
-from clustersae.files import read_json
-from clustersae.plan import read_arms
-from clustersae.tables.arms import of_every_arm
-from clustersae.tables.circuits import (
+from clustersae.circuits.table import (
     CURVES,
     NODES,
     PROMPTS,
@@ -16,8 +11,13 @@ from clustersae.tables.circuits import (
     curves_table,
     tasks_table,
 )
-from clustersae.tables.read import read_files, write_table
-from clustersae.tables.summary import Bootstrapping
+from clustersae.experiment.arms import Arm
+from clustersae.experiment.plan import read_arms
+from clustersae.presentation.arms import of_every_arm
+from clustersae.presentation.tables import read_files, write_table
+from clustersae.quality.summary import Bootstrapping
+from clustersae.runtime import log
+from clustersae.runtime.files import read_json
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from clustersae import log
-from clustersae.distances import load_distance
-from clustersae.files import write_json
-from clustersae.partitions.tabulate import tabulate_partitions
+from clustersae.clustering.distances import load_distance
+from clustersae.clustering.tabulate import tabulate_partitions
+from clustersae.runtime import log
+from clustersae.runtime.files import write_json
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

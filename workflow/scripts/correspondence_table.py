@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from clustersae import log
-from clustersae.arms import Arm
-from clustersae.plan import read_arms
-from clustersae.tables.correspondence import CORRESPONDENCE, correspondence_table
-from clustersae.tables.read import read_files, write_table
-from clustersae.tables.summary import Bootstrapping
+from clustersae.correspondence.table import CORRESPONDENCE, correspondence_table
+from clustersae.experiment.arms import Arm
+from clustersae.experiment.plan import read_arms
+from clustersae.presentation.tables import read_files, write_table
+from clustersae.quality.summary import Bootstrapping
+from clustersae.runtime import log
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -5,17 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from clustersae import device, log
-from clustersae.evaluation.circuits.dictionaries import (
-    Dictionaries,
-    dictionaries_of,
-    residual_basis,
-)
-from clustersae.evaluation.circuits.measuring import CircuitSettings, Measured, measure_circuits
-from clustersae.evaluation.circuits.storage import load_recordings
-from clustersae.files import write_csv
+from clustersae.circuits.dictionaries import Dictionaries, dictionaries_of, residual_basis
+from clustersae.circuits.measuring import CircuitSettings, Measured, measure_circuits
+from clustersae.circuits.storage import load_recordings
 from clustersae.models.description import read_description
 from clustersae.models.residual import ResidualStream, load_model
+from clustersae.runtime import device, log
+from clustersae.runtime.files import write_csv
 from clustersae.sae.storage import by_seed, load_sae
 
 if TYPE_CHECKING:

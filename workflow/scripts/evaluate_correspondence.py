@@ -11,12 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from clustersae import device, log
 from clustersae.activations.blocks import layer_blocks
 from clustersae.activations.shards import Shard, open_shards
-from clustersae.clusters import FROM
-from clustersae.errors import InputError
-from clustersae.evaluation.correspondence import (
+from clustersae.correspondence.measure import (
     Code,
     encode_tokens,
     first_tokens,
@@ -25,7 +22,10 @@ from clustersae.evaluation.correspondence import (
     same_start_rows,
     specialised_rows,
 )
-from clustersae.files import read_json, write_csv
+from clustersae.experiment.clusters import FROM
+from clustersae.runtime import device, log
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.files import read_json, write_csv
 from clustersae.sae.storage import load_sae
 
 if TYPE_CHECKING:

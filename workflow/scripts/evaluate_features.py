@@ -15,18 +15,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from clustersae import device, log
 from clustersae.activations.shards import open_shards
 from clustersae.corpora.tokens import read_tokens
-from clustersae.evaluation.features.baseline import Baseline
-from clustersae.evaluation.features.contexts import SCHEMA
-from clustersae.evaluation.features.coverage import COVERAGE_COLUMNS, coverage_rows
-from clustersae.evaluation.features.groups import groups_of, read_trained
-from clustersae.evaluation.features.measuring import FeatureSettings, measure_group, prepare
-from clustersae.evaluation.features.text import Text, read_text
-from clustersae.evaluation.features.words import read_words
-from clustersae.files import replacing
-from clustersae.log import Progress
+from clustersae.features.baseline import Baseline
+from clustersae.features.contexts import SCHEMA
+from clustersae.features.coverage import COVERAGE_COLUMNS, coverage_rows
+from clustersae.features.groups import groups_of, read_trained
+from clustersae.features.measuring import FeatureSettings, measure_group, prepare
+from clustersae.features.sequences import Text, read_text
+from clustersae.features.words import read_words
+from clustersae.runtime import device, log
+from clustersae.runtime.files import replacing
+from clustersae.runtime.log import Progress
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

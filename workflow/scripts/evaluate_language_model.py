@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from clustersae import device, log
-from clustersae.errors import InputError
-from clustersae.evaluation.language_model import measure_ablations, read_evaluation_tokens
-from clustersae.files import write_csv
 from clustersae.models.description import read_description
 from clustersae.models.residual import ResidualStream, load_model
-from clustersae.tensors import load_tensors
+from clustersae.quality.language_model import measure_ablations, read_evaluation_tokens
+from clustersae.runtime import device, log
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.files import write_csv
+from clustersae.runtime.tensors import load_tensors
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from clustersae import device, log
 from clustersae.activations.blocks import layer_blocks
 from clustersae.activations.shards import open_shards
-from clustersae.errors import InputError
-from clustersae.evaluation.reconstruction import evaluate_layer
-from clustersae.files import write_csv
+from clustersae.quality.reconstruction import evaluate_layer
+from clustersae.runtime import device, log
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.files import write_csv
 from clustersae.sae.storage import load_sae
 
 if TYPE_CHECKING:

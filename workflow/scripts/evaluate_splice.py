@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from clustersae import device, log
-from clustersae.errors import InputError
-from clustersae.evaluation.language_model import ALL, read_ablations, read_evaluation_tokens
-from clustersae.evaluation.splice import Effect, measure, recovered, splice_of
-from clustersae.files import write_csv
 from clustersae.models.description import read_description
 from clustersae.models.residual import ResidualStream, load_model
+from clustersae.quality.language_model import ALL, read_ablations, read_evaluation_tokens
+from clustersae.quality.splice import Effect, measure, recovered, splice_of
+from clustersae.runtime import device, log
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.files import write_csv
 from clustersae.sae.storage import by_seed, load_sae
 
 if TYPE_CHECKING:

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from clustersae import log
-from clustersae.arms import Arm
-from clustersae.plan import read_arms
-from clustersae.tables.arms import of_every_arm
-from clustersae.tables.features import (
+from clustersae.experiment.arms import Arm
+from clustersae.experiment.plan import read_arms
+from clustersae.features.table import (
     COVERAGE,
     JUDGE,
     KEPT,
@@ -18,9 +16,11 @@ from clustersae.tables.features import (
     features_table,
     meaning_table,
 )
-from clustersae.tables.read import read_files, write_table
-from clustersae.tables.spread import spread_by_group
-from clustersae.tables.summary import Bootstrapping
+from clustersae.presentation.arms import of_every_arm
+from clustersae.presentation.tables import read_files, write_table
+from clustersae.quality.summary import Bootstrapping
+from clustersae.runtime import log
+from clustersae.statistics.spread import spread_by_group
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from clustersae import log
-from clustersae.figures import style
-from clustersae.figures.features import draw
-from clustersae.tables.read import read_file
+from clustersae.features.figure import draw
+from clustersae.presentation import style
+from clustersae.presentation.tables import read_file
+from clustersae.runtime import log
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -2,10 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from clustersae import log
-from clustersae.figures import language_model, style
-from clustersae.tables.published import MEANS, METRICS
-from clustersae.tables.read import read_file
+from clustersae.presentation import style
+from clustersae.presentation.tables import read_file
+from clustersae.pretraining import figure as language_model
+from clustersae.pretraining.published import MEANS, METRICS
+from clustersae.runtime import log
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

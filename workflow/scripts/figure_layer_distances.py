@@ -2,10 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from clustersae import log
-from clustersae.figures import layer_distances, style
-from clustersae.files import read_json
-from clustersae.tables.read import read_file
+from clustersae.clustering import figure as layer_distances
+from clustersae.presentation import style
+from clustersae.presentation.tables import read_file
+from clustersae.runtime import log
+from clustersae.runtime.files import read_json
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

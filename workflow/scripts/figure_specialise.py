@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from clustersae import log
-from clustersae.figures import specialise, style
-from clustersae.tables.read import read_file
+from clustersae.presentation import style
+from clustersae.presentation.tables import read_file
+from clustersae.quality import figure_specialise as specialise
+from clustersae.runtime import log
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

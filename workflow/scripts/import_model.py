@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from clustersae import log
 from clustersae.models.importing import import_model
+from clustersae.runtime import log
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

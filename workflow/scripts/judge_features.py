@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from clustersae import log
-from clustersae.errors import InputError
-from clustersae.evaluation.judge.asking import Judge
-from clustersae.evaluation.judge.contexts import read_latents
-from clustersae.evaluation.judge.endpoint import Endpoint
-from clustersae.evaluation.judge.scoring import COLUMNS, score_all
-from clustersae.evaluation.judge.store import Store
-from clustersae.files import replacing
+from clustersae.features.judge.asking import Judge
+from clustersae.features.judge.contexts import read_latents
+from clustersae.features.judge.endpoint import Endpoint
+from clustersae.features.judge.scoring import COLUMNS, score_all
+from clustersae.features.judge.store import Store
+from clustersae.runtime import log
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.files import replacing
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-import clustersae.distances as layers
-from clustersae import device, log
 from clustersae.activations.blocks import read_blocks
 from clustersae.activations.shards import open_shards
 from clustersae.activations.statistics import load_statistics
+from clustersae.clustering import distances as layers
+from clustersae.runtime import device, log
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

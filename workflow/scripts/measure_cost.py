@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clustersae import log
-from clustersae.evaluation.cost import cost_rows
-from clustersae.files import write_csv
+from clustersae.cost.measure import cost_rows
+from clustersae.runtime import log
+from clustersae.runtime.files import write_csv
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 import torch
 from tokenizers import Tokenizer
 
-from clustersae import device, log
-from clustersae.errors import InputError
-from clustersae.files import write_json
 from clustersae.models.description import read_description
-from clustersae.models.generation import measure
 from clustersae.models.residual import load_model
+from clustersae.pretraining.generation import measure
+from clustersae.runtime import device, log
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.files import write_json
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clustersae import log
-from clustersae.files import replacing
+from clustersae.runtime import log
+from clustersae.runtime.files import replacing
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

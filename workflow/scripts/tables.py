@@ -5,14 +5,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from clustersae import log
-from clustersae.arms import Arm
-from clustersae.plan import read_arms
-from clustersae.tables.arms import check_evaluated, of_every_arm
-from clustersae.tables.choice import choose_count
-from clustersae.tables.cost import cost_table
-from clustersae.tables.quality import layer_quality
-from clustersae.tables.read import (
+from clustersae.cost.table import cost_table
+from clustersae.experiment.arms import Arm
+from clustersae.experiment.plan import read_arms
+from clustersae.presentation.arms import check_evaluated, of_every_arm
+from clustersae.presentation.tables import (
     COST,
     LAYER_SPLICE,
     PARTITION_SPLICE,
@@ -20,8 +17,11 @@ from clustersae.tables.read import (
     read_files,
     write_table,
 )
-from clustersae.tables.series import density_table, training_table
-from clustersae.tables.summary import Bootstrapping, arms_table, comparisons_table
+from clustersae.quality.choice import choose_count
+from clustersae.quality.layers import layer_quality
+from clustersae.quality.series import density_table, training_table
+from clustersae.quality.summary import Bootstrapping, arms_table, comparisons_table
+from clustersae.runtime import log
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from clustersae import log
-from clustersae.files import read_json, write_json
-from clustersae.tables.read import read_file, write_table
-from clustersae.tables.seeds import across
+from clustersae.presentation.tables import read_file, write_table
+from clustersae.pretraining.seeds import across
+from clustersae.runtime import log
+from clustersae.runtime.files import read_json, write_json
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

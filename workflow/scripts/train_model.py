@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from clustersae import device, log
-from clustersae.checkpoint import Checkpoint, identity
 from clustersae.corpora.tokens import read_tokens
-from clustersae.files import replacing, write_json
-from clustersae.models import competence
 from clustersae.models.anatomy import write_description
-from clustersae.models.architecture import Architecture, build_model
-from clustersae.models.settings import TrainingSettings
-from clustersae.models.training import Learning, train
-from clustersae.tensors import checksum
+from clustersae.pretraining import competence
+from clustersae.pretraining.architecture import Architecture, build_model
+from clustersae.pretraining.settings import TrainingSettings
+from clustersae.pretraining.training import Learning, train
+from clustersae.runtime import device, log
+from clustersae.runtime.checkpoint import Checkpoint, identity
+from clustersae.runtime.files import replacing, write_json
+from clustersae.runtime.tensors import checksum
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from clustersae import device, log
 from clustersae.activations.shards import open_shards
-from clustersae.clusters import layers_of
-from clustersae.errors import InputError
-from clustersae.files import read_json, write_csv, write_json
+from clustersae.experiment.clusters import layers_of
+from clustersae.experiment.flops import dense_flops, sparse_flops
+from clustersae.experiment.sae_settings import learning_rates, resolve
+from clustersae.runtime import device, log
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.files import read_json, write_csv, write_json
+from clustersae.runtime.tensors import load_tensors
 from clustersae.sae.fitting import Activations, best_fit, converged, fit
-from clustersae.sae.flops import dense_flops, sparse_flops
-from clustersae.sae.settings import learning_rates, resolve
 from clustersae.sae.start import load_start, save_optimizer
 from clustersae.sae.storage import save_sae
 from clustersae.sae.validation import mean_fvu
-from clustersae.tensors import load_tensors
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

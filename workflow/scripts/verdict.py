@@ -3,16 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from clustersae import log
-from clustersae.arms import SINGLE
-from clustersae.files import read_json, write_text
-from clustersae.plan import read_choices
-from clustersae.tables.read import read_file
-from clustersae.tables.specialised import specialised_arm
-from clustersae.tables.verdict import verdict
-from clustersae.tables.verdict_circuits import circuits_sentence
-from clustersae.tables.verdict_features import features_sentence
-from clustersae.tables.words import paragraph
+from clustersae.answer.verdict import verdict
+from clustersae.circuits.text import circuits_sentence
+from clustersae.experiment.arms import SINGLE
+from clustersae.experiment.plan import read_choices
+from clustersae.features.text import features_sentence
+from clustersae.presentation.specialised import specialised_arm
+from clustersae.presentation.tables import read_file
+from clustersae.presentation.words import paragraph
+from clustersae.runtime import log
+from clustersae.runtime.files import read_json, write_text
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

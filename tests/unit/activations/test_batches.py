@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clustersae.activations.batches import BLOCK_ROWS, BatchPlan, normalised_batches
-from clustersae.errors import InputError
+from clustersae.runtime.errors import InputError
 
 
 def rows_of(segment):

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clustersae.activations.blocks import read_blocks, split_rows
-from clustersae.errors import InputError
+from clustersae.runtime.errors import InputError
 
 
 class ShardInMemory:

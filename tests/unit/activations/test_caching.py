@@ -16,11 +16,11 @@ from language_models import (
 from clustersae.activations.caching import CachingSettings, cache_shard
 from clustersae.activations.shards import open_shard, open_shards
 from clustersae.corpora.tokens import write_tokens
-from clustersae.errors import InputError
 from clustersae.models import residual
 from clustersae.models.anatomy import write_description
 from clustersae.models.description import read_description
 from clustersae.models.residual import ResidualStream, load_model
+from clustersae.runtime.errors import InputError
 
 BOS = 0
 

@@ -3,8 +3,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from clustersae.activations.shards import open_shard, open_shards, permutation, write_shard
-from clustersae.errors import InputError
-from clustersae.tensors import load_tensors
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.tensors import load_tensors
 
 
 def write(path, shard=0, fingerprint="a" * 64, split="train", dtype=torch.float32):

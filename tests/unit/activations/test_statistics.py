@@ -4,12 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clustersae.activations.statistics import (
-    compute_statistics,
-    load_statistics,
-    save_statistics,
-)
-from clustersae.errors import InputError
+from clustersae.activations.statistics import compute_statistics, load_statistics, save_statistics
+from clustersae.runtime.errors import InputError
 
 N_LAYERS, N_ROWS, D_MODEL = 3, 101, 8
 

@@ -12,7 +12,7 @@ from clustersae.corpora import toy_english
 from clustersae.corpora.build import build
 from clustersae.corpora.tokens import read_tokens
 from clustersae.corpora.toy_lexicon import VOCABULARY
-from clustersae.errors import InputError
+from clustersae.runtime.errors import InputError
 
 SHAKESPEARE = SHARED / "text" / "tinyshakespeare.txt"
 FRACTIONS = {"validation": 0.05, "test": 0.05}

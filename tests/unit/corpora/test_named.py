@@ -17,7 +17,7 @@ from clustersae.corpora import characters
 from clustersae.corpora.build import build
 from clustersae.corpora.named import NAMED, cache_folder
 from clustersae.corpora.tokens import read_tokens
-from clustersae.errors import InputError
+from clustersae.runtime.errors import InputError
 
 SHAKESPEARE = SHARED / "text" / "tinyshakespeare.txt"
 SPLITS = ("train", "validation", "test")

@@ -15,7 +15,7 @@ from clustersae.corpora import obtain as module
 from clustersae.corpora.download import Patience
 from clustersae.corpora.named import NAMED
 from clustersae.corpora.obtain import obtain
-from clustersae.errors import InputError
+from clustersae.runtime.errors import InputError
 
 TEXT = b"anarchism originated as a term of abuse " * 300
 HASTY = Patience(attempts=3, first_pause=0.01, longest_pause=0.02, timeout=5.0)

@@ -6,7 +6,7 @@ import torch
 from clustersae.corpora.packing import Digest, pack, split_rows
 from clustersae.corpora.tokenizer import LoadedTokenizer, character_tokenizer
 from clustersae.corpora.tokens import Vocabulary
-from clustersae.errors import InputError
+from clustersae.runtime.errors import InputError
 
 BOS = 0
 DOCUMENTS = ["abca", "b", "ccabcab"]

@@ -5,13 +5,8 @@ import httpx
 import pytest
 
 from clustersae.corpora import text
-from clustersae.corpora.text import (
-    dataset_documents,
-    jsonl_documents,
-    text_documents,
-    text_pieces,
-)
-from clustersae.errors import InputError
+from clustersae.corpora.text import dataset_documents, jsonl_documents, text_documents, text_pieces
+from clustersae.runtime.errors import InputError
 
 ODD = "é🙂 ab\n\nü<|end|>\n<|end|>zweite Ü<|end|>"
 

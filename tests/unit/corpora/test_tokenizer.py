@@ -14,7 +14,7 @@ from clustersae.corpora.tokenizer import (
     word_tokenizer,
 )
 from clustersae.corpora.toy_lexicon import VOCABULARY
-from clustersae.errors import InputError
+from clustersae.runtime.errors import InputError
 
 TEXT_WITH_SPACES = "First Citizen:\n  Before we proceed , é\t🙂 ...\r\n\n hear me speak. "
 

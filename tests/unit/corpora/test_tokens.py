@@ -3,7 +3,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from clustersae import tensors
 from clustersae.corpora.tokens import (
     TokenFile,
     Vocabulary,
@@ -13,8 +12,9 @@ from clustersae.corpora.tokens import (
     shard_rows,
     write_tokens,
 )
-from clustersae.errors import InputError
-from clustersae.tensors import save_tensors
+from clustersae.runtime import tensors
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.tensors import save_tensors
 
 
 @pytest.mark.parametrize(

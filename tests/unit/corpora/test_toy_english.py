@@ -7,7 +7,7 @@ from clustersae.corpora import toy_english
 from clustersae.corpora.toy_factors import factor_table, token_labels
 from clustersae.corpora.toy_lexicon import GENDER, VOCABULARY, word_factors
 from clustersae.corpora.toy_tasks import prompts
-from clustersae.errors import InputError
+from clustersae.runtime.errors import InputError
 
 TASKS = ("indirect_object", "agreement", "greater_than")
 

@@ -14,10 +14,10 @@ from language_models import (
     save_tiny_model,
 )
 
-from clustersae.errors import InputError
 from clustersae.models import residual
 from clustersae.models.anatomy import describe, write_description
 from clustersae.models.description import fingerprint, read_description
+from clustersae.runtime.errors import InputError
 
 BLOCKS = {"gpt2": "transformer.h", "gpt_neox": "gpt_neox.layers", "llama": "model.layers"}
 

@@ -10,10 +10,10 @@ import torch
 import transformers
 from language_models import FAMILIES, STORIES, needs_stories, save_tiny_model, save_tiny_tokenizer
 
-from clustersae.errors import InputError
 from clustersae.models.description import read_description
 from clustersae.models.importing import import_model
-from clustersae.tensors import load_tensors
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.tensors import load_tensors
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

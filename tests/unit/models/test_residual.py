@@ -11,9 +11,9 @@ from language_models import (
     stories,
 )
 
-from clustersae.errors import InputError
 from clustersae.models.anatomy import describe
 from clustersae.models.residual import ResidualStream, load_model
+from clustersae.runtime.errors import InputError
 
 
 @pytest.fixture(scope="module", params=FAMILIES)

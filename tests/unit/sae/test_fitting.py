@@ -10,13 +10,13 @@ from synthetic_shards import D_MODEL, D_SAE, K, write_split, write_statistics
 
 from clustersae.activations.batches import normalised_batches
 from clustersae.activations.shards import open_shards, write_shard
-from clustersae.checkpoint import Checkpoint
-from clustersae.errors import InputError
+from clustersae.experiment.sae_settings import SAESettings
+from clustersae.runtime.checkpoint import Checkpoint
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.tensors import checksum, load_tensors
 from clustersae.sae.fitting import Activations, Fit, best_fit, converged, fit
-from clustersae.sae.settings import SAESettings
 from clustersae.sae.start import Start
 from clustersae.sae.training import Diverged, Trainer
-from clustersae.tensors import checksum, load_tensors
 
 CPU = torch.device("cpu")
 ROOT = SAESettings(

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from clustersae.errors import InputError
+from clustersae.runtime.errors import InputError
 from clustersae.sae.module import SparseAutoencoder
 
 D_MODEL, D_SAE, K = 6, 20, 4

@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from clustersae.errors import InputError
-from clustersae.files import read_json
+from clustersae.experiment.sae_settings import SAESettings
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.files import read_json
+from clustersae.runtime.tensors import checksum
 from clustersae.sae.module import SparseAutoencoder
-from clustersae.sae.settings import SAESettings
 from clustersae.sae.start import load_start, save_optimizer
 from clustersae.sae.storage import load_sae, save_sae
 from clustersae.sae.training import Trainer
-from clustersae.tensors import checksum
 
 SETTINGS = SAESettings(
     architecture="topk",

@@ -5,10 +5,10 @@ import torch
 import torch.nn.functional as F
 from pretended_gpu import DEVICE, PretendedGPU
 
-from clustersae.checkpoint import Checkpoint, identity
-from clustersae.errors import InputError
+from clustersae.experiment.sae_settings import SAESettings
+from clustersae.runtime.checkpoint import Checkpoint, identity
+from clustersae.runtime.errors import InputError
 from clustersae.sae.module import SparseAutoencoder
-from clustersae.sae.settings import SAESettings
 from clustersae.sae.training import Adam, Trainer, train
 
 D_MODEL, D_SAE, K = 16, 32, 3

@@ -6,10 +6,10 @@ import pytest
 from choose_specialised import main
 from synthetic_results import nested
 
-from clustersae.arms import partition_name
-from clustersae.clusters import layers_of
-from clustersae.files import write_csv, write_json
-from clustersae.plan import candidates, specialised_pilots
+from clustersae.experiment.arms import partition_name
+from clustersae.experiment.clusters import layers_of
+from clustersae.experiment.plan import candidates, specialised_pilots
+from clustersae.runtime.files import write_csv, write_json
 
 N_LAYERS = 3
 SETTINGS = {

@@ -12,12 +12,12 @@ from tokenizers import Tokenizer, models
 
 from clustersae.activations.shards import write_shard
 from clustersae.corpora.tokens import TokenFile, Vocabulary, write_tokens
-from clustersae.errors import InputError
-from clustersae.evaluation.features.coverage import COVERAGE_COLUMNS
-from clustersae.evaluation.features.measuring import FeatureSettings
-from clustersae.evaluation.judge.contexts import read_latents
+from clustersae.experiment.sae_settings import SAESettings
+from clustersae.features.coverage import COVERAGE_COLUMNS
+from clustersae.features.judge.contexts import read_latents
+from clustersae.features.measuring import FeatureSettings
+from clustersae.runtime.errors import InputError
 from clustersae.sae.module import SparseAutoencoder
-from clustersae.sae.settings import SAESettings
 from clustersae.sae.storage import save_sae
 
 BOS, N_WORDS, N_ROWS, N_CTX = 0, 7, 60, 12
@@ -200,7 +200,7 @@ def test_similarity_lies_between_ceiling_and_floor(outputs):
 
 def test_the_same_tokens_decide_what_is_live_in_an_arm_and_in_the_baseline(job, monkeypatch):
     for name in ("baseline", "measuring"):
-        monkeypatch.setattr(f"clustersae.evaluation.features.{name}.LIVE_STEP", 200)
+        monkeypatch.setattr(f"clustersae.features.{name}.LIVE_STEP", 200)
     rows = pd.read_csv(job.run(name="few").similarity)
     counts = rows.pivot(index=["seed", "layer"], columns="kind", values="n_latents")
     # Three tokens, of two or three latents each.

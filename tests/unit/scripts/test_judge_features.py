@@ -8,9 +8,9 @@ import pytest
 from judge_features import main
 from judge_server import Answer, context_rows, expert, says, serving, write_contexts
 
-from clustersae.errors import InputError
-from clustersae.evaluation.judge import asking
-from clustersae.evaluation.judge.scoring import COLUMNS
+from clustersae.features.judge import asking
+from clustersae.features.judge.scoring import COLUMNS
+from clustersae.runtime.errors import InputError
 
 N_LATENTS = 5
 #: Per latent: its explanation, and on each of two layers detection and two sets of marks.

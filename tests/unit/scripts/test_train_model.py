@@ -11,8 +11,8 @@ from snakemake_project import words
 from tiny_training import SETTINGS, Killed
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from clustersae.checkpoint import Checkpoint
 from clustersae.models.description import read_description
+from clustersae.runtime.checkpoint import Checkpoint
 
 SPLITS = ("train", "validation", "test")
 ARCHITECTURE = {"n_layers": 2, "d_model": 16, "n_heads": 2, "bias": False}

@@ -6,13 +6,13 @@ import train_sae
 from synthetic_shards import write_split, write_statistics
 
 from clustersae.activations.shards import open_shards
-from clustersae.checkpoint import Checkpoint
-from clustersae.errors import InputError
-from clustersae.files import read_json
+from clustersae.runtime.checkpoint import Checkpoint
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.files import read_json
+from clustersae.runtime.tensors import load_tensors
 from clustersae.sae.storage import load_sae
 from clustersae.sae.training import Trainer
 from clustersae.sae.validation import mean_fvu
-from clustersae.tensors import load_tensors
 
 CONFIG = {
     "architecture": "topk",

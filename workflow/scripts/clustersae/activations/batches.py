@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 
 from clustersae.activations.shards import Shard
-from clustersae.errors import InputError
+from clustersae.runtime.errors import InputError
 
 #: Rows read in one go; a batch of 2,048 is mixed from 16 places.
 BLOCK_ROWS = 128

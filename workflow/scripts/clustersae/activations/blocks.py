@@ -6,8 +6,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from clustersae.errors import InputError
-from clustersae.log import Progress
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.log import Progress
 
 #: Rows of one block. Small enough that 24 layers of width 1024 take 100 MB in float64, large
 #: enough for the minibatches of linear CKA, which are these blocks (`distances.LinearCKA`).

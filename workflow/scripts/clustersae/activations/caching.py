@@ -12,11 +12,11 @@ import torch
 
 from clustersae.activations.shards import DTYPES, permutation, write_shard
 from clustersae.corpora.tokens import read_tokens, rows_holding, shard_rows
-from clustersae.errors import InputError
-from clustersae.log import Progress
-from clustersae.meter import Meter
 from clustersae.models.description import ModelDescription, read_description
 from clustersae.models.residual import ResidualStream, load_model
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.log import Progress
+from clustersae.runtime.meter import Meter
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 
-from clustersae.errors import InputError
-from clustersae.tensors import checksum, load_tensors, save_tensors
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.tensors import checksum, load_tensors, save_tensors
 
 #: Data types in which activations are stored.
 DTYPES = {

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from clustersae.activations.blocks import check_finite, flagged
-from clustersae.errors import InputError
-from clustersae.tensors import load_tensors, save_tensors
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.tensors import load_tensors, save_tensors
 
 #: A layer whose scale is below this part of its root mean square is constant: float32 rounds at
 #: 6e-8, so anything smaller is the rounding of our own sums.

@@ -16,12 +16,7 @@ from clustersae.corpora import characters, toy_english
 from clustersae.corpora.named import ANY, NAMED, cache_folder
 from clustersae.corpora.obtain import obtain
 from clustersae.corpora.packing import Digest, pack, split_rows
-from clustersae.corpora.text import (
-    dataset_documents,
-    jsonl_documents,
-    text_documents,
-    text_pieces,
-)
+from clustersae.corpora.text import dataset_documents, jsonl_documents, text_documents, text_pieces
 from clustersae.corpora.tokenizer import (
     LoadedTokenizer,
     character_tokenizer,
@@ -30,7 +25,7 @@ from clustersae.corpora.tokenizer import (
 )
 from clustersae.corpora.tokens import SPLITS, TokenFile
 from clustersae.corpora.toy_factors import factor_table
-from clustersae.errors import InputError
+from clustersae.runtime.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clustersae.errors import InputError
+from clustersae.runtime.errors import InputError
 
 CHUNK_BYTES = 1 << 22  # numpy widens a chunk to eight bytes per symbol
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from clustersae.log import Progress
+from clustersae.runtime.log import Progress
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clustersae.errors import InputError
+from clustersae.runtime.errors import InputError
 
 #: Names the folder of downloaded corpora where the configuration does not.
 VARIABLE = "CLUSTERSAE_DATA"

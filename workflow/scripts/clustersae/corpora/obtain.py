@@ -12,7 +12,7 @@ from pathlib import Path
 
 from clustersae.corpora.download import DownloadError, Patience, download
 from clustersae.corpora.named import VARIABLE, NamedCorpus
-from clustersae.errors import InputError
+from clustersae.runtime.errors import InputError
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from clustersae.corpora.tokenizer import LoadedTokenizer, encode_documents
 from clustersae.corpora.tokens import SPLITS
-from clustersae.errors import InputError
+from clustersae.runtime.errors import InputError
 
 
 @dataclass

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from clustersae.errors import InputError
+from clustersae.runtime.errors import InputError
 
 CHUNK_BYTES = 1 << 20
 

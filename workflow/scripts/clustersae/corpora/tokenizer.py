@@ -15,8 +15,8 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 
 from clustersae.corpora.tokens import Vocabulary
 from clustersae.corpora.toy_lexicon import BOS, PAD, UNK, VOCABULARY
-from clustersae.errors import InputError
-from clustersae.files import read_json, write_json, write_text
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.files import read_json, write_json, write_text
 
 ENCODE_CHARACTERS = 1 << 22  # handed to the tokenizer at once; it encodes them in parallel
 

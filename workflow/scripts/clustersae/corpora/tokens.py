@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clustersae.errors import InputError
-from clustersae.tensors import load_tensors, save_integers
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.tensors import load_tensors, save_integers
 
 SPLITS = ("train", "validation", "test")
 

@@ -6,7 +6,7 @@ from itertools import islice
 
 from clustersae.corpora import toy_english
 from clustersae.corpora.toy_lexicon import BE, HAVE, NAMES, VERBS, YEARS
-from clustersae.errors import InputError
+from clustersae.runtime.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import torch
 
-from clustersae.errors import InputError
-from clustersae.files import write_json
 from clustersae.models import residual
 from clustersae.models.description import HOOK, ModelDescription, fingerprint
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.files import write_json
 
 #: Relative difference allowed between our hooks and TransformerLens's. Eager and fused attention
 #: differ by rounding (1e-6 to 1e-4); reading the wrong place differs by more than 1e-1.

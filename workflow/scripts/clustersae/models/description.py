@@ -4,8 +4,8 @@ import dataclasses
 import hashlib
 from pathlib import Path
 
-from clustersae.errors import InputError
-from clustersae.files import read_json
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.files import read_json
 
 #: TransformerLens's name of the activation that everything here reads: the residual stream after
 #: block l. SAEs carry it, so that other tools know where they belong.

@@ -9,11 +9,11 @@ import os
 import shutil
 from pathlib import Path
 
-from clustersae.errors import InputError
-from clustersae.files import read_json, replacing, write_json
 from clustersae.models.anatomy import describe
 from clustersae.models.residual import first_line, load_tokenizer
-from clustersae.tensors import load_tensors, save_tensors
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.files import read_json, replacing, write_json
+from clustersae.runtime.tensors import load_tensors, save_tensors
 
 logger = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 
-from clustersae.errors import InputError
 from clustersae.models.description import ModelDescription, fingerprint
+from clustersae.runtime.errors import InputError
 
 #: Takes a block's output [batch, n_ctx, d_model]; returns what replaces it, or None to keep it.
 Change = Callable[[torch.Tensor], torch.Tensor | None]

@@ -15,10 +15,10 @@ import torch
 
 from clustersae.activations.batches import normalised_batches
 from clustersae.activations.shards import Shard
-from clustersae.checkpoint import Checkpoint, identity
-from clustersae.meter import Meter
+from clustersae.experiment.sae_settings import SAESettings
+from clustersae.runtime.checkpoint import Checkpoint, identity
+from clustersae.runtime.meter import Meter
 from clustersae.sae.module import SparseAutoencoder
-from clustersae.sae.settings import SAESettings
 from clustersae.sae.start import Start
 from clustersae.sae.training import Diverged, Trainer, train
 

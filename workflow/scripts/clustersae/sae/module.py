@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from clustersae.errors import InputError
+from clustersae.runtime.errors import InputError
 from clustersae.sae import sparse
 
 #: Tensors of a stored SAE; `layer_mean` and `layer_scale` are the normalisation.

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import torch
 
-from clustersae.errors import InputError
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.tensors import checksum, load_tensors, save_tensors
 from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.storage import load_sae
-from clustersae.tensors import checksum, load_tensors, save_tensors
 
 
 class Start(NamedTuple):

@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 
 from clustersae import __version__
-from clustersae.clusters import cluster_name
-from clustersae.errors import InputError
-from clustersae.files import read_json, write_json
+from clustersae.experiment.clusters import cluster_name
+from clustersae.experiment.sae_settings import SAESettings
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.files import read_json, write_json
+from clustersae.runtime.tensors import load_tensors, save_tensors
 from clustersae.sae.module import SparseAutoencoder
-from clustersae.sae.settings import SAESettings
-from clustersae.tensors import load_tensors, save_tensors
 
 
 def save_sae(

@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch.optim.adam import adam
 
-from clustersae.errors import InputError
-from clustersae.log import Progress
+from clustersae.experiment.sae_settings import SAESettings
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.log import Progress
 from clustersae.sae.loss import auxk_loss, fvu_loss
 from clustersae.sae.module import SparseAutoencoder, TrainingOutput
-from clustersae.sae.settings import SAESettings
 
 logger = logging.getLogger(__name__)
 

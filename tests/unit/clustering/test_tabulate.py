@@ -1,0 +1,114 @@
+import json
+
+import cluster_layers
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from layer_matrices import on_a_line, random_matrix, tie_free_matrices
+
+from clustersae.clustering import linkage, scores
+from clustersae.clustering.distances import LayerDistances, save_distances
+from clustersae.clustering.tabulate import METHODS, tabulate_partitions
+from clustersae.experiment.clusters import parse_cluster
+from clustersae.runtime.errors import InputError
+
+
+def tabulate(distances, methods=METHODS, controls=("even", "random"), counts="auto", seed=0):
+    return tabulate_partitions(distances, "angular", methods, controls, counts, seed)
+
+
+@settings(deadline=None, max_examples=10)
+@given(tie_free_matrices)
+def test_every_method_has_every_count_in_canonical_form(distances):
+    n_layers = len(distances)
+    table = tabulate(distances)
+    methods = [*METHODS, "even", "random"]
+    counts = range(1, n_layers + 1)
+    names = [f"{method}-{count}" for method in methods for count in counts]
+    assert table["order"] == ["single", *names, "per-layer"] == list(table["partitions"])
+    for name, partition in table["partitions"].items():
+        clusters = [parse_cluster(cluster) for cluster in partition["clusters"]]
+        assert clusters == scores.ordered(clusters)
+        assert sorted(sum(clusters, ())) == list(range(n_layers))
+        assert len(clusters) == partition["count"]
+        assert (partition["cut_height"] is None) == (partition["method"] not in linkage.METHODS)
+        if name not in ("single", "per-layer"):
+            assert name == f"{partition['method']}-{partition['count']}"
+    for method in methods:
+        for name, same in ((f"{method}-1", "single"), (f"{method}-{n_layers}", "per-layer")):
+            assert table["partitions"][name]["clusters"] == table["partitions"][same]["clusters"]
+    assert set(table["tree"]) == set(linkage.METHODS)
+
+
+def test_contiguous_never_loses_to_a_control():
+    table = tabulate(random_matrix(8, seed=1))["partitions"]
+    for count in range(1, 9):
+        best = table[f"contiguous-{count}"]["weighted_mean_distance"]
+        for control in ("even", "random"):
+            assert best <= table[f"{control}-{count}"]["weighted_mean_distance"] + 1e-12
+
+
+def test_a_model_of_one_layer():
+    table = tabulate(np.zeros((1, 1)))
+    assert {tuple(p["clusters"]) for p in table["partitions"].values()} == {("0",)}
+    assert table["tree"] == {"complete": {}, "average": {}}
+
+
+@pytest.mark.parametrize("count", [0, 5])
+def test_a_count_the_model_cannot_have_is_refused(count):
+    with pytest.raises(InputError, match=f"asks for {count} clusters, .* has 4 layers: use 1 to 4"):
+        tabulate(on_a_line(0, 1, 3, 7), counts=[2, count])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"methods": ["complete", "ward"]}, "clustering.methods names ward: use complete, average"),
+        ({"methods": ["complete", "complete"]}, "names a method twice"),
+        ({"controls": ["odd"]}, "clustering.controls names odd: use even, random"),
+        ({"counts": "all"}, "clustering.counts is 'all'"),
+    ],
+)
+def test_a_bad_setting_is_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        tabulate(on_a_line(0, 1, 3, 7), **change)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        (np.zeros((2, 3)), "square matrix, not shape"),
+        (np.zeros((0, 0)), "square matrix, not shape"),
+        (np.tril(on_a_line(0, 1, 3)), "layers 0 and 1 are 0.0 apart one way and 1.0 the other"),
+        (np.full((2, 2), np.nan), "finite"),
+        (-on_a_line(0, 1), "non-negative"),
+        (np.ones((2, 2)), "from itself must be zero"),
+    ],
+)
+def test_what_is_no_distance_matrix_is_refused(matrix, message):
+    with pytest.raises(InputError, match=message):
+        tabulate(matrix)
+
+
+def test_the_script_clusters_by_the_distance_it_is_told(tmp_path):
+    angular, centred = on_a_line(0, 1, 8, 9), on_a_line(0, 8, 1, 9)
+    matrices = (torch.from_numpy(m) / 10 for m in (angular, centred, angular))
+    path = tmp_path / "distances.safetensors"
+    save_distances(path, tmp_path / "distances.csv", LayerDistances(*matrices, 99), "cafe")
+    output = tmp_path / "partitions.json"
+    arguments = {"methods": ["complete"], "controls": ["even"], "counts": [2], "seed": 0}
+    cluster_layers.main(path, output, distance="angular_centred", **arguments)
+    table = json.loads(output.read_text())
+    assert table["distance"] == "angular_centred"
+    assert table["partitions"]["complete-2"] == {
+        "method": "complete",
+        "count": 2,
+        "clusters": ["0+2", "1+3"],
+        "cut_height": 0.1,
+        "amad": 0.1,
+        "weighted_mean_distance": 0.1,
+        "max_distance": 0.1,
+    }
+    cluster_layers.main(path, output, distance="angular", **arguments)
+    assert json.loads(output.read_text())["partitions"]["complete-2"]["clusters"] == ["0-1", "2-3"]

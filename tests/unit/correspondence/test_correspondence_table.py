@@ -1,0 +1,123 @@
+"""The table of correspondence, from files whose means are known."""
+
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pytest
+from correspondence_table import main
+
+from clustersae.correspondence.table import CORRESPONDENCE, correspondence_table
+from clustersae.experiment.arms import Arm
+from clustersae.presentation.tables import read_file, read_files
+from clustersae.quality.measures import CORRESPONDENCE_MEASURES as MEASURES
+from clustersae.quality.summary import Bootstrapping
+from clustersae.runtime.errors import InputError
+
+SETTINGS = Bootstrapping(200, 0)
+BELOW = "tokens-1of4@tokens-3of4"
+SINGLE = Arm("per-layer@single", BELOW, "specialised", 3, 1.5, "specialised", ())
+PAIRED = Arm("per-layer@complete-2", BELOW, "specialised", 3, 1.5, "specialised", ())
+BASELINE = Arm("per-layer", "base", "per-layer", 3, 3, "baseline", ())
+
+
+def row(arm, kind, layer, other, seed, value, n_latents=10):
+    return {
+        "variant": arm.variant,
+        "partition": arm.partition,
+        "kind": kind,
+        "seed": seed,
+        "other_seed": seed,
+        "layer": layer,
+        "other_layer": other,
+        "root": "",
+        "matching": "index",
+        "n_tokens": 100,
+        "n_latents": n_latents,
+        "share_alive": 0.9,
+        **dict.fromkeys(MEASURES, value if n_latents else np.nan),
+    }
+
+
+def family(arm, layers, value=lambda i, j, seed: 0.5, seeds=(0, 1)):
+    rows = [row(arm, "ancestor", i, i, seed, 0.8) for i in layers for seed in seeds]
+    for i, j in combinations(layers, 2):
+        for seed in seeds:
+            rows.append(row(arm, "siblings", i, j, seed, value(i, j, seed)))
+            rows.append(row(arm, "shuffled", i, j, seed, 0.1))
+    return rows
+
+
+def scratch(seeds=(0, 1)):
+    rows = [row(BASELINE, "independent_seed", i, i, 0, 0.4 + i / 10) for i in range(3)]
+    for i, j in combinations(range(3), 2):
+        rows += [row(BASELINE, "independent", i, j, seed, (i + j) / 10) for seed in seeds]
+    return rows
+
+
+def of(table, arm, kind, distance=None):
+    found = table[(table["arm"] == arm.name) & (table["kind"] == kind)]
+    found = found[found["distance"].isna() if distance is None else found["distance"] == distance]
+    assert len(found) == 1
+    return found.iloc[0]
+
+
+def test_means_are_over_pairs_and_seeds_at_every_distance():
+    rows = family(SINGLE, range(3), lambda i, j, seed: 0.9 - 0.2 * (j - i) + 0.1 * seed)
+    table = correspondence_table([BASELINE, SINGLE], pd.DataFrame(rows + scratch()), SETTINGS)
+    near, far = of(table, SINGLE, "siblings", 1), of(table, SINGLE, "siblings", 2)
+    assert (near["jaccard"], near["n_pairs"], near["n_seeds"]) == (pytest.approx(0.75), 2, 2)
+    assert (far["mean_cosine"], far["n_pairs"]) == (pytest.approx(0.55), 1)
+    whole = of(table, SINGLE, "siblings")
+    assert whole["jaccard"] == pytest.approx((2 * 0.75 + 0.55) / 3)
+    assert whole["jaccard_low"] < whole["jaccard"] < whole["jaccard_high"]
+    # The same on every pair and seed: an interval without width.
+    ancestor = of(table, SINGLE, "ancestor")
+    ends = ancestor[["correlation_low", "correlation", "correlation_high"]]
+    assert list(ends) == pytest.approx([0.8] * 3)
+    assert ancestor["n_pairs"] == 3
+    assert table[table["kind"] == "ancestor"]["distance"].isna().all()
+
+
+def test_saes_from_scratch_are_taken_on_the_pairs_of_the_arm():
+    rows = family(SINGLE, range(3)) + family(PAIRED, (1, 2)) + scratch()
+    table = correspondence_table([BASELINE, SINGLE, PAIRED], pd.DataFrame(rows), SETTINGS)
+    assert of(table, SINGLE, "independent")["jaccard"] == pytest.approx((0.1 + 0.2 + 0.3) / 3)
+    only = of(table, PAIRED, "independent")
+    assert (only["jaccard"], only["n_pairs"]) == (pytest.approx(0.3), 1)
+    again = of(table, PAIRED, "independent_seed")
+    assert again["jaccard"] == pytest.approx((0.5 + 0.6) / 2)
+    assert (again["n_pairs"], again["n_seeds"]) == (2, 1)
+
+
+def test_pairs_without_common_latents_drop_out():
+    rows = [each for each in family(SINGLE, range(3)) if each["kind"] != "siblings"]
+    rows += [row(SINGLE, "siblings", 0, 1, seed, 0.4) for seed in (0, 1)]
+    rows += [row(SINGLE, "siblings", 0, 2, seed, 0.9, n_latents=10 * seed) for seed in (0, 1)]
+    table = correspondence_table([SINGLE], pd.DataFrame(rows + scratch()), SETTINGS)
+    kept = of(table, SINGLE, "siblings")
+    assert (kept["jaccard"], kept["n_pairs"]) == (pytest.approx(0.4), 1)
+    assert 2 not in set(table.loc[table["kind"] == "siblings", "distance"])
+
+
+def test_what_is_missing_is_named():
+    with pytest.raises(InputError, match=r"per-layer@complete-2 .* were not compared"):
+        correspondence_table([PAIRED], pd.DataFrame(family(SINGLE, range(3))), SETTINGS)
+    rows = family(SINGLE, range(3))
+    rows.remove(next(each for each in rows if each["kind"] == "siblings"))
+    with pytest.raises(InputError, match="different layers"):
+        correspondence_table([SINGLE], pd.DataFrame(rows), SETTINGS)
+
+
+def test_files_become_a_table(tmp_path):
+    paths = []
+    for number, rows in enumerate((family(SINGLE, range(3)), scratch())):
+        paths.append(tmp_path / f"{number}.csv")
+        pd.DataFrame(rows).to_csv(paths[-1], index=False)
+    out = tmp_path / "correspondence.csv"
+    main(paths, out, [BASELINE, SINGLE], *SETTINGS)
+    frame = read_files(paths, CORRESPONDENCE)
+    expected = correspondence_table([SINGLE], frame, SETTINGS)
+    pd.testing.assert_frame_equal(read_file(out), expected, check_dtype=False)
+    main(paths[1:], out, [BASELINE], *SETTINGS)
+    assert read_file(out).empty

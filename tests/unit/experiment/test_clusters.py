@@ -1,0 +1,145 @@
+import re
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clustersae.experiment.clusters import (
+    FROM,
+    SAE_PATTERN,
+    cluster_name,
+    layers_of,
+    parent,
+    parse_cluster,
+)
+from clustersae.runtime.errors import InputError
+
+LAYERS = st.sets(st.integers(0, 40), min_size=1)
+
+
+@settings(deadline=None)
+@given(LAYERS)
+def test_a_name_gives_back_its_layers_in_order(layers):
+    assert parse_cluster(cluster_name(layers)) == tuple(sorted(layers))
+
+
+@settings(deadline=None)
+@given(LAYERS, LAYERS)
+def test_two_sets_share_a_name_only_if_equal(first, second):
+    assert (cluster_name(first) == cluster_name(second)) == (first == second)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 40), min_size=1))
+def test_neither_order_nor_repetition_changes_the_name(layers):
+    assert cluster_name(layers) == cluster_name(set(layers)) == cluster_name(layers[::-1])
+
+
+@settings(deadline=None)
+@given(st.text(alphabet="012-+", max_size=6))
+def test_whatever_parses_is_the_canonical_name(text):
+    try:
+        layers = parse_cluster(text)
+    except InputError:
+        return
+    assert cluster_name(layers) == text
+
+
+@pytest.mark.parametrize(
+    ("layers", "name"),
+    [
+        ([3], "3"),
+        ([0, 1, 2], "0-2"),
+        ([7, 4, 5], "4-5+7"),
+        ([0, 2, 4], "0+2+4"),
+        ([9, 10, 11, 0], "0+9-11"),
+    ],
+)
+def test_spelling(layers, name):
+    assert cluster_name(layers) == name
+    assert parse_cluster(name) == tuple(sorted(layers))
+
+
+@pytest.mark.parametrize(
+    ("bad", "canonical"),
+    [
+        ("1-1", "1"),  # a run of one layer
+        ("0+1", "0-1"),  # two runs that touch
+        ("0-1+2-3", "0-3"),
+        ("7+4-5", "4-5+7"),  # not ascending
+        ("0-2+1", "0-2"),  # overlapping
+        ("03", "3"),
+        ("0-02", "0-2"),
+    ],
+)
+def test_another_spelling_is_refused_with_the_canonical_one(bad, canonical):
+    with pytest.raises(InputError, match=re.escape(f"write {canonical}.")):
+        parse_cluster(bad)
+
+
+@pytest.mark.parametrize(
+    "bad", ["", "-", "+", "3-", "-3", "3+", "+3", "0--2", "0-2-4", "a", " 3", "3\n", "0,1", "2-0"]
+)
+def test_nonsense_is_refused(bad):
+    with pytest.raises(InputError, match="is not"):
+        parse_cluster(bad)
+
+
+@pytest.mark.parametrize("layers", [[], [-1], [-2, 3]])
+def test_a_cluster_is_a_non_empty_set_of_indices(layers):
+    with pytest.raises(InputError, match="non-empty set of layer indices"):
+        cluster_name(layers)
+
+
+@pytest.mark.parametrize(
+    ("name", "layers", "came_from"),
+    [
+        ("3", (3,), ""),
+        ("4-5+7", (4, 5, 7), ""),
+        ("3@0-4", (3,), "0-4"),
+        ("1@0-1@0-4", (1,), "0-1@0-4"),
+        ("0-1@0-4", (0, 1), "0-4"),
+        ("5+7@4-5+7", (5, 7), "4-5+7"),
+    ],
+)
+def test_an_saes_name_says_what_it_reads_and_where_it_started(name, layers, came_from):
+    assert layers_of(name) == layers
+    assert parent(name) == came_from
+    assert re.fullmatch(SAE_PATTERN, name)
+
+
+def test_the_parent_of_a_variant_is_that_of_the_sae_it_started_from():
+    assert parent("tokens-1of5@tokens-2of5@base") == "tokens-2of5@base"
+    assert parent("base") == ""
+
+
+@settings(deadline=None)
+@given(st.lists(LAYERS, min_size=1, max_size=4))
+def test_a_name_is_one_of_an_sae_exactly_if_its_clusters_are_nested(clusters):
+    name = FROM.join(cluster_name(layers) for layers in clusters)
+    if all(inner < outer for inner, outer in pairwise(clusters)):
+        assert layers_of(name) == tuple(sorted(clusters[0]))
+    else:
+        with pytest.raises(InputError, match="cannot start from"):
+            layers_of(name)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ("5@0-4", "5 is no part of 0-4"),
+        ("3@3", "3 is no part of 3"),  # an SAE does not start from one of the same layers
+        ("0-4@0-4", "0-4 is no part of 0-4"),
+        ("1@0-1@1-4", "0-1 is no part of 1-4"),  # nested at first, not further up
+        ("3@0+1", "write 0-1."),
+        ("03@0-4", "write 3."),
+        ("3@", "'' is not a cluster"),
+        ("@0-4", "'' is not a cluster"),
+        ("3@@0-4", "'' is not a cluster"),
+        ("", "'' is not a cluster"),
+    ],
+)
+def test_a_name_that_is_none_of_an_sae_is_refused(bad, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        layers_of(bad)

@@ -1,0 +1,392 @@
+"""A wrong configuration is refused in one line that names the key and what is allowed."""
+
+import json
+import math
+import re
+import zipfile
+
+import pytest
+import yaml
+from snakemake_project import REPOSITORY, TINY, merged
+
+from clustersae.experiment.config import load, model_shape, report_settings
+from clustersae.runtime.errors import InputError
+
+SCHEMA = REPOSITORY / "workflow" / "schemas" / "config.schema.yaml"
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    """The tiny experiment in a folder with its text, an empty file and two model directories."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.txt").write_text("Once upon a time.")
+    (tmp_path / "prompts.jsonl").touch()
+    (tmp_path / "empty.txt").touch()
+    (tmp_path / "folder").mkdir()
+    with zipfile.ZipFile(tmp_path / "text.zip", "w") as archive:
+        archive.writestr("text8", "Once upon a time.")
+    for name, content in {
+        "llama": '{"num_hidden_layers": 4, "hidden_size": 8}',
+        "broken": '{"num_hidden_layers": ',
+    }.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(content)
+    return yaml.safe_load(TINY.read_text())
+
+
+def tiny(**changes):
+    return {"models": {"tiny": changes}}
+
+
+def imported(path, **changes):
+    return tiny(source="local", path=path, corpus={"tokenizer": "model"}, **changes)
+
+
+def named(**changes):
+    corpus = {"source": "named", "name": "text8", "path": "text.txt", "checksum": "any"}
+    return tiny(corpus=corpus | changes)
+
+
+def specialising(*entries):
+    return {"clustering": {"specialise": list(entries)}}
+
+
+WRONG = [
+    # training
+    (tiny(training={"sampling": "words"}), 'models.tiny.training.sampling is "words", but must be'),
+    (tiny(training={"seed": 3, "other_seeds": [3], "record": True}), "other_seeds has 3, which is"),
+    (tiny(training={"other_seeds": [3]}), "record to true, or leave other_seeds out"),
+    (tiny(training={"published": "text8"}), "record to true, or leave published out"),
+    (tiny(training={"published": "text9", "record": True}), "be shakespeare_char or enwik8 or"),
+    (tiny(training={"published": "text8", "record": True}), "and this model reads another text"),
+    (tiny(training={"evaluate_batches": 0}), "evaluate_batches is 0, but must be at least 1"),
+    (tiny(architecture={"initializer_range": 0}), "initializer_range is 0, but must be above 0"),
+    (
+        tiny(corpus={"source": "toy-english"}, training={"sampling": "offsets"}),
+        "models.tiny.training.sampling: the rows of toy-english are sentences of their own",
+    ),
+    (
+        tiny(corpus={"source": "toy-english"}, training={"record": True}),
+        "models.tiny.training.record is for models of characters",
+    ),
+    # keys and types
+    ({"sea": {}}, "unknown key 'sea' in the top level; allowed are activations, clustering"),
+    ({"sae": {"kk": 3}}, "unknown key 'kk' in sae; allowed are architecture, auxk_coefficient"),
+    (tiny(sae={"kk": 3}), "unknown key 'kk' in models.tiny.sae; allowed are"),
+    ({"activations": {"tokens": {"dev": 9}}}, "unknown key 'dev' in activations.tokens; allowed"),
+    ({5: 1}, "the top level has the key 5, which YAML does not read as text: put it in quotes"),
+    (
+        {"sae": {"k": "four"}},
+        'sae.k is "four", but must be an integer. (Active latents',
+    ),
+    ({"sae": {"k": True}}, "sae.k is true, but must be an integer"),
+    ({"sae": {"k": 0}}, "sae.k is 0, but must be at least 1"),
+    ({"sae": {"seeds": 0}}, "sae.seeds is 0, but must be a list"),
+    ({"sae": 3}, "sae is 3, but must be a section"),
+    ({"sae": {"learning_rate": math.nan}}, "sae.learning_rate is nan, but must be a finite number"),
+    (
+        {"sae": {"learning_rate": "1e-3"}},
+        'sae.learning_rate is "1e-3", but must be a number or a list or null; YAML took it for'
+        " text, write 0.001",
+    ),
+    (
+        {"sae": {"learning_rate": [0.01, "1e-3"]}},
+        'sae.learning_rate.1 is "1e-3", but must be a number; YAML took it for text, write 0.001',
+    ),
+    ({"sae": {"learning_rate": []}}, "sae.learning_rate is [], but must have at least 1 entry"),
+    ({"sae": {"learning_rate": [0.1, 0.1]}}, "is [0.1, 0.1], but must not repeat an entry"),
+    ({"sae": {"learning_rate": [0.1, 0]}}, "sae.learning_rate.1 is 0, but must be above 0"),
+    ({"sae": {"learning_rate": -1}}, "sae.learning_rate is -1, but must be above 0"),
+    (
+        {"sae": {"specialise": {"learning_rate": "low"}}},
+        'sae.specialise.learning_rate is "low", but must be a number or a list or null',
+    ),
+    (
+        {"sae": {"specialise": {"shared_fraction": 1}}},
+        "sae.specialise.shared_fraction is 1, but must be below 1",
+    ),
+    ({"sae": {"tokens": "4e6"}}, "must be an integer; YAML took it for text, write 4000000"),
+    (tiny(source="trian"), 'models.tiny.source is "trian", but must be train or local or hub'),
+    ({"models": None}, "models is null, but must be a section"),
+    (tiny(corpus=None), "models.tiny.corpus is null, but must be a section"),
+    # names
+    ({"models": {"a/b": {}}}, 'models has the name "a/b", but a name is up to 100 letters, digits'),
+    ({"models": {"..": {}}}, 'models has the name ".."'),
+    ({"models": {"a{b}": {}}}, 'models has the name "a{b}"'),
+    ({"models": {"x" * 101: {}}}, "models has the name"),
+    # numbers of clusters
+    (
+        {"clustering": {"counts": [2, 2]}},
+        "clustering.counts is [2, 2], but must not repeat",
+    ),
+    ({"clustering": {"counts": []}}, "clustering.counts is [], but must have at least 1 entry"),
+    ({"clustering": {"counts": 3}}, "clustering.counts is 3, but must be auto or a list"),
+    ({"clustering": {"counts": "Auto"}}, 'clustering.counts is "Auto", but must be auto or a list'),
+    ({"clustering": {"counts": [0]}}, "clustering.counts.0 is 0, but must be at least 1"),
+    (
+        {"clustering": {"counts": [2, 4]}},
+        "models.tiny: clustering.counts asks for 4 clusters, but the model has 3 layers: use"
+        " numbers from 1 to 3",
+    ),
+    ({"clustering": {"control_counts": [4]}}, "clustering.control_counts asks for 4 clusters"),
+    ({"evaluation": {"equal_compute": [4]}}, "evaluation.equal_compute asks for 4 clusters"),
+    ({"evaluation": {"equal_exposure": [4]}}, "evaluation.equal_exposure asks for 4 clusters"),
+    (imported("llama", clustering={"counts": [5]}), "5 clusters, but the model has 4 layers"),
+    # specialised SAEs
+    (
+        specialising({"from": [1], "budgets": [0.4]}, {"from": ["tree", 4], "budgets": [1]}),
+        "clustering.specialise.from starts from 4 clusters, but the model has 3 layers: use"
+        " numbers from 1 to 2, or tree",
+    ),
+    (
+        specialising({"from": [1, "root"], "budgets": [0.4]}),
+        'clustering.specialise.0.from.1 is "root", but must be',
+    ),
+    (specialising({"from": [1, 1], "budgets": [0.4]}), "is [1, 1], but must not repeat an entry"),
+    (specialising({"from": [], "budgets": [0.4]}), "0.from is [], but must have at least 1 entry"),
+    (specialising({"from": [1], "budgets": [0]}), "0.budgets.0 is 0, but must be above 0"),
+    (specialising({"from": [1]}), "clustering.specialise.0 lacks 'budgets'"),
+    (specialising({"from": [1], "budgets": [1], "k": 2}), "unknown key 'k' in clustering"),
+    (
+        {"clustering": {"specialise": {"from": [1], "budgets": [0.4]}}},
+        'clustering.specialise is {"from": [1], "budgets": [0.4]}, but must be auto or a list',
+    ),
+    (
+        merged(
+            specialising({"from": ["tree"], "budgets": [0.4]}),
+            {"clustering": {"methods": ["kmeans", "complete"]}},
+        ),
+        "clustering.specialise.from asks for the tree, but kmeans, the first of clustering.methods,"
+        " makes none. Put complete or average first",
+    ),
+    (
+        specialising({"from": [1], "budgets": [0.4]}, {"from": [2], "budgets": [0.01]}),
+        "one batch of 128 for variant tokens-1of100, which gets 40 of them",
+    ),
+    (
+        specialising({"from": ["tree"], "budgets": [0.05]}),
+        "leaves 75 activations for each of the SAEs that start from them (from tree), fewer",
+    ),
+    (
+        merged(
+            specialising({"from": [2], "budgets": [0.1]}),
+            {"sae": {"specialise": {"shared_fraction": 0.2}}},
+        ),
+        "leaves 120 activations for each of the shared SAEs (from 2), fewer than one batch",
+    ),
+    (
+        {"clustering": {"specialise": "auto", "pilot_fraction": 0.2}},
+        "leaves 240 activations for each of the shared SAEs (from 1), fewer than 20 batches",
+    ),
+    ({"evaluation": {"lengths": [2, 0.03]}}, "for variant tokens-3of100, which gets 120 of them"),
+    ({"evaluation": {"lengths": [0]}}, "evaluation.lengths.0 is 0, but must be above 0"),
+    # sizes
+    (
+        {"sae": {"k": 33}},
+        "models.tiny: sae.k is 33, more than the 32 latents of an SAE of variant base. Lower sae.k",
+    ),
+    ({"sae": {"k": 33, "d_sae": None, "expansion": 2}}, "sae.k is 33, more than the 32 latents"),
+    (
+        {"sae": {"k": 16}, "evaluation": {"equal_compute": [1]}},
+        "sae.k is 16, more than the 1 latents of an SAE of variant narrower-1of3",
+    ),
+    (
+        {"sae": {"batch_size": 2001}},
+        "activations.tokens.train = 2000 is fewer than one batch of sae.batch_size = 2001",
+    ),
+    ({"sae": {"tokens": 127}}, "sae.tokens is 127, fewer than one batch of 128"),
+    (
+        {"sae": {"tokens": 383}, "evaluation": {"equal_compute": [1]}},
+        "one batch of 128 for variant tokens-1of3, which gets 128 of them",
+    ),
+    (
+        {"sae": {"tokens": 1279}, "clustering": {"counts": "auto"}},
+        "one batch of 128 for variant tokens-1of10, which gets 128 of them",
+    ),
+    # files
+    (tiny(corpus={"files": ["no.txt"]}), "models.tiny.corpus.files: no.txt does not exist"),
+    (tiny(corpus={"files": ["folder"]}), "corpus.files: folder does not exist or is no file"),
+    (tiny(corpus={"files": ["empty.txt"]}), "empty.txt is empty: remove it from the list"),
+    (tiny(corpus={"files": []}), "corpus.files is empty: a text corpus needs at least one file"),
+    (imported("no"), "models.tiny.path: no is not a directory"),
+    (
+        imported("folder"),
+        "models.tiny.path: folder has no config.json, so it is not a",
+    ),
+    (imported("broken"), "broken/config.json is not valid JSON"),
+    (imported(None), "models.tiny.path is missing: source local needs a model directory"),
+    (tiny(source="hub"), "models.tiny.repo is missing: source hub needs a repository"),
+    # named corpora
+    (
+        tiny(corpus={"source": "named"}),
+        "models.tiny.corpus.name is missing: write one of shakespeare_char, enwik8, text8",
+    ),
+    (named(name="wiki"), 'corpus.name is "wiki", but must be shakespeare_char or enwik8 or text8'),
+    (named(max_tokens=99), "corpus.max_tokens: text8 is read as a whole, with the splits of"),
+    (named(path="no.txt"), "models.tiny.corpus.path: no.txt does not exist or is no file"),
+    (named(path="text.zip"), "corpus.path: text.zip is a zip archive. Unpack it"),
+    (
+        named(path="text.txt", checksum="published"),
+        "text.txt has 17 bytes, but text8 as published has 100000000. Name another file or, if"
+        " this one is meant, write checksum: any",
+    ),
+    (named(path=None), "corpus.checksum: any is for a file of your own: name it in path"),
+    (
+        merged(named(), {"models": {"tiny": {"source": "local", "path": "llama"}}}),
+        "corpus: text8 is read as characters, for a model trained here",
+    ),
+    (
+        named(name="shakespeare_char", path=None, checksum="published", n_ctx=256)
+        | {"activations": {"tokens": {"validation": 55553}}},
+        "activations.tokens.validation asks for 55553, but test begins after 55552 tokens of the"
+        " validation split of shakespeare_char: ask for at most 55552",
+    ),
+    # contradictions
+    (tiny(source="local", path="llama"), "corpus.tokenizer: an imported model brings its own"),
+    (tiny(corpus={"tokenizer": "model"}), "a model trained here has no tokenizer yet; write"),
+    (tiny(architecture={"n_heads": 3}), "n_heads = 3 does not divide d_model = 16"),
+    (
+        imported("llama") | {"sae": {"k": 65, "d_sae": None}},
+        "sae.k is 65, more than the 64",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), WRONG, ids=[message[:60] for _, message in WRONG])
+def test_a_mistake_is_named_with_what_is_allowed(config, changes, message):
+    with pytest.raises(InputError, match=re.escape(message)) as error:
+        load(merged(config, changes), SCHEMA)
+    assert str(error.value).startswith(("config: ", "broken/"))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["logs", "benchmarks", "reference", "README.md", "report.html"])
+def test_a_model_may_not_take_a_folder_with_another_use(config, name):
+    config["models"] = {name: config["models"]["tiny"]}
+    with pytest.raises(InputError, match=rf"results/{re.escape(name)} has another use"):
+        load(config, SCHEMA)
+
+
+@pytest.mark.parametrize("wrong", [[], {}, {"models": {}}])
+def test_a_configuration_names_at_least_one_model(wrong):
+    with pytest.raises(InputError, match=r"^config: (the top level|models) (is|lacks) "):
+        load(wrong, SCHEMA)
+
+
+@pytest.mark.parametrize("empty", [None, {}])
+def test_an_empty_section_means_the_defaults(config, empty):
+    for section in ("clustering", "evaluation", "report"):
+        without = {key: value for key, value in config.items() if key != section}
+        assert load({**config, section: empty}, SCHEMA) == load(without, SCHEMA)
+    assert report_settings({**config, "report": empty}, SCHEMA) == report_settings(config, SCHEMA)
+    model = config["models"]["tiny"]
+    without = {"models": {"tiny": {k: v for k, v in model.items() if k != "training"}}}
+    with_empty = {"models": {"tiny": {**model, "training": empty, "clustering": empty}}}
+    assert load({**config, **with_empty}, SCHEMA) == load({**config, **without}, SCHEMA)
+
+
+def test_a_model_overrides_what_it_names_and_nothing_else(config):
+    other = merged(config["models"]["tiny"], {"sae": {"k": 3}, "activations": {"seed": 7}})
+    models = load(merged(config, {"models": {"other": other}}), SCHEMA)
+    assert (models["tiny"]["sae"]["k"], models["other"]["sae"]["k"]) == (4, 3)
+    assert models["other"]["activations"] == {**models["tiny"]["activations"], "seed": 7}
+    assert models["other"]["sae"] == {**models["tiny"]["sae"], "k": 3}
+
+
+def test_a_named_corpus_needs_neither_file_nor_tokenizer(config):
+    corpus = {"source": "named", "name": "shakespeare_char"}
+    tokens = {"tokens": {"validation": 55552}}
+    model = config["models"]["tiny"] | {"corpus": corpus, "activations": tokens}
+    settings = load(config | {"models": {"tiny": model}}, SCHEMA)["tiny"]["corpus"]
+    assert (settings["path"], settings["cache"], settings["checksum"]) == (None, None, "published")
+
+
+def test_whole_numbers_written_with_a_dot_become_integers(config):
+    settings = load(merged(config, {"sae": {"k": 4.0, "seeds": [1.0]}}), SCHEMA)["tiny"]["sae"]
+    assert json.dumps([settings["k"], settings["seeds"]]) == "[4, [1]]"
+    counts = load(merged(config, {"clustering": {"counts": [2.0]}}), SCHEMA)["tiny"]["clustering"]
+    assert json.dumps(counts["counts"]) == "[2]"
+
+
+def test_equal_compute_of_all_layers_is_the_baseline_and_needs_no_arm(config):
+    load(merged(config, {"evaluation": {"equal_compute": [3], "equal_exposure": [3]}}), SCHEMA)
+
+
+def test_the_tree_of_a_hierarchy_and_counts_up_to_the_layers_are_accepted(config):
+    for method in ("complete", "average"):
+        specialise = [{"from": ["tree", 1, 2], "budgets": [0.4, 1.5]}]
+        clustering = {"methods": [method, "kmeans"], "specialise": specialise}
+        models = load(merged(config, {"clustering": clustering}), SCHEMA)
+        assert models["tiny"]["clustering"]["specialise"] == specialise
+
+
+def test_nothing_is_specialised_unasked(config):
+    assert load(config, SCHEMA)["tiny"]["clustering"]["specialise"] == []
+
+
+def test_learning_rates_may_be_a_list_for_roots_and_for_specialised_saes(config):
+    changes = {"sae": {"learning_rate": [0.01, 1], "specialise": {"learning_rate": [0.001]}}}
+    sae = load(merged(config, changes), SCHEMA)["tiny"]["sae"]
+    assert sae["learning_rate"] == [0.01, 1]
+    assert sae["specialise"] == {
+        "shared_fraction": 0.5,
+        "learning_rate": [0.001],
+        "warmup_fraction": None,
+        "decay_fraction": None,
+        "carry_optimizer": False,
+    }
+
+
+def test_a_model_may_be_the_same_as_another(config):
+    config["models"]["tiny"]["training"] |= {"record": True, "other_seeds": [7]}
+    config["models"]["wide"] = {"same_as": "tiny", "sae": {"d_sae": 48}}
+    models = load(config, SCHEMA)
+    assert report_settings(config, SCHEMA)["dpi"] == 160
+    tiny, wide = models["tiny"], models["wide"]
+    for key in ("source", "corpus", "architecture", "activations", "clustering"):
+        assert wide[key] == tiny[key]
+    assert (tiny["sae"]["d_sae"], wide["sae"]["d_sae"]) == (32, 48)
+    # Its seeds are tabulated once.
+    assert (wide["training"]["record"], wide["training"]["other_seeds"]) == (False, [])
+
+
+@pytest.mark.parametrize(
+    ("wide", "said"),
+    [
+        ({"same_as": "tine"}, "models.wide.same_as is tine, but must be a model .* right: tiny"),
+        ({"same_as": "wide"}, "models.wide.same_as is wide, but must be a model"),
+        ({"same_as": 3}, "models.wide.same_as is 3, but must be a model"),
+        (
+            {"same_as": "tiny", "corpus": {"source": "text"}},
+            r"models.wide has corpus, which it takes from tiny \(same_as\): take out one",
+        ),
+        ({"sae": {"d_sae": 48}}, "models.wide lacks 'source'"),
+    ],
+)
+def test_what_cannot_be_the_same_is_named(config, wide, said):
+    config["models"]["wide"] = wide
+    with pytest.raises(InputError, match=said):
+        load(config, SCHEMA)
+
+
+def test_every_key_of_the_schema_has_a_description_and_a_default_or_is_required():
+    schema = yaml.safe_load(SCHEMA.read_text())
+
+    def check(where, entry):
+        for key, each in entry.get("properties", {}).items():
+            if "$ref" in each:
+                continue
+            if "properties" in each:
+                check(f"{where}.{key}", each)
+            else:
+                assert "description" in each, f"{where}.{key}"
+                assert "default" in each or key in entry["required"], f"{where}.{key}"
+
+    for name, entry in schema["$defs"].items():
+        assert entry["additionalProperties"] is False, name
+        check(name, entry)
+
+
+def test_the_shape_of_a_local_model_is_known_before_any_job(config):
+    models = load(merged(config, imported("llama")), SCHEMA)
+    assert model_shape(models["tiny"]) == (4, 8)

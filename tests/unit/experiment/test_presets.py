@@ -1,0 +1,103 @@
+"""Every ready configuration passes the checks that come before any job."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from clustersae.experiment import config
+
+ROOT = Path(__file__).parents[3]
+SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
+#: config.json of the local models that presets ask their user to put in place.
+LOCAL_MODELS = {"stories260k": {"num_hidden_layers": 5, "hidden_size": 64}}
+
+
+def put_in_place(given):
+    """Stand-ins below the current folder for the texts and models that a preset asks for."""
+    for model in given["models"].values():
+        if "same_as" in model:
+            continue
+        for name in model["corpus"].get("files", []):
+            Path(name).parent.mkdir(parents=True, exist_ok=True)
+            Path(name).write_text("Once upon a time.")
+        if model["source"] == "local":
+            folder = Path(model["path"])
+            folder.mkdir(parents=True)
+            (folder / "config.json").write_text(json.dumps(LOCAL_MODELS[folder.name]))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [ROOT / "config.yaml", *sorted((ROOT / "workflow" / "presets").glob("*.yaml"))],
+    ids=lambda path: path.stem,
+)
+def test_a_ready_configuration_is_valid(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = yaml.safe_load(path.read_text(encoding="utf-8"))
+    put_in_place(given)
+    models = config.load(given, SCHEMA)
+    for settings in models.values():
+        n_rows = settings["activations"]["tokens"]
+        assert settings["sae"]["tokens"] >= settings["sae"]["batch_size"]
+        assert n_rows["train"] > n_rows["test"]
+        assert len(settings["sae"]["seeds"]) >= 3, "a result needs three seeds"
+
+
+#: The published runs: batch, iterations, rate, warm-up, iterations between evaluations and logs.
+PUBLISHED = {
+    "shakespeare_char": (64, 5_000, 1e-3, 100, 250, 10),
+    "enwik8": (32, 100_000, 5e-4, 200, 1_000, 100),
+    "text8": (32, 100_000, 5e-4, 200, 1_000, 100),
+}
+
+
+def preset(name):
+    path = ROOT / "workflow" / "presets" / f"{name}.yaml"
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_model_is_trained_as_published(name):
+    rows, steps, rate, warmup, evaluate, log = PUBLISHED[name]
+    seeds = {"seed": 1337, "other_seeds": [1338, 1339] if name == "shakespeare_char" else []}
+    models = config.load(preset(name), SCHEMA)
+    assert list(models) == [name, f"{name}-16x"]
+    for model, expansion in zip(models.values(), (8, 16)):
+        assert (model["corpus"]["name"], model["corpus"]["n_ctx"]) == (name, 256)
+        assert model["corpus"]["checksum"] == "published"
+        assert model["architecture"] == {
+            **{"n_layers": 6, "d_model": 384, "n_heads": 6, "bias": False},
+            "initializer_range": 0.02,
+        }
+        training = {
+            **{"steps": steps, "batch_rows": rows, "learning_rate": rate},
+            **{"warmup_steps": warmup, "min_learning_rate_fraction": 0.1, "weight_decay": 0.1},
+            **{"betas": [0.9, 0.99], "grad_clip": 1.0, "dropout": 0.2, "sampling": "offsets"},
+            **{"evaluate_every": evaluate, "evaluate_batches": 200, "log_every": log},
+            **{"dtype": "bfloat16", "compile": True},
+        }
+        assert {key: model["training"][key] for key in training} == training
+        assert model["sae"]["expansion"] == expansion
+    first = models[name]["training"]
+    assert {key: first[key] for key in seeds} == seeds
+    assert (first["record"], first["published"]) == (True, name)
+
+
+def test_the_baseline_on_a_cpu_has_the_size_that_is_asked_for():
+    (model,) = preset("shakespeare_char_cpu")["models"].values()
+    shape, training = model["architecture"], model["training"]
+    assert (shape["n_layers"], shape["n_heads"], shape["d_model"]) == (4, 4, 128)
+    assert (model["corpus"]["n_ctx"], training["batch_rows"], training["steps"]) == (64, 12, 2000)
+
+
+def test_presets_of_published_models_can_be_run_together():
+    """Whatever sets them apart is said of each model, so none is changed by another's file."""
+    together = {"models": {}}
+    for name in PUBLISHED:
+        given = preset(name)
+        assert list(given) == ["models"]
+        together["models"] |= given["models"]
+    apart = {name: config.load(preset(name), SCHEMA)[name] for name in PUBLISHED}
+    assert {name: config.load(together, SCHEMA)[name] for name in PUBLISHED} == apart

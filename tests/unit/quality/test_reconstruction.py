@@ -1,0 +1,99 @@
+"""Reconstruction metrics against their definitions and known limits."""
+
+import math
+
+import pytest
+import torch
+from synthetic_shards import D_MODEL, N_LAYERS, write_split
+
+from clustersae.activations.shards import open_shards
+from clustersae.quality.reconstruction import ReconstructionMetrics, evaluate_layer
+from clustersae.sae.module import SparseAutoencoder
+from clustersae.sae.validation import mean_fvu
+
+
+def data(n=500, d=6):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(n, d, generator=generator) * torch.arange(1, d + 1) + 100.0
+
+
+def no_latents(n):
+    return torch.zeros(n, 1, dtype=torch.int64), torch.zeros(n, 1)
+
+
+def metrics_of(x, reconstruction, centre=None):
+    metrics = ReconstructionMetrics(4, torch.zeros(x.shape[1]) if centre is None else centre)
+    metrics.add_batch(x, reconstruction, *no_latents(len(x)))
+    return metrics.compute()
+
+
+def test_the_mean_explains_nothing_and_the_input_everything():
+    x = data()
+    assert metrics_of(x, x.mean(0).expand_as(x))["fvu"] == pytest.approx(1, abs=1e-5)
+    perfect = metrics_of(x, x)
+    assert perfect["fvu"] == 0
+    assert perfect["mse"] == 0
+    assert perfect["cosine"] == pytest.approx(1)
+
+
+def test_fvu_is_the_ratio_of_sums_whatever_the_centre():
+    x = data()
+    guess = x + torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
+    expected = ((x - guess).double() ** 2).sum() / ((x.double() - x.double().mean(0)) ** 2).sum()
+    for centre in (None, x.mean(0), torch.full((6,), 1e3)):
+        assert metrics_of(x, guess, centre)["fvu"] == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_metrics_do_not_depend_on_the_batches():
+    torch.manual_seed(0)
+    x = data()
+    sae = SparseAutoencoder((0,), 12, 3, x.mean(0, keepdim=True), torch.tensor([x.std()]))
+    sae.initialise(torch.Generator().manual_seed(0))
+    whole = evaluate_layer(sae, 0, [x])
+    pieces = evaluate_layer(sae, 0, x.split([1, 99, 250, 150]))
+    assert whole.compute() == pytest.approx(pieces.compute(), rel=1e-9)
+    assert whole.density_histogram() == pieces.density_histogram()
+
+
+def test_sparsity_of_a_hand_worked_case():
+    # Of four latents, 0 fires on every token, 1 on one of ten; 2 is chosen but has value zero.
+    metrics = ReconstructionMetrics(4, torch.zeros(2))
+    indices = torch.tensor([[0, 2]] * 9 + [[0, 1]])
+    values = torch.tensor([[1.0, 0.0]] * 9 + [[1.0, 2.0]])
+    metrics.add_batch(torch.eye(2).repeat(5, 1), torch.zeros(10, 2), indices, values)
+    found = metrics.compute()
+    assert found["l0"] == pytest.approx(1.1)
+    assert found["dead_fraction"] == 0.5
+    histogram = metrics.density_histogram(bins_per_decade=1)
+    assert [(row["kind"], row["log10_density_low"], row["n_latents"]) for row in histogram] == [
+        ("live", -1, 2),
+        ("dead", "", 2),
+    ]
+
+
+def test_every_latent_is_in_the_histogram():
+    metrics = ReconstructionMetrics(50, torch.zeros(2))
+    generator = torch.Generator().manual_seed(0)
+    indices = torch.rand(300, 50, generator=generator).pow(3).topk(4, dim=1).indices
+    metrics.add_batch(torch.ones(300, 2), torch.ones(300, 2), indices, torch.ones(300, 4))
+    rows = metrics.density_histogram()
+    assert sum(row["n_latents"] for row in rows) == 50
+    for row in rows[:-1]:
+        assert math.isclose(row["log10_density_high"] - row["log10_density_low"], 0.2)
+
+
+def test_mean_fvu_weighs_the_layers_alike_whatever_their_scale(tmp_path):
+    shards = open_shards(write_split(tmp_path, "validation", rows=(90, 60)))
+    layers = (0, 2)
+    whole = {layer: torch.cat([shard.layer(layer) for shard in shards]) for layer in layers}
+    mean = torch.stack([whole[layer].mean(0) for layer in layers])
+    sae = SparseAutoencoder(layers, 24, 3, mean, torch.tensor([1.0, N_LAYERS]))
+    sae.requires_grad_(False).initialise(torch.Generator().manual_seed(0))
+    expected = []
+    for layer in layers:
+        x = whole[layer].double()
+        error = (x - sae.reconstruct(whole[layer], layer).double()).square().sum()
+        expected.append(float(error / (x - x.mean(0)).square().sum()))
+    assert expected[0] != pytest.approx(expected[1], rel=0.01)
+    assert mean_fvu(sae, shards) == pytest.approx(sum(expected) / 2, rel=1e-5)
+    assert whole[0].shape == (150, D_MODEL)

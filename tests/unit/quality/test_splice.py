@@ -1,0 +1,305 @@
+import csv
+import math
+
+import evaluate_language_model
+import evaluate_splice
+import pytest
+import torch
+import torch.nn.functional as F
+from language_models import (
+    D_MODEL,
+    FAMILIES,
+    N_CTX,
+    N_LAYERS,
+    STORIES,
+    VOCAB_SIZE,
+    needs_stories,
+    save_tiny_model,
+    stories,
+    token_file,
+)
+
+from clustersae.corpora.tokens import write_tokens
+from clustersae.experiment.sae_settings import SAESettings
+from clustersae.models.anatomy import describe, write_description
+from clustersae.models.residual import ResidualStream, load_model
+from clustersae.quality.language_model import EvaluationTokens, measure_ablations
+from clustersae.quality.splice import mean_ablation, measure, recovered, splice_of, zero_ablation
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.tensors import save_tensors
+from clustersae.sae.module import SparseAutoencoder
+from clustersae.sae.storage import save_sae
+
+BOS = 0
+D_SAE, K = 32, 4
+
+
+class Identity:
+    def __init__(self, layers):
+        self.layers = tuple(layers)
+
+    def reconstruct(self, x, layer):
+        return x.clone()
+
+
+class Noise(Identity):
+    """A bad SAE, the same for every batching."""
+
+    def reconstruct(self, x, layer):
+        return x + 0.3 * torch.sin(7 * x + layer)
+
+
+class Mean(Identity):
+    def __init__(self, layers, mean):
+        super().__init__(layers)
+        self.mean = mean
+
+    def reconstruct(self, x, layer):
+        return self.mean[layer].expand_as(x)
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def stream(request, tmp_path_factory):
+    folder = save_tiny_model(request.param, tmp_path_factory.mktemp(request.param))
+    description = describe(folder, "here")
+    return ResidualStream(load_model(folder, description), description)
+
+
+@pytest.fixture
+def text():
+    ids = torch.randint(1, VOCAB_SIZE, (6, N_CTX), generator=torch.Generator().manual_seed(0))
+    for row, length in enumerate([24, 5, 12, 20, 9, 16]):
+        ids[row, length:] = BOS
+    ids[:, 0] = BOS
+    return EvaluationTokens(ids, ids != BOS)
+
+
+@pytest.fixture
+def mean():
+    return torch.randn(N_LAYERS, D_MODEL, generator=torch.Generator().manual_seed(3)).double()
+
+
+def brute_force(stream, text, changes):
+    """CE and KL one row and one position at a time, with plain hooks over the whole model."""
+    ce, kl = [], []
+    for row, kept in zip(text.tokens, text.kept):
+        length = int(kept.nonzero().max()) + 1
+        row = row[None, :length]
+        mask = kept[:length, None]
+
+        def spliced(change, mask=mask):
+            return lambda x: torch.where(mask, change(x).float(), x)
+
+        clean = stream.logits(row).double().log_softmax(-1)[0]
+        with stream.replaced({layer: spliced(change) for layer, change in changes.items()}):
+            changed = stream.logits(row).double().log_softmax(-1)[0]
+        for position in range(length - 1):
+            ce.append(-changed[position, row[0, position + 1]].item())
+            kl.append(
+                F.kl_div(changed[position], clean[position], log_target=True, reduction="sum")
+            )
+    return sum(ce) / len(ce), float(sum(kl) / len(kl)), len(ce)
+
+
+def test_the_identity_loses_nothing(stream, text):
+    saes = [Identity([0, 2]), Identity([1])]
+    splices = [splice_of(saes, [layer]) for layer in range(N_LAYERS)] + [splice_of(saes)]
+    clean, effects, _ = measure(stream, *text, splices)
+    ablated = measure(stream, *text, [zero_ablation([1])])[1][0].ce
+    for effect in effects:
+        assert effect.ce == pytest.approx(clean, abs=1e-6)
+        assert effect.kl == pytest.approx(0, abs=1e-6)
+        assert recovered(ablated, effect.ce, clean) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("layers", [[0], [1], [2], [0, 2], [0, 1, 2]])
+def test_a_splice_equals_brute_force(stream, text, layers):
+    splice = splice_of([Noise(layers)])
+    clean, [effect], n_tokens = measure(stream, *text, [splice])
+    ce, kl, count = brute_force(stream, text, splice)
+    assert (effect.ce, effect.kl) == pytest.approx((ce, kl), rel=1e-4)
+    assert n_tokens == count == 86 - 6  # each row but its BOS is predicted
+    assert clean == pytest.approx(brute_force(stream, text, {})[0], rel=1e-5)
+    assert effect.kl > 1e-3
+
+
+def test_an_sae_that_gives_the_mean_recovers_nothing(stream, text, mean):
+    for layers in [[0], [1], [2], [0, 1, 2]]:
+        clean, [sae, ablated], _ = measure(
+            stream, *text, [splice_of([Mean(layers, mean)]), mean_ablation(layers, mean)]
+        )
+        assert recovered(ablated.ce, sae.ce, clean) == pytest.approx(0, abs=1e-6)
+        assert ablated.ce != pytest.approx(clean, abs=1e-3)
+
+
+def test_the_figures_do_not_depend_on_the_batches(stream, text):
+    splices = [splice_of([Noise([0, 1, 2])]), splice_of([Noise([1])])]
+    expected = measure(stream, *text, splices, batch_rows=6)
+    for batch_rows in (1, 4):
+        clean, effects, n_tokens = measure(stream, *text, splices, batch_rows)
+        assert clean == pytest.approx(expected[0], rel=1e-5)
+        assert n_tokens == expected[2]
+        for effect, other in zip(effects, expected[1]):
+            assert effect == pytest.approx(other, rel=1e-4)
+
+
+def test_bos_and_padding_are_left_alone(stream, text):
+    """A splice that would wreck BOS only, or what stands behind the text, changes nothing."""
+    seen = []
+
+    class Watch(Identity):
+        def reconstruct(self, x, layer):
+            wrecked = x.clone()
+            wrecked[:, 0] = 1e3
+            seen.append(x.shape)
+            return wrecked
+
+    clean, [effect], _ = measure(stream, *text, [splice_of([Watch([0, 1, 2])])])
+    assert len(seen) == N_LAYERS
+    assert effect.ce == pytest.approx(clean, abs=1e-6)
+
+
+def test_a_model_that_cannot_restart_gives_the_same_figures(stream, text):
+    splices = [splice_of([Noise([1])]), splice_of([Noise([0, 2])])]
+    expected = measure(stream, *text, splices)
+    stream.restartable = False
+    try:
+        clean, effects, _ = measure(stream, *text, splices)
+    finally:
+        stream.restartable = True
+    assert clean == pytest.approx(expected[0])
+    for effect, other in zip(effects, expected[1]):
+        assert effect == pytest.approx(other, rel=1e-5)
+
+
+def test_two_saes_for_one_layer_are_refused():
+    with pytest.raises(ValueError, match="Two SAEs serve layer 1"):
+        splice_of([Identity([0, 1]), Identity([1])])
+    with pytest.raises(ValueError, match=r"No SAE serves the layers \[2\]"):
+        splice_of([Identity([0, 1])], [2])
+
+
+def test_ablating_the_last_layer_to_zero_is_worked_by_hand(stream, text, mean):
+    """Zero after the last block leaves the norm's bias through the unembedding: no context."""
+    rows = {(row["mode"], row["layer"]): row for row in measure_ablations(stream, text, mean)}
+    assert len(rows) == 1 + 2 * (N_LAYERS + 1)
+    zeros = torch.zeros(1, 1, D_MODEL)
+    base = stream.model.base_model
+    norm = next(getattr(base, n) for n in ("ln_f", "final_layer_norm", "norm") if hasattr(base, n))
+    constant = stream.model.get_output_embeddings()(norm(zeros))[0, 0].log_softmax(-1)
+    clean = stream.logits(text.tokens).log_softmax(-1)
+    # BOS keeps its stream, so the first word of each row is predicted as in the clean model.
+    total = -clean[:, 0].gather(1, text.tokens[:, 1:2]).sum()
+    total -= constant[text.tokens[:, 2:][text.kept[:, 2:]]].sum()
+    assert rows["zero", N_LAYERS - 1]["ce"] == pytest.approx(float(total) / 80, rel=1e-5)
+    assert rows["zero", "all"]["ce"] == pytest.approx(rows["zero", N_LAYERS - 1]["ce"])
+    assert rows["mean", "all"]["ce"] == pytest.approx(rows["mean", N_LAYERS - 1]["ce"])
+
+
+@needs_stories
+def test_the_published_loss_of_a_real_model_is_found():
+    tokens = stories(60)
+    description = describe(STORIES, "stories260k")
+    stream = ResidualStream(load_model(STORIES, description), description)
+    ce, _, n_tokens = measure(stream, tokens, tokens != 1, [], batch_rows=16)
+    assert n_tokens == int((tokens[:, 1:] != 1).sum())
+    assert ce == pytest.approx(1.3008, abs=2e-3)  # 1.2968 on the whole validation split
+
+
+@pytest.fixture
+def results(tmp_path, mean, text):
+    """What the scripts read: model, tokens, statistics, and SAEs of two seeds and two clusters."""
+    model_dir = save_tiny_model("gpt2", tmp_path / "model")
+    write_description(model_dir, model_dir / "description.json", "here")
+    write_tokens(tmp_path / "tokens.safetensors", token_file(text.tokens, VOCAB_SIZE, BOS))
+    fingerprint = describe(model_dir, "here").fingerprint
+    save_tensors(tmp_path / "statistics.safetensors", {"mean": mean}, {"fingerprint": fingerprint})
+    for seed in (0, 1):
+        for layers in ((0, 1), (2,)):
+            sae = SparseAutoencoder(layers, D_SAE, K, mean[list(layers)], torch.ones(len(layers)))
+            sae.initialise(torch.Generator().manual_seed(seed))
+            folder = tmp_path / "saes" / f"{layers[0]}" / f"{seed}"
+            save_sae(folder, sae, settings(seed), "base", fingerprint)
+    return tmp_path
+
+
+def settings(seed):
+    return SAESettings(
+        architecture="topk", d_sae=D_SAE, k=K, n_steps=1, batch_size=1, learning_rate=1e-3,
+        warmup_steps=0, decay_steps=0, auxk_coefficient=0, dead_after=1, grad_clip=1, seed=seed,
+    )  # fmt: skip
+
+
+def run_scripts(results, saes, n_tokens=80):
+    """Rows of each layer alone, and rows of all layers at once."""
+    where = torch.device("cpu")
+    table = results / "language_model.csv"
+    evaluate_language_model.main(
+        results / "model", results / "tokens.safetensors", results / "statistics.safetensors",
+        table, n_tokens, 4, where,
+    )  # fmt: skip
+    return splice(results, saes, n_tokens)
+
+
+def splice(results, saes, n_tokens, variant="base"):
+    outputs = results / "layers.csv", results / "all.csv"
+    evaluate_splice.main(
+        results / "model", results / "tokens.safetensors", results / "language_model.csv",
+        saes, variant, "even-2", *outputs, n_tokens, 4, torch.device("cpu"),
+    )  # fmt: skip
+    tables = []
+    for path in outputs:
+        with open(path, newline="") as file:
+            tables.append(list(csv.DictReader(file)))
+    return tables
+
+
+def folders(results, clusters="02", seeds="01"):
+    return [results / "saes" / cluster / seed for cluster in clusters for seed in seeds]
+
+
+def test_one_row_per_seed_and_layer_and_one_per_seed_for_all_layers(results):
+    rows, together = run_scripts(results, folders(results))
+    assert [(row["cluster"], row["seed"], row["layer"]) for row in rows] == [
+        ("0-1", "0", "0"), ("0-1", "0", "1"), ("0-1", "1", "0"), ("0-1", "1", "1"),
+        ("2", "0", "2"), ("2", "1", "2"),
+    ]  # fmt: skip
+    assert [row["seed"] for row in together] == ["0", "1"]
+    for row in (*rows, *together):
+        assert (row["variant"], row["partition"]) == ("base", "even-2")
+        assert float(row["delta_ce"]) == float(row["ce_spliced"]) - float(row["ce_clean"])
+        assert float(row["kl"]) > 0
+        assert math.isfinite(float(row["ce_recovered_mean"]))
+        assert row["n_tokens"] == "80"
+
+
+def test_the_saes_may_come_in_any_order(results):
+    expected = run_scripts(results, folders(results))
+    found = splice(results, folders(results, clusters="20", seeds="10"), 80)
+
+    def losses(rows):
+        return {(row["seed"], row.get("layer")): float(row["ce_spliced"]) for row in rows}
+
+    for one, other in zip(expected, found):
+        assert losses(one) == pytest.approx(losses(other))
+
+
+def test_rows_of_a_layer_have_the_variant_of_the_sae_and_those_of_all_that_of_the_arm(results):
+    """An arm of equal exposure holds the base SAEs of single layers."""
+    run_scripts(results, folders(results, seeds="0"))
+    rows, together = splice(results, folders(results, seeds="0"), 80, "equal-exposure")
+    assert {row["variant"] for row in rows} == {"base"}
+    assert {row["variant"] for row in together} == {"equal-exposure"}
+
+
+def test_a_partition_with_a_missing_sae_is_refused(results):
+    saes = [*folders(results, seeds="0"), *folders(results, clusters="0", seeds="1")]
+    with pytest.raises(InputError, match=r"even-2, seed 1, serve the layers \[0, 1\] instead"):
+        run_scripts(results, saes)
+
+
+def test_a_table_of_other_text_is_refused(results):
+    saes = folders(results, seeds="0")
+    run_scripts(results, saes)
+    with pytest.raises(InputError, match=r"language_model\.csv gives the untouched model"):
+        splice(results, saes, 20)

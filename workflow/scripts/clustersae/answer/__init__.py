@@ -1,0 +1,1 @@
+"""The answer, from the tables of all questions."""

@@ -1,0 +1,90 @@
+"""Can a model do a task, and does the task rest on what is taken apart? If so, its recordings."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from clustersae.circuits.ablation import Ablation
+from clustersae.circuits.curves import accuracy, why_unusable
+from clustersae.circuits.dictionaries import residual_basis
+from clustersae.circuits.faithfulness import Evaluation
+from clustersae.circuits.grouping import group_pairs, matching_lengths
+from clustersae.circuits.pairs import device_of
+from clustersae.circuits.recording import CleanRun, Method, Recording, record, run_clean
+from clustersae.circuits.tasks.prepare import TaskPairs
+from clustersae.models.residual import ResidualStream
+
+
+class Assessment(NamedTuple):
+    """Whether circuits for a task mean something, and what they are measured with if so."""
+
+    record: dict[str, Any]
+    recordings: list[Recording]  # none where the task is not usable
+    runs: list[CleanRun]
+
+
+def assess(
+    stream: ResidualStream,
+    task: TaskPairs,
+    d_model: int,
+    first: int,
+    method: Method,
+    ablation: Ablation,
+    least_pairs: int,
+    least_accuracy: float,
+    least_gap: float,
+) -> Assessment:
+    """Try a task on its test prompts, and record its training prompts if the model can do it.
+
+    Args:
+        first: tokens at the beginning (BOS) that no SAE has seen.
+        ablation: what m(∅) is measured with here; it does not depend on the SAEs but for `zero`.
+        least_pairs: for training and for test each; what few prompts say means nothing.
+        least_accuracy, least_gap: see `curves.why_unusable`.
+    """
+    train, test = (group_pairs(pairs, first) for pairs in (task.train, task.test))
+    lengths = matching_lengths(train, test)
+    n_pairs = len(task.train) + len(task.test)
+    n_kept = sum(len(split[length].clean) for split in (train, test) for length in lengths)
+    lost = {str(loss): count for loss, count in task.lost.items()}
+    lost["length_not_shared"] = n_pairs - n_kept  # by training and test pairs
+    found = {
+        "task": task.task,
+        "n_tried": task.n_tried,
+        "n_usable": task.n_usable,
+        "n_train": sum(len(train[length].clean) for length in lengths),
+        "n_test": sum(len(test[length].clean) for length in lengths),
+        "lost": {loss: count for loss, count in lost.items() if count},
+        "accuracy": None,
+        "logit_difference": None,
+        "logit_difference_ablated": None,
+        "ablation": ablation,
+        "usable": False,
+    }
+    if not lengths or min(found["n_train"], found["n_test"]) < least_pairs:
+        reason = (
+            f"fewer than {least_pairs} pairs for training or for test ({found['n_train']} and"
+            f" {found['n_test']} of lengths that both have). {task.summary()}"
+        )
+        return Assessment(found | {"reason": reason}, [], [])
+    runs = [run_clean(stream, test[length]) for length in lengths]
+    full = _metrics([run.metric for run in runs])
+    found |= {"accuracy": accuracy(full), "logit_difference": float(full.mean())}
+    reason = why_unusable(full, np.full(len(full), -np.inf), least_accuracy, least_gap)
+    if reason:
+        return Assessment(found | {"reason": reason}, [], [])
+    recordings = [record(stream, train[length], method) for length in lengths]
+    basis = residual_basis(range(stream.n_layers), d_model, device_of(stream))
+    empty = _metrics([Evaluation(stream, basis, recordings, runs, ablation).empty])
+    reason = why_unusable(full, empty, least_accuracy, least_gap)
+    found |= {
+        "logit_difference_ablated": float(empty.mean()),
+        "usable": reason is None,
+        "reason": reason,
+    }
+    return Assessment(found, *(([], []) if reason else (recordings, runs)))
+
+
+def _metrics(parts: list[torch.Tensor]) -> np.ndarray:
+    return torch.cat(parts).double().cpu().numpy()

@@ -1,0 +1,219 @@
+"""How much of each task the circuits of every arm carry, against what the arm was trained for."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from clustersae.circuits.table import ALL_TASKS, RESIDUAL_BASIS, overall
+from clustersae.circuits.text import listed, of_mode, separates
+from clustersae.experiment.arms import PER_LAYER, SINGLE
+from clustersae.experiment.variants import EQUAL_EXPOSURE
+from clustersae.presentation.starts import looks_of
+from clustersae.presentation.style import (
+    FAINT,
+    GREY,
+    INK,
+    MARKERS,
+    METHOD_COLOURS,
+    Look,
+    canvas,
+    conditions,
+    kind_of,
+    name_of,
+    styled,
+)
+
+_PANELS = {
+    "faithfulness": "area under faithfulness\n(high is good)",
+    "completeness": "area under completeness\n(low is good)",
+    "deviation": "deviation of all latents\n(low is good)",
+}
+_ERRORS = {"ablated": "errors ablated", "nodes": "errors are nodes", "kept": "errors kept"}
+_BASIS, _RANDOM = (0, (4, 2)), (0, (1, 1.5))
+
+
+def draw(
+    circuits: pd.DataFrame, tasks: pd.DataFrame, errors: str, ablation: str, model: str
+) -> Figure:
+    """One column per task (and the mean of all), one row per measure.
+
+    Arms at equal exposure, and those that were trained for longer than the full per-layer SAEs,
+    are left to the table, and so is what has no number.
+
+    Args:
+        circuits: `tables/circuits.csv`.
+        tasks: `tables/tasks.csv`.
+        errors, ablation: the mode that is drawn.
+        model: name for the subtitle.
+    """
+    with styled():
+        rows = of_mode(circuits, errors, ablation)
+        if rows.empty:
+            return without_tasks(tasks, model)
+        baseline = rows[rows["arm"] == PER_LAYER].iloc[0]
+        n_layers, n_seeds = int(baseline["count"]), int(baseline["n_seeds"])
+        rows = rows[(rows["matched_count"] <= n_layers) & (rows["role"] != EQUAL_EXPOSURE)]
+        random = of_mode(circuits, errors, ablation, "random")
+        names, looks = list(dict.fromkeys(rows["task"])), _looks(rows, n_layers)
+        over = "prompts and seeds" if n_seeds > 1 else "prompts"
+        figure = canvas(
+            *(width := column_width(len(names)) * len(names) + 0.8, 7.6),
+            _finding(rows),
+            conditions(
+                *(model, n_layers, n_seeds, _ERRORS[errors], f"{ablation} ablation"),
+                f"bars and band: 95 % intervals over {over}",
+                _hollow(rows, ablation),
+            ),
+        )
+        axes = figure.subplots(len(_PANELS), len(names), squeeze=False, sharex=True, sharey="row")
+        for column, task in zip(axes.T, names):
+            own, chance = (frame[frame["task"] == task] for frame in (rows, random))
+            for axis, measure in zip(column, _PANELS):
+                _panel(axis, own, chance, measure, looks)
+            note = ": small gap" if own["faithfulness"].isna().all() else ""
+            n_prompts = int(own["n_prompts"].iloc[0])
+            column[0].set_title(f"{task_title(task)}\n{n_prompts} prompts{note}")
+            column[-1].set_xlabel("training, in per-layer SAEs")
+            column[-1].xaxis.set_major_locator(MaxNLocator(7, integer=True))
+        for axis, label in zip(axes[:, 0], _PANELS.values()):
+            axis.set_ylabel(label)
+        highest = rows[["deviation", "deviation_high"]].max(axis=None)
+        axes[-1, 0].set_ylim(0, 1 if np.isnan(highest) else 1.1 * highest)
+        handles = _handles(rows, random, looks)
+        figure.legend(handles=handles, loc="outside lower center", ncols=int(width / 2.2))
+    return figure
+
+
+def without_tasks(tasks: pd.DataFrame, model: str) -> Figure:
+    """What stands in the place of a figure where circuits mean something for no task."""
+    tried = ", ".join(tasks["task"])
+    return canvas(
+        *(7.5, 0.1, "No circuits: none of the tasks that were asked for is usable"),
+        f"{model} · tried: {tried} · why not: tables/tasks.csv",
+    )
+
+
+def task_title(task: str) -> str:
+    """What a task is called above its panels, in lines that fit them."""
+    if task == ALL_TASKS:
+        return "mean of all tasks"
+    return textwrap.fill(task.removeprefix("toy_").replace("_", " "), 26)
+
+
+def column_width(n_columns: int) -> float:
+    """Inches per task: one is as wide as its title needs, many are narrow."""
+    return {1: 7.2, 2: 4.2}.get(n_columns, 3.0 if n_columns < 5 else 2.4)
+
+
+def _finding(rows: pd.DataFrame) -> str:
+    """Which measures tell one SAE for all layers from per-layer SAEs, over all tasks."""
+    over = overall(rows)
+    single = over[over["arm"] == SINGLE]
+    if single.empty or not _is_compared(single):
+        return "How much of each task the circuits of every arm carry"
+    row, baseline = single.iloc[0], over[over["arm"] == PER_LAYER].iloc[0]
+    found: dict[int, list[str]] = {-1: [], 1: [], 0: []}
+    for name in _PANELS:
+        numbers = f"{name} ({row[name]:.2f} against {baseline[name]:.2f})"
+        found[separates(row, name)].append(numbers)
+    words = {-1: "worse by", 1: "better by", 0: "no difference shown by"}
+    parts = [f"{words[sign]} {listed(names)}" for sign, names in found.items() if names]
+    return f"One SAE for all layers against per-layer SAEs: {'; '.join(parts)}"
+
+
+def _hollow(rows: pd.DataFrame, ablation: str) -> str:
+    if _is_compared(rows):
+        return "hollow: no difference from per-layer shown (its paired interval includes zero)"
+    return f"hollow: not compared (with {ablation} ablation, or by too small a gap)"
+
+
+def _is_compared(rows: pd.DataFrame) -> bool:
+    """Whether any row has a difference from the per-layer SAEs."""
+    return bool(rows[[f"{name}_vs_baseline" for name in _PANELS]].notna().any(axis=None))
+
+
+def _looks(rows: pd.DataFrame, n_layers: int) -> dict[str, Look]:
+    """How every arm is drawn but the baseline and the control without SAEs."""
+    starts = looks_of(rows.loc[rows["role"] == "specialised", "partition"])
+    looks = {}
+    for _, arm in rows.drop_duplicates("arm").iterrows():
+        if arm["arm"] != PER_LAYER and arm["partition"] != RESIDUAL_BASIS:
+            kind = kind_of(arm)
+            look = starts.get(arm["partition"])
+            looks[arm["arm"]] = look or Look(
+                METHOD_COLOURS[kind], MARKERS[kind], name_of(arm, n_layers)
+            )
+    return looks
+
+
+def _panel(
+    axis: Axes, rows: pd.DataFrame, random: pd.DataFrame, measure: str, looks: Mapping[str, Look]
+) -> None:
+    rows = rows.set_index("arm")
+    baseline = rows.loc[PER_LAYER]
+    rows, random = (each[each[measure].notna()] for each in (rows, random))
+    low, high = baseline[f"{measure}_low"], baseline[f"{measure}_high"]
+    if not np.isnan(low):
+        axis.axhspan(low, high, color=FAINT, alpha=0.6, lw=0, zorder=0)
+    if PER_LAYER in rows.index:
+        axis.axhline(baseline[measure], color=INK, linewidth=1.2, zorder=1)
+        axis.plot(baseline["count"], baseline[measure], "o", color=INK, markersize=5, zorder=3)
+    # The stream's own dimensions deviate in nothing, and all latents are no circuit at random.
+    if measure != "deviation":
+        if RESIDUAL_BASIS in rows.index:
+            height = rows.loc[RESIDUAL_BASIS, measure]
+            axis.axhline(height, color=GREY, linewidth=1.2, ls=_BASIS, zorder=1)
+        for chance in random.loc[random["arm"] == PER_LAYER, measure]:
+            axis.axhline(chance, color=GREY, linewidth=1.2, ls=_RANDOM, zorder=1)
+    shown = rows.loc[[name for name in looks if name in rows.index]]
+    main = shown[shown["role"] == "main"].sort_values("count")
+    ends = [*main["matched_count"], baseline["count"]], [*main[measure], baseline[measure]]
+    axis.plot(*ends, color=METHOD_COLOURS["complete"], lw=1.0, alpha=0.5, zorder=2)
+    step = 0.025 * baseline["count"]
+    for place, arms in shown.groupby("matched_count"):
+        for (name, arm), aside in zip(arms.iterrows(), _asides(arms["role"])):
+            _point(axis, arm, place + step * aside, measure, looks[name])
+    axis.grid(True, axis="y")
+
+
+def _asides(roles: pd.Series) -> list[float]:
+    """Steps to the side for arms at one place: none for the main method, whose line goes there."""
+    order = [0, *(sign * n for n in range(1, len(roles) + 1) for sign in (-1, 1))]
+    others = iter(order[1:] if "main" in set(roles) else order)
+    return [0 if role == "main" else next(others) for role in roles]
+
+
+def _point(axis: Axes, arm: pd.Series, place: float, measure: str, look: Look) -> None:
+    value, low, high = (arm[f"{measure}{end}"] for end in ("", "_low", "_high"))
+    bars = np.clip([[value - low], [high - value]], 0, None)
+    axis.errorbar(
+        *(place, value),
+        yerr=None if np.isnan(bars).any() else bars,
+        **{"color": look.colour, "marker": look.marker, "ls": "none", "elinewidth": 1.0},
+        markersize=9 if look.marker == "*" else 5.5,
+        markerfacecolor=look.colour if separates(arm, measure) else "white",
+        zorder=3,
+    )
+
+
+def _handles(
+    rows: pd.DataFrame, random: pd.DataFrame, looks: Mapping[str, Look]
+) -> Sequence[Line2D]:
+    handles = [Line2D([], [], color=INK, marker="o", ms=5, label="per-layer")]
+    # One SAE for all is an end of the main method's line, and drawn as that.
+    several = [name for name in looks if name != SINGLE]
+    for look in dict.fromkeys(looks[name] for name in several or looks):
+        handles.append(
+            Line2D([], [], color=look.colour, marker=look.marker, ls="none", label=look.label)
+        )
+    if (rows["partition"] == RESIDUAL_BASIS).any():
+        handles.append(Line2D([], [], color=GREY, ls=_BASIS, label="no SAE: residual basis"))
+    if len(random):
+        handles.append(Line2D([], [], color=GREY, ls=_RANDOM, label="random circuits, per-layer"))
+    return handles

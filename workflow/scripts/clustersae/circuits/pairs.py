@@ -1,0 +1,93 @@
+"""Pairs of prompts that differ in what a task asks for, and the metric m."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+
+from clustersae.models.residual import ResidualStream
+from clustersae.runtime.errors import InputError
+
+
+class Pairs(NamedTuple):
+    """Pairs of prompts, all of one length; the answer comes after the last token.
+
+    A task whose prompts differ in length is a list of these.
+    """
+
+    clean: torch.Tensor  # int64 [n_pairs, n_tokens]
+    corrupted: torch.Tensor  # int64 [n_pairs, n_tokens]
+    answer: torch.Tensor  # int64 [n_pairs], what the clean prompt asks for
+    wrong: torch.Tensor  # int64 [n_pairs], what the corrupted prompt asks for
+    first: int = 0
+    """Tokens before this one (BOS) are the same in every prompt and no SAE has seen them: their
+    stream is left as it is."""
+
+    @property
+    def n_tokens(self) -> int:
+        return self.clean.shape[1]
+
+    def to(self, device: torch.device) -> "Pairs":
+        """The same on `device`, as int64."""
+        return Pairs(*(tensor.long().to(device) for tensor in self[:4]), self.first)
+
+    def rows(self, start: int, stop: int) -> "Pairs":
+        """The pairs from `start` up to `stop`."""
+        return Pairs(*(tensor[start:stop] for tensor in self[:4]), self.first)
+
+
+def check_pairs(pairs: Pairs) -> None:
+    """Refuse what would broadcast into nonsense.
+
+    Raises:
+        InputError: shapes do not fit, there is no pair, or no token is left to analyse.
+    """
+    shapes = [tuple(tensor.shape) for tensor in pairs[:4]]
+    n_pairs = len(pairs.clean)
+    if pairs.clean.dim() != 2 or shapes[1:] != [shapes[0], (n_pairs,), (n_pairs,)]:
+        raise InputError(
+            "Pairs of prompts need clean and corrupted tokens [n_pairs, n_tokens] and answers and"
+            f" wrong answers [n_pairs], not the shapes {shapes}."
+        )
+    if not n_pairs or not 0 <= pairs.first < pairs.n_tokens:
+        raise InputError(
+            f"{n_pairs} pairs of {pairs.n_tokens} tokens, analysed from token {pairs.first} on:"
+            " there must be at least one of each."
+        )
+
+
+def logit_difference(logits: torch.Tensor, pairs: Pairs) -> torch.Tensor:
+    """m = logit(answer) − logit(wrong answer) at the last position, [n_rows].
+
+    Args:
+        logits: [n_rows, any, vocab_size]; the rows are the pairs, n_rows / n_pairs times over.
+    """
+    repeats = len(logits) // len(pairs.answer)
+    options = torch.stack([pairs.answer, pairs.wrong], 1).repeat(repeats, 1)
+    chosen = logits[:, -1].gather(1, options).float()
+    return chosen[:, 0] - chosen[:, 1]
+
+
+@contextmanager
+def last_logits_only(stream: ResidualStream) -> Iterator[None]:
+    """While the context lasts, the model computes the logits of the last position alone.
+
+    The unembedding of a real vocabulary at every position would cost as much as many blocks.
+    """
+    head = stream.model.get_output_embeddings()
+    handle = head.register_forward_pre_hook(lambda _, inputs: (inputs[0][:, -1:], *inputs[1:]))
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def device_of(stream: ResidualStream) -> torch.device:
+    """Where the model is."""
+    return next(stream.model.parameters()).device
+
+
+def vocabulary_size(stream: ResidualStream) -> int:
+    """Width of the logits."""
+    return stream.model.get_output_embeddings().weight.shape[0]

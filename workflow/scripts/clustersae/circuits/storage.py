@@ -1,0 +1,69 @@
+"""Recordings of a task on disk: made once for a model, read by the job of every arm."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from clustersae.circuits.pairs import Pairs
+from clustersae.circuits.recording import CleanRun, Recording
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.tensors import load_tensors, save_tensors
+
+_PAIRS = ("clean", "corrupted", "answer", "wrong")
+_STREAMS = ("clean", "corrupted", "gradients")
+_METRICS = ("clean_metric", "corrupted_metric")
+
+
+def save_recordings(
+    path: Path, recordings: Sequence[Recording], runs: Sequence[CleanRun], fingerprint: str
+) -> None:
+    """Write recordings and clean runs, pairwise of the same length; also if there are none.
+
+    Args:
+        fingerprint: of the model (`models.description.fingerprint`).
+    """
+    tensors: dict[str, torch.Tensor] = {}
+    for number, (recording, run) in enumerate(zip(recordings, runs, strict=True)):
+        for split, pairs in (("train", recording.pairs), ("test", run.pairs)):
+            for name in _PAIRS:
+                tensors[f"{number}.{split}.{name}"] = getattr(pairs, name)
+        for name in _STREAMS:
+            tensors[f"{number}.stream.{name}"] = torch.stack(getattr(recording, name))
+        for name in _METRICS:
+            tensors[f"{number}.{name}"] = getattr(recording, name)
+        tensors[f"{number}.x"], tensors[f"{number}.metric"] = run.x, run.metric
+    metadata = {"fingerprint": fingerprint, "n_groups": str(len(recordings))}
+    if runs:
+        metadata |= {"first": str(runs[0].pairs.first), "layer": str(runs[0].layer)}
+    save_tensors(path, tensors, metadata)
+
+
+def load_recordings(
+    path: Path, fingerprint: str, device: torch.device | str = "cpu"
+) -> tuple[list[Recording], list[CleanRun]]:
+    """What `save_recordings` has written, on `device`.
+
+    Raises:
+        InputError: the file is damaged, holds something else, or belongs to another model.
+    """
+    tensors, metadata = load_tensors(path)
+    if metadata.get("fingerprint") != fingerprint or "n_groups" not in metadata:
+        raise InputError(
+            f"{path} holds no recordings of this model (fingerprint"
+            f" {metadata.get('fingerprint', 'none')[:12]}, expected {fingerprint[:12]})."
+            " Delete it and run again."
+        )
+    tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
+    recordings, runs = [], []
+    for number in range(int(metadata["n_groups"])):
+        train, test = (
+            Pairs(*(tensors[f"{number}.{split}.{name}"] for name in _PAIRS), int(metadata["first"]))
+            for split in ("train", "test")
+        )
+        streams = (list(tensors[f"{number}.stream.{name}"].unbind()) for name in _STREAMS)
+        metrics = (tensors[f"{number}.{name}"] for name in _METRICS)
+        recordings.append(Recording(train, *streams, *metrics))
+        x, metric = tensors[f"{number}.x"], tensors[f"{number}.metric"]
+        runs.append(CleanRun(test, int(metadata["layer"]), x, metric))
+    return recordings, runs

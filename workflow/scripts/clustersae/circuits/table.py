@@ -1,0 +1,301 @@
+"""How much of each task the circuits of each arm carry, with intervals over prompts and seeds.
+
+The four measures, all in units of the gap m(M) − m(∅) that the task makes:
+
+    faithfulness   area under the curve of m(C) over log N; high is good
+    completeness   the same for what is left without the circuit; low is good
+    all_latents    m with every latent and without errors: 1 if the SAEs carry the behaviour
+    deviation      mean distance of that from m(M), prompt by prompt: 0 is good, and a prompt that
+                   overshoots does not make up for one that falls short
+
+The first two depend on what a search finds, the last two on the SAEs alone. All divide by the gap,
+and so are left out (NaN) where it is small: |mean m(M) − mean m(∅)| < least_gap. With `mean` and
+`resample` ablation m(∅) is the same for all SAEs; with `zero` every SAE has its own, in whose
+units no two arms can be compared, and differences are left out.
+
+Prompts are resampled in groups: a pair and its mirror image say nearly the same, and are one.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from clustersae.circuits.curves import percentile_interval, ratio_replicates
+from clustersae.circuits.table_nodes import found_nodes
+from clustersae.experiment.arms import PER_LAYER, Arm, baseline
+from clustersae.experiment.variants import BASE
+from clustersae.presentation.arms import arm_columns
+from clustersae.presentation.tables import Format
+from clustersae.quality.summary import Bootstrapping
+from clustersae.runtime.errors import InputError
+from clustersae.statistics.intervals import Bootstrap, Interval
+
+_ARM = ("task", "variant", "partition", "seed")
+_MODE = ("control", "errors", "ablation")
+_METRICS = ("full", "empty", "circuit", "complement", "latents")
+PROMPTS = Format((*_ARM, *_MODE, "prompt"), ("group", *_METRICS))
+CURVES = Format((*_ARM, *_MODE, "size"), ("faithfulness", "completeness"))
+NODES = Format((*_ARM, "rank"), ("layer", "latent", "effect", "exact"))
+
+#: Columns of the table; each has _low and _high, and so has its difference from the baseline.
+MEASURES = ("faithfulness", "completeness", "all_latents", "deviation")
+#: Columns beside these and the names of a row.
+_ROW = ("n_prompts", "n_groups", "n_seeds", "n_bootstrap", "full", "empty")
+
+#: With this ablation m(∅), and so the gap, is the SAE's own.
+_OWN_GAP = "zero"
+#: The control without SAEs: its partition, and its name as an arm.
+RESIDUAL_BASIS = "residual-basis"
+#: In the place of a task: the mean over all tasks.
+ALL_TASKS = "all"
+
+
+class _Measured(NamedTuple):
+    """One measure of one arm: its estimate and bootstrap replicates."""
+
+    estimate: float
+    replicates: np.ndarray
+
+    def interval(self, bootstrap: Bootstrap) -> Interval:
+        return percentile_interval(self.estimate, self.replicates, bootstrap)
+
+
+def tasks_table(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """One row per task: its pairs, how well the model does it, and why it was left out if it was.
+
+    Args:
+        records: the content of every `tasks/{task}/task.json`.
+    """
+    rows = [
+        {key: value for key, value in record.items() if key != "lost"}
+        | {"lost": " ".join(f"{loss}:{count}" for loss, count in record["lost"].items())}
+        for record in records
+    ]
+    return pd.DataFrame(rows)
+
+
+def circuits_table(
+    arms: Sequence[Arm],
+    prompts: pd.DataFrame,
+    nodes: pd.DataFrame,
+    settings: Bootstrapping,
+    least_gap: float,
+) -> pd.DataFrame:
+    """One row per task (and the mean of all), arm, control, mode of errors and ablation.
+
+    `full` and `empty` are m(M) and m(∅), means over prompts and seeds. Differences
+    (`*_vs_baseline`) are from the full per-layer SAEs, paired by prompt and seed. The mean of all
+    tasks has no measures where one of the tasks has none.
+
+    Args:
+        arms: those of the experiment.
+        prompts: rows in the format PROMPTS; `nodes`, in the format NODES.
+        settings: of the intervals; all arms share the resamples.
+        least_gap: smallest size of full − empty that anything is measured by.
+    """
+    n_layers = baseline(arms).count
+    arms = [*arms, _residual_basis(n_layers)]
+    tasks = list(dict.fromkeys(prompts["task"]))
+    rows: list[dict[str, Any]] = []
+    for values, group in prompts.groupby(list(_MODE), sort=False):
+        rows += _mode_rows(arms, tasks, group, dict(zip(_MODE, values)), settings, least_gap)
+    table = pd.DataFrame(rows, columns=_columns())
+    # Random circuits are not found by any effect.
+    found = found_nodes(nodes, n_layers).assign(control="none")
+    return table.merge(found, how="left", on=["task", "variant", "partition", "control"])
+
+
+def overall(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of either table about all tasks together, or about the only one."""
+    tasks = set(rows["task"])
+    return rows[rows["task"] == (ALL_TASKS if ALL_TASKS in tasks else rows["task"].iloc[0])]
+
+
+def _residual_basis(n_layers: int) -> Arm:
+    return Arm(RESIDUAL_BASIS, BASE, RESIDUAL_BASIS, n_layers, n_layers, "control", ())
+
+
+def _columns() -> list[str]:
+    """Of the table, but for what `found_nodes` adds; the same without a row."""
+    names = ("arm", "partition", "variant", "method", "role", "count", "matched_count")
+    both = [name + end for name in MEASURES for end in ("", "_vs_baseline")]
+    ends = [name + end for name in both for end in ("", "_low", "_high")]
+    return ["task", *_MODE, *names, *_ROW, *ends]
+
+
+def _mode_rows(
+    arms: Sequence[Arm],
+    tasks: Sequence[str],
+    prompts: pd.DataFrame,
+    mode: Mapping[str, str],
+    settings: Bootstrapping,
+    least_gap: float,
+) -> Iterator[dict[str, Any]]:
+    by_task = {
+        task: _of_task(arms, prompts[prompts["task"] == task], settings, number, least_gap)
+        for number, task in enumerate(tasks)
+    }
+    if len(tasks) > 1:
+        by_task[ALL_TASKS] = _of_all(list(by_task.values()))
+    for task, measured in by_task.items():
+        against = measured[PER_LAYER].values
+        for arm in arms:
+            n_prompts, bootstrap, values, *ends = measured[arm.name]
+            row = {"task": task, **mode, **arm_columns(arm)}
+            row |= dict(zip(_ROW, (n_prompts, *bootstrap.shape, settings.n_resamples, *ends)))
+            for name in MEASURES:
+                row |= _cells(name, values[name].interval(bootstrap))
+                if arm.name != PER_LAYER and mode["ablation"] != _OWN_GAP:
+                    difference = _minus(values[name], against[name])
+                    row |= _cells(f"{name}_vs_baseline", difference.interval(bootstrap))
+            yield row
+
+
+class _ArmMeasured(NamedTuple):
+    """All measures of one arm, and the bootstrap that they were resampled with."""
+
+    n_prompts: int
+    bootstrap: Bootstrap  # of groups of prompts, and seeds
+    values: dict[str, _Measured]
+    full: float
+    empty: float
+
+
+def _of_task(
+    arms: Sequence[Arm],
+    prompts: pd.DataFrame,
+    settings: Bootstrapping,
+    number: int,
+    least_gap: float,
+) -> dict[str, _ArmMeasured]:
+    """Arm → its measures on one task; prompts are resampled anew for every task, seeds alike."""
+    measured = _by_prompt_and_seed(arms, prompts)
+    groups = _groups(prompts)
+    result = {}
+    for arm, wide in zip(arms, measured):
+        bootstrap = _bootstrap(groups.max() + 1, wide["full"].shape[1], settings, number)
+        gap = wide["full"] - wide["empty"]
+        if abs(gap.mean()) < least_gap:
+            gap = np.full_like(gap, np.nan)  # and so is what it divides
+        rises = {
+            "faithfulness": wide["circuit"] - wide["empty"],
+            "completeness": wide["complement"] - wide["empty"],
+            "all_latents": wide["latents"] - wide["empty"],
+            "deviation": np.abs(wide["latents"] - wide["full"]) * np.sign(gap.mean()),
+        }
+        # Ratios of means are ratios of sums, those of groups included.
+        gap = _sums(gap, groups)
+        values = {
+            name: _Measured(*ratio_replicates(_sums(rise, groups), gap, bootstrap))
+            for name, rise in rises.items()
+        }
+        ends = (float(wide[name].mean()) for name in ("full", "empty"))
+        result[arm.name] = _ArmMeasured(len(groups), bootstrap, values, *ends)
+    return result
+
+
+def _groups(prompts: pd.DataFrame) -> np.ndarray:
+    """The number of the group, from 0 on, of every prompt of one task."""
+    of_prompt = prompts.drop_duplicates("prompt").sort_values("prompt")["group"]
+    return pd.factorize(of_prompt)[0]
+
+
+def _sums(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """[n_prompts, n_seeds] → [n_groups, n_seeds]."""
+    result = np.zeros((groups.max() + 1, values.shape[1]))
+    np.add.at(result, groups, values)
+    return result
+
+
+def _by_prompt_and_seed(arms: Sequence[Arm], prompts: pd.DataFrame) -> list[dict[str, np.ndarray]]:
+    """The columns of each arm on one task, [n_prompts, n_seeds]."""
+    task = prompts["task"].iloc[0]
+    grouped = dict(iter(prompts.groupby(["variant", "partition"])))
+    model = None  # m(M), which no SAE changes
+    measured = []
+    for arm in arms:
+        rows = grouped.get((arm.variant, arm.partition))
+        if rows is None:
+            raise InputError(f"No circuits were measured in {arm.name} for {task}.")
+        wide = {
+            name: rows.pivot(index="prompt", columns="seed", values=name).to_numpy()
+            for name in _METRICS
+        }
+        model = wide["full"][:, :1] if model is None else model
+        if len(model) != len(wide["full"]) or not np.allclose(wide["full"], model, atol=1e-3):
+            raise InputError(
+                f"Circuits in {arm.name} were measured on other prompts of {task} than those in"
+                f" {arms[0].name}: delete their files below evaluation/circuits and run again."
+            )
+        measured.append(wide)
+    return measured
+
+
+def _bootstrap(n_prompts: int, n_seeds: int, settings: Bootstrapping, number: int) -> Bootstrap:
+    """Of one task: seeds of SAEs are the same for all tasks, prompts are not."""
+    n_resamples, seed = settings
+    bootstrap = Bootstrap(n_prompts, n_seeds, n_resamples, seed + 1000 * number)
+    bootstrap.seed_weights = Bootstrap(1, n_seeds, n_resamples, seed).seed_weights
+    return bootstrap
+
+
+def _of_all(by_task: Sequence[Mapping[str, _ArmMeasured]]) -> dict[str, _ArmMeasured]:
+    """Arm → the mean of its measures over tasks."""
+    result = {}
+    for name, first in by_task[0].items():
+        values = {}
+        for measure in MEASURES:
+            parts = [task[name].values[measure] for task in by_task]
+            values[measure] = _Measured(
+                float(np.mean([part.estimate for part in parts])),
+                np.mean([part.replicates for part in parts], axis=0),
+            )
+        n_prompts = sum(task[name].n_prompts for task in by_task)
+        n_groups = sum(task[name].bootstrap.shape[0] for task in by_task)
+        whole = Bootstrap(n_groups, first.bootstrap.shape[1], 1)
+        ends = np.mean([[task[name].full, task[name].empty] for task in by_task], axis=0)
+        result[name] = _ArmMeasured(n_prompts, whole, values, *ends.tolist())
+    return result
+
+
+def _minus(one: _Measured, other: _Measured) -> _Measured:
+    return _Measured(one.estimate - other.estimate, one.replicates - other.replicates)
+
+
+def _cells(name: str, interval: Interval) -> dict[str, float]:
+    return {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
+
+
+def curves_table(arms: Sequence[Arm], curves: pd.DataFrame, circuits: pd.DataFrame) -> pd.DataFrame:
+    """Faithfulness and completeness at every size, means over seeds, with the number of seeds.
+
+    Of several tasks also their mean, at the sizes that all of them have.
+
+    Args:
+        circuits: what `circuits_table` made; where it leaves the areas out, curves are NaN.
+    """
+    names = {(arm.variant, arm.partition): arm.name for arm in arms}
+    names[BASE, RESIDUAL_BASIS] = RESIDUAL_BASIS
+    keys = ["variant", "partition", *_MODE, "size"]
+    table = curves.groupby(["task", *keys], sort=False).agg(
+        faithfulness=("faithfulness", "mean"),
+        completeness=("completeness", "mean"),
+        n_seeds=("seed", "nunique"),
+    )
+    table = table.reset_index()
+    n_tasks = table["task"].nunique()
+    if n_tasks > 1:
+        grouped = table.groupby(keys, sort=False)
+        means = grouped[["faithfulness", "completeness"]].mean()
+        means["n_seeds"] = grouped["n_seeds"].min()
+        means = means[grouped.size() == n_tasks].reset_index()
+        table = pd.concat([table, means.assign(task=ALL_TASKS)], ignore_index=True)
+    pairs = zip(table["variant"], table["partition"])
+    table.insert(1, "arm", pd.Series([names[pair] for pair in pairs], dtype=str))
+    row = ["task", "arm", *_MODE]
+    measured = circuits.loc[circuits["faithfulness"].notna(), row]
+    there = pd.MultiIndex.from_frame(table[row]).isin(pd.MultiIndex.from_frame(measured))
+    table.loc[~there, ["faithfulness", "completeness"]] = np.nan
+    return table

@@ -1,0 +1,37 @@
+"""K-means on how similar each layer is to all layers."""
+
+import numpy as np
+from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
+
+from clustersae.clustering.scores import Clusters, ordered
+from clustersae.runtime.errors import InputError
+
+#: Restarts from different centres; layers are few, so that a good optimum is nearly certain.
+N_INIT = 50
+
+
+def kmeans_clusters(distances: np.ndarray, count: int, seed: int) -> Clusters:
+    """Cluster layers by their profiles: rows of the similarity matrix 1 − D, of unit length.
+
+    Euclidean distance between profiles is what k-means needs, and is not the distance between
+    layers: two layers are close here if they relate alike to all the others.
+
+    Raises:
+        InputError: fewer than `count` layers have a profile of their own.
+    """
+    n_layers = len(distances)
+    if count == n_layers:
+        return [(layer,) for layer in range(n_layers)]
+    profiles = 1.0 - distances
+    profiles = profiles / np.linalg.norm(profiles, axis=1, keepdims=True)  # diagonal 1: never 0
+    distinct = len(np.unique(profiles, axis=0))
+    if distinct < count:
+        raise InputError(
+            f"k-means cannot make {count} clusters of {n_layers} layers with only {distinct}"
+            " different profiles. Leave kmeans out of clustering.methods."
+        )
+    # Starting threads takes far longer than clustering a few dozen points.
+    with threadpool_limits(1):
+        labels = KMeans(count, n_init=N_INIT, random_state=seed % 2**32).fit(profiles).labels_
+    return ordered([np.flatnonzero(labels == label) for label in range(count)])

@@ -1,0 +1,1 @@
+"""Whether the latents of SAEs with a common start correspond, by index, across layers."""

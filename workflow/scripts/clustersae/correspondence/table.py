@@ -1,0 +1,110 @@
+"""How far the latents of specialised SAEs correspond, beside SAEs that never had a common root.
+
+Means over layers (or pairs of layers) and seeds, with intervals over both. Pairs that have a layer
+in common are not independent of each other, so the intervals over pairs are somewhat too narrow.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from clustersae.experiment.arms import PER_LAYER, Arm
+from clustersae.experiment.variants import BASE
+from clustersae.presentation.arms import arm_columns
+from clustersae.presentation.tables import Format
+from clustersae.quality.measures import CORRESPONDENCE_MEASURES as MEASURES
+from clustersae.quality.summary import Bootstrapping
+from clustersae.runtime.errors import InputError
+from clustersae.statistics.intervals import Bootstrap
+
+#: Rows of `evaluation/correspondence/{variant}/{partition}.csv`.
+CORRESPONDENCE = Format(
+    ("variant", "partition", "kind", "seed", "other_seed", "layer", "other_layer"),
+    ("root", "matching", "n_tokens", "n_latents", "share_alive", *MEASURES),
+)
+
+#: Kinds measured on the arm itself, and on SAEs that were trained from scratch.
+OWN = ("ancestor", "siblings", "shared", "shuffled")
+SCRATCH = ("independent", "same_start", "independent_seed")
+
+_PLACE = ["layer", "other_layer"]
+
+
+def correspondence_table(
+    arms: Sequence[Arm], measured: pd.DataFrame, settings: Bootstrapping
+) -> pd.DataFrame:
+    """One row per specialised arm, kind and distance between layers; empty distance: all of them.
+
+    SAEs from scratch are taken on the pairs of layers (or layers) that the arm has, so that kinds
+    of one arm differ in nothing but the SAEs. Pairs without latents that are alive on both sides
+    drop out, and so lower `n_pairs`.
+
+    Args:
+        arms: those of the experiment.
+        measured: rows in the format CORRESPONDENCE, of the specialised arms and of `per-layer`.
+        settings: of the intervals.
+    """
+    scratch = _of(measured, BASE, PER_LAYER)
+    rows = []
+    for arm in (arm for arm in arms if arm.role == "specialised"):
+        own = _of(measured, arm.variant, arm.partition)
+        if own.empty:
+            raise InputError(f"The latents of {arm.name} were not compared.")
+        for kind in (*OWN, *SCRATCH):
+            frame = own if kind in OWN else _on_places(scratch, own, True)
+            chosen = _with_latents(frame[frame["kind"] == kind])
+            label = arm_columns(arm) | {"kind": kind}
+            rows += [
+                label | {"distance": distance} | _summary(group, settings)
+                for distance, group in _by_distance(chosen)
+            ]
+    return pd.DataFrame(rows, columns=None if rows else ["arm", "kind", "distance", *MEASURES])
+
+
+def _of(measured: pd.DataFrame, variant: str, partition: str) -> pd.DataFrame:
+    return measured[(measured["variant"] == variant) & (measured["partition"] == partition)]
+
+
+def _on_places(rows: pd.DataFrame, others: pd.DataFrame, inside: bool) -> pd.DataFrame:
+    """The rows whose layers are (or are not) those of a row in `others`."""
+    found = pd.MultiIndex.from_frame(rows[_PLACE]).isin(pd.MultiIndex.from_frame(others[_PLACE]))
+    return rows[found == inside]
+
+
+def _with_latents(rows: pd.DataFrame) -> pd.DataFrame:
+    """Without the pairs of layers that left nothing to compare for some seed."""
+    return _on_places(rows, rows[rows["n_latents"] == 0], False)
+
+
+def _by_distance(rows: pd.DataFrame) -> list[tuple[float, pd.DataFrame]]:
+    """All rows, and where they compare different layers, those of each distance."""
+    distances = rows["other_layer"] - rows["layer"]
+    apart = [(float(each), rows[distances == each]) for each in sorted(set(distances) - {0})]
+    return [(np.nan, rows), *apart] if len(rows) else []
+
+
+def _summary(rows: pd.DataFrame, settings: Bootstrapping) -> dict[str, Any]:
+    wide = {name: rows.pivot(index=_PLACE, columns="seed", values=name) for name in MEASURES}
+    shape = wide["jaccard"].shape
+    if len(rows) != shape[0] * shape[1]:
+        first = rows.iloc[0]
+        raise InputError(
+            f"Seeds of {first['partition']} ({first['variant']}) were compared on different layers"
+            f" (kind {first['kind']})."
+        )
+    bootstrap = Bootstrap(*shape, *settings)
+    result = {
+        "matching": "+".join(sorted(set(rows["matching"]))),
+        "n_pairs": shape[0],
+        "n_seeds": shape[1],
+        "n_bootstrap": settings.n_resamples,
+        "n_tokens": int(rows["n_tokens"].max()),
+        "n_latents": float(rows["n_latents"].mean()),
+        "share_alive": float(rows["share_alive"].mean()),
+    }
+    for name in MEASURES:
+        ends = bootstrap.mean(wide[name].to_numpy())
+        result |= {name: ends.estimate, f"{name}_low": ends.low, f"{name}_high": ends.high}
+    return result

@@ -1,0 +1,1 @@
+"""What caching and training cost, measured and predicted."""

@@ -1,0 +1,71 @@
+"""What caching and each SAE really cost, collected from the records of the jobs."""
+
+import csv
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.files import read_json
+
+COLUMNS = (
+    *("kind", "variant", "cluster", "seed", "split", "shard", "seconds", "wall_seconds"),
+    *(
+        "job_seconds",
+        "tuning_seconds",
+        "peak_memory_mb",
+        "peak_gpu_memory_mb",
+        "flops",
+        "flops_dense",
+        "activations",
+        "device",
+    ),
+)
+
+
+def cost_rows(
+    caching: Iterable[tuple[Path, Path]],
+    saes: Iterable[tuple[Path, Path]],
+    pilots: Iterable[tuple[Path, Path]] = (),
+    specialised_pilots: Iterable[tuple[Path, Path]] = (),
+) -> list[dict[str, Any]]:
+    """One row per caching job and per trained SAE, with the keys of COLUMNS.
+
+    `seconds` are those of the work itself, on the processor that does it; `job_seconds` the
+    elapsed time of the whole job, start-up included, by Snakemake's benchmark.
+
+    Args:
+        caching: (record, benchmark) of every shard; the record lies beside the shard.
+        saes: (record, benchmark) of every SAE; the record is training.json in the SAE's folder.
+        pilots: the same of the short trainings that chose the number of clusters.
+        specialised_pilots: the same of those that chose how SAEs are specialised.
+    """
+    rows = []
+    for record, benchmark in caching:
+        shard = record.stem.removeprefix("shard-")
+        place = {"kind": "caching", "split": record.parent.name, "shard": shard}
+        rows.append(_row(place, read_json(record), benchmark))
+    trained = [("sae", each) for each in saes] + [("pilot", each) for each in pilots]
+    trained += [("specialised pilot", each) for each in specialised_pilots]
+    for kind, (record, benchmark) in trained:
+        config = read_json(record.parent / "cfg.json")
+        place = {"kind": kind} | {key: config[key] for key in ("variant", "cluster", "seed")}
+        rows.append(_row(place, read_json(record), benchmark))
+    return rows
+
+
+def _row(place: Mapping[str, Any], record: Mapping[str, Any], benchmark: Path) -> dict[str, Any]:
+    known = {key: record[key] for key in COLUMNS if key in record}
+    return dict.fromkeys(COLUMNS, "") | known | place | {"job_seconds": job_seconds(benchmark)}
+
+
+def job_seconds(benchmark: Path) -> float:
+    """Elapsed seconds of a job, from the file that Snakemake's `benchmark:` wrote."""
+    try:
+        with open(benchmark, newline="", encoding="utf-8") as file:
+            return float(next(csv.DictReader(file, delimiter="\t"))["s"])
+    except (OSError, StopIteration, KeyError, ValueError) as error:
+        raise InputError(
+            f"{benchmark} is not a Snakemake benchmark ({error!r}). Delete it together with the"
+            " outputs of its job, and run again."
+        ) from None

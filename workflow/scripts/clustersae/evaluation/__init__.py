@@ -1,1 +1,0 @@
-"""What an SAE costs and what it keeps: reconstruction, splicing, cost."""

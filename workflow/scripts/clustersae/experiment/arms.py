@@ -1,0 +1,228 @@
+"""Arms: the ways of covering every layer with SAEs that an experiment compares.
+
+Imported by the Snakefile as well as by scripts, so it needs the standard library alone.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+from clustersae.experiment.clusters import FROM, layers_of, parent
+from clustersae.experiment.variants import BASE, EQUAL_EXPOSURE, scaled_variant, variant_scales
+from clustersae.runtime.errors import InputError
+
+PER_LAYER = "per-layer"
+SINGLE = "single"
+CONTROLS = ("even", "random")
+#: In the place of K: all partitions of a hierarchy, from one cluster down to single layers.
+TREE = "tree"
+
+#: (variant, name) of an SAE.
+SAE = tuple[str, str]
+
+
+class Arm(NamedTuple):
+    """One way of covering all layers.
+
+    Attributes:
+        partition: `complete-3`; of specialised arms the way from the layers to the roots,
+            `per-layer@complete-3`, `per-layer@complete-tree`.
+        variant: of its SAEs; of specialised arms `{of every SAE below the root}@{of the roots}`.
+        method: of the partition; for `per-layer` and `single` their own name.
+        count: number of SAEs that serve the layers.
+        matched_count: training in units of one full per-layer SAE, so that arms with the same
+            number spend the same; for `base` partitions it is `count`.
+        role: baseline, main (the method under study, and `single`), specialised, control,
+            equal-compute (per-layer SAEs that are narrower, or trained for shorter or longer),
+            equal-exposure or alternative (another clustering method).
+        saes: (variant, name) of each SAE that serves a layer. A single-layer SAE of
+            `equal-exposure` is the base one: exposure scales with the number of layers.
+    """
+
+    partition: str
+    variant: str
+    method: str
+    count: int
+    matched_count: float
+    role: str
+    saes: tuple[SAE, ...]
+
+    @property
+    def name(self) -> str:
+        """`complete-3`, `per-layer (tokens-1of2)`."""
+        return self.partition if self.variant == BASE else f"{self.partition} ({self.variant})"
+
+    @property
+    def trained(self) -> tuple[SAE, ...]:
+        """The SAEs that the arm needs, those that others started from included, each once."""
+        return with_ancestors(self.saes)
+
+
+def with_ancestors(saes: Iterable[SAE]) -> tuple[SAE, ...]:
+    """`saes` and everything that they started from, none twice."""
+    found: dict[SAE, None] = {}
+    for variant, name in saes:
+        while name:
+            found[variant, name] = None
+            variant, name = parent(variant), parent(name)
+    return tuple(found)
+
+
+def partition_name(method: str, count: int, n_layers: int) -> str:
+    """The name of a method's partition; all methods agree on K = 1 and K = L."""
+    if not 1 <= count <= n_layers:
+        raise InputError(
+            f"The configuration asks for {count} clusters, but the model has {n_layers} layers:"
+            f" use counts from 1 to {n_layers}."
+        )
+    if count == n_layers:
+        return PER_LAYER
+    return SINGLE if count == 1 else f"{method}-{count}"
+
+
+def specialised_name(method: str, root: int | str, n_layers: int) -> str:
+    """The partition of an arm that goes from `root` clusters (or down the tree) to the layers."""
+    if root == TREE:
+        return f"{PER_LAYER}{FROM}{method}-{TREE}"
+    return f"{PER_LAYER}{FROM}{partition_name(method, int(root), n_layers)}"
+
+
+def saes_of(description: Mapping[str, Any], variant: str, partition: str) -> tuple[SAE, ...]:
+    """(variant, name) of the SAEs that serve the layers in one arm, ordered as its clusters.
+
+    Args:
+        description: the content of partitions.json.
+
+    Raises:
+        InputError: a partition is unknown, or does not refine the one that it starts from.
+    """
+    if FROM in partition:
+        return _specialised_saes(description, variant, partition)
+    clusters = _clusters(description, partition)
+    if variant != EQUAL_EXPOSURE:
+        return tuple((variant, cluster) for cluster in clusters)
+    return tuple(
+        (variant if len(layers_of(cluster)) > 1 else BASE, cluster) for cluster in clusters
+    )
+
+
+def _specialised_saes(
+    description: Mapping[str, Any], variant: str, partition: str
+) -> tuple[SAE, ...]:
+    below, _, root = variant.partition(FROM)
+    levels = _levels(description, partition)
+    saes = []
+    for cluster in levels[0]:
+        inside = set(layers_of(cluster))
+        way = [next(each for each in level if inside <= set(layers_of(each))) for level in levels]
+        way = list(dict.fromkeys(way))
+        name = FROM.join(way)
+        layers_of(name)  # every cluster lies inside the next, or this says so
+        if len(way) > 1:
+            saes.append((FROM.join([below] * (len(way) - 1) + [root]), name))
+        else:  # a root that is a single layer gets both trainings in one
+            share = sum(Fraction(variant_scales(each, 1)[0]) for each in (below, root))
+            saes.append((scaled_variant("tokens", share), name))
+    return tuple(saes)
+
+
+def _levels(description: Mapping[str, Any], partition: str) -> list[list[str]]:
+    """The clusters of every partition on the way from the layers to the roots."""
+    names = []
+    for name in partition.split(FROM):
+        method, _, count = name.rpartition("-")
+        if count == TREE:
+            n_layers = description["n_layers"]
+            names += [partition_name(method, k, n_layers) for k in range(n_layers - 1, 0, -1)]
+        else:
+            names.append(name)
+    return [_clusters(description, name) for name in names]
+
+
+def _clusters(description: Mapping[str, Any], partition: str) -> list[str]:
+    known = description["partitions"]
+    if partition not in known:
+        raise InputError(
+            f"The partition {partition} is not in partitions.json, which has {', '.join(known)}."
+        )
+    return known[partition]["clusters"]
+
+
+def budget_variant(
+    description: Mapping[str, Any], partition: str, budget: float, shared_fraction: float
+) -> str:
+    """The variant by which a specialised arm trains for `budget` of the per-layer baseline.
+
+    Args:
+        budget: activations of the whole arm over those of all per-layer SAEs.
+        shared_fraction: part of the budget that the roots get; the rest is spread evenly over
+            the SAEs below them.
+    """
+    probe = saes_of(description, f"{BASE}{FROM}{BASE}", partition)
+    names = {name for _, name in with_ancestors(probe)}
+    roots = {name for name in names if FROM not in name}
+    # A root that serves a single layer takes a root's share and that of one SAE below a root.
+    alone = {name for _, name in probe if FROM not in name}
+    total = Fraction(budget).limit_denominator(1000) * description["n_layers"]
+    shared = total * Fraction(shared_fraction).limit_denominator(1000)
+    root = shared / len(roots)
+    below = (total - shared) / (len(names) - len(roots) + len(alone))
+    return FROM.join(scaled_variant("tokens", share) for share in (below, root))
+
+
+def arm_of(description: Mapping[str, Any], variant: str, partition: str, main_method: str) -> Arm:
+    """The arm whose SAEs have `variant` and follow `partition`."""
+    saes = saes_of(description, variant, partition)
+    spent = 0.0
+    for own, name in with_ancestors(saes):
+        tokens, width = variant_scales(own, len(layers_of(name)))
+        spent += tokens * width
+    return Arm(
+        partition=partition,
+        variant=variant,
+        method=_method(description, partition),
+        count=len(saes),
+        matched_count=round(spent, 6),
+        role=_role(description, variant, partition, main_method),
+        saes=saes,
+    )
+
+
+def _method(description: Mapping[str, Any], partition: str) -> str:
+    if FROM in partition:
+        return "specialised"
+    if partition in (PER_LAYER, SINGLE):
+        return partition
+    return description["partitions"][partition]["method"]
+
+
+def _role(description: Mapping[str, Any], variant: str, partition: str, main_method: str) -> str:
+    if FROM in partition:
+        return "specialised"
+    if variant == EQUAL_EXPOSURE:
+        return EQUAL_EXPOSURE
+    if partition == PER_LAYER:
+        return "baseline" if variant == BASE else "equal-compute"
+    method = _method(description, partition)
+    if method in (main_method, SINGLE):
+        return "main"
+    return "control" if method in CONTROLS else "alternative"
+
+
+def measured_as(arms: Iterable[Arm]) -> dict[tuple[str, str], tuple[str, str]]:
+    """(variant, partition) of every arm → that of the first arm with the same SAEs.
+
+    Such arms are measured once: a control is often the partition that it is to be compared with.
+    """
+    first: dict[frozenset[SAE], tuple[str, str]] = {}
+    return {
+        (arm.variant, arm.partition): first.setdefault(
+            frozenset(arm.saes), (arm.variant, arm.partition)
+        )
+        for arm in arms
+    }
+
+
+def baseline(arms: Sequence[Arm]) -> Arm:
+    """The full per-layer SAEs."""
+    return next(arm for arm in arms if arm.role == "baseline")

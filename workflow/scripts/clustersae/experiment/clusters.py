@@ -1,0 +1,77 @@
+"""The spelling of clusters and of the SAEs that read them.
+
+A cluster is a set of layers, written as inclusive runs: `3`, `0-2`, `4-5+7`. An SAE is named by the
+cluster that it reads and, if it did not start from scratch, by where it started: `3@0-4` was
+trained on from the SAE of cluster `0-4`, `1@0-1@0-4` went there by way of `0-1`.
+"""
+
+import re
+from collections.abc import Iterable
+from itertools import groupby, pairwise
+
+from clustersae.runtime.errors import InputError
+
+#: Matches every canonical name (and some others, which `parse_cluster` refuses).
+PATTERN = r"\d+(?:-\d+)?(?:\+\d+(?:-\d+)?)*"
+#: Separates an SAE's cluster from the SAE that it started from.
+FROM = "@"
+#: Matches the name of every SAE.
+SAE_PATTERN = rf"{PATTERN}(?:{FROM}{PATTERN})*"
+
+
+def cluster_name(layers: Iterable[int]) -> str:
+    """The canonical name of a set of layers, e.g. (7, 4, 5) -> "4-5+7"."""
+    ordered = sorted(set(layers))
+    if not ordered or ordered[0] < 0:
+        raise InputError(f"A cluster is a non-empty set of layer indices, not {ordered}.")
+    runs = []
+    for _, run in groupby(enumerate(ordered), key=lambda item: item[1] - item[0]):
+        members = [layer for _, layer in run]
+        runs.append(str(members[0]) if len(members) == 1 else f"{members[0]}-{members[-1]}")
+    return "+".join(runs)
+
+
+def parse_cluster(name: str) -> tuple[int, ...]:
+    """The layers of a cluster, ascending.
+
+    Raises:
+        InputError: `name` is not the canonical spelling, so two names never mean one set.
+    """
+    if not re.fullmatch(PATTERN, name):
+        raise InputError(
+            f"{name!r} is not a cluster: write runs of layers such as 3, 0-2 or 4-5+7."
+        )
+    layers: list[int] = []
+    for run in name.split("+"):
+        first, _, last = run.partition("-")
+        layers.extend(range(int(first), int(last or first) + 1))
+    if not layers or cluster_name(layers) != name:
+        canonical = f": write {cluster_name(layers)}" if layers else ""
+        raise InputError(f"{name!r} is not the canonical name of a cluster{canonical}.")
+    return tuple(layers)
+
+
+def layers_of(sae: str) -> tuple[int, ...]:
+    """The layers that an SAE reads: (3,) for `3@0-4`.
+
+    Raises:
+        InputError: a cluster of the name is not canonical, or does not lie inside the next.
+    """
+    clusters = [parse_cluster(name) for name in sae.split(FROM)]
+    for inner, outer in pairwise(clusters):
+        if not set(inner) < set(outer):
+            raise InputError(
+                f"{sae!r} is not the name of an SAE: {cluster_name(inner)} is no part of"
+                f" {cluster_name(outer)}, so it cannot start from that SAE."
+            )
+    return clusters[0]
+
+
+def parent(name: str) -> str:
+    """What an SAE (or its variant) started from: `0-1@0-4` for `1@0-1@0-4`, "" for a root."""
+    return name.partition(FROM)[2]
+
+
+def family(name: str) -> str:
+    """What SAEs with latents in common share: their root, `@0-4` for `3@0-4`; a root's own name."""
+    return FROM + name.rpartition(FROM)[2] if FROM in name else name

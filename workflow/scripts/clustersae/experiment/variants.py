@@ -1,0 +1,69 @@
+"""Variants: named changes of the base SAE settings that make honest comparisons.
+
+base              as configured
+tokens-{N}of{M}   N/M of the activations: L per-layer SAEs on K/L of them cost what K full ones do
+narrower-{N}of{M} as many latents as make training take N/M of the operations: the same budget
+                  spent on smaller dictionaries
+equal-exposure    T·n activations for a cluster of n layers: each layer is seen T times
+
+The variant of a specialised SAE says the same of every SAE that it came from, in the order of its
+name: `3@0-4` of variant `tokens-1of5@base` was trained on for T/5 activations after T of `0-4`.
+"""
+
+import re
+from fractions import Fraction
+
+from clustersae.experiment.clusters import FROM
+from clustersae.runtime.errors import InputError
+
+BASE = "base"
+EQUAL_EXPOSURE = "equal-exposure"
+_SCALED = re.compile(r"(?P<kind>tokens|narrower)-(?P<part>\d+)of(?P<whole>\d+)")
+_ONE = rf"{BASE}|{EQUAL_EXPOSURE}|(?:tokens|narrower)-\d+of\d+"
+
+#: Matches every variant's name, for wildcards.
+PATTERN = rf"(?:{_ONE})(?:{FROM}(?:{_ONE}))*"
+
+
+def variant_scales(variant: str, n_cluster_layers: int) -> tuple[float, float]:
+    """Factors on the number of activations and on the operations per activation.
+
+    Of a specialised SAE: those of its own training, without what it started from.
+
+    Raises:
+        InputError: the variant's name is not known.
+    """
+    own = variant.partition(FROM)[0]
+    if own == BASE:
+        return 1.0, 1.0
+    if own == EQUAL_EXPOSURE:
+        return float(n_cluster_layers), 1.0
+    kind, share = kind_of(own), share_of(own)
+    if share is None or not share or (kind == "narrower" and share > 1):
+        raise InputError(
+            f"{variant!r} is not a variant: use base, equal-exposure, tokens-NofM or narrower-NofM"
+            " with N ≤ M."
+        )
+    return (float(share), 1.0) if kind == "tokens" else (1.0, float(share))
+
+
+def kind_of(variant: str) -> str:
+    """tokens, narrower, base or equal-exposure."""
+    match = _SCALED.fullmatch(variant)
+    return match["kind"] if match else variant
+
+
+def share_of(variant: str) -> Fraction | None:
+    """N/M of tokens-NofM and narrower-NofM; None for other variants."""
+    match = _SCALED.fullmatch(variant)
+    return (
+        Fraction(int(match["part"]), int(match["whole"])) if match and int(match["whole"]) else None
+    )
+
+
+def scaled_variant(kind: str, share: float | Fraction) -> str:
+    """The variant of `kind` (tokens, narrower) for a share of the base cost, in lowest terms."""
+    exact = max(Fraction(share).limit_denominator(1000), Fraction(1, 1000))
+    if exact == 1:
+        return BASE
+    return f"{kind}-{exact.numerator}of{exact.denominator}"

@@ -1,0 +1,290 @@
+"""Whether a shared latent means the same on every layer that it serves, and what sharing costs."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from clustersae.experiment.arms import PER_LAYER, SINGLE
+from clustersae.experiment.variants import EQUAL_EXPOSURE
+from clustersae.features.text import arm_words, most_lost, shows_difference, spoken_of
+from clustersae.presentation.points import looks_of_arms, places_of
+from clustersae.presentation.style import (
+    FAINT,
+    GREY,
+    INK,
+    METHOD_COLOURS,
+    Look,
+    canvas,
+    conditions,
+    styled,
+)
+from clustersae.presentation.words import percent
+
+
+class _Panel(NamedTuple):
+    """One measure of every arm; names are those of columns.
+
+    Attributes:
+        value: where points stand; an arm without it is left out.
+        reference: of the full per-layer SAEs: a line with its interval.
+        most, least: what the value could be at best and by chance: a dash above and one below.
+        difference: a point is hollow unless this has an interval that excludes zero.
+    """
+
+    title: str
+    label: str
+    value: str
+    reference: str | None = None
+    most: str | None = None
+    least: str | None = None
+    difference: str | None = None
+
+
+_RULES = _Panel(
+    "Same meaning on another layer?",
+    "balanced accuracy on other layers\n(dash: on the layer of the rule)",
+    *("meaning_other", "meaning_own", "meaning_ceiling", "meaning_floor", "meaning_lost"),
+)
+_KEPT = _Panel(
+    "How many rules hold on another layer?",
+    "rules that hold on another layer,\nof those that hold on their own",
+    "share_pairs_kept",
+)
+_SPREAD = _Panel(
+    "On how many layers is it active?",
+    "effective layers of a latent\n(dash: layers that it serves)",
+    *("effective_layers", None, "layers_served"),
+)
+_SIMILARITY = _Panel(
+    "Does it write what per-layer SAEs write?",
+    "cosine to the nearest decoder row\nof per-layer SAEs",
+    *("similarity", "similarity", None, "similarity_floor", "similarity_vs_baseline"),
+)
+_COVERAGE = _Panel(
+    "Are known factors still found?",
+    "best F1 of a latent,\nmean over factor values",
+    *("coverage", "coverage", None, None, "coverage_vs_baseline"),
+)
+_JUDGE = _Panel(
+    "Does a judge recognise it elsewhere?",
+    "detection score on other layers\n(dash: on the layer explained)",
+    *("detection_other", "detection_own", "detection_own", None, None),
+)
+
+
+def draw(
+    features: pd.DataFrame, meaning: pd.DataFrame, coverage: pd.DataFrame, model: str
+) -> Figure:
+    """One panel per question; those that nothing was measured for are left out.
+
+    Arms at equal exposure, and those that were trained for longer than the full per-layer SAEs,
+    are left to the table.
+
+    Args:
+        features: `tables/features.csv`.
+        meaning: `tables/feature_meaning.csv`.
+        coverage: `tables/feature_coverage.csv`.
+        model: name for the subtitle.
+    """
+    with styled():
+        baseline = features[features["arm"] == PER_LAYER].iloc[0]
+        n_layers = int(baseline["count"])
+        chosen = features["matched_count"] <= n_layers
+        rows = features[chosen & (features["role"] != EQUAL_EXPOSURE)]
+        spoken = spoken_of(rows)
+        panels = _panels(rows, len(spoken) > 0)
+        if not panels:
+            return canvas(7.5, 0.1, _finding(spoken, baseline), model)
+        n_rows = 1 if len(panels) < 4 else 2
+        n_columns = -(-len(panels) // n_rows)
+        figure = canvas(
+            *(3.9 * max(2, n_columns) + 0.3, 0.9 + 2.75 * n_rows),
+            _finding(spoken, baseline),
+            _conditions(model, baseline, panels),
+        )
+        axes = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
+        looks, places = looks_of_arms(rows, n_layers), places_of(rows, n_layers)
+        for axis, panel in zip(axes, panels):
+            if panel is None:
+                _by_distance(axis, meaning, spoken, looks)
+            else:
+                _against_training(axis, rows, panel, looks, places)
+            if panel is _COVERAGE:
+                _name_most_lost(axis, coverage, spoken)
+        handles = _handles(looks)
+        if len(axes) > len(panels):
+            axes[-1].axis("off")
+            axes[-1].legend(handles=handles, loc="center", ncols=1)
+        else:
+            columns = int(figure.get_figwidth() / 2.2)
+            figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+    return figure
+
+
+def _panels(rows: pd.DataFrame, shared: bool) -> list[_Panel | None]:
+    """Those with something to show; None stands for rules by the distance between layers."""
+    of_shared = [_RULES, None, _KEPT, _SPREAD] if shared else []
+    measured = [
+        panel
+        for panel in (*of_shared, _SIMILARITY, _COVERAGE, _JUDGE)
+        if panel is None or rows[panel.value].notna().any()
+    ]
+    # Where no rule was scored on another layer there is no distance either.
+    return [panel for panel in measured if panel or _RULES in measured]
+
+
+def _finding(spoken: pd.DataFrame, baseline: pd.Series) -> str:
+    if spoken.empty:
+        return "No SAE serves several layers, so no latent can change its meaning"
+    row = spoken.iloc[0]
+    who = arm_words(row, baseline)
+    parts = ["no rule could be tested on another layer"]
+    if not np.isnan(row["share_pairs_kept"]):
+        parts = [f"{percent(row['share_pairs_kept'])} of rules keep their meaning on another layer"]
+    if not np.isnan(row["share_kept"]):
+        parts[0] += f" ({percent(row['share_kept'])} of latents theirs on all)"
+    if not np.isnan(row["meaning_lost"]):
+        parts.append(
+            f"rules are right at {row['meaning_ceiling']:.2f} on their own layer,"
+            f" {row['meaning_other']:.2f} on others, {row['meaning_floor']:.2f} by chance"
+        )
+    if not np.isnan(row["coverage"]):
+        known = shows_difference(row, "coverage_vs_baseline")
+        parts.append(
+            f"known factors are found with F1 {row['coverage']:.2f},"
+            f" per layer {baseline['coverage']:.2f}{'' if known else ' (no difference shown)'}"
+        )
+    return f"{who[0].upper()}{who[1:]}: {'; '.join(parts)}"
+
+
+def _conditions(model: str, baseline: pd.Series, panels: list[_Panel | None]) -> str:
+    n_layers, n_seeds = int(baseline["count"]), int(baseline["n_seeds"])
+    units = "layers or factor values" if _COVERAGE in panels else "layers"
+    over = f"{units} and seeds, or seeds alone (Student's t)" if n_seeds > 1 else units
+    notes = [f"bars and bands: 95 % intervals over {over}"]
+    if n_seeds == 1:
+        notes.append("one seed: none over seeds, and no other seed to be similar to")
+    which = ["the rule's own layer"] * (_RULES in panels) + ["per-layer SAEs"]
+    notes.append(f"hollow: no difference from {' or '.join(which)} shown (interval holds zero)")
+    return conditions(model, n_layers, n_seeds, *notes)
+
+
+def _against_training(
+    axis: Axes,
+    rows: pd.DataFrame,
+    panel: _Panel,
+    looks: Mapping[str, Look],
+    places: Mapping[str, float],
+) -> None:
+    baseline = rows[rows["arm"] == PER_LAYER].iloc[0]
+    if panel.reference:
+        _reference(axis, baseline, panel.reference)
+    shown = rows[rows[panel.value].notna()]
+    if panel is _SPREAD:  # one layer is all that a latent of its own SAE has
+        shown = shown[(shown["layers_served"] > 1) | (shown["arm"] == PER_LAYER)]
+    main = shown[shown["role"] == "main"].sort_values("count")
+    # With one SAE per layer there is no other layer, but nearly all else can be asked.
+    ends = pd.concat([main, shown[shown["arm"] == PER_LAYER]])
+    colour = METHOD_COLOURS["complete"]
+    axis.plot(ends["matched_count"], ends[panel.value], color=colour, lw=1.0, alpha=0.5, zorder=2)
+    for _, arm in shown.iterrows():
+        place = places[arm["arm"]]
+        look = looks.get(arm["arm"], Look(INK, "o", ""))
+        if panel.least:
+            _dash(axis, place, arm[panel.least], GREY)
+        if panel.most:
+            axis.plot([place] * 2, arm[[panel.value, panel.most]], color=look.colour, lw=0.8)
+            _dash(axis, place, arm[panel.most], look.colour)
+        _point(axis, arm, place, panel, look)
+    axis.set_title(panel.title)
+    axis.set_ylabel(panel.label)
+    axis.set_xlabel("training, in per-layer SAEs")
+    margin = 0.05 * baseline["count"]
+    axis.set_xlim(min(places.values(), default=1) - margin, baseline["count"] + margin)
+    axis.xaxis.set_major_locator(MaxNLocator(7, integer=True))
+    axis.grid(True, axis="y")
+    if panel is _KEPT:
+        axis.yaxis.set_major_formatter(PercentFormatter(1, 0, symbol=" %"))
+    if panel in (_KEPT, _SPREAD):
+        axis.set_ylim(0, 1.04 * axis.get_ylim()[1])  # markers at the top are not cut off
+
+
+def _reference(axis: Axes, baseline: pd.Series, column: str) -> None:
+    """A line, with a band if it has an interval; nothing where it was not measured."""
+    low, high = baseline[f"{column}_low"], baseline[f"{column}_high"]
+    if not np.isnan(low):
+        axis.axhspan(low, high, color=FAINT, alpha=0.6, lw=0, zorder=0)
+    if not np.isnan(baseline[column]):
+        axis.axhline(baseline[column], color=INK, linewidth=1.2, zorder=1)
+
+
+def _dash(axis: Axes, place: float, height: float, colour: str) -> None:
+    axis.plot(place, height, "_", color=colour, markersize=6, markeredgewidth=1.6, zorder=3)
+
+
+def _point(axis: Axes, arm: pd.Series, place: float, panel: _Panel, look: Look) -> None:
+    value, low, high = (arm[f"{panel.value}{end}"] for end in ("", "_low", "_high"))
+    bars = np.clip([[value - low], [high - value]], 0, None)
+    baseline = arm["arm"] == PER_LAYER
+    filled = baseline or not panel.difference or shows_difference(arm, panel.difference)
+    axis.errorbar(
+        *(place, value),
+        # The baseline's interval is the band.
+        yerr=None if np.isnan(bars).any() or (baseline and panel.reference) else bars,
+        **{"color": look.colour, "marker": look.marker, "ls": "none", "elinewidth": 1.0},
+        markersize=9 if look.marker == "*" else 5.5,
+        markerfacecolor=look.colour if filled else "white",
+        zorder=4,
+    )
+
+
+def _by_distance(
+    axis: Axes, meaning: pd.DataFrame, spoken: pd.DataFrame, looks: Mapping[str, Look]
+) -> None:
+    """Means over pairs of layers equally far apart, in groups of several layers."""
+    rows = meaning[meaning["n_layers"] > 1]
+    rows = rows.assign(distance=(rows["other_layer"] - rows["layer"]).abs())
+    for name in spoken["arm"]:
+        means = rows[rows["arm"] == name].groupby("distance")[["balanced_accuracy", "floor"]].mean()
+        look = looks[name]
+        axis.plot(
+            means["balanced_accuracy"],
+            **{"color": look.colour, "marker": look.marker, "lw": 1.4},
+            markersize=8 if look.marker == "*" else 5,
+            zorder=3,
+        )
+        axis.plot(means["floor"], "_", color=GREY, markersize=6, markeredgewidth=1.6, zorder=2)
+    axis.set_title("How far does a rule carry?")
+    axis.set_ylabel("balanced accuracy,\nmean over pairs of layers")
+    axis.set_xlabel("layers from where the rule was learned")
+    axis.xaxis.set_major_locator(MaxNLocator(7, integer=True))
+    axis.grid(True, axis="y")
+
+
+def _name_most_lost(axis: Axes, coverage: pd.DataFrame, spoken: pd.DataFrame) -> None:
+    """Below the title: the factor that the first arm loses most on."""
+    for arm in spoken["arm"][:1]:
+        factor = most_lost(coverage, arm)
+        if factor is not None:
+            value = f"{factor['f1_vs_baseline']:+.2f}".replace("-", "−")
+            name = str(factor["factor"]).replace("_", " ")
+            axis.set_xlabel(f"training, in per-layer SAEs\n(most lost: {name}, {value})")
+
+
+def _handles(looks: Mapping[str, Look]) -> list[Line2D]:
+    handles = [Line2D([], [], color=INK, marker="o", ms=5, label="per-layer")]
+    # One SAE for all is an end of the main method's line, and drawn as that.
+    several = [name for name in looks if name != SINGLE]
+    for look in dict.fromkeys(looks[name] for name in several or looks):
+        handles.append(
+            Line2D([], [], color=look.colour, marker=look.marker, ls="none", label=look.label)
+        )
+    by_chance = {"color": GREY, "marker": "_", "ls": "none", "mew": 1.6}
+    handles.append(Line2D([], [], label="random latent or direction", **by_chance))
+    return handles

@@ -1,1 +1,0 @@
-"""Tables drawn: one module per figure, no torch."""

@@ -1,0 +1,113 @@
+"""Evaluation files read into frames whose columns and keys are known to be right."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.files import replacing
+
+#: Names that look like numbers (cluster "3") and must not become them.
+_TEXT = dict.fromkeys(
+    (
+        "arm",
+        "partition",
+        "variant",
+        "sae_variant",
+        "method",
+        "role",
+        "cluster",
+        "split",
+        "kind",
+        "mode",
+        "task",
+        "control",
+        "errors",
+        "ablation",
+        "reason",
+    ),
+    str,
+)
+
+
+class Format(NamedTuple):
+    """What a file must hold: its columns, and those that together name a row only once."""
+
+    key: tuple[str, ...]
+    values: tuple[str, ...]
+
+
+_CE = ("ce_clean", "ce_spliced", "delta_ce", "ce_recovered_zero", "ce_recovered_mean", "kl")
+
+RECONSTRUCTION = Format(
+    ("variant", "cluster", "seed", "layer", "split"),
+    (
+        *("n_tokens", "fvu", "mse", "cosine", "l0"),
+        *("dead_fraction", "ultra_low_density_fraction"),
+    ),
+)
+DENSITY = Format(
+    ("variant", "cluster", "layer", "seed", "kind", "log10_density_low", "log10_density_high"),
+    ("n_latents",),
+)
+# Arms of one partition (equal exposure and base) share SAEs, and each measures them: no key.
+LAYER_SPLICE = Format((), ("variant", "cluster", "partition", "seed", "layer", *_CE, "n_tokens"))
+PARTITION_SPLICE = Format(("variant", "partition", "seed"), (*_CE, "n_tokens"))
+COST = Format(
+    (),
+    (
+        *("kind", "variant", "cluster", "seed", "seconds", "job_seconds", "tuning_seconds"),
+        *("peak_memory_mb", "flops", "activations"),
+    ),
+)
+HISTORY = Format(
+    ("step",),
+    ("activations", "fvu", "l0", "dead_fraction", "learning_rate", "activations_per_second"),
+)
+
+
+def read_files(paths: Sequence[str | Path], format: Format) -> pd.DataFrame:
+    """The rows of all `paths` below one another; an empty frame with the columns if none.
+
+    Raises:
+        InputError: a file or one of its columns is missing, or two rows have the same key.
+    """
+    columns = [*format.key, *format.values]
+    if not paths:
+        return pd.DataFrame({name: pd.Series(dtype=_TEXT.get(name, float)) for name in columns})
+    frame = pd.concat([read_file(path, columns) for path in paths], ignore_index=True)
+    if format.key:
+        repeated = frame[frame.duplicated(list(format.key))]
+        if len(repeated):
+            row = ", ".join(f"{name} {repeated.iloc[0][name]}" for name in format.key)
+            raise InputError(f"Two rows are the same measurement ({row}) in: {_listed(paths)}.")
+    return frame
+
+
+def read_file(path: str | Path, columns: Sequence[str] = ()) -> pd.DataFrame:
+    """One CSV file with at least `columns`; cluster names stay text."""
+    try:
+        frame = pd.read_csv(path, dtype=_TEXT)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist.") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path} is not a table ({str(error).strip()}). Delete it and run again."
+        ) from None
+    missing = [name for name in columns if name not in frame]
+    if missing:
+        raise InputError(f"{path} lacks the columns {', '.join(missing)}.")
+    return frame
+
+
+def write_table(frame: pd.DataFrame, path: str | Path) -> None:
+    """Write `frame` as CSV, floats with eight significant digits, missing values empty."""
+    with replacing(path) as temporary:
+        frame.to_csv(temporary, index=False, float_format="%.8g", lineterminator="\n")
+
+
+def _listed(paths: Sequence[str | Path]) -> str:
+    shown = ", ".join(str(path) for path in paths[:3])
+    return shown + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")

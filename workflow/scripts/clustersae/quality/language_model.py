@@ -1,0 +1,68 @@
+"""The language model itself, untouched and ablated: what the splices are measured against."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from clustersae.corpora.tokens import read_tokens, rows_holding
+from clustersae.models.residual import ResidualStream
+from clustersae.quality.splice import mean_ablation, measure, zero_ablation
+from clustersae.runtime.errors import InputError
+
+#: Name, in the column `layer`, of all layers at once.
+ALL = "all"
+
+
+class EvaluationTokens(NamedTuple):
+    """Rows of held-out text."""
+
+    tokens: torch.Tensor  # [n_rows, n_ctx]
+    kept: torch.Tensor  # bool [n_rows, n_ctx], tokens that are analysed
+
+
+def read_evaluation_tokens(path: Path, n_tokens: int, split: str = "test") -> EvaluationTokens:
+    """The first rows of a token file that hold `n_tokens` tokens to analyse."""
+    file = read_tokens(path)
+    n_rows = rows_holding(file.kept_per_row, n_tokens, split)
+    return EvaluationTokens(file.tokens[:n_rows], file.kept[:n_rows])
+
+
+def measure_ablations(
+    stream: ResidualStream, text: EvaluationTokens, mean: torch.Tensor, batch_rows: int = 32
+) -> list[dict[str, str | int | float]]:
+    """Cross-entropy in nats: clean, and with each layer and all layers ablated.
+
+    Args:
+        mean: μ [n_layers, d_model] of the training split.
+
+    Returns:
+        Rows with mode (clean, zero or mean), layer ("", an index or "all"), ce and n_tokens.
+    """
+    layers = list(range(stream.n_layers))
+    groups = [[layer] for layer in layers] + [layers]
+    names = [*layers, ALL]
+    splices = [zero_ablation(group) for group in groups]
+    splices += [mean_ablation(group, mean) for group in groups]
+    clean, effects, n_tokens = measure(stream, *text, splices, batch_rows)
+    modes = [(mode, layer) for mode in ("zero", "mean") for layer in names]
+    rows = [{"mode": "clean", "layer": "", "ce": clean, "n_tokens": n_tokens}]
+    rows += [
+        {"mode": mode, "layer": layer, "ce": effect.ce, "n_tokens": n_tokens}
+        for (mode, layer), effect in zip(modes, effects)
+    ]
+    return rows
+
+
+def read_ablations(path: Path) -> Mapping[tuple[str, str], float]:
+    """Cross-entropy by (mode, layer) as `measure_ablations` named them, layers as strings."""
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            return {(row["mode"], row["layer"]): float(row["ce"]) for row in csv.DictReader(file)}
+    except (FileNotFoundError, KeyError, ValueError) as error:
+        raise InputError(
+            f"{path} is not a table of the language model's cross-entropy ({error!r}). Delete it"
+            " and run again."
+        ) from None

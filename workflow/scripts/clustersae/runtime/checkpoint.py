@@ -1,0 +1,101 @@
+"""Checkpoints of training: a killed job goes on where it was, and ends with the same bits."""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.tensors import load_tensors, save_tensors
+
+logger = logging.getLogger(__name__)
+
+
+class Resumable(Protocol):
+    """A training that can be put down and taken up again."""
+
+    step_number: int
+
+    def state(self) -> dict[str, Tensor]: ...
+
+    def load_state(self, tensors: dict[str, Tensor]) -> None: ...
+
+
+def identity(settings: Any, **data: Any) -> str:
+    """A string that two trainings share exactly when they would give the same result.
+
+    Args:
+        settings: a dataclass of plain values.
+        data: whatever else decides the result.
+    """
+    return json.dumps({**asdict(settings), **data}, sort_keys=True)
+
+
+class Checkpoint:
+    """One file that holds the latest state of a training; call it after every step.
+
+    Args:
+        identity: what is being trained; a file of another identity is ignored.
+        every_seconds: time between two saves, the most that a killed job loses.
+        elapsed: seconds that this process has spent on the training so far.
+
+    Attributes:
+        history: rows of history.csv from before the interruption.
+        seconds: seconds spent before the interruption.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        identity: str,
+        every_seconds: float = 120.0,
+        elapsed: Callable[[], float] = time.process_time,
+    ) -> None:
+        self.path, self.identity, self.every_seconds = path, identity, every_seconds
+        self.elapsed = elapsed
+        self.history: list[dict[str, Any]] = []
+        self.seconds = 0.0
+        self._saved = time.monotonic()
+
+    def restore(self, trainer: Resumable) -> None:
+        """Bring `trainer` to the saved state, if the file holds one of this training."""
+        found = self._read()
+        if found is None:
+            return
+        state, metadata = found
+        trainer.load_state(state)
+        self.history = json.loads(metadata["history"])
+        self.seconds = float(metadata["seconds"])
+        logger.info("Going on at step %d from %s", trainer.step_number, self.path)
+
+    def _read(self) -> tuple[dict, Mapping[str, str]] | None:
+        if not self.path.exists():
+            return None
+        try:
+            state, metadata = load_tensors(self.path)
+        except InputError as error:
+            logger.warning("Training starts anew: %s", error)
+            return None
+        if metadata.get("identity") != self.identity:
+            logger.info("Training starts anew: %s is of another training.", self.path)
+            return None
+        return state, metadata
+
+    def __call__(self, trainer: Resumable, history: list[dict[str, Any]]) -> None:
+        if time.monotonic() - self._saved >= self.every_seconds:
+            self.save(trainer, history)
+
+    def save(self, trainer: Resumable, history: list[dict[str, Any]]) -> None:
+        seconds = self.seconds + self.elapsed()
+        metadata = {
+            "identity": self.identity,
+            "history": json.dumps(self.history + history),
+            "seconds": str(seconds),
+        }
+        save_tensors(self.path, trainer.state(), metadata)
+        self._saved = time.monotonic()

@@ -1,0 +1,81 @@
+"""safetensors files, written whole and read with errors that name the file."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.files import replacing
+
+WIDENED_NUMBERS = 1 << 20  # at a time, by save_integers
+
+
+def save_tensors(
+    path: str | Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write `tensors` and string `metadata` to `path`, or nothing at all."""
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with replacing(path) as temporary:
+        save_file(contiguous, temporary, metadata=dict(metadata or {}))
+
+
+def save_integers(
+    path: str | Path, name: str, rows: torch.Tensor, metadata: Mapping[str, str]
+) -> None:
+    """Write `rows` [n_rows, n_columns] of small integers as int32, widened a few at a time.
+
+    The same file as that of `save_tensors`, without a copy of four bytes per number in memory:
+    in front of the numbers, safetensors has the length of a JSON header, and the header.
+    """
+    n_bytes = 4 * rows.numel()
+    entry = {"dtype": "I32", "shape": list(rows.shape), "data_offsets": [0, n_bytes]}
+    content = {"__metadata__": dict(metadata), name: entry}
+    header = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    at_once = max(1, WIDENED_NUMBERS // max(1, rows[:1].numel()))
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        for some in rows.split(at_once):
+            file.write(some.contiguous().numpy().astype("<i4").data)
+
+
+@contextmanager
+def open_tensors(path: str | Path) -> Iterator[safe_open]:
+    """Open a safetensors file, memory-mapped, on the CPU.
+
+    Raises:
+        InputError: the file is absent, truncated or not a safetensors file.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"{path} does not exist.")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            yield file
+    except SafetensorError as error:
+        raise InputError(
+            f"{path} is damaged or truncated ({error}). Delete it and run again."
+        ) from None
+
+
+def load_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """All tensors and the metadata of a safetensors file."""
+    with open_tensors(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, dict(  # noqa: SIM118
+            file.metadata() or {}
+        )
+
+
+def checksum(tensors: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 over names, dtypes, shapes and bytes, independent of the mapping's order."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Intervals and ratios, for the tables of all questions."""

@@ -1,1 +1,0 @@
-"""From evaluation files to the tables that answer the question."""
