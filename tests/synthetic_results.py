@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 
 from clustersae.answer.verdict import verdict
-from clustersae.experiment.arms import TREE, Arm
+from clustersae.experiment.arms import Arm
 from clustersae.experiment.clusters import FROM, cluster_name, layers_of
-from clustersae.experiment.plan import evaluated_saes, requested_arms, spliced_arms, trained_saes
+from clustersae.experiment.plan import make_plan
 from clustersae.experiment.variants import EQUAL_EXPOSURE, kind_of, share_of, variant_scales
 from clustersae.presentation.tables import read_file
 from clustersae.runtime.files import read_json, write_csv, write_json
@@ -68,8 +68,7 @@ class Experiment:
 
     Args:
         variants: also equal compute and equal exposure at every K of `counts`.
-        specialise: numbers of clusters (1 or of `counts`), or "tree", that specialised arms start
-            from; a tree makes the partitions of `complete` nested, and adds those of every K.
+        specialise: numbers of clusters (1 or of `counts`) that specialised arms start from.
         budgets: of the specialised arms.
         lengths: of further per-layer SAEs.
     """
@@ -85,36 +84,41 @@ class Experiment:
         variants: bool = True,
         controls: bool = True,
         splice: bool = True,
-        specialise: Sequence[int | str] = (),
+        specialise: Sequence[int] = (),
         budgets: Sequence[float] = (0.5,),
         lengths: Sequence[float] = (),
     ) -> None:
         self.folder, self.n_layers, self.seeds, self.spread = folder, n_layers, seeds, spread
         self.noise, self.generator = noise, np.random.default_rng(0)
-        self.partitions = self._partitions(counts, controls, TREE in specialise)
+        self.partitions = self._partitions(counts, controls)
         self.description = {
             "n_layers": n_layers,
             "distance": "angular_centred",
             "order": list(self.partitions),
             "partitions": self.partitions,
         }
+        shares = [count / n_layers for count in counts] if variants else []
         self.settings = {
-            "clustering": {
-                "methods": ["complete"],
-                "controls": ["even", "random"] if controls else [],
-                "counts": [1, *counts],
-                "control_counts": None,
-                "specialise": [{"from": specialise, "budgets": budgets}] if specialise else [],
+            "arms": {
+                "per_layer": [1, *shares, *lengths],
+                "narrower": shares,
+                "shared": {"counts": [1, *counts], "methods": ["complete"]},
+                "equal_exposure": list(counts) if variants else [],
+                "specialised": [{"from": root, "budgets": list(budgets)} for root in specialise],
+                "controls": {
+                    "methods": ["even", "random"],
+                    "counts": list(counts) if controls else [],
+                    "draws": 1,
+                },
             },
-            "sae": {"specialise": {"shared_fraction": 0.5}},
-            "evaluation": {
-                "equal_compute": counts if variants else [],
-                "equal_exposure": counts if variants else [],
-                "lengths": lengths,
+            "sae": {
+                **{"seeds": list(seeds), "training_tokens": 10**6, "batch_size": 512},
+                **{"min_steps": 0, "specialise": {"shared_fraction": 0.5}},
             },
         }
-        self.arms: list[Arm] = requested_arms(self.description, self.settings)
-        self.saes, evaluated = trained_saes(self.arms), set(evaluated_saes(self.arms))
+        plan = make_plan(self.description, self.settings)
+        self.arms: list[Arm] = list(plan.arms)
+        self.saes, evaluated = plan.trained_saes, set(plan.evaluated_saes)
         self.paths: dict[str, Any] = {
             name: [] for name in ("reconstruction", "layers", "all", "density", "history")
         }
@@ -124,7 +128,7 @@ class Experiment:
             self._write_history(variant, name)
             if (variant, name) in evaluated:
                 spliced[variant, name] = self._write_sae(variant, name)
-        pairs = spliced_arms(self.arms)
+        pairs = plan.measured_arms
         #: Those that are measured: none of the same SAEs as another.
         self.measured = [arm for arm in self.arms if (arm.variant, arm.partition) in pairs]
         for arm in self.measured if splice else []:
@@ -136,14 +140,12 @@ class Experiment:
                 self._write_all_layers(arm)
         self._write_cost()
 
-    def _partitions(
-        self, counts: Sequence[int], controls: bool, tree: bool
-    ) -> dict[str, dict[str, Any]]:
+    def _partitions(self, counts: Sequence[int], controls: bool) -> dict[str, dict[str, Any]]:
         L = self.n_layers
         made = {"single": ("single", runs(L, 1))}
-        for count in range(2, L) if tree else counts:
-            made[f"complete-{count}"] = ("complete", (nested if tree else runs)(L, count))
-            if controls and count in counts:
+        for count in counts:
+            made[f"complete-{count}"] = ("complete", runs(L, count))
+            if controls:
                 made[f"even-{count}"] = ("even", runs(L, count, 1))
                 made[f"random-{count}"] = ("random", runs(L, count, 2))
         made["per-layer"] = ("per-layer", runs(L, L))

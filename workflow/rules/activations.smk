@@ -1,4 +1,4 @@
-# The residual stream of every layer, cached once; its statistics and the distances of layers.
+# The residual stream of every layer, cached once, and its statistics.
 
 
 rule cache_activations:
@@ -23,12 +23,12 @@ rule cache_activations:
         mem_mb=growing(4000),
         runtime=growing(60),
     params:
-        code=code("cache_activations.py"),
-        n_shards=lambda wildcards: len(shard_numbers(wildcards.model, wildcards.split)),
-        n_tokens=lambda wildcards: section("activations", "tokens")(wildcards)[
+        code=params.code("cache_activations.py"),
+        n_shards=lambda wildcards: inputs.n_shards(wildcards.model, wildcards.split),
+        n_tokens=lambda wildcards: params.section("activations", "tokens")(wildcards)[
             wildcards.split
         ],
-        settings=section("activations", without=("tokens", "shard_tokens")),
+        settings=params.section("activations", without=("tokens", "shard_tokens")),
     message:
         "Cache the activations of {wildcards.model}: {wildcards.split}, shard {wildcards.shard}"
     script:
@@ -37,7 +37,7 @@ rule cache_activations:
 
 rule activation_statistics:
     input:
-        shards=shards("train"),
+        shards=inputs.shards("train"),
     output:
         "results/{model}/activations/statistics.safetensors",
     log:
@@ -51,34 +51,8 @@ rule activation_statistics:
         mem_mb=growing(4000),
         runtime=growing(60),
     params:
-        code=code("activation_statistics.py"),
+        code=params.code("activation_statistics.py"),
     message:
         "Take the statistics of every layer of {wildcards.model}"
     script:
         "../scripts/activation_statistics.py"
-
-
-rule layer_distances:
-    input:
-        shards=shards("train"),
-        statistics="results/{model}/activations/statistics.safetensors",
-    output:
-        tensors="results/{model}/clusters/distances.safetensors",
-        table="results/{model}/clusters/distances.csv",
-    log:
-        "results/logs/{model}/layer_distances.log",
-    benchmark:
-        "results/benchmarks/{model}/layer_distances.tsv"
-    conda:
-        "../../envs/torch.yaml"
-    threads: 2
-    resources:
-        mem_mb=growing(4000),
-        runtime=growing(60),
-    params:
-        code=code("layer_distances.py"),
-        tokens=section("clustering", "tokens"),
-    message:
-        "Measure the distances between the layers of {wildcards.model}"
-    script:
-        "../scripts/layer_distances.py"

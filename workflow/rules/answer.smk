@@ -7,9 +7,7 @@ localrules:
 
 rule verdict:
     input:
-        partitions="results/{model}/clusters/partitions.json",
-        chosen=chosen_count,
-        specialised=chosen_specialised,
+        plan="results/{model}/plan.json",
         arms="results/{model}/tables/arms.csv",
         comparisons="results/{model}/tables/comparisons.csv",
         circuits=tables_of_circuits,
@@ -34,10 +32,10 @@ rule verdict:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        code=code("verdict.py"),
-        tolerance=section("clustering", "tolerance"),
-        errors=first_of("evaluation", "circuits", "errors"),
-        ablation=first_of("evaluation", "circuits", "ablations"),
+        code=params.code("verdict.py"),
+        tolerance=params.section("clustering", "tolerance"),
+        errors=params.first_of("evaluation", "circuits", "errors"),
+        ablation=params.first_of("evaluation", "circuits", "ablations"),
     message:
         "Say what the measurements of {wildcards.model} answer"
     script:

@@ -7,7 +7,7 @@ checkpoint assess_task:
         weights="results/{model}/model/model.safetensors",
         description="results/{model}/model/description.json",
         tokenizer="results/{model}/model/tokenizer.json",
-        prompts=task_file,
+        prompts=inputs.task_file,
     output:
         task="results/{model}/tasks/{task}/task.json",
         pairs="results/{model}/tasks/{task}/pairs.jsonl",
@@ -24,45 +24,49 @@ checkpoint assess_task:
         mem_mb=growing(4000),
         runtime=growing(60),
     params:
-        code=code("assess_task.py"),
-        task=lambda wildcards: tasks_of(wildcards)[wildcards.task],
-        settings=section(
+        code=params.code("assess_task.py"),
+        task=lambda wildcards: inputs.tasks(wildcards)[wildcards.task],
+        settings=params.section(
             "evaluation",
             "circuits",
-            without=("sizes", "largest", "errors", "ablations", "exact_nodes"),
+            without=("sizes", "max_nodes", "errors", "ablations", "exact_nodes"),
         ),
-        ablation=first_of("evaluation", "circuits", "ablations"),
+        ablation=params.first_of("evaluation", "circuits", "ablations"),
     message:
         "Let {wildcards.model} try the task {wildcards.task}"
     script:
         "../scripts/assess_task.py"
 
 
+#: The control without SAEs, in the place of a partition.
+WITHOUT_SAES = CIRCUITS_FOLDER.replace(
+    "{variant}/{partition}", f"base/{RESIDUAL_BASIS}"
+)
 #: What finds circuits and measures them, once a task has been recorded.
-SEARCH = section(
+SEARCH = params.section(
     "evaluation",
     "circuits",
-    without=("pairs", "method", "least_pairs", "least_accuracy", "least_gap"),
+    without=("pairs", "method", "min_pairs", "min_accuracy", "min_gap"),
 )
 
 
 rule evaluate_circuits:
     input:
-        saes=partition_saes("sae.safetensors"),
-        configs=partition_saes("cfg.json"),
+        saes=inputs.of_arm("sae.safetensors"),
+        configs=inputs.of_arm("cfg.json"),
         weights="results/{model}/model/model.safetensors",
         description="results/{model}/model/description.json",
         recordings="results/{model}/tasks/{task}/recordings.safetensors",
     output:
-        curves=f"{CIRCUITS}/curves.csv",
-        prompts=f"{CIRCUITS}/prompts.csv",
-        nodes=f"{CIRCUITS}/nodes.csv",
+        curves=f"{CIRCUITS_FOLDER}/curves.csv",
+        prompts=f"{CIRCUITS_FOLDER}/prompts.csv",
+        nodes=f"{CIRCUITS_FOLDER}/nodes.csv",
     log:
         "results/logs/{model}/evaluate_circuits/{task}/{variant}/{partition}.log",
     benchmark:
         "results/benchmarks/{model}/evaluate_circuits/{task}/{variant}/{partition}.tsv"
     wildcard_constraints:
-        partition=rf"(?!{RESIDUAL_BASIS}){PARTITION}(?:@{PARTITION})*",
+        partition=rf"(?!{RESIDUAL_BASIS}){PARTITION_PATTERN}",
     conda:
         "../../envs/torch.yaml"
     threads: 1
@@ -71,7 +75,7 @@ rule evaluate_circuits:
         mem_mb=growing(4000),
         runtime=growing(120),
     params:
-        code=code("evaluate_circuits.py"),
+        code=params.code("evaluate_circuits.py"),
         variant=lambda wildcards: wildcards.variant,
         partition=lambda wildcards: wildcards.partition,
         settings=SEARCH,
@@ -96,7 +100,7 @@ use rule evaluate_circuits as evaluate_residual_basis with:
     benchmark:
         f"results/benchmarks/{{model}}/evaluate_circuits/{{task}}/base/{RESIDUAL_BASIS}.tsv"
     params:
-        code=code("evaluate_circuits.py"),
+        code=params.code("evaluate_circuits.py"),
         variant="base",
         partition=RESIDUAL_BASIS,
         settings=SEARCH,
@@ -112,13 +116,11 @@ localrules:
 
 rule circuit_tables:
     input:
-        partitions="results/{model}/clusters/partitions.json",
-        chosen=chosen_count,
-        specialised=chosen_specialised,
-        tasks=task_records,
-        curves=circuit_files("curves.csv"),
-        prompts=circuit_files("prompts.csv"),
-        nodes=circuit_files("nodes.csv"),
+        plan="results/{model}/plan.json",
+        tasks=inputs.task_records,
+        curves=inputs.of_circuits("curves.csv"),
+        prompts=inputs.of_circuits("prompts.csv"),
+        nodes=inputs.of_circuits("nodes.csv"),
     output:
         tasks="results/{model}/tables/tasks.csv",
         circuits="results/{model}/tables/circuits.csv",
@@ -133,11 +135,10 @@ rule circuit_tables:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
-        code=code("circuit_tables.py"),
-        asked=asked,
-        n_bootstrap=section("evaluation", "bootstrap"),
-        seed=section("evaluation", "seed"),
-        least_gap=section("evaluation", "circuits", "least_gap"),
+        code=params.code("circuit_tables.py"),
+        n_bootstrap=params.section("evaluation", "bootstrap"),
+        seed=params.section("evaluation", "seed"),
+        min_gap=params.section("evaluation", "circuits", "min_gap"),
     message:
         "Summarise the circuits of {wildcards.model}"
     script:
@@ -160,9 +161,9 @@ rule figure_circuits:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        code=code("figure_circuits.py"),
-        errors=first_of("evaluation", "circuits", "errors"),
-        ablation=first_of("evaluation", "circuits", "ablations"),
+        code=params.code("figure_circuits.py"),
+        errors=params.first_of("evaluation", "circuits", "errors"),
+        ablation=params.first_of("evaluation", "circuits", "ablations"),
         dpi=REPORT["dpi"],
     message:
         "Draw how faithful the circuits of {wildcards.model} are"
@@ -187,8 +188,8 @@ rule figure_circuit_curves:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        code=code("figure_circuit_curves.py"),
-        ablation=first_of("evaluation", "circuits", "ablations"),
+        code=params.code("figure_circuit_curves.py"),
+        ablation=params.first_of("evaluation", "circuits", "ablations"),
         dpi=REPORT["dpi"],
     message:
         "Draw faithfulness against the size of circuits of {wildcards.model}"

@@ -4,11 +4,11 @@
 
 rule evaluate_correspondence:
     input:
-        saes=partition_saes("sae.safetensors", with_roots=True),
-        configs=partition_saes("cfg.json", with_roots=True),
-        test=shards("test"),
+        saes=inputs.of_arm("sae.safetensors", with_roots=True),
+        configs=inputs.of_arm("cfg.json", with_roots=True),
+        test=inputs.shards("test"),
     output:
-        "results/{model}/evaluation/correspondence/{variant}/{partition}.csv",
+        "results/{model}/evaluation/correspondence/{variant}/{partition}/correspondence.csv",
     log:
         "results/logs/{model}/evaluate_correspondence/{variant}/{partition}.log",
     benchmark:
@@ -21,9 +21,9 @@ rule evaluate_correspondence:
         mem_mb=growing(6000),
         runtime=growing(240),
     params:
-        code=code("evaluate_correspondence.py"),
-        n_tokens=section("evaluation", "correspondence_tokens"),
-        seed=section("evaluation", "seed"),
+        code=params.code("evaluate_correspondence.py"),
+        n_tokens=params.section("evaluation", "correspondence_tokens"),
+        seed=params.section("evaluation", "seed"),
     message:
         "Compare the latents of the SAEs of {wildcards.model}: {wildcards.partition} ({wildcards.variant})"
     script:
@@ -37,12 +37,9 @@ localrules:
 
 rule correspondence_table:
     input:
-        partitions="results/{model}/clusters/partitions.json",
-        chosen=chosen_count,
-        specialised=chosen_specialised,
-        correspondence=collected(
-            "results/{model}/evaluation/correspondence/{variant}/{name}.csv",
-            corresponding_arms,
+        plan="results/{model}/plan.json",
+        correspondence=inputs.of_arms(
+            "correspondence", "correspondence.csv", "corresponding_arms"
         ),
     output:
         "results/{model}/tables/correspondence.csv",
@@ -56,10 +53,9 @@ rule correspondence_table:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
-        code=code("correspondence_table.py"),
-        asked=asked,
-        n_bootstrap=section("evaluation", "bootstrap"),
-        seed=section("evaluation", "seed"),
+        code=params.code("correspondence_table.py"),
+        n_bootstrap=params.section("evaluation", "bootstrap"),
+        seed=params.section("evaluation", "seed"),
     message:
         "Summarise how the latents of {wildcards.model} correspond"
     script:
@@ -81,7 +77,7 @@ rule figure_correspondence:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        code=code("figure_correspondence.py"),
+        code=params.code("figure_correspondence.py"),
         dpi=REPORT["dpi"],
     message:
         "Draw how the latents of {wildcards.model} correspond"

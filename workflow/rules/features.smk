@@ -1,17 +1,17 @@
 # What latents mean, and whether a shared one means the same on every layer. Every arm is one job.
 
-#: Of one arm.
+
 FEATURES = "results/{model}/evaluation/features/{variant}/{partition}"
 
 
 rule evaluate_features:
     input:
-        saes=partition_saes("sae.safetensors"),
-        configs=partition_saes("cfg.json"),
-        baseline=baseline_saes("sae.safetensors"),
-        baseline_configs=baseline_saes("cfg.json"),
-        test=shards("test"),
-        validation=shards("validation"),
+        saes=inputs.of_arm("sae.safetensors"),
+        configs=inputs.of_arm("cfg.json"),
+        baseline=inputs.of_baseline("sae.safetensors"),
+        baseline_configs=inputs.of_baseline("cfg.json"),
+        test=inputs.shards("test"),
+        validation=inputs.shards("validation"),
         tokens="results/{model}/corpus/test.safetensors",
         validation_tokens="results/{model}/corpus/validation.safetensors",
         tokenizer="results/{model}/model/tokenizer.json",
@@ -36,9 +36,9 @@ rule evaluate_features:
         mem_mb=growing(4000),
         runtime=growing(120),
     params:
-        code=code("evaluate_features.py"),
-        settings=section("evaluation", "features"),
-        seed=section("evaluation", "seed"),
+        code=params.code("evaluate_features.py"),
+        settings=params.section("evaluation", "features"),
+        seed=params.section("evaluation", "seed"),
     message:
         "Ask what the latents of {wildcards.model} mean: {wildcards.partition} ({wildcards.variant})"
     script:
@@ -61,9 +61,9 @@ rule judge_features:
         mem_mb=growing(2000),
         runtime=growing(240),
     params:
-        code=code("judge_features.py"),
-        settings=section("evaluation", "judge"),
-        seed=section("evaluation", "seed"),
+        code=params.code("judge_features.py"),
+        settings=params.section("evaluation", "judge"),
+        seed=params.section("evaluation", "seed"),
         # Answers outlive a job that fails: they are no output, which would be deleted.
         store="results/{model}/evaluation/judge/{variant}/{partition}/answers.jsonl",
     message:
@@ -79,16 +79,14 @@ localrules:
 
 rule feature_tables:
     input:
-        partitions="results/{model}/clusters/partitions.json",
-        chosen=chosen_count,
-        specialised=chosen_specialised,
-        latents=feature_files("latents.parquet"),
-        layers=feature_files("layers.parquet"),
-        meaning=feature_files("meaning.csv"),
-        kept=feature_files("kept.csv"),
-        similarity=feature_files("similarity.csv"),
-        coverage=feature_files("coverage.csv"),
-        judge=judge_files,
+        plan="results/{model}/plan.json",
+        latents=inputs.of_arms("features", "latents.parquet"),
+        layers=inputs.of_arms("features", "layers.parquet"),
+        meaning=inputs.of_arms("features", "meaning.csv"),
+        kept=inputs.of_arms("features", "kept.csv"),
+        similarity=inputs.of_arms("features", "similarity.csv"),
+        coverage=inputs.of_arms("features", "coverage.csv"),
+        judge=inputs.judge,
     output:
         features="results/{model}/tables/features.csv",
         meaning="results/{model}/tables/feature_meaning.csv",
@@ -103,10 +101,9 @@ rule feature_tables:
         mem_mb=growing(4000),
         runtime=growing(10),
     params:
-        code=code("feature_tables.py"),
-        asked=asked,
-        n_bootstrap=section("evaluation", "bootstrap"),
-        seed=section("evaluation", "seed"),
+        code=params.code("feature_tables.py"),
+        n_bootstrap=params.section("evaluation", "bootstrap"),
+        seed=params.section("evaluation", "seed"),
     message:
         "Summarise what the latents of {wildcards.model} mean"
     script:
@@ -130,7 +127,7 @@ rule figure_features:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        code=code("figure_features.py"),
+        code=params.code("figure_features.py"),
         dpi=REPORT["dpi"],
     message:
         "Draw what the latents of {wildcards.model} mean"

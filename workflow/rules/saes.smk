@@ -1,25 +1,23 @@
-# One SAE per (variant, name, seed), whichever arms ask for it. The name of a specialised SAE is its
-# ancestry, `3@0-4`, so the tree of SAEs is the DAG: a child waits for its parent, siblings do not
-# wait for each other. Where there are learning rates to choose from, other seeds wait for the first.
+# One SAE per (variant, name, seed), whichever arms ask for it. The name of a specialised SAE says
+# what it starts from, `3@0-4`: it waits for that SAE alone. Where there are learning rates to choose from, other seeds wait for the first.
 
 
 rule train_sae:
     input:
-        shards=shards("train"),
+        shards=inputs.shards("train"),
         statistics="results/{model}/activations/statistics.safetensors",
-        start=start,
-        validation=tuning_shards,
-        tuned=tuned,
+        start=inputs.start,
+        validation=inputs.tuning_shards,
+        tuned=inputs.tuned,
     output:
-        sae="results/{model}/saes/{variant}/{cluster}/seed-{seed}/sae.safetensors",
-        config="results/{model}/saes/{variant}/{cluster}/seed-{seed}/cfg.json",
-        optimizer="results/{model}/saes/{variant}/{cluster}/seed-{seed}/optimizer.safetensors",
-        history="results/{model}/saes/{variant}/{cluster}/seed-{seed}/history.csv",
-        record="results/{model}/saes/{variant}/{cluster}/seed-{seed}/training.json",
+        sae="results/{model}/saes/{variant}/{sae}/seed-{seed}/sae.safetensors",
+        config="results/{model}/saes/{variant}/{sae}/seed-{seed}/cfg.json",
+        history="results/{model}/saes/{variant}/{sae}/seed-{seed}/history.csv",
+        record="results/{model}/saes/{variant}/{sae}/seed-{seed}/training.json",
     log:
-        "results/logs/{model}/train_sae/{variant}/{cluster}/seed-{seed}.log",
+        "results/logs/{model}/train_sae/{variant}/{sae}/seed-{seed}.log",
     benchmark:
-        "results/benchmarks/{model}/train_sae/{variant}/{cluster}/seed-{seed}.tsv"
+        "results/benchmarks/{model}/train_sae/{variant}/{sae}/seed-{seed}.tsv"
     conda:
         "../../envs/torch.yaml"
     threads: 1
@@ -28,9 +26,9 @@ rule train_sae:
         mem_mb=growing(4000),
         runtime=growing(240),
     params:
-        code=code("train_sae.py"),
-        sae=sae_settings,
+        code=params.code("train_sae.py"),
+        sae=params.sae,
     message:
-        "Train the SAE of layers {wildcards.cluster} of {wildcards.model} ({wildcards.variant}, seed {wildcards.seed})"
+        "Train the SAE of layers {wildcards.sae} of {wildcards.model} ({wildcards.variant}, seed {wildcards.seed})"
     script:
         "../scripts/train_sae.py"

@@ -12,7 +12,7 @@ from clustersae.circuits.table import (
     tasks_table,
 )
 from clustersae.experiment.arms import Arm
-from clustersae.experiment.plan import read_arms
+from clustersae.experiment.plan import read_plan
 from clustersae.presentation.arms import of_every_arm
 from clustersae.presentation.tables import read_files, write_table
 from clustersae.quality.summary import Bootstrapping
@@ -64,12 +64,7 @@ if __name__ == "__main__":
         tasks_out=snakemake.output.tasks,
         circuits_out=snakemake.output.circuits,
         curves_out=snakemake.output.circuit_curves,
-        arms=read_arms(
-            snakemake.input.partitions,
-            snakemake.params.asked,
-            snakemake.input.chosen,
-            snakemake.input.specialised,
-        ),
+        arms=read_plan(snakemake.input.plan).arms,
         n_bootstrap=snakemake.params.n_bootstrap,
         seed=snakemake.params.seed,
         least_gap=snakemake.params.least_gap,

@@ -1,7 +1,7 @@
 """Partitions of the layers by every method, for every number of clusters."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from clustersae.clustering.distances import load_distance
 from clustersae.clustering.tabulate import tabulate_partitions
@@ -17,7 +17,7 @@ def main(
     output: Path,
     methods: list[str],
     controls: list[str],
-    counts: list[int] | Literal["auto"],
+    draws: int,
     distance: str,
     seed: int,
 ) -> None:
@@ -26,14 +26,14 @@ def main(
     Args:
         distances: the matrices that `layer_distances` wrote.
         output: partitions.json.
-        methods: clustering.methods, out of complete, average, contiguous, kmeans.
-        controls: clustering.controls, out of even, random, single, per-layer.
-        counts: clustering.counts, checked against the number of layers.
+        methods: arms.shared.methods, out of complete, average, contiguous, kmeans.
+        controls: arms.controls.methods, out of even and random.
+        draws: random partitions for each number of clusters.
         distance: which distance to cluster by: angular, angular_centred or cka.
         seed: of k-means and the random control.
     """
     matrix = load_distance(distances, distance)
-    write_json(output, tabulate_partitions(matrix, distance, methods, controls, counts, seed))
+    write_json(output, tabulate_partitions(matrix, distance, methods, controls, draws, seed))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from clustersae.correspondence.table import CORRESPONDENCE, correspondence_table
 from clustersae.experiment.arms import Arm
-from clustersae.experiment.plan import read_arms
+from clustersae.experiment.plan import read_plan
 from clustersae.presentation.tables import read_files, write_table
 from clustersae.quality.summary import Bootstrapping
 from clustersae.runtime import log
@@ -33,12 +33,7 @@ if __name__ == "__main__":
     main(
         measured=list(snakemake.input.correspondence),
         table=snakemake.output[0],
-        arms=read_arms(
-            snakemake.input.partitions,
-            snakemake.params.asked,
-            snakemake.input.chosen,
-            snakemake.input.specialised,
-        ),
+        arms=read_plan(snakemake.input.plan).arms,
         n_bootstrap=snakemake.params.n_bootstrap,
         seed=snakemake.params.seed,
     )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from clustersae.experiment.arms import Arm
-from clustersae.experiment.plan import read_arms
+from clustersae.experiment.plan import read_plan
 from clustersae.features.table import (
     COVERAGE,
     JUDGE,
@@ -81,12 +81,7 @@ if __name__ == "__main__":
         features_out=snakemake.output.features,
         meaning_out=snakemake.output.meaning,
         coverage_out=snakemake.output.coverage,
-        arms=read_arms(
-            snakemake.input.partitions,
-            snakemake.params.asked,
-            snakemake.input.chosen,
-            snakemake.input.specialised,
-        ),
+        arms=read_plan(snakemake.input.plan).arms,
         n_bootstrap=snakemake.params.n_bootstrap,
         seed=snakemake.params.seed,
     )

@@ -15,11 +15,9 @@ if TYPE_CHECKING:
 Pairs = list[tuple[Path, Path]]
 
 
-def main(
-    caching: Pairs, saes: Pairs, pilots: Pairs, specialised_pilots: Pairs, output: Path
-) -> None:
+def main(caching: Pairs, saes: Pairs, pilots: Pairs, output: Path) -> None:
     """Write cost.csv."""
-    write_csv(output, cost_rows(caching, saes, pilots, specialised_pilots))
+    write_csv(output, cost_rows(caching, saes, pilots))
 
 
 def pairs(records: list[str], benchmarks: list[str]) -> Pairs:
@@ -36,6 +34,5 @@ if __name__ == "__main__":
         caching=pairs(files.caching, files.caching_benchmarks),
         saes=pairs(files.saes, files.sae_benchmarks),
         pilots=pairs(files.pilots, files.pilot_benchmarks),
-        specialised_pilots=pairs(files.specialised_pilots, files.specialised_pilot_benchmarks),
         output=Path(snakemake.output[0]),
     )

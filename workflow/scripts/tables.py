@@ -7,7 +7,7 @@ import pandas as pd
 
 from clustersae.cost.table import cost_table
 from clustersae.experiment.arms import Arm
-from clustersae.experiment.plan import read_arms
+from clustersae.experiment.plan import read_plan
 from clustersae.presentation.arms import check_evaluated, of_every_arm
 from clustersae.presentation.tables import (
     COST,
@@ -95,12 +95,7 @@ if __name__ == "__main__":
         cost_out=snakemake.output.cost,
         training_out=snakemake.output.training,
         latent_density_out=snakemake.output.latent_density,
-        arms=read_arms(
-            snakemake.input.partitions,
-            snakemake.params.asked,
-            snakemake.input.chosen,
-            snakemake.input.specialised,
-        ),
+        arms=read_plan(snakemake.input.plan).arms,
         tolerance=snakemake.params.tolerance,
         n_bootstrap=snakemake.params.n_bootstrap,
         seed=snakemake.params.seed,

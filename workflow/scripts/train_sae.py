@@ -113,7 +113,7 @@ if __name__ == "__main__":
         validation=[Path(path) for path in snakemake.input.validation],
         statistics=Path(snakemake.input.statistics),
         folder=Path(snakemake.output.sae).parent,
-        name=snakemake.wildcards.cluster,
+        name=snakemake.wildcards.sae,
         variant=snakemake.wildcards.variant,
         seed=int(snakemake.wildcards.seed),
         config=snakemake.params.sae,

@@ -68,24 +68,11 @@ def test_a_root_of_one_layer_gets_both_trainings_in_one():
     assert saes_of(FOUR, "tokens-1of4@base", "per-layer@complete-2")[3] == ("tokens-5of4", "3")
 
 
-def test_down_the_tree_a_level_that_splits_nothing_is_no_stop():
-    below, root = "tokens-1of6", "base"
-    assert saes_of(FOUR, f"{below}@{root}", "per-layer@complete-tree") == (
-        (f"{below}@{below}@{root}", "0@0-2@0-3"),
-        (f"{below}@{below}@{below}@{root}", "1@1-2@0-2@0-3"),
-        (f"{below}@{below}@{below}@{root}", "2@1-2@0-2@0-3"),
-        (f"{below}@{root}", "3@0-3"),
-    )
-
-
 def test_ancestors_count_once_and_no_one_else_does():
-    saes = saes_of(FOUR, "tokens-1of6@base", "per-layer@complete-tree")
+    saes = saes_of(FOUR, "tokens-1of6@base", "per-layer@complete-2")
     trained = with_ancestors(saes)
-    assert sorted(name for _, name in trained) == sorted(
-        ["0-3", "0-2@0-3", "1-2@0-2@0-3", *(name for _, name in saes)]
-    )
-    assert ("base", "0-3") in trained
-    assert ("tokens-1of6@tokens-1of6@base", "1-2@0-2@0-3") in trained
+    assert sorted(name for _, name in trained) == sorted(["0-2", *(name for _, name in saes)])
+    assert ("base", "0-2") in trained
     assert set(with_ancestors(trained)) == set(trained)
     assert with_ancestors([("base", "3"), ("base", "3")]) == (("base", "3"),)
     assert with_ancestors([]) == ()
@@ -103,8 +90,6 @@ def test_one_name_at_two_lengths_is_two_saes():
         ("per-layer@single", 0.5, 0.5, "tokens-1of4@base"),
         # 2 = 2 x 1/2 for the roots + 3 x 1/4 below 0-2 + 1/4 that root 3 has more
         ("per-layer@complete-2", 0.5, 0.5, "tokens-1of4@tokens-1of2"),
-        # 2 = 1 for the root + 6 x 1/6 for 0-2, 1-2 and four layers
-        ("per-layer@complete-tree", 0.5, 0.5, "tokens-1of6@base"),
         # 4 = 1 + 4 x 3/4
         ("per-layer@single", 1, 0.25, "tokens-3of4@base"),
         # 8 = 6 + 4 x 1/2
@@ -137,7 +122,7 @@ TENTHS = st.integers(1, 30).map(lambda n: n / 10)
 @given(hierarchies(), TENTHS, st.integers(1, 9).map(lambda n: n / 10), st.data())
 def test_a_specialised_arm_spends_its_budget(description, budget, shared, data):
     n_layers = description["n_layers"]
-    root = data.draw(st.sampled_from(["tree", *range(1, n_layers)]))
+    root = data.draw(st.integers(1, n_layers - 1))
     partition = specialised_name("complete", root, n_layers)
     arm = arm_of(
         description, budget_variant(description, partition, budget, shared), partition, "complete"
@@ -153,7 +138,7 @@ def test_a_specialised_arm_spends_its_budget(description, budget, shared, data):
         assert variant.count("@") == name.count("@")
         assert not parent(name) or (parent(variant), parent(name)) in trained
     roots = [sae for sae in trained if "@" not in sae[1]]
-    assert len(roots) == (1 if root == "tree" else root)
+    assert len(roots) == root
     below = {variant_scales(variant, 1)[0] for variant, name in trained if "@" in name}
     assert len(below) == 1  # all children are trained for equally long
     if not alone:
@@ -165,18 +150,11 @@ def test_a_specialised_arm_spends_its_budget(description, budget, shared, data):
 @given(hierarchies(), st.floats(0.05, 3), st.floats(0.05, 0.95), st.data())
 def test_any_budget_is_met_to_a_thousandth_per_sae(description, budget, shared, data):
     n_layers = description["n_layers"]
-    root = data.draw(st.sampled_from(["tree", *range(1, n_layers)]))
+    root = data.draw(st.integers(1, n_layers - 1))
     partition = specialised_name("complete", root, n_layers)
     variant = budget_variant(description, partition, budget, shared)
     arm = arm_of(description, variant, partition, "complete")
     assert arm.matched_count == pytest.approx(budget * n_layers, abs=0.002 * len(arm.trained))
-
-
-@settings(deadline=None)
-@given(hierarchies())
-def test_a_tree_needs_at_most_two_saes_per_layer_but_one(description):
-    saes = saes_of(description, "base@base", "per-layer@complete-tree")
-    assert len(with_ancestors(saes)) == 2 * description["n_layers"] - 1
 
 
 def test_partitions_of_one_layer_or_cluster_have_the_same_name_for_every_method():
@@ -185,20 +163,16 @@ def test_partitions_of_one_layer_or_cluster_have_the_same_name_for_every_method(
     assert partition_name("complete", 1, 1) == "per-layer"
     assert specialised_name("average", 3, 4) == "per-layer@average-3"
     assert specialised_name("average", 1, 4) == "per-layer@single"
-    assert specialised_name("average", "tree", 4) == "per-layer@average-tree"
     for count in (0, 5):
         with pytest.raises(InputError, match="use counts from 1 to 4"):
             partition_name("complete", count, 4)
 
 
-def test_partitions_that_are_unknown_or_not_nested_are_refused():
+def test_partitions_that_are_unknown_are_refused():
     unknown = r"The partition complete-9 is not in partitions\.json, which has single, complete-2"
     for partition in ("complete-9", "per-layer@complete-9"):
         with pytest.raises(InputError, match=unknown):
             saes_of(FOUR, "base@base", partition)
-    crossed = described(["0-3"], ["0-2", "3"], ["0", "1", "2-3"], ["0", "1", "2", "3"])
-    with pytest.raises(InputError, match=r"2-3 is no part of 0-2"):
-        saes_of(crossed, "base@base", "per-layer@complete-tree")
 
 
 def test_what_an_arm_says_of_itself():
@@ -212,11 +186,11 @@ def test_what_an_arm_says_of_itself():
     assert (longer.role, longer.matched_count) == ("equal-compute", 6)
     exposed = arm_of(FOUR, "equal-exposure", "complete-2", "complete")
     assert (exposed.role, exposed.count, exposed.matched_count) == ("equal-exposure", 2, 4)
-    tree = arm_of(FOUR, "tokens-1of6@base", "per-layer@complete-tree", "complete")
-    assert tree.name == "per-layer@complete-tree (tokens-1of6@base)"
-    assert (tree.method, tree.role, tree.count) == ("specialised", "specialised", 4)
-    assert (tree.matched_count, len(tree.trained)) == (2, 7)
-    assert baseline([tree, half, longer, exposed, base]) == base
+    tuned = arm_of(FOUR, "tokens-1of4@base", "per-layer@single", "complete")
+    assert tuned.name == "per-layer@single (tokens-1of4@base)"
+    assert (tuned.method, tuned.role, tuned.count) == ("specialised", "specialised", 4)
+    assert (tuned.matched_count, len(tuned.trained)) == (2, 5)
+    assert baseline([tuned, half, longer, exposed, base]) == base
 
 
 @pytest.mark.parametrize(

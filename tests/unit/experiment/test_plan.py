@@ -1,22 +1,13 @@
 """From a configuration and partitions.json to the arms and SAEs that are trained."""
 
+import json
+
 import pytest
 from synthetic_results import nested
 
 from clustersae.experiment.arms import partition_name
 from clustersae.experiment.clusters import parent
-from clustersae.experiment.plan import (
-    candidates,
-    evaluated_saes,
-    pilot_arms,
-    pilot_saes,
-    requested_arms,
-    requested_partitions,
-    settled,
-    specialised_pilots,
-    spliced_arms,
-    trained_saes,
-)
+from clustersae.experiment.plan import as_table, candidates, make_pilots, make_plan, read_plan
 from clustersae.runtime.errors import InputError
 
 N_LAYERS = 4
@@ -24,155 +15,170 @@ N_LAYERS = 4
 DESCRIPTION = {
     "n_layers": N_LAYERS,
     "partitions": {
-        partition_name(method, count, N_LAYERS): {
+        partition_name(method, count, N_LAYERS) + draw: {
             "method": method,
             "clusters": nested(N_LAYERS, count),
         }
         for method in ("complete", "average", "even", "random")
         for count in range(1, N_LAYERS + 1)
+        for draw in (("", ".1") if method == "random" and 1 < count < N_LAYERS else ("",))
     },
+}
+SAE = {
+    "seeds": [0, 1],
+    "training_tokens": 100_000,
+    "batch_size": 128,
+    "min_steps": 0,
+    "specialise": {"shared_fraction": 0.5, "learning_rate": None},
 }
 
 
-def asked(evaluation=None, shared_fraction=0.5, **clustering):
+def asked(shared_fraction=0.5, controls=(), control_counts=(), draws=1, **arms):
+    """Settings; by default the per-layer baseline and two SAEs."""
+    counts, methods = arms.pop("counts", [2]), arms.pop("methods", ["complete"])
     return {
-        "clustering": {
-            "methods": ["complete"],
-            "controls": [],
-            "counts": [2],
-            "control_counts": None,
+        "arms": {
+            "per_layer": [1],
+            "narrower": [],
+            "shared": {"counts": counts, "methods": methods},
+            "equal_exposure": [],
+            "specialised": [],
+            "controls": {
+                "methods": list(controls),
+                "counts": list(control_counts),
+                "draws": draws,
+            },
+            "auto": [],
             "pilot_fraction": 0.1,
-            "specialise": [],
-            **clustering,
+            **arms,
         },
-        "sae": {"specialise": {"shared_fraction": shared_fraction}},
-        "evaluation": {"equal_compute": [], "equal_exposure": [], "lengths": []}
-        | (evaluation or {}),
+        "sae": {**SAE, "specialise": {**SAE["specialise"], "shared_fraction": shared_fraction}},
     }
 
 
-def names(settings):
-    return [arm.name for arm in requested_arms(DESCRIPTION, settings)]
+def planned(settings, auto=None):
+    return make_plan(DESCRIPTION, settings, auto)
+
+
+def names(settings, auto=None):
+    return [arm.name for arm in planned(settings, auto).arms]
 
 
 def test_the_baseline_comes_first_and_is_there_unasked():
-    assert names(asked()) == ["per-layer", "complete-2"]
-    assert requested_arms(DESCRIPTION, asked())[0].role == "baseline"
+    assert names(asked(per_layer=[])) == ["per-layer", "complete-2"]
+    assert planned(asked()).arms[0].role == "baseline"
 
 
 def test_partitions_that_every_method_shares_are_one_arm():
-    settings = asked(methods=["complete", "average"], controls=["even"], counts=[1, 3, 4])
+    settings = asked(
+        methods=["complete", "average"], controls=["even"], control_counts=[3], counts=[1, 3, 4]
+    )
     assert names(settings) == ["per-layer", "single", "complete-3", "average-3", "even-3"]
-    roles = {arm.name: arm.role for arm in requested_arms(DESCRIPTION, settings)}
+    roles = {arm.name: arm.role for arm in planned(settings).arms}
     assert roles["single"] == "main"
     assert roles["average-3"] == "alternative"
 
 
-def test_controls_have_their_own_counts_where_given():
-    settings = asked(controls=["even", "random"], counts=[2, 3], control_counts=[1, 3])
-    assert requested_partitions(DESCRIPTION, settings) == [
-        *("per-layer", "complete-2", "complete-3", "even-3", "random-3"),
-    ]
+def test_controls_have_their_own_counts_and_draws():
+    settings = asked(controls=["even", "random"], control_counts=[3, 4], draws=2)
+    assert names(settings) == ["per-layer", "complete-2", "even-3", "random-3", "random-3.1"]
 
 
-def test_a_chosen_count_stands_in_for_auto():
-    settings = asked(counts="auto", controls=["even"])
-    assert names(settled(settings, {"count": 3})) == ["per-layer", "complete-3", "even-3"]
-    assert names(settled(settings, {"count": 4})) == ["per-layer"]
-    assert settings["clustering"]["counts"] == "auto", "the configuration stays as it is"
-
-
-def test_a_chosen_way_of_specialising_stands_in_for_auto():
-    settings = asked(specialise="auto")
-    chosen = settled(settings, None, {"from": 2, "budget": 0.4, "target": 0.02})
-    assert names(chosen) == names(asked(specialise=[{"from": [2], "budgets": [0.4]}]))
-    assert "per-layer@complete-2" in {arm.partition for arm in requested_arms(DESCRIPTION, chosen)}
+@pytest.mark.parametrize(
+    ("auto", "more"),
+    [
+        ({"family": "shared", "entry": 3}, ["complete-3"]),
+        ({"family": "shared", "entry": 2}, []),
+        (
+            {"family": "specialised", "entry": {"from": 2, "budgets": [0.5]}},
+            ["per-layer (tokens-1of2)", "per-layer@complete-2 (tokens-1of4@tokens-1of2)"],
+        ),
+        ({"family": None, "entry": None}, []),
+    ],
+)
+def test_what_pilots_have_chosen_is_one_arm_more(auto, more):
+    assert names(asked(auto=["shared", "specialised"]), auto) == ["per-layer", "complete-2", *more]
 
 
 def test_pilots_stand_for_every_candidate_at_a_fraction_of_its_training():
-    alone, arms = pilot_arms(DESCRIPTION, asked(specialise="auto"))
-    assert alone.name == "per-layer (tokens-1of10)"
-    assert list(arms) == candidates(N_LAYERS)
-    assert {root for root, _ in arms} == {1, 2}
-    for (root, budget), arm in arms.items():
-        assert arm.matched_count == pytest.approx(0.1 * budget * N_LAYERS, rel=0.02)
-        roots = {name for _, name in arm.trained if "@" not in name}
-        assert len(roots) == root
-    assert specialised_pilots(DESCRIPTION, asked(specialise="auto"))[0] == alone
+    settings = asked(auto=["shared", "specialised"])
+    pilots = make_pilots(DESCRIPTION, settings)
+    assert pilots.arms[0].name == "per-layer (tokens-1of10)"
+    found = candidates(DESCRIPTION, settings)
+    assert [each.pilot for each in found] == list(pilots.arms[1:])
+    spent = [each.pilot.matched_count for each in found]
+    assert spent == sorted(spent), "cheapest first"
+    assert {each.entry for each in found if each.family == "shared"} == {1, 2, 3}
+    for each in found:
+        if each.family == "specialised":
+            (budget,), root = each.entry["budgets"], each.entry["from"]
+            expected = pytest.approx(0.1 * budget * N_LAYERS, rel=0.02)
+            assert each.pilot.matched_count == expected
+            assert len({name for _, name in each.pilot.trained if "@" not in name}) == root
+    assert candidates(DESCRIPTION, asked()) == []
 
 
-@pytest.mark.parametrize("n_layers", [2, 3, 12, 48])
-def test_candidates_are_fewer_saes_than_layers_and_cheapest_first(n_layers):
-    pairs = candidates(n_layers)
-    assert all(1 <= root < n_layers for root, _ in pairs)
-    assert [budget for _, budget in pairs] == sorted(budget for _, budget in pairs)
-
-
-def test_equal_compute_and_lengths_are_per_layer_arms_none_twice():
-    evaluation = {"equal_compute": [2, 4], "lengths": [0.5, 1, 2]}
-    # 2 of 4 layers is the length 1/2; 4 of 4 and the length 1 are the baseline.
-    assert names(asked(evaluation)) == [
-        *("per-layer", "complete-2", "per-layer (tokens-1of2)", "per-layer (narrower-1of2)"),
-        "per-layer (tokens-2of1)",
+def test_budgets_are_per_layer_arms_none_twice():
+    # 4 of 4 layers is the baseline.
+    assert names(asked(per_layer=[0.5, 1, 2], narrower=[0.5])) == [
+        *("per-layer", "complete-2", "per-layer (tokens-1of2)", "per-layer (tokens-2of1)"),
+        "per-layer (narrower-1of2)",
     ]
 
 
 def test_equal_exposure_of_single_layers_is_no_arm():
-    evaluation = {"equal_exposure": [2, 4]}
-    assert names(asked(evaluation)) == ["per-layer", "complete-2", "complete-2 (equal-exposure)"]
+    assert names(asked(equal_exposure=[2, 4])) == [
+        *("per-layer", "complete-2", "complete-2 (equal-exposure)"),
+    ]
 
 
 def test_specialised_arms_bring_per_layer_ones_of_the_same_budgets():
-    settings = asked(specialise=[{"from": [1, "tree"], "budgets": [0.5, 1, 1.5]}])
-    arms = {arm.name: arm for arm in requested_arms(DESCRIPTION, settings)}
+    plan = planned(asked(specialised=[{"from": 1, "budgets": [0.5, 1, 1.5]}]))
+    arms = {arm.name: arm for arm in plan.arms}
     assert list(arms) == [
         *("per-layer", "complete-2", "per-layer (tokens-1of2)", "per-layer (tokens-3of2)"),
-        # Half of the budget of 2, 4 and 6 goes to the root, half to 4 or (with 0-1, 2-3) 6 SAEs.
+        # Half of the budget of 2, 4 and 6 goes to the root, half to 4 SAEs.
         "per-layer@single (tokens-1of4@base)",
         "per-layer@single (tokens-1of2@tokens-2of1)",
         "per-layer@single (tokens-3of4@tokens-3of1)",
-        "per-layer@complete-tree (tokens-1of6@base)",
-        "per-layer@complete-tree (tokens-1of3@tokens-2of1)",
-        "per-layer@complete-tree (tokens-1of2@tokens-3of1)",
     ]
     for budget, equal in ((2, "tokens-1of2"), (6, "tokens-3of2")):
         same = [name for name, arm in arms.items() if arm.matched_count == budget]
         assert f"per-layer ({equal})" in same
-        assert sum(arms[name].role == "specialised" for name in same) == 2
+        assert sum(arms[name].role == "specialised" for name in same) == 1
+    baseline, *specialised = plan.corresponding_arms
+    assert baseline == ("base", "per-layer")
+    assert len(specialised) == 3
+    assert planned(asked()).corresponding_arms == []
 
 
-def test_entries_have_their_own_budgets_and_an_arm_that_two_ask_for_is_one():
-    entries = [{"from": [1], "budgets": [0.5, 1]}, {"from": ["tree", 1], "budgets": [0.5]}]
-    assert names(asked(specialise=entries))[3:] == [
+def test_an_arm_that_two_entries_ask_for_is_one():
+    entries = [{"from": 1, "budgets": [0.5, 1]}, {"from": 1, "budgets": [0.5]}]
+    assert names(asked(specialised=entries))[3:] == [
         "per-layer@single (tokens-1of4@base)",
         "per-layer@single (tokens-1of2@tokens-2of1)",
-        "per-layer@complete-tree (tokens-1of6@base)",
     ]
 
 
 def test_the_shared_fraction_decides_what_the_roots_get():
-    settings = asked(specialise=[{"from": [1], "budgets": [0.5]}], shared_fraction=0.25)
+    settings = asked(specialised=[{"from": 1, "budgets": [0.5]}], shared_fraction=0.25)
     assert names(settings)[-1] == "per-layer@single (tokens-3of8@tokens-1of2)"
 
 
-def test_starting_from_single_layers_specialises_nothing():
-    assert names(asked(specialise=[{"from": [4], "budgets": [0.5]}])) == [
-        *("per-layer", "complete-2", "per-layer (tokens-1of2)"),
-    ]
-
-
-def test_every_sae_is_trained_once_with_all_that_it_starts_from():
-    settings = asked(
-        {"equal_compute": [2], "equal_exposure": [2]},
-        counts=[1, 2, 3],
-        specialise=[{"from": [1, 2, 3, "tree"], "budgets": [0.5, 1]}],
+def test_every_sae_is_trained_once_with_what_it_starts_from():
+    plan = planned(
+        asked(
+            per_layer=[1, 0.5],
+            equal_exposure=[2],
+            counts=[1, 2, 3],
+            specialised=[{"from": root, "budgets": [0.5, 1]} for root in (1, 2, 3)],
+        )
     )
-    arms = requested_arms(DESCRIPTION, settings)
-    trained, evaluated = trained_saes(arms), evaluated_saes(arms)
+    trained, evaluated = plan.trained_saes, plan.evaluated_saes
     assert len(set(trained)) == len(trained)
     assert len(set(evaluated)) == len(evaluated)
-    assert set(trained) == {sae for arm in arms for sae in arm.trained}
-    assert set(evaluated) == {sae for arm in arms for sae in arm.saes}
+    assert set(trained) == {sae for arm in plan.arms for sae in arm.trained}
+    assert set(evaluated) == {sae for arm in plan.arms for sae in arm.saes}
     for variant, name in trained:
         assert not parent(name) or (parent(variant), parent(name)) in trained
     # Roots that serve no layer themselves need no evaluation.
@@ -183,44 +189,69 @@ def test_every_sae_is_trained_once_with_all_that_it_starts_from():
     assert ("tokens-1of4@base", "2@0-3") in evaluated
 
 
-def test_every_arm_is_spliced_under_a_name_of_its_own():
-    settings = asked(specialise=[{"from": [1, 2], "budgets": [0.5, 1]}])
-    arms = requested_arms(DESCRIPTION, settings)
-    pairs = spliced_arms(arms)
-    assert len(set(pairs)) == len(pairs) == len(arms)
-    assert ("base", "complete-2") in pairs
-    assert ("tokens-1of4@base", "per-layer@single") in pairs
-
-
-def test_pilots_are_short_trainings_of_the_main_method_at_every_count():
-    clustering = asked(methods=["average", "complete"])["clustering"]
-    pilots = pilot_saes(DESCRIPTION, clustering)
-    clusters = ["0-3", "0-1", "2-3", "0", "1", "2", "3"]
-    assert sorted(pilots) == sorted(("tokens-1of10", name) for name in clusters)
-    whole = pilot_saes(DESCRIPTION, clustering | {"pilot_fraction": 1})
-    assert {variant for variant, _ in whole} == {"base"}
-
-
-def test_more_clusters_than_layers_are_refused():
-    for settings in (
-        asked(counts=[5]),
-        asked(specialise=[{"from": [5], "budgets": [0.5]}]),
-        asked({"equal_exposure": [5]}),
-    ):
-        with pytest.raises(InputError, match="use counts from 1 to 4"):
-            requested_arms(DESCRIPTION, settings)
-
-
 def test_arms_of_the_same_saes_are_measured_once():
     # Every method's partitions are alike here, and the order of clusters says nothing.
     partitions = dict(DESCRIPTION["partitions"])
     clusters = partitions["even-3"]["clusters"]
     partitions["even-3"] = {"method": "even", "clusters": clusters[::-1]}
     settings = asked(controls=["even", "random"], counts=[2, 3], control_counts=[3])
-    arms = requested_arms({**DESCRIPTION, "partitions": partitions}, settings)
-    assert [arm.name for arm in arms] == [
+    plan = make_plan({**DESCRIPTION, "partitions": partitions}, settings)
+    assert [arm.name for arm in plan.arms] == [
         *("per-layer", "complete-2", "complete-3", "even-3", "random-3"),
     ]
-    assert spliced_arms(arms) == [
+    assert plan.measured_arms == [
         *(("base", "per-layer"), ("base", "complete-2"), ("base", "complete-3")),
     ]
+    record = {arm["name"]: arm["measured_as"] for arm in plan.as_json(settings["sae"])["arms"]}
+    assert record["random-3"] == record["even-3"] == "complete-3"
+
+
+def test_a_plan_is_the_same_after_it_was_a_file(tmp_path):
+    settings = asked(counts=[1, 2], specialised=[{"from": 2, "budgets": [0.5]}])
+    plan = planned(settings, {"family": "shared", "entry": 3})
+    (tmp_path / "plan.json").write_text(json.dumps(plan.as_json(settings["sae"])))
+    assert read_plan(tmp_path / "plan.json") == plan
+    assert plan.arm("base", "single").count == 1
+    with pytest.raises(KeyError, match="single"):
+        plan.arm("tokens-1of2", "single")
+
+
+def test_the_record_says_what_each_sae_is_trained_on_and_from():
+    settings = asked(specialised=[{"from": 1, "budgets": [0.5]}])
+    record = planned(settings).as_json(settings["sae"])
+    saes = {(each["variant"], each["sae"]): each for each in record["saes"]}
+    child = saes["tokens-1of4@base", "2@0-3"]
+    assert child["layers"] == [2]
+    assert child["starts_from"] == ["base", "0-3"]
+    assert child["training_tokens"] == 195 * 128  # 25,000 in whole batches
+    assert saes["base", "0-3"]["starts_from"] is None
+    assert saes["base", "0-3"]["training_tokens"] == 781 * 128
+    (budget,) = (each["budget"] for each in record["arms"] if each["role"] == "specialised")
+    assert budget == 0.5
+
+
+def test_the_table_names_every_arm_and_sae():
+    settings = asked(specialised=[{"from": 1, "budgets": [0.5]}])
+    record = planned(settings).as_json(settings["sae"])
+    lines = as_table(record).splitlines()
+    for arm in record["arms"]:
+        assert any(line.startswith(arm["name"] + " ") for line in lines)
+    (child,) = (line for line in lines if line.startswith("2@0-3"))
+    assert child.split() == ["2@0-3", "tokens-1of4@base", "24,960", "0-3", "(base)"]
+    assert lines[-1].startswith("15 SAEs x 2 seeds")
+
+
+def test_more_clusters_than_layers_are_refused():
+    for settings in (
+        asked(counts=[5]),
+        asked(specialised=[{"from": 5, "budgets": [0.5]}]),
+        asked(equal_exposure=[5]),
+    ):
+        with pytest.raises(InputError, match="use counts from 1 to 4"):
+            planned(settings)
+
+
+def test_less_than_a_batch_is_refused_before_anything_is_trained():
+    settings = asked(per_layer=[0.001])
+    with pytest.raises(InputError, match="one batch of 128 for variant tokens-1of1000"):
+        planned(settings)

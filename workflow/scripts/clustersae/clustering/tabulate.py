@@ -26,36 +26,35 @@ def tabulate_partitions(
     distance: str,
     methods: Sequence[str],
     controls: Sequence[str],
-    counts: Sequence[int] | str,
+    draws: int,
     seed: int,
 ) -> dict[str, Any]:
     """All partitions of all methods and controls, for every number of clusters.
 
-    They cost nothing beside one SAE, and with all of them in the file a change of `counts`
-    changes no file that has been computed.
+    They cost nothing beside one SAE, and with all of them in the file a change of the numbers
+    asked for changes no file that has been computed.
 
     Args:
         distances: `[n_layers, n_layers]`.
         distance: the name of the distance, recorded.
         methods: out of `METHODS`.
         controls: out of `CONTROLS`.
-        counts: the numbers of clusters asked for, or "auto"; only checked against n_layers.
+        draws: random partitions for each number of clusters; those after the first are named
+            `random-3.1` and so on.
         seed: of k-means and the random control.
 
     Returns:
         `n_layers`, `distance`, `seed`; `order`, the names of the partitions; `partitions`, by
         name: method, count, clusters, cut_height (linkage only, else None), amad,
-        weighted_mean_distance, max_distance; and `tree`, by linkage method: the parent of every
-        cluster in the hierarchy.
+        weighted_mean_distance, max_distance.
 
     Raises:
-        InputError: bad distances, an unknown method, or a count outside 1 … n_layers.
+        InputError: bad distances, or an unknown method.
     """
     distances = check_distances(distances)
     n_layers = len(distances)
-    _check_names(methods, METHODS, "clustering.methods")
-    _check_names(controls, CONTROLS, "clustering.controls")
-    check_counts(counts, n_layers)
+    _check_names(methods, METHODS, "arms.shared.methods")
+    _check_names(controls, CONTROLS, "arms.controls.methods")
 
     trees = {
         method: linkage.merges(distances, method) for method in methods if method in linkage.METHODS
@@ -81,6 +80,10 @@ def tabulate_partitions(
             found = [(clusters, None) for clusters in _without_tree(method, distances, seed)]
         for clusters, height in found:
             add(f"{method}-{len(clusters)}", method, clusters, height)
+    for draw in range(1, draws) if "random" in controls else []:
+        for count in range(2, n_layers):
+            clusters = random_clusters(n_layers, count, seed + draw)
+            add(f"random-{count}.{draw}", "random", clusters)
     add("per-layer", "per-layer", [(layer,) for layer in range(n_layers)])
 
     return {
@@ -89,7 +92,6 @@ def tabulate_partitions(
         "seed": seed,
         "order": list(partitions),
         "partitions": partitions,
-        "tree": {method: linkage.tree(steps) for method, steps in trees.items()},
     }
 
 
@@ -116,16 +118,3 @@ def _check_names(names: Sequence[str], allowed: Sequence[str], key: str) -> None
     if len(set(names)) < len(names):
         raise InputError(f"{key} names a method twice: {', '.join(names)}.")
 
-
-def check_counts(counts: Sequence[int] | str, n_layers: int) -> None:
-    """Refuse numbers of clusters that a model of `n_layers` layers cannot have."""
-    if isinstance(counts, str):
-        if counts != "auto":
-            raise InputError(f'clustering.counts is {counts!r}: give a list of numbers or "auto".')
-        return
-    for count in counts:
-        if not 1 <= count <= n_layers:
-            raise InputError(
-                f"clustering.counts asks for {count} clusters, and this model has {n_layers}"
-                f" layers: use 1 to {n_layers}."
-            )

@@ -27,7 +27,6 @@ def cost_rows(
     caching: Iterable[tuple[Path, Path]],
     saes: Iterable[tuple[Path, Path]],
     pilots: Iterable[tuple[Path, Path]] = (),
-    specialised_pilots: Iterable[tuple[Path, Path]] = (),
 ) -> list[dict[str, Any]]:
     """One row per caching job and per trained SAE, with the keys of COLUMNS.
 
@@ -37,8 +36,7 @@ def cost_rows(
     Args:
         caching: (record, benchmark) of every shard; the record lies beside the shard.
         saes: (record, benchmark) of every SAE; the record is training.json in the SAE's folder.
-        pilots: the same of the short trainings that chose the number of clusters.
-        specialised_pilots: the same of those that chose how SAEs are specialised.
+        pilots: the same of the short trainings that `arms.auto` was settled by.
     """
     rows = []
     for record, benchmark in caching:
@@ -46,7 +44,6 @@ def cost_rows(
         place = {"kind": "caching", "split": record.parent.name, "shard": shard}
         rows.append(_row(place, read_json(record), benchmark))
     trained = [("sae", each) for each in saes] + [("pilot", each) for each in pilots]
-    trained += [("specialised pilot", each) for each in specialised_pilots]
     for kind, (record, benchmark) in trained:
         config = read_json(record.parent / "cfg.json")
         place = {"kind": kind} | {key: config[key] for key in ("variant", "cluster", "seed")}

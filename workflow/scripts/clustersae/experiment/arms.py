@@ -14,9 +14,9 @@ from clustersae.runtime.errors import InputError
 PER_LAYER = "per-layer"
 SINGLE = "single"
 CONTROLS = ("even", "random")
-#: In the place of K: all partitions of a hierarchy, from one cluster down to single layers.
-TREE = "tree"
-
+_PARTITION = r"[a-z][a-z-]*(?:-\d+(?:\.\d+)?)?"
+#: Matches every partition's name, and that of specialised arms: `complete-3`, `per-layer@single`.
+PARTITION_PATTERN = rf"{_PARTITION}(?:{FROM}{_PARTITION})?"
 #: (variant, name) of an SAE.
 SAE = tuple[str, str]
 
@@ -25,9 +25,8 @@ class Arm(NamedTuple):
     """One way of covering all layers.
 
     Attributes:
-        partition: `complete-3`; of specialised arms the way from the layers to the roots,
-            `per-layer@complete-3`, `per-layer@complete-tree`.
-        variant: of its SAEs; of specialised arms `{of every SAE below the root}@{of the roots}`.
+        partition: `complete-3`; of specialised arms also where they start: `per-layer@complete-3`.
+        variant: of its SAEs; of specialised arms `{of the layers' SAEs}@{of the shared ones}`.
         method: of the partition; for `per-layer` and `single` their own name.
         count: number of SAEs that serve the layers.
         matched_count: training in units of one full per-layer SAE, so that arms with the same
@@ -59,12 +58,12 @@ class Arm(NamedTuple):
 
 
 def with_ancestors(saes: Iterable[SAE]) -> tuple[SAE, ...]:
-    """`saes` and everything that they started from, none twice."""
+    """`saes` and what each of them started from, none twice."""
     found: dict[SAE, None] = {}
     for variant, name in saes:
-        while name:
-            found[variant, name] = None
-            variant, name = parent(variant), parent(name)
+        found[variant, name] = None
+        if parent(name):
+            found[parent(variant), parent(name)] = None
     return tuple(found)
 
 
@@ -80,11 +79,9 @@ def partition_name(method: str, count: int, n_layers: int) -> str:
     return SINGLE if count == 1 else f"{method}-{count}"
 
 
-def specialised_name(method: str, root: int | str, n_layers: int) -> str:
-    """The partition of an arm that goes from `root` clusters (or down the tree) to the layers."""
-    if root == TREE:
-        return f"{PER_LAYER}{FROM}{method}-{TREE}"
-    return f"{PER_LAYER}{FROM}{partition_name(method, int(root), n_layers)}"
+def specialised_name(method: str, root: int, n_layers: int) -> str:
+    """The partition of an arm that goes from `root` shared SAEs to one for each layer."""
+    return f"{PER_LAYER}{FROM}{partition_name(method, root, n_layers)}"
 
 
 def saes_of(description: Mapping[str, Any], variant: str, partition: str) -> tuple[SAE, ...]:
@@ -109,34 +106,18 @@ def saes_of(description: Mapping[str, Any], variant: str, partition: str) -> tup
 def _specialised_saes(
     description: Mapping[str, Any], variant: str, partition: str
 ) -> tuple[SAE, ...]:
-    below, _, root = variant.partition(FROM)
-    levels = _levels(description, partition)
+    own, _, shared = variant.partition(FROM)
+    below, roots = (_clusters(description, name) for name in partition.split(FROM))
     saes = []
-    for cluster in levels[0]:
+    for cluster in below:
         inside = set(layers_of(cluster))
-        way = [next(each for each in level if inside <= set(layers_of(each))) for level in levels]
-        way = list(dict.fromkeys(way))
-        name = FROM.join(way)
-        layers_of(name)  # every cluster lies inside the next, or this says so
-        if len(way) > 1:
-            saes.append((FROM.join([below] * (len(way) - 1) + [root]), name))
+        root = next(each for each in roots if inside <= set(layers_of(each)))
+        if root != cluster:
+            saes.append((variant, f"{cluster}{FROM}{root}"))
         else:  # a root that is a single layer gets both trainings in one
-            share = sum(Fraction(variant_scales(each, 1)[0]) for each in (below, root))
-            saes.append((scaled_variant("tokens", share), name))
+            share = sum(Fraction(variant_scales(each, 1)[0]) for each in (own, shared))
+            saes.append((scaled_variant("tokens", share), cluster))
     return tuple(saes)
-
-
-def _levels(description: Mapping[str, Any], partition: str) -> list[list[str]]:
-    """The clusters of every partition on the way from the layers to the roots."""
-    names = []
-    for name in partition.split(FROM):
-        method, _, count = name.rpartition("-")
-        if count == TREE:
-            n_layers = description["n_layers"]
-            names += [partition_name(method, k, n_layers) for k in range(n_layers - 1, 0, -1)]
-        else:
-            names.append(name)
-    return [_clusters(description, name) for name in names]
 
 
 def _clusters(description: Mapping[str, Any], partition: str) -> list[str]:
@@ -155,8 +136,8 @@ def budget_variant(
 
     Args:
         budget: activations of the whole arm over those of all per-layer SAEs.
-        shared_fraction: part of the budget that the roots get; the rest is spread evenly over
-            the SAEs below them.
+        shared_fraction: part of the budget that the shared SAEs get; the rest is spread evenly
+            over those that start from them.
     """
     probe = saes_of(description, f"{BASE}{FROM}{BASE}", partition)
     names = {name for _, name in with_ancestors(probe)}

@@ -11,11 +11,12 @@ from typing import Any
 
 from clustersae.corpora.named import check_named
 from clustersae.experiment import schema
-from clustersae.experiment.feasibility import check_counts, check_saes, check_specialised
+from clustersae.experiment.feasibility import check_arms
+from clustersae.experiment.moved import check_form
 from clustersae.experiment.tasks import check_tasks
 from clustersae.runtime.errors import InputError
 
-SECTIONS = ("activations", "clustering", "sae", "evaluation")
+SECTIONS = ("activations", "clustering", "sae", "arms", "evaluation")
 
 #: Beside the models' folders in results/.
 RESERVED_NAMES = ("logs", "benchmarks", "reference", "trainings", "README.md", "report.html")
@@ -32,12 +33,13 @@ D_MODEL_KEYS = ("hidden_size", "n_embd", "d_model")
 
 
 def load(config: Mapping[str, Any], schema_file: str | Path) -> dict[str, dict[str, Any]]:
-    """The complete settings of every model: its own section plus activations, clustering, sae
-    and evaluation, overrides merged and defaults filled in.
+    """The complete settings of every model: its own section plus activations, clustering, sae,
+    arms and evaluation, overrides merged and defaults filled in.
 
     Raises:
         InputError: names the key, what was given and what is allowed.
     """
+    check_form(config)
     rules = schema.read(schema_file)
     config = schema.checked(with_shared(config), rules)
     models = {}
@@ -95,13 +97,6 @@ def _with_shared(
     return {**copy.deepcopy(shared), **section}
 
 
-def report_settings(config: Mapping[str, Any], schema_file: str | Path) -> dict[str, Any]:
-    """The section `report`, defaults filled in."""
-    rules = schema.read(schema_file)
-    given = schema.checked(with_shared(config), rules).get("report", {})
-    return schema.filled(given, rules["$defs"]["report"], rules)
-
-
 def _merged(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with the entries of `override`, section by section."""
     result = copy.deepcopy(dict(base))
@@ -123,13 +118,10 @@ def _check_model(name: str, settings: Mapping[str, Any]) -> None:
     if settings["source"] == "train":
         _check_training(f"{where}.training", settings)
     n_layers, d_model = model_shape(settings)
-    check_saes(where, settings, n_layers, d_model)
-    check_specialised(where, settings, n_layers)
+    check_arms(where, settings, n_layers, d_model)
     toy = settings["corpus"]["source"] == "toy-english"
     check_tasks(f"{where}: evaluation.tasks", settings["evaluation"]["tasks"], toy)
     _check_judge(where, settings["evaluation"]["judge"])
-    if n_layers is not None:
-        check_counts(where, settings, n_layers)
 
 
 def _check_source(where: str, settings: Mapping[str, Any]) -> None:

@@ -1,10 +1,11 @@
-"""Which arms, and so which SAEs, an experiment asks for.
+"""The plan of an experiment: every arm, the SAEs that serve it, and what each of them starts from.
 
-Imported by the Snakefile as well as by scripts, so it needs the standard library alone.
+It is derived once, from the section `arms` and the partitions, and written to plan.json. Whatever
+collects reads that file; nothing derives arms a second time.
 """
 
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,196 +15,295 @@ from clustersae.experiment.arms import (
     SAE,
     Arm,
     arm_of,
+    baseline,
     budget_variant,
     measured_as,
     partition_name,
-    saes_of,
     specialised_name,
     with_ancestors,
 )
-from clustersae.experiment.clusters import FROM
-from clustersae.experiment.variants import BASE, EQUAL_EXPOSURE, scaled_variant
+from clustersae.experiment.clusters import layers_of, parent
+from clustersae.experiment.sae_settings import count_steps, own_batch_size
+from clustersae.experiment.variants import BASE, EQUAL_EXPOSURE, scaled_variant, variant_scales
 from clustersae.runtime.files import read_json
 
-#: The sections `clustering`, `sae` and `evaluation` of one model's configuration.
-Settings = Mapping[str, Mapping[str, Any]]
-
-
-#: In the place of a list: what pilot trainings settle.
-AUTO = "auto"
-#: Shares of per-layer training that `specialise: auto` chooses from.
+#: A model's settings: its sections `arms`, `sae` and so on.
+Settings = Mapping[str, Any]
+#: Budgets of specialised arms that `auto` chooses from.
 AUTO_BUDGETS = (0.2, 0.3, 0.4, 0.6, 0.8)
 
 
-def read_choices(*inputs: Sequence[str | Path]) -> list[dict[str, Any] | None]:
-    """What each checkpoint of `settled` wrote; an input without a file stands for no choice."""
-    return [read_json(paths[0]) if paths else None for paths in inputs]
+@dataclass(frozen=True)
+class Candidate:
+    """An arm that `auto` may choose, and the short training that stands for it.
 
-
-def read_arms(
-    partitions: str | Path,
-    settings: Settings,
-    chosen: Sequence[str | Path],
-    specialised: Sequence[str | Path],
-) -> list[Arm]:
-    """The arms of an experiment, for a job that was given the files that decide them.
-
-    Args:
-        partitions: partitions.json.
-        settings: as for `requested_arms`, not `settled` yet.
-        chosen, specialised: the files of `choose_count` and `choose_specialised`, if there are.
+    Attributes:
+        family: shared or specialised.
+        entry: what choosing it adds to the family's list in the section `arms`.
+        pilot: the arm of the same clusters, trained for `arms.pilot_fraction` of the budget.
     """
-    choices = read_choices(chosen, specialised)
-    return requested_arms(read_json(partitions), settled(settings, *choices))
+
+    family: str
+    entry: Any
+    pilot: Arm
 
 
-def settled(
-    settings: Settings,
-    count: Mapping[str, Any] | None = None,
-    specialised: Mapping[str, Any] | None = None,
-) -> Settings:
-    """`settings` with what `auto` stands for.
+@dataclass(frozen=True)
+class Plan:
+    """What plan.json holds.
 
-    Args:
-        count: what `choose_count` wrote, where clustering.counts is auto.
-        specialised: what `choose_specialised` wrote, where clustering.specialise is auto.
+    Attributes:
+        n_layers: of the language model.
+        seeds: of every SAE.
+        arms: the per-layer baseline first, none twice.
+        auto: what pilots have settled, where the configuration asks them; else None.
     """
-    clustering = dict(settings["clustering"])
-    if count:
-        clustering["counts"] = [count["count"]]
-    if specialised:
-        entry = {"from": [specialised["from"]], "budgets": [specialised["budget"]]}
-        clustering["specialise"] = [entry]
-    return {**settings, "clustering": clustering}
+
+    n_layers: int
+    seeds: tuple[int, ...]
+    arms: tuple[Arm, ...]
+    auto: dict[str, Any] | None = None
+
+    @property
+    def evaluated_saes(self) -> list[SAE]:
+        """(variant, sae) of every SAE that serves a layer in some arm, none twice."""
+        return list(dict.fromkeys(sae for arm in self.arms for sae in arm.saes))
+
+    @property
+    def trained_saes(self) -> list[SAE]:
+        """(variant, sae) of every SAE to train, those that others start from included."""
+        return list(with_ancestors(self.evaluated_saes))
+
+    @property
+    def measured_arms(self) -> list[tuple[str, str]]:
+        """(variant, partition) of every set of SAEs, none twice: arms of the same SAEs are one."""
+        return list(dict.fromkeys(measured_as(self.arms).values()))
+
+    @property
+    def corresponding_arms(self) -> list[tuple[str, str]]:
+        """(variant, partition) of the specialised arms, and of the per-layer SAEs beside them."""
+        specialised = [arm for arm in self.arms if arm.role == "specialised"]
+        compared = [baseline(self.arms), *specialised] if specialised else []
+        return [(arm.variant, arm.partition) for arm in compared]
+
+    def arm(self, variant: str, partition: str) -> Arm:
+        """The arm of that variant and partition.
+
+        Raises:
+            KeyError: the plan has none.
+        """
+        for arm in self.arms:
+            if (arm.variant, arm.partition) == (variant, partition):
+                return arm
+        raise KeyError(f"{partition} ({variant})")
+
+    def as_json(self, sae: Mapping[str, Any]) -> dict[str, Any]:
+        """The content of plan.json.
+
+        Args:
+            sae: the section `sae`, for what every SAE is trained on.
+        """
+        same = measured_as(self.arms)
+        names = {(arm.variant, arm.partition): arm.name for arm in self.arms}
+        return {
+            "n_layers": self.n_layers,
+            "seeds": list(self.seeds),
+            "auto": self.auto,
+            "arms": [
+                {
+                    "name": arm.name,
+                    **{key: getattr(arm, key) for key in _ARM_KEYS},
+                    "budget": round(arm.matched_count / self.n_layers, 6),
+                    "measured_as": names[same[arm.variant, arm.partition]],
+                    "saes": [list(each) for each in arm.saes],
+                }
+                for arm in self.arms
+            ],
+            "saes": [_sae_record(sae, *each) for each in self.trained_saes],
+        }
 
 
-def candidates(n_layers: int) -> list[tuple[int, float]]:
-    """(number of shared SAEs, budget) that `specialise: auto` chooses from, cheapest first."""
-    roots = sorted({1, 2, max(1, round(n_layers / 4))} & set(range(1, n_layers)))
-    return [(root, budget) for budget in AUTO_BUDGETS for root in roots]
+_ARM_KEYS = ("partition", "variant", "method", "role", "count", "matched_count")
 
 
-def pilot_arms(
-    description: Mapping[str, Any], settings: Settings
-) -> tuple[Arm, dict[tuple[int, float], Arm]]:
-    """The short trainings of `specialise: auto`: per-layer, and every candidate.
+def _sae_record(sae: Mapping[str, Any], variant: str, name: str) -> dict[str, Any]:
+    layers = layers_of(name)
+    tokens, _ = variant_scales(variant, len(layers))
+    start = [parent(variant), parent(name)] if parent(name) else None
+    return {
+        **{"variant": variant, "sae": name, "layers": list(layers), "starts_from": start},
+        "training_tokens": _trained(sae, variant, tokens),
+    }
 
-    Each is trained on clustering.pilot_fraction of the activations of the arm that it stands for.
+
+def _trained(sae: Mapping[str, Any], variant: str, scale: float) -> int:
+    """Activations of a training: whole batches.
+
+    Raises:
+        InputError: that is less than one.
     """
-    clustering, n_layers = settings["clustering"], description["n_layers"]
-    fraction, method = clustering["pilot_fraction"], clustering["methods"][0]
-    shared = settings["sae"]["specialise"]["shared_fraction"]
-    alone = arm_of(description, scaled_variant("tokens", fraction), PER_LAYER, method)
-    arms = {}
-    for root, budget in candidates(n_layers):
-        partition = specialised_name(method, root, n_layers)
-        variant = budget_variant(description, partition, budget * fraction, shared)
-        arms[root, budget] = arm_of(description, variant, partition, method)
-    return alone, arms
+    steps = count_steps(sae, variant, scale)
+    return steps * own_batch_size(sae, sae["training_tokens"] * scale)
 
 
-def specialised_pilots(description: Mapping[str, Any], settings: Settings) -> list[Arm]:
-    """All `pilot_arms` in one list, per-layer first."""
-    alone, arms = pilot_arms(description, settings)
-    return [alone, *arms.values()]
+def read_plan(path: str | Path) -> Plan:
+    """The plan that `Plan.as_json` has become a file of."""
+    content = read_json(path)
+    arms = tuple(
+        Arm(
+            **{key: each[key] for key in _ARM_KEYS},
+            saes=tuple((variant, name) for variant, name in each["saes"]),
+        )
+        for each in content["arms"]
+    )
+    return Plan(content["n_layers"], tuple(content["seeds"]), arms, content["auto"])
 
 
-def pilot_saes(description: Mapping[str, Any], clustering: Mapping[str, Any]) -> list[SAE]:
-    """(variant, cluster) of the short trainings of `counts: auto`: the main method, at every K."""
-    n_layers, method = description["n_layers"], clustering["methods"][0]
-    names = [partition_name(method, count, n_layers) for count in range(1, n_layers + 1)]
-    variant = scaled_variant("tokens", clustering["pilot_fraction"])
-    return list(dict.fromkeys(sae for name in names for sae in saes_of(description, variant, name)))
-
-
-def evaluated_saes(arms: list[Arm]) -> list[SAE]:
-    """(variant, name) of every SAE that serves a layer in some arm, none twice."""
-    return list(dict.fromkeys(sae for arm in arms for sae in arm.saes))
-
-
-def trained_saes(arms: list[Arm]) -> list[SAE]:
-    """(variant, name) of every SAE to train, those that others start from included."""
-    return list(with_ancestors(evaluated_saes(arms)))
-
-
-def spliced_arms(arms: list[Arm]) -> list[tuple[str, str]]:
-    """(variant, partition) of every set of SAEs to splice in at all layers at once, none twice."""
-    return list(dict.fromkeys(measured_as(arms).values()))
-
-
-def requested_arms(
-    description: Mapping[str, Any],
-    settings: Settings,
-) -> list[Arm]:
-    """The arms to train and compare, the baseline first, none twice.
+def make_plan(
+    description: Mapping[str, Any], settings: Settings, auto: dict[str, Any] | None = None
+) -> Plan:
+    """All arms that the section `arms` asks for.
 
     Args:
         description: the content of partitions.json.
-        settings: the sections `clustering`, `sae` and `evaluation` of one model, `settled`.
+        settings: one model's settings; its sections `arms` and `sae` count.
+        auto: what pilots have settled; its `entry` is added to the section.
+
+    Raises:
+        InputError: a number of clusters that the model cannot have, or an SAE that would be
+            trained on less than a batch.
     """
+    asked, n_layers = settings["arms"], description["n_layers"]
+    shared = asked["shared"]
+    counts = [*shared["counts"], *_chosen(auto, "shared")]
+    starts = [*asked["specialised"], *_chosen(auto, "specialised")]
     pairs = [
-        *((BASE, name) for name in requested_partitions(description, settings)),
-        *_per_layer_variants(description, settings),
-        *_equal_exposure(description, settings),
-        *_specialised(description, settings),
+        (BASE, PER_LAYER),
+        *((BASE, partition_name(m, k, n_layers)) for m in shared["methods"] for k in counts),
+        *((BASE, name) for name in _controls(asked["controls"], n_layers)),
+        *_per_layer(asked, starts),
+        *(
+            (EQUAL_EXPOSURE, partition_name(shared["methods"][0], count, n_layers))
+            for count in asked["equal_exposure"]
+        ),
+        *_specialised(description, settings, starts),
     ]
-    main_method = settings["clustering"]["methods"][0]
-    arms = [arm_of(description, *pair, main_method) for pair in dict.fromkeys(pairs)]
-    return [arm for arm in arms if arm.role != "equal-exposure" or _own(arm)]
+    method = shared["methods"][0]
+    arms = [arm_of(description, *pair, method) for pair in dict.fromkeys(pairs)]
+    arms = [arm for arm in arms if arm.role != EQUAL_EXPOSURE or _own(arm)]
+    return _checked(Plan(n_layers, tuple(settings["sae"]["seeds"]), tuple(arms), auto), settings)
 
 
-def requested_partitions(
-    description: Mapping[str, Any],
-    settings: Settings,
-) -> list[str]:
-    """Names of the partitions whose base SAEs are compared, per-layer first, none twice."""
-    clustering, n_layers = settings["clustering"], description["n_layers"]
-    counts = clustering["counts"]
-    control_counts = clustering["control_counts"] or counts
-    names = [PER_LAYER]
-    names += [partition_name(m, k, n_layers) for m in clustering["methods"] for k in counts]
-    names += [
-        partition_name(m, k, n_layers)
-        for m in clustering["controls"]
-        for k in control_counts
-        if k > 1
-    ]
-    return list(dict.fromkeys(names))
+def _chosen(auto: Mapping[str, Any] | None, family: str) -> list[Any]:
+    return [auto["entry"]] if auto and auto["family"] == family else []
 
 
-def _per_layer_variants(description: Mapping[str, Any], settings: Settings) -> list[SAE]:
-    n_layers, evaluation = description["n_layers"], settings["evaluation"]
-    variants = []
-    for count in evaluation["equal_compute"]:
-        variants += [scaled_variant(kind, Fraction(count, n_layers)) for kind in _KINDS]
-    shares = [b for entry in settings["clustering"]["specialise"] for b in entry["budgets"]]
-    variants += [scaled_variant("tokens", share) for share in (*shares, *evaluation["lengths"])]
-    return [(variant, PER_LAYER) for variant in variants]
+def _controls(controls: Mapping[str, Any], n_layers: int) -> list[str]:
+    """Names of the controls; draws of the random one after the first are `random-3.1` and so on."""
+    names = []
+    for method, count in product(controls["methods"], controls["counts"]):
+        draws = controls["draws"] if method == "random" and 1 < count < n_layers else 1
+        name = partition_name(method, count, n_layers)
+        names += [name, *(f"{name}.{draw}" for draw in range(1, draws))]
+    return [name for name in names if name not in ("single", PER_LAYER)]
 
 
-_KINDS = ("tokens", "narrower")
-
-
-def _equal_exposure(description: Mapping[str, Any], settings: Settings) -> list[SAE]:
-    n_layers, method = description["n_layers"], settings["clustering"]["methods"][0]
+def _per_layer(asked: Mapping[str, Any], starts: Sequence[Mapping[str, Any]]) -> list[SAE]:
+    """Per-layer SAEs at all budgets asked for, and at those of the specialised arms."""
+    budgets = {
+        "tokens": [*asked["per_layer"], *(b for entry in starts for b in entry["budgets"])],
+        "narrower": asked["narrower"],
+    }
     return [
-        (EQUAL_EXPOSURE, partition_name(method, count, n_layers))
-        for count in settings["evaluation"]["equal_exposure"]
+        (scaled_variant(kind, budget), PER_LAYER)
+        for kind, values in budgets.items()
+        for budget in values
     ]
 
 
-def _specialised(description: Mapping[str, Any], settings: Settings) -> list[SAE]:
-    n_layers, clustering = description["n_layers"], settings["clustering"]
+def _specialised(
+    description: Mapping[str, Any], settings: Settings, starts: Sequence[Mapping[str, Any]]
+) -> list[SAE]:
+    method, n_layers = settings["arms"]["shared"]["methods"][0], description["n_layers"]
     share = settings["sae"]["specialise"]["shared_fraction"]
     pairs = []
-    for entry in clustering["specialise"]:
-        for root, budget in product(entry["from"], entry["budgets"]):
-            partition = specialised_name(clustering["methods"][0], root, n_layers)
-            if partition != f"{PER_LAYER}{FROM}{PER_LAYER}":
-                pairs.append((budget_variant(description, partition, budget, share), partition))
+    for entry in starts:
+        partition = specialised_name(method, entry["from"], n_layers)
+        pairs += [
+            (budget_variant(description, partition, budget, share), partition)
+            for budget in entry["budgets"]
+            if entry["from"] < n_layers
+        ]
     return pairs
 
 
 def _own(arm: Arm) -> bool:
     """Whether an arm has an SAE of its own variant (equal exposure of singletons has none)."""
     return any(variant == arm.variant for variant, _ in arm.saes)
+
+
+def candidates(description: Mapping[str, Any], settings: Settings) -> list[Candidate]:
+    """The arms that `arms.auto` chooses from, cheapest first."""
+    asked, n_layers = settings["arms"], description["n_layers"]
+    method, fraction = asked["shared"]["methods"][0], asked["pilot_fraction"]
+    found = []
+    if "shared" in asked["auto"]:
+        variant = scaled_variant("tokens", fraction)
+        for count in range(1, n_layers):
+            partition = partition_name(method, count, n_layers)
+            pilot = arm_of(description, variant, partition, method)
+            found.append(Candidate("shared", count, pilot))
+    if "specialised" in asked["auto"]:
+        share = settings["sae"]["specialise"]["shared_fraction"]
+        for budget, root in product(AUTO_BUDGETS, auto_roots(n_layers)):
+            partition = specialised_name(method, root, n_layers)
+            variant = budget_variant(description, partition, budget * fraction, share)
+            pilot = arm_of(description, variant, partition, method)
+            entry = {"from": root, "budgets": [budget]}
+            found.append(Candidate("specialised", entry, pilot))
+    return sorted(found, key=lambda each: each.pilot.matched_count)
+
+
+def auto_roots(n_layers: int) -> list[int]:
+    """Numbers of shared SAEs that `auto` starts specialised ones from."""
+    return sorted({1, 2, max(1, round(n_layers / 4))} & set(range(1, n_layers)))
+
+
+def make_pilots(description: Mapping[str, Any], settings: Settings) -> Plan:
+    """The short trainings that `arms.auto` is settled by: per-layer, and every candidate."""
+    method = settings["arms"]["shared"]["methods"][0]
+    variant = scaled_variant("tokens", settings["arms"]["pilot_fraction"])
+    alone = arm_of(description, variant, PER_LAYER, method)
+    arms = (alone, *(each.pilot for each in candidates(description, settings)))
+    seeds = tuple(settings["sae"]["seeds"])
+    return _checked(Plan(description["n_layers"], seeds, arms), settings)
+
+
+def _checked(plan: Plan, settings: Settings) -> Plan:
+    """The plan, if every SAE of it gets at least one batch."""
+    for variant, name in plan.trained_saes:
+        tokens, _ = variant_scales(variant, len(layers_of(name)))
+        _trained(settings["sae"], variant, tokens)
+    return plan
+
+
+def as_table(content: Mapping[str, Any]) -> str:
+    """plan.json for people: every arm, and every SAE with what it starts from."""
+    seeds = len(content["seeds"])
+    lines = [f"{'arm':<44}{'SAEs':>5}{'budget':>8}  measured as"]
+    for arm in content["arms"]:
+        other = "" if arm["measured_as"] == arm["name"] else arm["measured_as"]
+        lines.append(f"{arm['name']:<44}{arm['count']:>5}{arm['budget']:>8.3g}  {other}".rstrip())
+    lines += ["", f"{'SAE':<20}{'variant':<32}{'training tokens':>16}  starts from"]
+    for sae in content["saes"]:
+        start = sae["starts_from"]
+        where = f"{start[1]} ({start[0]})" if start else ""
+        tokens = f"{sae['training_tokens']:,}"
+        lines.append(f"{sae['sae']:<20}{sae['variant']:<32}{tokens:>16}  {where}".rstrip())
+    total = sum(sae["training_tokens"] for sae in content["saes"])
+    lines += [
+        "",
+        f"{len(content['saes'])} SAEs x {seeds} seeds, {total:,} training tokens per seed"
+        " (trials of learning rates not counted).",
+    ]
+    return "\n".join(lines)

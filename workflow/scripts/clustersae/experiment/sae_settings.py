@@ -91,7 +91,7 @@ def resolve(
         d_sae=d_sae,
         k=config["k"],
         n_steps=n_steps,
-        batch_size=own_batch_size(config, config["tokens"] * token_scale),
+        batch_size=own_batch_size(config, config["training_tokens"] * token_scale),
         learning_rate=learning_rate or default_learning_rate(d_sae),
         warmup_steps=round(config["warmup_fraction"] * n_steps),
         decay_steps=round(config["decay_fraction"] * n_steps),
@@ -110,7 +110,7 @@ def own_batch_size(config: Mapping[str, Any], n_tokens: float) -> int:
     alike, so that a specialised one meets per-layer SAEs of equal training on equal terms.
     """
     size = config["batch_size"]
-    while n_tokens < size * config["least_steps"] and size % 2 == 0 and size >= 2 * SMALLEST_BATCH:
+    while n_tokens < size * config["min_steps"] and size % 2 == 0 and size >= 2 * SMALLEST_BATCH:
         size //= 2
     return size
 
@@ -121,7 +121,7 @@ def count_steps(config: Mapping[str, Any], variant: str, token_scale: float) -> 
     Raises:
         InputError: that is less than one batch.
     """
-    n_tokens = config["tokens"] * token_scale
+    n_tokens = config["training_tokens"] * token_scale
     batch_size = own_batch_size(config, n_tokens)
     if n_tokens < batch_size:
         raise InputError(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clustersae.experiment.arms import PER_LAYER, SINGLE, TREE
+from clustersae.experiment.arms import PER_LAYER, SINGLE
 from clustersae.experiment.clusters import FROM, parent
 from clustersae.presentation.judging import judged_excess, same_training
 from clustersae.presentation.words import interval_text, percent, share
@@ -51,14 +51,14 @@ def start_of(partition: str) -> str:
     if roots == SINGLE:
         return "from 1 SAE"
     count = roots.rpartition("-")[2]
-    return "down the tree" if count == TREE else f"from {count} SAEs"
+    return f"from {count} SAEs"
 
 
 def start_key(partition: str) -> float:
     """Orders starts: by the number of their roots, the tree last."""
     roots = parent(partition)
     count = roots.rpartition("-")[2]
-    return 1 if roots == SINGLE else np.inf if count == TREE else float(count)
+    return 1 if roots == SINGLE else float(count)
 
 
 def against_lengths(comparisons: pd.DataFrame) -> pd.DataFrame:

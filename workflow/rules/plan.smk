@@ -1,0 +1,106 @@
+# From the activations to the plan: distances of layers, partitions, and what pilots settle.
+
+
+rule layer_distances:
+    input:
+        shards=inputs.shards("train"),
+        statistics="results/{model}/activations/statistics.safetensors",
+    output:
+        tensors="results/{model}/clusters/distances.safetensors",
+        table="results/{model}/clusters/distances.csv",
+    log:
+        "results/logs/{model}/layer_distances.log",
+    benchmark:
+        "results/benchmarks/{model}/layer_distances.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 2
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    params:
+        code=params.code("layer_distances.py"),
+        tokens=params.section("clustering", "tokens"),
+    message:
+        "Measure the distances between the layers of {wildcards.model}"
+    script:
+        "../scripts/layer_distances.py"
+
+
+rule cluster_layers:
+    input:
+        distances="results/{model}/clusters/distances.safetensors",
+    output:
+        "results/{model}/clusters/partitions.json",
+    log:
+        "results/logs/{model}/cluster_layers.log",
+    benchmark:
+        "results/benchmarks/{model}/cluster_layers.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(10),
+    params:
+        code=params.code("cluster_layers.py"),
+        clustering=params.clustering,
+    message:
+        "Group the layers of {wildcards.model}"
+    script:
+        "../scripts/cluster_layers.py"
+
+
+localrules:
+    plan_pilots,
+    plan,
+
+
+# SAEs are named by the layers that they read, so a plan with the same clusters trains nothing new.
+checkpoint plan_pilots:
+    input:
+        partitions="results/{model}/clusters/partitions.json",
+    output:
+        "results/{model}/pilots.json",
+    log:
+        "results/logs/{model}/plan_pilots.log",
+    benchmark:
+        "results/benchmarks/{model}/plan_pilots.tsv"
+    conda:
+        "../../envs/plot.yaml"
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        code=params.code("plan_pilots.py"),
+        settings=params.planned,
+    message:
+        "Plan the pilot trainings of {wildcards.model}"
+    script:
+        "../scripts/plan_pilots.py"
+
+
+checkpoint plan:
+    input:
+        partitions="results/{model}/clusters/partitions.json",
+        pilots=inputs.of_pilots(
+            "results/{model}/evaluation/reconstruction/{variant}/{sae}.csv",
+            "evaluated_saes",
+        ),
+    output:
+        "results/{model}/plan.json",
+    log:
+        "results/logs/{model}/plan.log",
+    benchmark:
+        "results/benchmarks/{model}/plan.tsv"
+    conda:
+        "../../envs/plot.yaml"
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        code=params.code("plan.py"),
+        settings=params.planned,
+    message:
+        "Plan which SAEs of {wildcards.model} are trained and compared"
+    script:
+        "../scripts/plan.py"

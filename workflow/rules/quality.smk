@@ -1,0 +1,137 @@
+# What each SAE keeps, what each arm keeps, and what they cost.
+
+
+rule evaluate_reconstruction:
+    input:
+        saes=inputs.of_sae("sae.safetensors"),
+        configs=inputs.of_sae("cfg.json"),
+        validation=inputs.shards("validation"),
+        test=inputs.shards("test"),
+    output:
+        reconstruction="results/{model}/evaluation/reconstruction/{variant}/{sae}.csv",
+        density="results/{model}/evaluation/density/{variant}/{sae}.csv",
+    log:
+        "results/logs/{model}/evaluate_reconstruction/{variant}/{sae}.log",
+    benchmark:
+        "results/benchmarks/{model}/evaluate_reconstruction/{variant}/{sae}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    params:
+        code=params.code("evaluate_reconstruction.py"),
+    message:
+        "Evaluate the SAEs of layers {wildcards.sae} of {wildcards.model} ({wildcards.variant})"
+    script:
+        "../scripts/evaluate_reconstruction.py"
+
+
+rule evaluate_language_model:
+    input:
+        weights="results/{model}/model/model.safetensors",
+        description="results/{model}/model/description.json",
+        tokens="results/{model}/corpus/test.safetensors",
+        statistics="results/{model}/activations/statistics.safetensors",
+    output:
+        "results/{model}/evaluation/language_model.csv",
+    log:
+        "results/logs/{model}/evaluate_language_model.log",
+    benchmark:
+        "results/benchmarks/{model}/evaluate_language_model.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    params:
+        code=params.code("evaluate_language_model.py"),
+        n_tokens=params.section("evaluation", "splice_tokens"),
+        batch_rows=params.section("evaluation", "batch_rows"),
+    message:
+        "Measure {wildcards.model} itself, and with layers ablated"
+    script:
+        "../scripts/evaluate_language_model.py"
+
+
+rule evaluate_splice:
+    input:
+        saes=inputs.of_arm("sae.safetensors"),
+        configs=inputs.of_arm("cfg.json"),
+        weights="results/{model}/model/model.safetensors",
+        description="results/{model}/model/description.json",
+        tokens="results/{model}/corpus/test.safetensors",
+        language_model="results/{model}/evaluation/language_model.csv",
+    output:
+        each_layer="results/{model}/evaluation/splice/{variant}/{partition}/layers.csv",
+        all_layers="results/{model}/evaluation/splice/{variant}/{partition}/all.csv",
+    log:
+        "results/logs/{model}/evaluate_splice/{variant}/{partition}.log",
+    benchmark:
+        "results/benchmarks/{model}/evaluate_splice/{variant}/{partition}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    params:
+        code=params.code("evaluate_splice.py"),
+        n_tokens=params.section("evaluation", "splice_tokens"),
+        batch_rows=params.section("evaluation", "batch_rows"),
+    message:
+        "Splice SAEs into {wildcards.model}: {wildcards.partition} ({wildcards.variant})"
+    script:
+        "../scripts/evaluate_splice.py"
+
+
+localrules:
+    tables,
+
+
+rule tables:
+    input:
+        plan="results/{model}/plan.json",
+        reconstruction=inputs.of_saes(
+            "results/{model}/evaluation/reconstruction/{variant}/{sae}.csv",
+            "evaluated_saes",
+        ),
+        density=inputs.of_saes(
+            "results/{model}/evaluation/density/{variant}/{sae}.csv", "evaluated_saes"
+        ),
+        layer_splice=inputs.of_arms("splice", "layers.csv"),
+        partition_splice=inputs.of_arms("splice", "all.csv"),
+        histories=inputs.of_saes(
+            "results/{model}/saes/{variant}/{sae}/seed-{seed}/history.csv"
+        ),
+        cost="results/{model}/evaluation/cost.csv",
+    output:
+        layer_quality="results/{model}/tables/layer_quality.csv",
+        arms="results/{model}/tables/arms.csv",
+        comparisons="results/{model}/tables/comparisons.csv",
+        cost="results/{model}/tables/cost.csv",
+        training="results/{model}/tables/training.csv",
+        latent_density="results/{model}/tables/latent_density.csv",
+    log:
+        "results/logs/{model}/tables.log",
+    benchmark:
+        "results/benchmarks/{model}/tables.tsv"
+    conda:
+        "../../envs/plot.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(10),
+    params:
+        code=params.code("tables.py"),
+        margins=params.section("arms", "margins"),
+        n_bootstrap=params.section("evaluation", "bootstrap"),
+        seed=params.section("evaluation", "seed"),
+    message:
+        "Put the tables of {wildcards.model} together"
+    script:
+        "../scripts/tables.py"

@@ -1,0 +1,266 @@
+"""Which files a job reads: functions of its wildcards, named in the rules.
+
+Methods of `wildcards` are input functions themselves (`start`, `tuned`); the others make one
+(`shards("train")`). What depends on the plan, or on what a model can do, waits for the checkpoint
+that settles it.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+from clustersae.experiment.arms import PER_LAYER, SAE, with_ancestors
+from clustersae.experiment.clusters import parent
+from clustersae.experiment.plan import Plan, read_plan
+from clustersae.experiment.sae_settings import learning_rates
+from clustersae.experiment.tasks import is_file, task_name
+from clustersae.experiment.variants import BASE
+from clustersae.runtime.files import read_json
+
+#: A model's folder, and that of one SAE, of one arm's measurements of a kind, of one arm's circuits.
+MODEL = "results/{model}"
+SAE_FOLDER = f"{MODEL}/saes/{{variant}}/{{sae}}/seed-{{seed}}"
+ARM_FOLDER = f"{MODEL}/evaluation/{{kind}}/{{variant}}/{{partition}}"
+CIRCUITS_FOLDER = f"{MODEL}/evaluation/circuits/{{task}}/{{variant}}/{{partition}}"
+#: The control without SAEs, in the place of a partition.
+RESIDUAL_BASIS = "residual-basis"
+
+
+class Wildcards(Protocol):
+    """What Snakemake passes to input functions: the wildcards of a job, as attributes."""
+
+    model: str
+    split: str
+    shard: str
+    variant: str
+    sae: str
+    partition: str
+    seed: str
+    task: str
+
+
+#: What a rule takes: it is called with the wildcards of each job.
+InputFunction = Callable[[Wildcards], list[str]]
+
+
+class Inputs:
+    """The input functions of an experiment.
+
+    Args:
+        models: the complete settings of every model, as `config.load` gives them.
+        checkpoints: Snakemake's; `plan`, `plan_pilots` and `assess_task` are asked for.
+    """
+
+    def __init__(self, models: Mapping[str, Mapping[str, Any]], checkpoints: Any) -> None:
+        self.models = models
+        self.checkpoints = checkpoints
+
+    # -- text, model, activations
+
+    def home(self, model: str) -> str:
+        """The model whose text, weights and activations are used: itself, or `same_as`."""
+        return self.models[model]["same_as"] or model
+
+    def of_home(self, path: str) -> InputFunction:
+        """A file of the model whose text, weights and activations are used."""
+        return lambda wildcards: [f"results/{self.home(wildcards.model)}/{path}"]
+
+    def shards(self, split: str) -> InputFunction:
+        """The cached activations of one split."""
+        return lambda wildcards: [
+            f"results/{self.home(wildcards.model)}/activations/{split}/shard-{n}.safetensors"
+            for n in range(self.n_shards(wildcards.model, split))
+        ]
+
+    def n_shards(self, model: str, split: str) -> int:
+        """How many jobs cache a split."""
+        activations = self.models[model]["activations"]
+        return math.ceil(activations["tokens"][split] / activations["shard_tokens"])
+
+    def caching(self, pattern: str) -> InputFunction:
+        """A file of every job that cached training activations, at the model that they are of.
+
+        Held-out splits are cached for the measurements, not for making SAEs: they cost nothing.
+        """
+        return lambda wildcards: [
+            pattern.format(model=self.home(wildcards.model), shard=shard)
+            for shard in range(self.n_shards(wildcards.model, "train"))
+        ]
+
+    # -- one SAE
+
+    def seeds(self, wildcards: Wildcards) -> list[int]:
+        """Those of every SAE of the wildcard's model."""
+        return self.models[wildcards.model]["sae"]["seeds"]
+
+    def of_sae(self, file: str) -> InputFunction:
+        """A file of the wildcard's SAE, for every seed."""
+        return lambda wildcards: self._saes(
+            f"{SAE_FOLDER}/{file}", wildcards, [(wildcards.variant, wildcards.sae)]
+        )
+
+    def start(self, wildcards: Wildcards) -> list[str]:
+        """The SAE that a specialised one starts from; nothing for others."""
+        if not parent(wildcards.sae):
+            return []
+        folder = SAE_FOLDER.format(
+            model=wildcards.model,
+            variant=parent(wildcards.variant),
+            sae=parent(wildcards.sae),
+            seed=wildcards.seed,
+        )
+        return [f"{folder}/sae.safetensors", f"{folder}/cfg.json"]
+
+    def tuning_shards(self, wildcards: Wildcards) -> list[str]:
+        """The validation split, for the SAE that chooses a learning rate; else nothing."""
+        if self._n_rates(wildcards) > 1 and self._is_first(wildcards):
+            return self.shards("validation")(wildcards)
+        return []
+
+    def tuned(self, wildcards: Wildcards) -> list[str]:
+        """The record of the first seed, where that has chosen the learning rate; else nothing."""
+        if self._n_rates(wildcards) == 1 or self._is_first(wildcards):
+            return []
+        folder = SAE_FOLDER.format(
+            model=wildcards.model,
+            variant=wildcards.variant,
+            sae=wildcards.sae,
+            seed=self.seeds(wildcards)[0],
+        )
+        return [f"{folder}/training.json"]
+
+    def _n_rates(self, wildcards: Wildcards) -> int:
+        return len(learning_rates(self.models[wildcards.model]["sae"], wildcards.variant))
+
+    def _is_first(self, wildcards: Wildcards) -> bool:
+        return int(wildcards.seed) == self.seeds(wildcards)[0]
+
+    # -- what the plan says
+
+    def plan(self, wildcards: Wildcards) -> Plan:
+        """The plan of the wildcard's model, once it has been made."""
+        return _read(self.checkpoints.plan.get(model=wildcards.model).output[0])
+
+    def pilots(self, wildcards: Wildcards) -> Plan | None:
+        """The plan of the pilots that `arms.auto` asks; None where it asks none."""
+        if not self.models[wildcards.model]["arms"]["auto"]:
+            return None
+        return _read(self.checkpoints.plan_pilots.get(model=wildcards.model).output[0])
+
+    def pilots_plan(self, wildcards: Wildcards) -> list[str]:
+        """The file of that plan, where there is one."""
+        asked = self.models[wildcards.model]["arms"]["auto"]
+        return [f"results/{wildcards.model}/pilots.json"] if asked else []
+
+    def of_saes(self, pattern: str, which: str = "trained_saes") -> InputFunction:
+        """`pattern` for every SAE of the plan; `which` is a property of `Plan`."""
+        return lambda wildcards: self._saes(
+            pattern, wildcards, getattr(self.plan(wildcards), which)
+        )
+
+    def of_pilots(self, pattern: str, which: str = "trained_saes") -> InputFunction:
+        """`pattern` for every pilot SAE; nothing where no pilots are asked for."""
+
+        def files(wildcards: Wildcards) -> list[str]:
+            plan = self.pilots(wildcards)
+            return self._saes(pattern, wildcards, getattr(plan, which)) if plan else []
+
+        return files
+
+    def of_arm(self, file: str, with_roots: bool = False) -> InputFunction:
+        """A file of the SAEs that serve the wildcard's arm, all seeds.
+
+        With roots: also of those that specialised ones have started from.
+        """
+
+        def files(wildcards: Wildcards) -> list[str]:
+            saes = self.plan(wildcards).arm(wildcards.variant, wildcards.partition).saes
+            pairs = with_ancestors(saes) if with_roots else saes
+            ordered = [*saes, *(pair for pair in pairs if pair not in saes)]
+            return self._saes(f"{SAE_FOLDER}/{file}", wildcards, ordered)
+
+        return files
+
+    def of_baseline(self, file: str) -> InputFunction:
+        """A file of every per-layer SAE, all seeds."""
+        return lambda wildcards: self._saes(
+            f"{SAE_FOLDER}/{file}", wildcards, self.plan(wildcards).arm(BASE, PER_LAYER).saes
+        )
+
+    def of_arms(self, kind: str, file: str, which: str = "measured_arms") -> InputFunction:
+        """A file of one kind of measurement, of every arm; `which` is a property of `Plan`."""
+        return lambda wildcards: [
+            f"{ARM_FOLDER}/{file}".format(
+                model=wildcards.model, kind=kind, variant=variant, partition=partition
+            )
+            for variant, partition in getattr(self.plan(wildcards), which)
+        ]
+
+    def _saes(self, pattern: str, wildcards: Wildcards, saes: Iterable[SAE]) -> list[str]:
+        """`pattern` for every (variant, sae), and for every seed if it has {seed}."""
+        seeds = self.seeds(wildcards) if "{seed}" in pattern else [None]
+        return [
+            pattern.format(model=wildcards.model, variant=variant, sae=sae, seed=seed)
+            for variant, sae in saes
+            for seed in seeds
+        ]
+
+    # -- tasks, circuits, features
+
+    def tasks(self, wildcards: Wildcards) -> dict[str, str]:
+        """What each task of the wildcard's model is called in results → as the config has it."""
+        tasks = self.models[wildcards.model]["evaluation"]["tasks"]
+        return {task_name(task): task for task in tasks}
+
+    def task_file(self, wildcards: Wildcards) -> list[str]:
+        """The file of a user's task: an input, so that editing it re-runs what reads it."""
+        task = self.tasks(wildcards)[wildcards.task]
+        return [task] if is_file(task) else []
+
+    def task_records(self, wildcards: Wildcards) -> list[str]:
+        """What became of every task."""
+        return [
+            f"results/{wildcards.model}/tasks/{task}/task.json" for task in self.tasks(wildcards)
+        ]
+
+    def usable_tasks(self, wildcards: Wildcards) -> list[str]:
+        """The tasks that the model can do, once it has tried them: others get no circuits."""
+        assess = self.checkpoints.assess_task
+        records = {
+            task: assess.get(model=wildcards.model, task=task).output.task
+            for task in self.tasks(wildcards)
+        }
+        return [task for task, record in records.items() if read_json(record)["usable"]]
+
+    def of_circuits(self, file: str) -> InputFunction:
+        """A file of every arm and usable task, the control without SAEs included."""
+
+        def files(wildcards: Wildcards) -> list[str]:
+            arms = [*self.plan(wildcards).measured_arms, (BASE, RESIDUAL_BASIS)]
+            return [
+                f"{CIRCUITS_FOLDER}/{file}".format(
+                    model=wildcards.model, task=task, variant=variant, partition=partition
+                )
+                for task in self.usable_tasks(wildcards)
+                for variant, partition in arms
+            ]
+
+        return files
+
+    def judge(self, wildcards: Wildcards) -> list[str]:
+        """What a judge says of every arm's latents, where the configuration names one."""
+        if not self.models[wildcards.model]["evaluation"]["judge"]["base_url"]:
+            return []
+        return self.of_arms("judge", "scores.csv")(wildcards)
+
+
+def _read(path: str | Path) -> Plan:
+    """`read_plan`, once for as long as the file is the same."""
+    return _read_at(str(path), Path(path).stat().st_mtime_ns)
+
+
+@cache
+def _read_at(path: str, _changed: int) -> Plan:
+    return read_plan(path)

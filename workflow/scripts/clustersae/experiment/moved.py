@@ -1,0 +1,65 @@
+"""Keys that a configuration had in an earlier form, and what stands for them now."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from clustersae.runtime.errors import InputError
+
+#: Old key → what to write instead. `*` is the name of a model; sections may stand in a model too.
+MOVED = {
+    "clustering.methods": "arms.shared.methods",
+    "clustering.counts": "arms.shared.counts (auto: arms.auto: [shared])",
+    "clustering.controls": "arms.controls.methods",
+    "clustering.control_counts": "arms.controls.counts",
+    "clustering.tolerance": "arms.margins",
+    "clustering.target": "arms.margins",
+    "clustering.pilot_fraction": "arms.pilot_fraction",
+    "clustering.specialise": "arms.specialised (one number in from; auto: arms.auto: [specialised])",
+    "sae.tokens": "sae.training_tokens",
+    "sae.expansion": "sae.expansion_factor",
+    "sae.least_steps": "sae.min_steps",
+    "sae.auxk_coefficient": "sae.auxk_alpha",
+    "sae.grad_clip": "sae.max_grad_norm",
+    "sae.specialise.warmup_fraction": "sae.warmup_fraction, which holds for all SAEs",
+    "sae.specialise.decay_fraction": "sae.decay_fraction, which holds for all SAEs",
+    "sae.specialise.carry_optimizer": "nothing: optimisers are not carried over any more",
+    "evaluation.equal_compute": "arms.per_layer and arms.narrower, as budgets (K of L layers: K / L)",
+    "evaluation.equal_exposure": "arms.equal_exposure",
+    "evaluation.lengths": "arms.per_layer",
+    "evaluation.circuits.largest": "evaluation.circuits.max_nodes",
+    "evaluation.circuits.least_pairs": "evaluation.circuits.min_pairs",
+    "evaluation.circuits.least_accuracy": "evaluation.circuits.min_accuracy",
+    "evaluation.circuits.least_gap": "evaluation.circuits.min_gap",
+    "evaluation.features.rule_clauses": "evaluation.features.max_clauses",
+    "evaluation.features.least_firings": "evaluation.features.min_firings",
+    "report": "nothing: figures have one resolution",
+}
+
+
+def check_form(config: Any) -> None:
+    """Refuse a configuration in an earlier form.
+
+    Raises:
+        InputError: names the first such key and what to write instead.
+    """
+    for key, path in _keys(config):
+        for old in (key, key.split(".", 2)[-1] if key.startswith("models.") else key):
+            new = MOVED.get(old) or MOVED.get(_without_name(key))
+            if new:
+                raise InputError(
+                    f"config: {key} is of an earlier form of the configuration: write {new}."
+                )
+
+
+def _without_name(key: str) -> str:
+    parts = key.split(".")
+    return ".".join([parts[0], "*", *parts[2:]]) if parts[0] == "models" else key
+
+
+def _keys(value: Any, where: str = "") -> Iterator[tuple[str, Any]]:
+    """Every key of nested sections, as `sae.specialise.learning_rate`."""
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            path = f"{where}.{key}" if where else str(key)
+            yield path, each
+            yield from _keys(each, path)

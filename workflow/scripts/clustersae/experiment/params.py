@@ -1,0 +1,80 @@
+"""Which settings a job depends on, and what it may use: params and resources, named in the rules."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from clustersae.experiment.clusters import parent
+from clustersae.experiment.digest import script_digest
+from clustersae.experiment.inputs import Wildcards
+
+#: What a rule takes: it is called with the wildcards of each job.
+ParamsFunction = Callable[[Wildcards], Any]
+
+
+class Params:
+    """The params functions of an experiment.
+
+    Args:
+        models: the complete settings of every model, as `config.load` gives them.
+        scripts: the folder of the scripts and of this library.
+    """
+
+    def __init__(self, models: Mapping[str, Mapping[str, Any]], scripts: str | Path) -> None:
+        self.models = models
+        self.scripts = Path(scripts)
+
+    def code(self, script: str) -> str:
+        """Digest of a script and of all the library code it reaches: a param of every rule."""
+        return script_digest(script, self.scripts)
+
+    def section(self, *keys: str, without: tuple[str, ...] = ()) -> ParamsFunction:
+        """The settings of the wildcard's model at `keys`, as plain values."""
+
+        def settings(wildcards: Wildcards) -> Any:
+            value: Any = self.models[wildcards.model]
+            for key in keys:
+                value = value[key]
+            if isinstance(value, Mapping):
+                return {key: each for key, each in value.items() if key not in without}
+            return value
+
+        return settings
+
+    def first_of(self, *keys: str) -> ParamsFunction:
+        """The first entry of the list at `keys`."""
+        return lambda wildcards: self.section(*keys)(wildcards)[0]
+
+    def planned(self, wildcards: Wildcards) -> dict[str, Any]:
+        """What decides the plan: the sections `arms` and `sae`, as far as they do."""
+        settings = self.models[wildcards.model]
+        return {"arms": settings["arms"], "sae": settings["sae"]}
+
+    def clustering(self, wildcards: Wildcards) -> dict[str, Any]:
+        """What decides the partitions. They are made for all numbers of clusters."""
+        settings = self.models[wildcards.model]
+        controls = settings["arms"]["controls"]
+        return {
+            "methods": settings["arms"]["shared"]["methods"],
+            "controls": controls["methods"] if controls["counts"] else [],
+            "draws": controls["draws"],
+            "distance": settings["clustering"]["distance"],
+            "seed": settings["clustering"]["seed"],
+        }
+
+    def sae(self, wildcards: Wildcards) -> dict[str, Any]:
+        """The section `sae` as far as it decides the wildcard's SAE."""
+        own = self.section("sae", without=("seeds", "specialise"))(wildcards)
+        if not parent(wildcards.sae):
+            return own
+        rate = self.models[wildcards.model]["sae"]["specialise"]["learning_rate"]
+        return own | {"specialise": {"learning_rate": rate}}
+
+
+def growing(amount: int) -> Callable[[Wildcards, int], int]:
+    """A resource that doubles with every attempt, for jobs that ran out of it."""
+
+    def resource(wildcards: Wildcards, attempt: int) -> int:
+        return amount * 2 ** (attempt - 1)
+
+    return resource
