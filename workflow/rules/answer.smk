@@ -10,7 +10,7 @@ rule verdict:
         plan="results/{model}/plan.json",
         arms="results/{model}/tables/arms.csv",
         comparisons="results/{model}/tables/comparisons.csv",
-        circuits=tables_of_circuits,
+        circuits=lambda wildcards: [f"results/{wildcards.model}/tables/{name}.csv" for name in ("tasks", "circuits") if inputs.tasks(wildcards)],
         features=[
             "results/{model}/tables/features.csv",
             "results/{model}/tables/feature_coverage.csv",
@@ -33,7 +33,7 @@ rule verdict:
         runtime=growing(10),
     params:
         code=params.code("verdict.py"),
-        tolerance=params.section("clustering", "tolerance"),
+        margins=params.section("arms", "margins"),
         errors=params.first_of("evaluation", "circuits", "errors"),
         ablation=params.first_of("evaluation", "circuits", "ablations"),
     message:

@@ -164,7 +164,7 @@ rule figure_circuits:
         code=params.code("figure_circuits.py"),
         errors=params.first_of("evaluation", "circuits", "errors"),
         ablation=params.first_of("evaluation", "circuits", "ablations"),
-        dpi=REPORT["dpi"],
+        dpi=160,
     message:
         "Draw how faithful the circuits of {wildcards.model} are"
     script:
@@ -190,7 +190,7 @@ rule figure_circuit_curves:
     params:
         code=params.code("figure_circuit_curves.py"),
         ablation=params.first_of("evaluation", "circuits", "ablations"),
-        dpi=REPORT["dpi"],
+        dpi=160,
     message:
         "Draw faithfulness against the size of circuits of {wildcards.model}"
     script:

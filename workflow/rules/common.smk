@@ -46,3 +46,11 @@ wildcard_constraints:
     partition=PARTITION_PATTERN,
     seed=r"\d+",
     task=r"\w[\w.-]*",
+
+
+def print_verdicts() -> None:
+    """The answer, on the command line at the end of a run."""
+    for model in MODELS:
+        verdict = Path("results", model, "tables", "verdict.txt")
+        if verdict.is_file():
+            print(f"\n{model}\n{verdict.read_text(encoding='utf-8')}")

@@ -78,7 +78,7 @@ rule figure_correspondence:
         runtime=growing(10),
     params:
         code=params.code("figure_correspondence.py"),
-        dpi=REPORT["dpi"],
+        dpi=160,
     message:
         "Draw how the latents of {wildcards.model} correspond"
     script:

@@ -128,7 +128,7 @@ rule figure_features:
         runtime=growing(10),
     params:
         code=params.code("figure_features.py"),
-        dpi=REPORT["dpi"],
+        dpi=160,
     message:
         "Draw what the latents of {wildcards.model} mean"
     script:

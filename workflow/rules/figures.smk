@@ -27,9 +27,9 @@ rule figure_specialise:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        code=code("figure_specialise.py"),
-        tolerance=section("clustering", "tolerance"),
-        dpi=REPORT["dpi"],
+        code=params.code("figure_specialise.py"),
+        tolerance=params.section("arms", "margins"),
+        dpi=160,
     message:
         "Draw what specialising SAEs of {wildcards.model} brings"
     script:
@@ -53,8 +53,8 @@ rule figure_layer_distances:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        code=code("figure_layer_distances.py"),
-        dpi=REPORT["dpi"],
+        code=params.code("figure_layer_distances.py"),
+        dpi=160,
     message:
         "Draw the distances between the layers of {wildcards.model}"
     script:
@@ -76,9 +76,9 @@ rule figure_quality_cost:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        code=code("figure_quality_cost.py"),
-        tolerance=section("clustering", "tolerance"),
-        dpi=REPORT["dpi"],
+        code=params.code("figure_quality_cost.py"),
+        tolerance=params.section("arms", "margins"),
+        dpi=160,
     message:
         "Draw quality against cost for {wildcards.model}"
     script:
@@ -101,9 +101,9 @@ rule figure_layer_fvu:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        code=code("figure_layer_fvu.py"),
-        tolerance=section("clustering", "tolerance"),
-        dpi=REPORT["dpi"],
+        code=params.code("figure_layer_fvu.py"),
+        tolerance=params.section("arms", "margins"),
+        dpi=160,
     message:
         "Draw the FVU of every layer of {wildcards.model}"
     script:
@@ -126,9 +126,9 @@ rule figure_cost:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        code=code("figure_cost.py"),
-        tolerance=section("clustering", "tolerance"),
-        dpi=REPORT["dpi"],
+        code=params.code("figure_cost.py"),
+        tolerance=params.section("arms", "margins"),
+        dpi=160,
     message:
         "Draw measured and predicted cost for {wildcards.model}"
     script:
@@ -152,9 +152,9 @@ rule figure_training_curves:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        code=code("figure_training_curves.py"),
-        tolerance=section("clustering", "tolerance"),
-        dpi=REPORT["dpi"],
+        code=params.code("figure_training_curves.py"),
+        tolerance=params.section("arms", "margins"),
+        dpi=160,
     message:
         "Draw the training curves of {wildcards.model}"
     script:
@@ -178,9 +178,9 @@ rule figure_latent_density:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        code=code("figure_latent_density.py"),
-        tolerance=section("clustering", "tolerance"),
-        dpi=REPORT["dpi"],
+        code=params.code("figure_latent_density.py"),
+        tolerance=params.section("arms", "margins"),
+        dpi=160,
     message:
         "Draw how often the latents of {wildcards.model} fire"
     script:

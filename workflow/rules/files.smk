@@ -30,7 +30,7 @@ def wanted_figures() -> list[str]:
         f"results/{name}/figures/{figure}.{format}"
         for name, model in MODELS.items()
         for figure in FIGURES
-        if model["clustering"]["specialise"] or figure not in OF_SPECIALISED
+        if model["arms"]["specialised"] or figure not in OF_SPECIALISED
         if model["evaluation"]["tasks"] or figure not in OF_TASKS
         if is_recorded(model) or figure not in OF_RECORDS
         for format in ("svg", "png")
@@ -49,6 +49,9 @@ ACROSS = ("results/trainings/trainings.json", "results/trainings/trainings.csv")
 
 def recorded_models() -> list[str]:
     return [name for name, model in MODELS.items() if is_recorded(model)]
+
+
+from clustersae.corpora import named
 
 
 def is_shared(model: dict) -> bool:
@@ -101,7 +104,7 @@ def seed_records(name: str):
 
 def training_settings(wildcards) -> dict:
     """How a model is trained: as `training` says, with the wildcard's seed if it has one."""
-    settings = section("training", without=("other_seeds", "record", "published"))
+    settings = params.section("training", without=("other_seeds", "record", "published"))
     seed = wildcards.get("seed")
     return settings(wildcards) | ({} if seed is None else {"seed": int(seed)})
 
@@ -168,88 +171,6 @@ def model_files(wildcards) -> list[str]:
     folder = Path(model["path"])
     patterns = ("*.json", "*.safetensors")
     return [str(file) for pattern in patterns for file in sorted(folder.glob(pattern))]
-
-
-def shard_numbers(model: str, split: str) -> list[int]:
-    activations = MODELS[model]["activations"]
-    return list(
-        range(math.ceil(activations["tokens"][split] / activations["shard_tokens"]))
-    )
-
-
-def shards(split: str):
-    """An input function: the cached activations of one split."""
-
-    def files(wildcards) -> list[str]:
-        folder = f"results/{wildcards.model}/activations/{split}"
-        return [
-            f"{folder}/shard-{n}.safetensors"
-            for n in shard_numbers(wildcards.model, split)
-        ]
-
-    return files
-
-
-def caching_files(pattern: str):
-    """An input function: a file of every job that cached training activations.
-
-    Held-out splits are cached for the measurements, not for making SAEs, and so cost nothing here.
-    Activations that are shared with another model have cost what they cost there.
-    """
-
-    def files(wildcards) -> list[str]:
-        model = MODELS[wildcards.model]["same_as"] or wildcards.model
-        return [
-            pattern.format(model=model, shard=shard)
-            for shard in shard_numbers(model, "train")
-        ]
-
-    return files
-
-
-def trained(kind: str):
-    """An input function: a file of the wildcard's SAE for every seed."""
-
-    def files(wildcards) -> list[str]:
-        folder = (
-            f"results/{wildcards.model}/saes/{wildcards.variant}/{wildcards.cluster}"
-        )
-        return [f"{folder}/seed-{seed}/{kind}" for seed in sae_seeds(wildcards)]
-
-    return files
-
-
-def partition_saes(kind: str, with_roots: bool = False):
-    """An input function: a file of the SAEs of the wildcard's arm, all seeds.
-
-    With roots: also of those that specialised ones have started from.
-    """
-
-    def files(wildcards) -> list[str]:
-        partitions = partitions_of(wildcards)
-        try:
-            pairs = arms.saes_of(partitions, wildcards.variant, wildcards.partition)
-        except InputError as error:
-            raise WorkflowError(str(error)) from None
-        if with_roots:
-            roots = [
-                tuple(each.rpartition(clusters.FROM)[2] for each in sae)
-                for sae in pairs
-            ]
-            pairs = list(dict.fromkeys([*pairs, *roots]))
-        return expanded(f"{SAE_FOLDER}/{kind}", wildcards, pairs)
-
-    return files
-
-
-def baseline_saes(kind: str):
-    """An input function: a file of every per-layer SAE, all seeds."""
-
-    def files(wildcards) -> list[str]:
-        pairs = arms.saes_of(partitions_of(wildcards), arms.BASE, arms.PER_LAYER)
-        return expanded(f"{SAE_FOLDER}/{kind}", wildcards, list(pairs))
-
-    return files
 
 
 def factors(wildcards) -> list[str]:

@@ -26,9 +26,9 @@ rule build_corpus:
         mem_mb=growing(4000),
         runtime=growing(60),
     params:
-        code=code("build_corpus.py"),
-        corpus=section("corpus", without=("n_ctx", "cache")),
-        n_ctx=section("corpus", "n_ctx"),
+        code=params.code("build_corpus.py"),
+        corpus=params.section("corpus", without=("n_ctx", "cache")),
+        n_ctx=params.section("corpus", "n_ctx"),
         cache=corpus_cache,
         asked=tokens_asked,
     message:
@@ -72,9 +72,9 @@ use rule build_corpus as tokenise_corpus with:
     wildcard_constraints:
         model=models_where(is_imported),
     params:
-        code=code("build_corpus.py"),
-        corpus=section("corpus", without=("n_ctx", "cache")),
-        n_ctx=section("corpus", "n_ctx"),
+        code=params.code("build_corpus.py"),
+        corpus=params.section("corpus", without=("n_ctx", "cache")),
+        n_ctx=params.section("corpus", "n_ctx"),
         asked=tokens_asked,
     message:
         "Read the corpus with the tokenizer of {wildcards.model}"
@@ -109,8 +109,8 @@ rule train_model:
         mem_mb=growing(4000),
         runtime=growing(120),
     params:
-        code=code("train_model.py"),
-        architecture=section("architecture"),
+        code=params.code("train_model.py"),
+        architecture=params.section("architecture"),
         training=training_settings,
         check_tasks=lambda wildcards: is_toy(MODELS[wildcards.model]),
     message:
@@ -140,12 +140,12 @@ rule import_model:
         mem_mb=growing(8000),
         runtime=growing(120),
     params:
-        code=code("import_model.py"),
-        source=section("source"),
+        code=params.code("import_model.py"),
+        source=params.section("source"),
         path=lambda wildcards: MODELS[wildcards.model]["path"]
         or MODELS[wildcards.model]["repo"],
-        revision=section("revision"),
-        trust_remote_code=section("trust_remote_code"),
+        revision=params.section("revision"),
+        trust_remote_code=params.section("trust_remote_code"),
     message:
         "Import the language model {wildcards.model}"
     script:

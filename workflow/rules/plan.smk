@@ -52,6 +52,7 @@ rule cluster_layers:
 
 localrules:
     plan_pilots,
+    make_plan,
     plan,
 
 
@@ -79,7 +80,7 @@ checkpoint plan_pilots:
         "../scripts/plan_pilots.py"
 
 
-checkpoint plan:
+checkpoint make_plan:
     input:
         partitions="results/{model}/clusters/partitions.json",
         pilots=inputs.of_pilots(
@@ -89,18 +90,28 @@ checkpoint plan:
     output:
         "results/{model}/plan.json",
     log:
-        "results/logs/{model}/plan.log",
+        "results/logs/{model}/make_plan.log",
     benchmark:
-        "results/benchmarks/{model}/plan.tsv"
+        "results/benchmarks/{model}/make_plan.tsv"
     conda:
         "../../envs/plot.yaml"
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        code=params.code("plan.py"),
+        code=params.code("make_plan.py"),
         settings=params.planned,
     message:
         "Plan which SAEs of {wildcards.model} are trained and compared"
     script:
-        "../scripts/plan.py"
+        "../scripts/make_plan.py"
+
+
+# `snakemake plan`: what will be trained and compared, before any of it is.
+rule plan:
+    input:
+        inputs.plans,
+    params:
+        code=params.code("print_plan.py"),
+    script:
+        "../scripts/print_plan.py"

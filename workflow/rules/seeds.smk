@@ -45,7 +45,7 @@ rule measure_generation:
         mem_mb=growing(4000),
         runtime=growing(60),
     params:
-        code=code("measure_generation.py"),
+        code=params.code("measure_generation.py"),
         seed=lambda wildcards: training_settings(wildcards)["seed"],
     message:
         "Measure how fast {wildcards.model} writes"
@@ -87,10 +87,10 @@ rule tabulate_seeds:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        code=code("tabulate_seeds.py"),
+        code=params.code("tabulate_seeds.py"),
         seeds=training_seeds,
         corpus=recorded_as,
-        published=section("training", "published"),
+        published=params.section("training", "published"),
         of_same_text=lambda wildcards: not is_stand_in(wildcards),
     message:
         "Put the trainings of {wildcards.model} beside the published run"
@@ -115,7 +115,7 @@ rule tabulate_trainings:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        code=code("tabulate_trainings.py"),
+        code=params.code("tabulate_trainings.py"),
         models=recorded_models(),
     message:
         "Put the trainings of all models into one table"
@@ -138,9 +138,9 @@ rule figure_language_model:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        code=code("figure_language_model.py"),
+        code=params.code("figure_language_model.py"),
         published=published_curve,
-        dpi=REPORT["dpi"],
+        dpi=160,
     message:
         "Draw how {wildcards.model} learned"
     script:

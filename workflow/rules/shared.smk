@@ -26,7 +26,7 @@ rule share_file:
         mem_mb=growing(500),
         runtime=growing(30),
     params:
-        code=code("share_files.py"),
+        code=params.code("share_files.py"),
     message:
         "Take {wildcards.file} of {wildcards.model} from where it was made"
     script:
@@ -63,7 +63,7 @@ rule share_model:
         mem_mb=growing(500),
         runtime=growing(30),
     params:
-        code=code("share_files.py"),
+        code=params.code("share_files.py"),
     message:
         "Take the language model {wildcards.model} from where it was made"
     script:

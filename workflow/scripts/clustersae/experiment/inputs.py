@@ -50,7 +50,7 @@ class Inputs:
 
     Args:
         models: the complete settings of every model, as `config.load` gives them.
-        checkpoints: Snakemake's; `plan`, `plan_pilots` and `assess_task` are asked for.
+        checkpoints: Snakemake's; `make_plan`, `plan_pilots` and `assess_task` are asked for.
     """
 
     def __init__(self, models: Mapping[str, Mapping[str, Any]], checkpoints: Any) -> None:
@@ -141,7 +141,7 @@ class Inputs:
 
     def plan(self, wildcards: Wildcards) -> Plan:
         """The plan of the wildcard's model, once it has been made."""
-        return _read(self.checkpoints.plan.get(model=wildcards.model).output[0])
+        return _read(self.checkpoints.make_plan.get(model=wildcards.model).output[0])
 
     def pilots(self, wildcards: Wildcards) -> Plan | None:
         """The plan of the pilots that `arms.auto` asks; None where it asks none."""
@@ -149,10 +149,19 @@ class Inputs:
             return None
         return _read(self.checkpoints.plan_pilots.get(model=wildcards.model).output[0])
 
-    def pilots_plan(self, wildcards: Wildcards) -> list[str]:
-        """The file of that plan, where there is one."""
-        asked = self.models[wildcards.model]["arms"]["auto"]
-        return [f"results/{wildcards.model}/pilots.json"] if asked else []
+    def plans(self, _wildcards: Wildcards) -> list[str]:
+        """The plan of every model as far as it is known without training: `snakemake plan`.
+
+        Where pilots settle a part of it, the plan of the pilots; once they have, both.
+        """
+        files = []
+        for model, settings in self.models.items():
+            plan = f"results/{model}/plan.json"
+            if settings["arms"]["auto"]:
+                files.append(f"results/{model}/pilots.json")
+            if not settings["arms"]["auto"] or Path(plan).is_file():
+                files.append(plan)
+        return files
 
     def of_saes(self, pattern: str, which: str = "trained_saes") -> InputFunction:
         """`pattern` for every SAE of the plan; `which` is a property of `Plan`."""

@@ -77,27 +77,28 @@ def resolve(
     learning_rate = learning_rate or learning_rates(config, variant)[0]
     config = own_config(config, variant)
     token_scale, width_scale = variant_scales(variant, n_cluster_layers)
-    d_sae = round(config["d_sae"] or config["expansion"] * d_model)
+    d_sae = round(config["d_sae"] or config["expansion_factor"] * d_model)
     if width_scale < 1:
         d_sae = matched_width(d_sae, config["k"], width_scale)
     if config["k"] > d_sae:
         raise InputError(
             f"sae.k is {config['k']}, more than the {d_sae} latents of an SAE of variant"
-            f" {variant}. Lower sae.k or raise sae.d_sae or sae.expansion."
+            f" {variant}. Lower sae.k or raise sae.d_sae or sae.expansion_factor."
         )
     n_steps = count_steps(config, variant, token_scale)
+    batch_size = own_batch_size(config, config["training_tokens"] * token_scale)
     return SAESettings(
         architecture=config["architecture"],
         d_sae=d_sae,
         k=config["k"],
         n_steps=n_steps,
-        batch_size=own_batch_size(config, config["training_tokens"] * token_scale),
+        batch_size=batch_size,
         learning_rate=learning_rate or default_learning_rate(d_sae),
         warmup_steps=round(config["warmup_fraction"] * n_steps),
         decay_steps=round(config["decay_fraction"] * n_steps),
-        auxk_coefficient=config["auxk_coefficient"],
-        dead_after=config["dead_after"],
-        grad_clip=config["grad_clip"],
+        auxk_coefficient=config["auxk_alpha"],
+        dead_after=config["dead_after"] or max(10 * batch_size, n_steps * batch_size // 10),
+        grad_clip=config["max_grad_norm"],
         seed=seed,
     )
 
@@ -105,7 +106,7 @@ def resolve(
 def own_batch_size(config: Mapping[str, Any], n_tokens: float) -> int:
     """Activations per step of a training on `n_tokens` in all.
 
-    sae.batch_size, halved for as long as there would be fewer than sae.least_steps steps: a short
+    sae.batch_size, halved for as long as there would be fewer than sae.min_steps steps: a short
     training gains more from many steps than from steps of little noise. This holds for every SAE
     alike, so that a specialised one meets per-layer SAEs of equal training on equal terms.
     """
@@ -116,7 +117,7 @@ def own_batch_size(config: Mapping[str, Any], n_tokens: float) -> int:
 
 
 def count_steps(config: Mapping[str, Any], variant: str, token_scale: float) -> int:
-    """Optimiser steps of a training on `token_scale` times sae.tokens.
+    """Optimiser steps of a training on `token_scale` times sae.training_tokens.
 
     Raises:
         InputError: that is less than one batch.
@@ -125,8 +126,8 @@ def count_steps(config: Mapping[str, Any], variant: str, token_scale: float) -> 
     batch_size = own_batch_size(config, n_tokens)
     if n_tokens < batch_size:
         raise InputError(
-            f"sae.tokens is {config['tokens']}, fewer than one batch of {batch_size} for"
-            f" variant {variant}, which gets {n_tokens:.0f} of them. Raise sae.tokens or lower"
+            f"sae.training_tokens is {config['training_tokens']}, fewer than one batch of"
+            f" {batch_size} for variant {variant}, which gets {n_tokens:.0f} of them. Raise sae.training_tokens or lower"
             " sae.batch_size."
         )
     return round(n_tokens / batch_size)
