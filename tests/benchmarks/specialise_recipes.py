@@ -10,7 +10,6 @@ results/reference/specialise/README.md. Asserts nothing; takes about half an hou
 """
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "workflow" / "scripts"))
 
 from clustersae.activations.blocks import layer_blocks
 from clustersae.activations.shards import open_shards
