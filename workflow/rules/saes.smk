@@ -1,6 +1,5 @@
-# One SAE per (variant, name, seed), whichever arms ask for it. The name of a specialised SAE is its
-# ancestry, `3@0-4`, so the tree of SAEs is the DAG: a child waits for its parent, siblings do not
-# wait for each other. Where there are learning rates to choose from, other seeds wait for the first.
+# One SAE per (variant, name, seed), whichever arms ask for it. The name of a specialised SAE says what
+# it starts from, `3@0-4`: it waits for that SAE alone. Where there are learning rates to choose from, other seeds wait for the first.
 
 
 rule train_sae:
@@ -13,7 +12,6 @@ rule train_sae:
     output:
         sae="results/{model}/saes/{variant}/{cluster}/seed-{seed}/sae.safetensors",
         config="results/{model}/saes/{variant}/{cluster}/seed-{seed}/cfg.json",
-        optimizer="results/{model}/saes/{variant}/{cluster}/seed-{seed}/optimizer.safetensors",
         history="results/{model}/saes/{variant}/{cluster}/seed-{seed}/history.csv",
         record="results/{model}/saes/{variant}/{cluster}/seed-{seed}/training.json",
     log:

@@ -2,7 +2,7 @@
 
 
 def start(wildcards) -> list[str]:
-    """The SAE that a specialised one starts from, with what is carried over; else nothing."""
+    """The SAE that a specialised one starts from; else nothing."""
     name = clusters.parent(wildcards.cluster)
     if not name:
         return []
@@ -12,8 +12,7 @@ def start(wildcards) -> list[str]:
         name=name,
         seed=wildcards.seed,
     )
-    files = ("sae.safetensors", "cfg.json", "optimizer.safetensors")
-    return [f"{folder}/{file}" for file in files]
+    return [f"{folder}/{file}" for file in ("sae.safetensors", "cfg.json")]
 
 
 def rates(wildcards) -> list:
@@ -48,11 +47,8 @@ def tuned(wildcards) -> list[str]:
 
 def sae_settings(wildcards) -> dict:
     """The section `sae` as far as it decides the wildcard's SAE."""
-    sae = section("sae", without=("seeds",))(wildcards)
-    how = sae["specialise"]
+    sae = section("sae", without=("seeds", "specialise"))(wildcards)
     if clusters.parent(wildcards.cluster):
-        keys = sorted(set(how) - {"shared_fraction"})
-        return sae | {"specialise": {key: how[key] for key in keys}}
-    # Nothing starts from the SAE of a single layer, so it never keeps its optimiser.
-    several = len(clusters.layers_of(wildcards.cluster)) > 1
-    return sae | {"specialise": {"carry_optimizer": how["carry_optimizer"] and several}}
+        rate = section("sae", "specialise", "learning_rate")(wildcards)
+        return sae | {"specialise": {"learning_rate": rate}}
+    return sae
