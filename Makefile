@@ -26,7 +26,7 @@ lint: $(VENV)/installed
 	$(VENV)/bin/snakefmt --check Snakefile workflow/rules
 
 # Installed once, and again when the pins change.
-$(VENV)/installed: envs/requirements.txt envs/constraints.txt
+$(VENV)/installed: envs/requirements.txt envs/constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 		|| { echo "error: $(PYTHON) is not Python 3.11 to 3.13; use make PYTHON=python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
@@ -34,4 +34,5 @@ $(VENV)/installed: envs/requirements.txt envs/constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --upgrade pip
 	cd envs && ../$(VENV)/bin/pip install --quiet -r requirements.txt
+	$(VENV)/bin/pip install --quiet --no-deps -e .
 	touch $@

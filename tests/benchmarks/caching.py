@@ -9,12 +9,10 @@ machine slows both.
 import statistics
 import sys
 import time
-from pathlib import Path
 
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "workflow" / "scripts"))
 from clustersae.activations.caching import CachingSettings, collect
 from clustersae.models.residual import ResidualStream
 

@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "workflow" / "scripts"))
 from clustersae.circuits.attribution import attributed_effects
 from clustersae.circuits.curves import log_sizes
 from clustersae.circuits.dictionaries import dictionaries_of

@@ -8,11 +8,8 @@ same; asserts nothing.
 import statistics
 import sys
 import time
-from pathlib import Path
 
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "workflow" / "scripts"))
 
 from clustersae.pretraining.architecture import Architecture, build_model
 from clustersae.pretraining.decoding import Decoder

@@ -11,15 +11,12 @@ are an upper bound: each of its steps is given its share of tracing the network 
 import argparse
 import dataclasses
 import json
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
 import yaml
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "workflow" / "scripts"))
 
 from clustersae.corpora import characters
 from clustersae.experiment import config

@@ -13,8 +13,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "workflow" / "scripts"))
 from build_corpus import CorpusFiles, main
 
 from clustersae.corpora import characters

@@ -4,13 +4,9 @@ Prints processor time per step of both, measured in turns, and their ratio; asse
 """
 
 import statistics
-import sys
 import time
-from pathlib import Path
 
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "workflow" / "scripts"))
 
 from clustersae.sae.loss import fvu_loss
 from clustersae.sae.module import SparseAutoencoder

@@ -10,7 +10,6 @@ results/reference/specialise/README.md. Asserts nothing; takes about half an hou
 """
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "workflow" / "scripts"))
 
 from clustersae.activations.blocks import layer_blocks
 from clustersae.activations.shards import open_shards
@@ -48,7 +45,6 @@ class Recipe:
     root_decay: float = 0.2
     child_decay: float = 0.2
     child_warmup: float = 0.05
-    carry_optimizer: bool = False
     aligned: bool = False
     batch_size: int = 2048  # of the shared SAE, and of per-layer ones
     child_batch_size: int = 2048
@@ -67,13 +63,10 @@ def recipes(rates: list[float]) -> Iterator[Recipe]:
         yield replace(plain, budget=0.2, shared_fraction=share)
     for factor in (0.5, 2.0):
         yield replace(plain, child_learning_rate=factor)
-    for roots in ("complete-2", "complete-tree"):
-        yield replace(plain, roots=roots)
-        yield replace(plain, roots=roots, budget=0.2)
+    yield replace(plain, roots="complete-2")
+    yield replace(plain, roots="complete-2", budget=0.2)
     for child_decay in (0.2, 0.5, 1.0):
-        flat = replace(plain, root_decay=0.0, child_decay=child_decay)
-        yield flat
-        yield replace(flat, child_warmup=0.0, carry_optimizer=True)
+        yield replace(plain, root_decay=0.0, child_decay=child_decay)
     yield replace(plain, aligned=True)
     yield Recipe("none", 0.4, rate, aligned=True)
     yield Recipe("none", 0.4, rate, child_decay=1.0)
@@ -160,10 +153,8 @@ class Bench:
         start = None
         if parent(name):
             before = self.fit(recipe, parent(variant), parent(name))
-            state = before.optimizer if recipe.carry_optimizer else None
-            n_read = before.first_step + before.settings.n_steps
-            n_read *= before.settings.batch_size
-            start = Start(before.sae, state, n_read, checksum(before.sae.state_dict()))
+            n_read = before.settings.n_steps * before.settings.batch_size
+            start = Start(before.sae, n_read, checksum(before.sae.state_dict()))
             rate = recipe.learning_rate * recipe.child_learning_rate
             warmup, decay = recipe.child_warmup, recipe.child_decay
             batch_size = recipe.child_batch_size
@@ -172,14 +163,14 @@ class Bench:
             rate, warmup = recipe.learning_rate, 0.05
             decay = recipe.child_decay if alone else recipe.root_decay
             batch_size = recipe.batch_size
-        key = (variant, name, rate, warmup, decay, recipe.carry_optimizer, recipe.aligned)
+        key = (variant, name, rate, warmup, decay, recipe.aligned)
         key += (recipe.learning_rate, recipe.root_decay, recipe.batch_size, batch_size)
         if key not in self.fits:
             layers = list(layers_of(name))
             mean, scale = self.statistics["mean"][layers], self.statistics["scale"][layers]
-            config = self.sae | {"learning_rate": rate, "specialise": {}}
+            config = self.sae | {"learning_rate": rate, "specialise": {"learning_rate": None}}
             config |= {"warmup_fraction": warmup, "decay_fraction": decay}
-            config |= {"batch_size": batch_size, "least_steps": 0}
+            config |= {"batch_size": batch_size, "min_steps": 0}
             settings = resolve(config, variant, len(layers), mean.shape[1], self.seed)
             data = Activations(self.train, tuple(layers), mean, scale)
             with tempfile.TemporaryDirectory() as folder:
@@ -205,10 +196,10 @@ def main() -> None:
         "architecture": "topk",
         "d_sae": given.d_sae,
         "k": given.k,
-        "tokens": given.tokens,
-        "auxk_coefficient": 1 / 32,
+        "training_tokens": given.tokens,
+        "auxk_alpha": 1 / 32,
         "dead_after": 100_000,
-        "grad_clip": 1.0,
+        "max_grad_norm": 1.0,
     }
     bench = Bench(given.results, sae, given.seed)
     rows = []

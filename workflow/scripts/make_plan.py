@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def main(
-    partitions: Path, pilots: Sequence[Path], output: Path, settings: dict[str, Any]
-) -> None:
+def main(partitions: Path, pilots: Sequence[Path], output: Path, settings: dict[str, Any]) -> None:
     """Write plan.json.
 
     Args:

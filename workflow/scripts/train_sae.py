@@ -15,7 +15,7 @@ from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import read_json, write_csv, write_json
 from clustersae.runtime.tensors import load_tensors
 from clustersae.sae.fitting import Activations, best_fit, converged, fit
-from clustersae.sae.start import load_start, save_optimizer
+from clustersae.sae.start import load_start
 from clustersae.sae.storage import save_sae
 from clustersae.sae.validation import mean_fvu
 
@@ -37,13 +37,13 @@ def main(
     start: Path | None = None,
     tuned: Path | None = None,
 ) -> None:
-    """Write sae.safetensors, optimizer.safetensors, cfg.json, history.csv and training.json.
+    """Write sae.safetensors, cfg.json, history.csv and training.json.
 
     Args:
         shards: of the training split.
         statistics: the layers' means and scales on the training split.
         name: of the SAE: its cluster `0-4`, or `3@0-4` if it starts from another.
-        config: the section `sae` of the configuration.
+        config: the section `sae` of the configuration; `specialise` is read for `3@0-4` alone.
         code: digest of the code; an interrupted training of other code is not continued.
         validation: shards of that split, read where there are learning rates to choose from.
         start: folder of the SAE to start from.
@@ -54,8 +54,7 @@ def main(
     mean, scale = tensors["mean"][list(layers)], tensors["scale"][list(layers)]
     fingerprint = metadata["fingerprint"]
     data = Activations(open_shards(shards, fingerprint), layers, mean, scale)
-    carries = config["specialise"]["carry_optimizer"]
-    began = load_start(start, fingerprint, carries) if start else None
+    began = load_start(start, fingerprint) if start else None
     rates = [read_json(tuned)["learning_rate"]] if tuned else learning_rates(config, variant)
     if len(rates) > 1 and not validation:
         raise InputError(
@@ -85,8 +84,6 @@ def main(
 
     settings, sae = best.settings, best.sae
     save_sae(folder, sae, settings, variant, fingerprint, name, best.first_step)
-    parent_of_some = len(layers) > 1
-    save_optimizer(folder, best.optimizer if carries and parent_of_some else {}, fingerprint)
     write_csv(folder / "history.csv", best.history)
     activations = settings.n_steps * settings.batch_size
     write_json(

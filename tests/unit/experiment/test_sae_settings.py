@@ -6,7 +6,6 @@ from clustersae.experiment.flops import sparse_flops
 from clustersae.experiment.sae_settings import (
     default_learning_rate,
     learning_rates,
-    own_config,
     resolve,
 )
 from clustersae.runtime.errors import InputError
@@ -14,24 +13,18 @@ from clustersae.runtime.errors import InputError
 CONFIG = {
     "architecture": "topk",
     "d_sae": None,
-    "expansion": 8,
+    "expansion_factor": 8,
     "k": 16,
-    "tokens": 100_000,
+    "training_tokens": 100_000,
     "batch_size": 1_000,
-    "least_steps": 0,
+    "min_steps": 0,
     "learning_rate": None,
     "warmup_fraction": 0.1,
     "decay_fraction": 0.2,
-    "auxk_coefficient": 1 / 32,
+    "auxk_alpha": 1 / 32,
     "dead_after": 10_000,
-    "grad_clip": 1.0,
-    "specialise": {
-        "shared_fraction": 0.5,
-        "learning_rate": None,
-        "warmup_fraction": None,
-        "decay_fraction": None,
-        "carry_optimizer": False,
-    },
+    "max_grad_norm": 1.0,
+    "specialise": {"shared_fraction": 0.5, "learning_rate": None},
 }
 
 
@@ -53,7 +46,7 @@ def test_base_settings():
         ("tokens-2of5", 3, 40, 512),  # whatever the number of layers
         # Of a specialised SAE, its own training; what it started from counts there.
         ("tokens-1of5@base", 1, 20, 512),
-        ("tokens-1of5@tokens-1of2@equal-exposure", 1, 20, 512),
+        ("tokens-1of5@equal-exposure", 1, 20, 512),
     ],
 )
 def test_variants_change_what_their_name_says(variant, n_layers, n_steps, d_sae):
@@ -91,7 +84,7 @@ def test_default_learning_rate_is_that_of_the_source():
     [
         ({"k": 600}, "base", r"sae\.k is 600, more than the 512 latents"),
         ({"k": 300}, "narrower-1of5", r"sae\.k is 300, more than the 1 latents"),
-        ({"tokens": 400}, "base", r"sae\.tokens is 400, fewer than one batch"),
+        ({"training_tokens": 400}, "base", r"sae\.training_tokens is 400, fewer than one batch"),
         ({}, "wider", "'wider' is not a variant"),
         ({}, "narrower-6of5", "not a variant"),
         ({}, "tokens-1of200@base", r"fewer than one batch of 1000 for variant tokens-1of200@base"),
@@ -106,26 +99,39 @@ def specialising(**changes):
     return CONFIG | {"specialise": CONFIG["specialise"] | changes}
 
 
-def test_a_specialised_sae_has_its_own_schedule_where_one_is_given():
-    own = specialising(learning_rate=0.5, warmup_fraction=0.0, decay_fraction=1.0)
-    root = resolve(own, "tokens-1of2", 5, 64, 0)
-    assert root.learning_rate == default_learning_rate(512)
-    assert (root.n_steps, root.warmup_steps, root.decay_steps) == (50, 5, 10)
+def test_a_specialised_sae_has_its_own_rate_where_one_is_given():
+    own = specialising(learning_rate=0.5)
+    assert resolve(own, "tokens-1of2", 5, 64, 0).learning_rate == default_learning_rate(512)
     child = resolve(own, "tokens-1of5@tokens-1of2", 1, 64, 0)
     assert child.learning_rate == 0.5
-    # A warm-up of zero is one, and not "as for the others".
-    assert (child.n_steps, child.warmup_steps, child.decay_steps) == (20, 0, 20)
+    assert (child.n_steps, child.warmup_steps, child.decay_steps) == (20, 2, 4)
     assert resolve(CONFIG, "tokens-1of5", 1, 64, 0) == resolve(CONFIG, "tokens-1of5@base", 1, 64, 0)
 
 
 def test_what_rules_the_whole_arm_decides_no_single_sae():
-    plain = {key: value for key, value in CONFIG.items() if key != "specialise"}
-    assert own_config(specialising(shared_fraction=0.9), "base") == plain
-    assert own_config(specialising(carry_optimizer=True), "base@base") == plain
     # The job of a root is not told how others go on from it, lest a change train it again.
-    told = plain | {"specialise": {"carry_optimizer": False}}
-    assert own_config(told, "tokens-1of2") == plain
-    assert resolve(told, "base", 1, 64, 0) == resolve(CONFIG, "base", 1, 64, 0)
+    plain = {key: value for key, value in CONFIG.items() if key != "specialise"}
+    assert resolve(plain, "base", 1, 64, 0) == resolve(CONFIG, "base", 1, 64, 0)
+    own = plain | {"specialise": {"learning_rate": None}}
+    assert resolve(own, "base@base", 1, 64, 0) == resolve(CONFIG, "base@base", 1, 64, 0)
+
+
+@pytest.mark.parametrize(
+    ("training_tokens", "variant", "dead_after"),
+    [
+        (100_000, "base", 10_000),
+        (1_000_000, "base", 100_000),
+        (1_000_000, "tokens-1of4", 25_000),
+        (1_000_000, "tokens-1of4@base", 25_000),  # of its own training
+        (1_000_000, "tokens-1of100", 10_000),  # ten batches at least
+        (1_000_000, "narrower-1of4", 100_000),
+    ],
+)
+def test_a_latent_is_dead_after_a_tenth_of_the_training(training_tokens, variant, dead_after):
+    config = CONFIG | {"training_tokens": training_tokens, "dead_after": None}
+    assert resolve(config, variant, 1, 64, 0).dead_after == dead_after
+    told = config | {"dead_after": 7}
+    assert resolve(told, variant, 1, 64, 0).dead_after == 7
 
 
 @pytest.mark.parametrize(
@@ -144,7 +150,7 @@ def test_learning_rates_to_choose_from(shared, own, of_roots, of_children):
     config = specialising(learning_rate=own) | {"learning_rate": shared}
     for variant in ("base", "tokens-1of2", "equal-exposure"):
         assert learning_rates(config, variant) == of_roots
-    for variant in ("base@base", "tokens-1of5@tokens-1of2@base"):
+    for variant in ("base@base", "tokens-1of5@tokens-1of2"):
         assert learning_rates(config, variant) == of_children
 
 
@@ -156,7 +162,7 @@ def test_one_rate_of_a_list_is_resolved_at_a_time():
 
 
 @pytest.mark.parametrize(
-    ("least_steps", "tokens", "batch_size", "n_steps"),
+    ("min_steps", "training_tokens", "batch_size", "n_steps"),
     [
         (0, 20_480, 2048, 10),  # all batches alike
         (100, 204_800, 2048, 100),  # enough as they are
@@ -165,15 +171,16 @@ def test_one_rate_of_a_list_is_resolved_at_a_time():
         (100, 5_000, 128, 39),  # no smaller than a block that is read
     ],
 )
-def test_short_trainings_have_smaller_batches(least_steps, tokens, batch_size, n_steps):
-    config = CONFIG | {"batch_size": 2048, "least_steps": least_steps, "tokens": tokens}
+def test_short_trainings_have_smaller_batches(min_steps, training_tokens, batch_size, n_steps):
+    config = CONFIG | {"batch_size": 2048, "min_steps": min_steps}
+    config |= {"training_tokens": training_tokens}
     settings = resolve(config, "base", 1, 64, 0)
     assert (settings.batch_size, settings.n_steps) == (batch_size, n_steps)
 
 
 def test_equal_training_means_equal_batches_for_whoever_gets_it():
     """A specialised SAE has no other steps than a per-layer one of as many activations."""
-    config = CONFIG | {"batch_size": 1024, "least_steps": 400}
+    config = CONFIG | {"batch_size": 1024, "min_steps": 400}
     alone = resolve(config, "tokens-1of5", 1, 64, 0)
     child = resolve(config, "tokens-1of5@base", 1, 64, 0)
     assert alone == child
@@ -181,5 +188,5 @@ def test_equal_training_means_equal_batches_for_whoever_gets_it():
 
 
 def test_a_batch_that_cannot_be_halved_stays():
-    config = CONFIG | {"batch_size": 375, "least_steps": 10_000}
+    config = CONFIG | {"batch_size": 375, "min_steps": 10_000}
     assert resolve(config, "base", 1, 64, 0).batch_size == 375

@@ -64,7 +64,7 @@ def test_a_float_is_met_to_half_a_thousandth(share):
         # Of a specialised SAE, what it adds to those it came from.
         ("tokens-1of5@base", 1, (0.2, 1)),
         ("base@tokens-1of5", 1, (1, 1)),
-        ("tokens-1of5@tokens-2of5@tokens-3of5", 2, (0.2, 1)),
+        ("tokens-1of5@tokens-2of5", 2, (0.2, 1)),
     ],
 )
 def test_scales_of_activations_and_of_operations(variant, n_layers, scales):
@@ -92,8 +92,15 @@ def test_kind_and_share():
         assert (kind_of(plain), share_of(plain)) == (plain, None)
 
 
-def test_the_pattern_takes_chains_and_nothing_beside():
-    # In paths it stands between slashes, so the parts of a chain are all that may follow.
-    assert re.fullmatch(PATTERN, "tokens-1of5@tokens-2of5@base")
-    for bad in ("base@", "@base", "base/3", "base@wider", "tokens-1of2tokens-1of2"):
+def test_the_pattern_takes_pairs_and_nothing_beside():
+    # In paths it stands between slashes, so one start is all that may follow.
+    assert re.fullmatch(PATTERN, "tokens-1of5@tokens-2of5")
+    for bad in (
+        "tokens-1of5@tokens-2of5@base",
+        "base@",
+        "@base",
+        "base/3",
+        "base@wider",
+        "tokens-1of2tokens-1of2",
+    ):
         assert not re.fullmatch(PATTERN, bad)

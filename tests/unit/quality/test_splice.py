@@ -226,7 +226,7 @@ def results(tmp_path, mean, text):
 def settings(seed):
     return SAESettings(
         architecture="topk", d_sae=D_SAE, k=K, n_steps=1, batch_size=1, learning_rate=1e-3,
-        warmup_steps=0, decay_steps=0, auxk_coefficient=0, dead_after=1, grad_clip=1, seed=seed,
+        warmup_steps=0, decay_steps=0, auxk_alpha=0, dead_after=1, max_grad_norm=1, seed=seed,
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import read_json
 from clustersae.runtime.tensors import checksum
 from clustersae.sae.module import SparseAutoencoder
-from clustersae.sae.start import load_start, save_optimizer
+from clustersae.sae.start import load_start
 from clustersae.sae.storage import load_sae, save_sae
 from clustersae.sae.training import Trainer
 
@@ -21,9 +21,9 @@ SETTINGS = SAESettings(
     learning_rate=0.01,
     warmup_steps=2,
     decay_steps=4,
-    auxk_coefficient=0.0,
+    auxk_alpha=0.0,
     dead_after=500,
-    grad_clip=1.0,
+    max_grad_norm=1.0,
     seed=1,
 )
 
@@ -60,27 +60,11 @@ def test_a_specialised_sae_keeps_its_name_and_the_steps_before_it(trainer, tmp_p
 
 
 def test_a_start_goes_on_after_the_last_step(trainer, tmp_path):
-    save_sae(tmp_path, trainer.sae, SETTINGS, "base@base", "f" * 64, "0+3@0-4", first_step=25)
+    save_sae(tmp_path, trainer.sae, SETTINGS, "base", "f" * 64)
     start = load_start(tmp_path, "f" * 64)
-    assert start.n_read == 65 * SETTINGS.batch_size
-    assert start.optimizer is None
+    assert start.n_read == 40 * SETTINGS.batch_size
     assert start.checksum == checksum(trainer.sae.state_dict())
     assert torch.equal(start.sae.W_enc, trainer.sae.W_enc)
-
-
-def test_a_start_brings_its_optimiser_where_asked(trainer, tmp_path):
-    save_sae(tmp_path, trainer.sae, SETTINGS, "base", "f" * 64)
-    with pytest.raises(InputError, match=r"optimizer\.safetensors does not exist"):
-        load_start(tmp_path, "f" * 64, with_optimizer=True)
-    save_optimizer(tmp_path, {}, "f" * 64)
-    with pytest.raises(InputError, match="was trained without keeping the state of its optimiser"):
-        load_start(tmp_path, "f" * 64, with_optimizer=True)
-    state = trainer.optimizer.state()
-    save_optimizer(tmp_path, state, "f" * 64)
-    found = load_start(tmp_path, "f" * 64, with_optimizer=True).optimizer
-    assert found.keys() == state.keys()
-    assert all(torch.equal(found[name], state[name]) for name in state)
-    assert load_start(tmp_path, "f" * 64).optimizer is None
 
 
 def test_foreign_and_mixed_files_are_refused(trainer, tmp_path):

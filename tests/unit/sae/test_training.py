@@ -24,9 +24,9 @@ def settings(**change):
         "learning_rate": 3e-3,
         "warmup_steps": 5,
         "decay_steps": 12,
-        "auxk_coefficient": 1 / 32,
+        "auxk_alpha": 1 / 32,
         "dead_after": 1_000,
-        "grad_clip": 1.0,
+        "max_grad_norm": 1.0,
         "seed": 0,
     }
     return SAESettings(**(base | change))
@@ -150,7 +150,7 @@ def test_decoder_rows_keep_unit_norm():
 
 def test_auxk_revives_latents_that_plain_training_leaves_dead():
     def dead_after_training(coefficient):
-        trainer = trainer_for(settings(n_steps=200, dead_after=2_000, auxk_coefficient=coefficient))
+        trainer = trainer_for(settings(n_steps=200, dead_after=2_000, auxk_alpha=coefficient))
         with torch.no_grad():  # half of the latents start out of reach
             trainer.sae.b_enc[::2] = -3.0
         return train(trainer, batches(range(200)))[-1]["dead_fraction"]

@@ -117,4 +117,3 @@ def _check_names(names: Sequence[str], allowed: Sequence[str], key: str) -> None
         raise InputError(f"{key} names {', '.join(unknown)}: use {', '.join(allowed)}.")
     if len(set(names)) < len(names):
         raise InputError(f"{key} names a method twice: {', '.join(names)}.")
-

@@ -2,12 +2,12 @@
 
 A cluster is a set of layers, written as inclusive runs: `3`, `0-2`, `4-5+7`. An SAE is named by the
 cluster that it reads and, if it did not start from scratch, by where it started: `3@0-4` was
-trained on from the SAE of cluster `0-4`, `1@0-1@0-4` went there by way of `0-1`.
+trained on from the SAE of cluster `0-4`.
 """
 
 import re
 from collections.abc import Iterable
-from itertools import groupby, pairwise
+from itertools import groupby
 
 from clustersae.runtime.errors import InputError
 
@@ -16,7 +16,7 @@ PATTERN = r"\d+(?:-\d+)?(?:\+\d+(?:-\d+)?)*"
 #: Separates an SAE's cluster from the SAE that it started from.
 FROM = "@"
 #: Matches the name of every SAE.
-SAE_PATTERN = rf"{PATTERN}(?:{FROM}{PATTERN})*"
+SAE_PATTERN = rf"{PATTERN}(?:{FROM}{PATTERN})?"
 
 
 def cluster_name(layers: Iterable[int]) -> str:
@@ -55,23 +55,23 @@ def layers_of(sae: str) -> tuple[int, ...]:
     """The layers that an SAE reads: (3,) for `3@0-4`.
 
     Raises:
-        InputError: a cluster of the name is not canonical, or does not lie inside the next.
+        InputError: a cluster of the name is not canonical, or the first is no part of the second.
     """
-    clusters = [parse_cluster(name) for name in sae.split(FROM)]
-    for inner, outer in pairwise(clusters):
-        if not set(inner) < set(outer):
-            raise InputError(
-                f"{sae!r} is not the name of an SAE: {cluster_name(inner)} is no part of"
-                f" {cluster_name(outer)}, so it cannot start from that SAE."
-            )
-    return clusters[0]
+    own, separator, start = sae.partition(FROM)
+    layers = parse_cluster(own)
+    if separator and not set(layers) < set(parse_cluster(start)):
+        raise InputError(
+            f"{sae!r} is not the name of an SAE: {own} is no part of {start}, so it cannot start"
+            " from that SAE."
+        )
+    return layers
 
 
 def parent(name: str) -> str:
-    """What an SAE (or its variant) started from: `0-1@0-4` for `1@0-1@0-4`, "" for a root."""
+    """What an SAE (or its variant) started from: `0-4` for `3@0-4`, "" if from scratch."""
     return name.partition(FROM)[2]
 
 
 def family(name: str) -> str:
-    """What SAEs with latents in common share: their root, `@0-4` for `3@0-4`; a root's own name."""
-    return FROM + name.rpartition(FROM)[2] if FROM in name else name
+    """What SAEs with latents in common share: `@0-4` for `3@0-4`; else an SAE's own name."""
+    return FROM + parent(name) if FROM in name else name

@@ -27,9 +27,9 @@ class SAESettings:
     learning_rate: float
     warmup_steps: int
     decay_steps: int
-    auxk_coefficient: float
+    auxk_alpha: float
     dead_after: int  # activations without firing after which a latent counts as dead
-    grad_clip: float
+    max_grad_norm: float
     seed: int
 
     def learning_rate_at(self, step: int) -> float:
@@ -39,21 +39,14 @@ class SAESettings:
         return self.learning_rate * min(1.0, warm, left)
 
 
-def own_config(config: Mapping[str, Any], variant: str) -> dict[str, Any]:
-    """The section `sae` as one SAE uses it: `specialise` rules those that start from another.
-
-    A null there means: as for the others.
-    """
-    plain = {key: value for key, value in config.items() if key != "specialise"}
-    if FROM not in variant:
-        return plain
-    own = config["specialise"].items()
-    return plain | {key: value for key, value in own if key in plain and value is not None}
-
-
 def learning_rates(config: Mapping[str, Any], variant: str) -> list[float | None]:
-    """The rates to choose from, one or more; None stands for the default."""
-    rates = own_config(config, variant)["learning_rate"]
+    """The rates to choose from, one or more; None stands for the default.
+
+    An SAE that starts from another has those of `specialise`; null there: as for the others.
+    """
+    rates = config["specialise"]["learning_rate"] if FROM in variant else None
+    if rates is None:
+        rates = config["learning_rate"]
     return list(rates) if isinstance(rates, Sequence) else [rates]
 
 
@@ -75,7 +68,6 @@ def resolve(
         InputError: the settings contradict each other; the message names the keys.
     """
     learning_rate = learning_rate or learning_rates(config, variant)[0]
-    config = own_config(config, variant)
     token_scale, width_scale = variant_scales(variant, n_cluster_layers)
     d_sae = round(config["d_sae"] or config["expansion_factor"] * d_model)
     if width_scale < 1:
@@ -86,7 +78,8 @@ def resolve(
             f" {variant}. Lower sae.k or raise sae.d_sae or sae.expansion_factor."
         )
     n_steps = count_steps(config, variant, token_scale)
-    batch_size = own_batch_size(config, config["training_tokens"] * token_scale)
+    n_tokens = config["training_tokens"] * token_scale
+    batch_size = own_batch_size(config, n_tokens)
     return SAESettings(
         architecture=config["architecture"],
         d_sae=d_sae,
@@ -96,9 +89,9 @@ def resolve(
         learning_rate=learning_rate or default_learning_rate(d_sae),
         warmup_steps=round(config["warmup_fraction"] * n_steps),
         decay_steps=round(config["decay_fraction"] * n_steps),
-        auxk_coefficient=config["auxk_alpha"],
-        dead_after=config["dead_after"] or max(10 * batch_size, n_steps * batch_size // 10),
-        grad_clip=config["max_grad_norm"],
+        auxk_alpha=config["auxk_alpha"],
+        dead_after=config["dead_after"] or default_dead_after(n_tokens, batch_size),
+        max_grad_norm=config["max_grad_norm"],
         seed=seed,
     )
 
@@ -127,8 +120,8 @@ def count_steps(config: Mapping[str, Any], variant: str, token_scale: float) -> 
     if n_tokens < batch_size:
         raise InputError(
             f"sae.training_tokens is {config['training_tokens']}, fewer than one batch of"
-            f" {batch_size} for variant {variant}, which gets {n_tokens:.0f} of them. Raise sae.training_tokens or lower"
-            " sae.batch_size."
+            f" {batch_size} for variant {variant}, which gets {n_tokens:.0f} of them. Raise"
+            " sae.training_tokens or lower sae.batch_size."
         )
     return round(n_tokens / batch_size)
 
@@ -136,3 +129,12 @@ def count_steps(config: Mapping[str, Any], variant: str, token_scale: float) -> 
 def default_learning_rate(d_sae: int) -> float:
     """2e-4 / √(d_sae / 2¹⁴) (Gao et al. 2024, section 3.1, as scaled by EleutherAI's sparsify)."""
     return 2e-4 / math.sqrt(d_sae / 2**14)
+
+
+def default_dead_after(n_tokens: float, batch_size: int) -> int:
+    """A tenth of the SAE's own training, in activations, but at least ten batches.
+
+    No fixed number fits trainings of all lengths: in one shorter than it no latent would ever count
+    as dead, and in a long one those that fire rarely would.
+    """
+    return max(10 * batch_size, round(n_tokens) // 10)

@@ -6,8 +6,8 @@ narrower-{N}of{M} as many latents as make training take N/M of the operations: t
                   spent on smaller dictionaries
 equal-exposure    T·n activations for a cluster of n layers: each layer is seen T times
 
-The variant of a specialised SAE says the same of every SAE that it came from, in the order of its
-name: `3@0-4` of variant `tokens-1of5@base` was trained on for T/5 activations after T of `0-4`.
+The variant of a specialised SAE says the same of the SAE that it started from: `3@0-4` of variant
+`tokens-1of5@base` was trained on for T/5 activations after T of `0-4`.
 """
 
 import re
@@ -22,7 +22,7 @@ _SCALED = re.compile(r"(?P<kind>tokens|narrower)-(?P<part>\d+)of(?P<whole>\d+)")
 _ONE = rf"{BASE}|{EQUAL_EXPOSURE}|(?:tokens|narrower)-\d+of\d+"
 
 #: Matches every variant's name, for wildcards.
-PATTERN = rf"(?:{_ONE})(?:{FROM}(?:{_ONE}))*"
+PATTERN = rf"(?:{_ONE})(?:{FROM}(?:{_ONE}))?"
 
 
 def variant_scales(variant: str, n_cluster_layers: int) -> tuple[float, float]:

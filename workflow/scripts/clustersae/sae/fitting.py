@@ -39,14 +39,13 @@ class Fit:
     """A finished training.
 
     Attributes:
-        first_step: what the SAEs it came from had read, in batches of its own size.
+        first_step: what the SAE that it started from had read, in batches of its own size.
         record: what it cost, as of `Meter`, and the step at which it was taken up again.
     """
 
     sae: SparseAutoencoder
     settings: SAESettings
     first_step: int
-    optimizer: dict[str, torch.Tensor]
     history: list[dict[str, Any]]
     record: dict[str, Any]
 
@@ -74,8 +73,6 @@ def fit(
     if start:
         sae.take_over(start.sae)
     trainer = Trainer(sae.to(where), settings)
-    if start and start.optimizer:
-        trainer.optimizer.load_state(start.optimizer)
     meter = Meter(where)
     same = identity(
         settings,
@@ -84,7 +81,6 @@ def fit(
         code=code,
         torch=torch.__version__,
         start=start.checksum if start else "",
-        carried=bool(start and start.optimizer),
     )
     checkpoint = Checkpoint(checkpoint_file, same, elapsed=meter.elapsed)
     checkpoint.restore(trainer)
@@ -111,8 +107,7 @@ def fit(
         checkpoint.save(trainer, history)
     seconds = meter.record["seconds"] + checkpoint.seconds
     record = meter.record | {"seconds": seconds, "resumed_at_step": resumed_at}
-    state = trainer.optimizer.state()
-    return Fit(sae, settings, first_step, state, checkpoint.history + history, record)
+    return Fit(sae, settings, first_step, checkpoint.history + history, record)
 
 
 def converged(trainings: Iterable[Callable[[], Fit]]) -> Iterator[Fit]:

@@ -29,7 +29,7 @@ def save_sae(
     Args:
         fingerprint: of the model whose activations the SAE was trained on.
         name: of a specialised SAE, `3@0-4`; by default the cluster.
-        first_step: what the SAEs it came from had read, in batches of this one's size.
+        first_step: what the SAE that it started from had read, in batches of its own size.
     """
     folder = Path(folder)
     save_tensors(folder / "sae.safetensors", sae.state_dict(), {"fingerprint": fingerprint})

@@ -96,13 +96,13 @@ class Trainer:
         output = self.sae.forward_training(batch)
         fvu = fvu_loss(batch, output.reconstruction)
         loss = fvu
-        if self.settings.auxk_coefficient and len(self.dead):
+        if self.settings.auxk_alpha and len(self.dead):
             auxk = auxk_loss(self.sae, batch, output, self.dead)
-            loss = loss + self.settings.auxk_coefficient * auxk
+            loss = loss + self.settings.auxk_alpha * auxk
         self.sae.zero_grad()
         loss.backward()
         self._remove_parallel_gradient()
-        torch.nn.utils.clip_grad_norm_(self.sae.parameters(), self.settings.grad_clip)
+        torch.nn.utils.clip_grad_norm_(self.sae.parameters(), self.settings.max_grad_norm)
         self.optimizer.step(self.settings.learning_rate_at(self.step_number))
         self._normalise_decoder()
         self._count(fvu.detach(), output)
@@ -139,7 +139,7 @@ class Trainer:
         if not fvu - fvu == 0:
             raise Diverged(
                 f"SAE training diverged: FVU is {fvu} at step {self.step_number}. Lower"
-                " sae.learning_rate or sae.grad_clip, or raise sae.warmup_fraction."
+                " sae.learning_rate or sae.max_grad_norm, or raise sae.warmup_fraction."
             )
         dead = (self.silent_for >= self.settings.dead_after).double().mean().item()
         return {
