@@ -28,7 +28,7 @@ from clustersae.runtime.files import write_csv, write_json
 
 SIZES = log_sizes(600, 12)
 FULL = 4.0
-LEAST_GAP = 0.5
+MIN_GAP = 0.5
 MODES = (
     *product(("none",), ("ablated", "nodes", "kept"), ("mean", "zero")),
     ("random", "ablated", "mean"),
@@ -151,6 +151,6 @@ def write_circuit_tables(circuits: Circuits) -> dict[str, Path]:
         arms=circuits.experiment.arms,
         n_bootstrap=200,
         seed=0,
-        least_gap=LEAST_GAP,
+        min_gap=MIN_GAP,
     )
     return out

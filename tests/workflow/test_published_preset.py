@@ -21,7 +21,7 @@ SAES = {
     },
     "evaluation": {
         **{"splice_tokens": 300, "equal_compute": [], "bootstrap": 100},
-        "features": {"tokens": 300, "least_firings": 3, "contexts": 2, "context_tokens": 6},
+        "features": {"tokens": 300, "min_firings": 3, "contexts": 2, "context_tokens": 6},
     },
 }
 SMALL = {

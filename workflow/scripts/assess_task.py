@@ -36,8 +36,8 @@ def main(
 
     Args:
         task: name of a generated task, or a file of prompts.
-        settings: the keys `pairs`, `seed`, `method`, `least_pairs`, `least_accuracy`
-            and `least_gap` of evaluation.circuits.
+        settings: the keys `pairs`, `seed`, `method`, `min_pairs`, `min_accuracy`
+            and `min_gap` of evaluation.circuits.
         ablation: by which m(∅) is measured.
     """
     description = read_description(model_dir)
@@ -52,7 +52,7 @@ def main(
         first=0 if loaded.vocabulary.bos_id is None else 1,
         method=settings["method"],
         ablation=ablation,
-        **{key: settings[key] for key in ("least_pairs", "least_accuracy", "least_gap")},
+        **{key: settings[key] for key in ("min_pairs", "min_accuracy", "min_gap")},
     )
     logger.info("%s", found.record["reason"] or f"{pairs.summary()} The model can do it.")
     write_text(pairs_out, _lines(pairs))

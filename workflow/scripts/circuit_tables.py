@@ -34,7 +34,7 @@ def main(
     arms: Sequence[Arm],
     n_bootstrap: int,
     seed: int,
-    least_gap: float,
+    min_gap: float,
 ) -> None:
     """Write the three tables.
 
@@ -43,13 +43,13 @@ def main(
         curves, prompts, nodes: what `evaluate_circuits.py` wrote, for every measured
             arm and usable task.
         n_bootstrap, seed: resamples of every interval, and the seed that draws them.
-        least_gap: smallest size of m(M) − m(∅) that circuits are measured by.
+        min_gap: smallest size of m(M) − m(∅) that circuits are measured by.
     """
     settings = Bootstrapping(n_bootstrap, seed)
     files = {"prompts": (prompts, PROMPTS), "nodes": (nodes, NODES), "curves": (curves, CURVES)}
     measured = {name: of_every_arm(read_files(*each), arms) for name, each in files.items()}
     write_table(tasks_table([read_json(path) for path in records]), tasks_out)
-    circuits = circuits_table(arms, measured["prompts"], measured["nodes"], settings, least_gap)
+    circuits = circuits_table(arms, measured["prompts"], measured["nodes"], settings, min_gap)
     write_table(circuits, circuits_out)
     write_table(curves_table(arms, measured["curves"], circuits), curves_out)
 
@@ -67,5 +67,5 @@ if __name__ == "__main__":
         arms=read_plan(snakemake.input.plan).arms,
         n_bootstrap=snakemake.params.n_bootstrap,
         seed=snakemake.params.seed,
-        least_gap=snakemake.params.least_gap,
+        min_gap=snakemake.params.min_gap,
     )

@@ -14,7 +14,7 @@ from clustersae.models.residual import ResidualStream, load_pretrained
 from clustersae.pretraining.architecture import Architecture, build_model
 
 WAYS = {"method": "attribution", "ablation": "mean"}
-LEAST = {"least_pairs": 8, "least_accuracy": 0.75, "least_gap": 0.5}
+LEAST = {"min_pairs": 8, "min_accuracy": 0.75, "min_gap": 0.5}
 
 
 @pytest.fixture(scope="module")

@@ -123,4 +123,4 @@ def test_tasks_that_say_nothing():
     mostly_wrong = np.concatenate([right[:7], wrong, wrong[:1]])
     assert "prefers the answer on 70% of 10 prompts" in why_unusable(mostly_wrong, nothing)
     assert "less than 0.5 apart" in why_unusable(right, right - 0.4)
-    assert why_unusable(right, right - 0.4, least_gap=0.3) is None
+    assert why_unusable(right, right - 0.4, min_gap=0.3) is None

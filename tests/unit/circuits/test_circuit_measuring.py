@@ -181,7 +181,7 @@ def test_latents_that_lose_nothing_carry_all(stream, recordings, runs, saes):
 
 
 def assessed(stream, train, test, **limits):
-    limits = {"least_pairs": 2, "least_accuracy": 0.75, "least_gap": 0.5} | limits
+    limits = {"min_pairs": 2, "min_accuracy": 0.75, "min_gap": 0.5} | limits
     return assess(stream, task_of(train, test), D_MODEL, 1, "integrated", "mean", **limits)
 
 
@@ -220,7 +220,7 @@ def test_a_task_that_the_model_cannot_do_is_not_recorded(stream):
 
 
 def test_a_task_that_does_not_rest_on_the_stream_is_said_to_be_so(stream):
-    found = assessed(stream, preferred(stream, 6, 1), preferred(stream, 4, 2), least_gap=1e6)
+    found = assessed(stream, preferred(stream, 6, 1), preferred(stream, 4, 2), min_gap=1e6)
     assert not found.record["usable"]
     assert "with everything ablated" in found.record["reason"]
 
@@ -233,7 +233,7 @@ def test_a_task_without_pairs_is_no_error(stream):
 
 def test_a_task_with_few_pairs_is_not_tried(stream):
     pairs = preferred(stream, 6, 1)
-    found = assessed(stream, pairs, pairs[:4], least_pairs=5)
+    found = assessed(stream, pairs, pairs[:4], min_pairs=5)
     assert "fewer than 5 pairs" in found.record["reason"]
     assert (found.record["n_train"], found.record["n_test"]) == (6, 4)
 

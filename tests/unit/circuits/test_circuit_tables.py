@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from synthetic_circuits import (
     FULL,
-    LEAST_GAP,
+    MIN_GAP,
     SIZES,
     TASKS,
     Circuits,
@@ -96,7 +96,7 @@ def test_intervals_are_those_of_the_sweeps(measured, circuits):
     """The table's areas and differences against those made from whole sweeps."""
     from clustersae.circuits.faithfulness import Sweep
 
-    table = circuits_table(circuits.experiment.arms, *measured, SETTINGS, LEAST_GAP)
+    table = circuits_table(circuits.experiment.arms, *measured, SETTINGS, MIN_GAP)
     row = headline(table, "toy_agreement").loc["single"]
 
     def sweeps(partition):
@@ -132,7 +132,7 @@ def test_prompts_that_hang_together_are_resampled_as_one(measured, circuits):
     apart = twice.assign(group=twice["prompt"])
     arms = circuits.experiment.arms
     once, linked, unlinked = (
-        headline(circuits_table(arms, each, nodes, SETTINGS, LEAST_GAP), "toy_agreement")
+        headline(circuits_table(arms, each, nodes, SETTINGS, MIN_GAP), "toy_agreement")
         for each in (prompts, twice, apart)
     )
     assert set(linked["n_prompts"]) == {80}
@@ -230,7 +230,7 @@ def test_too_small_a_gap_leaves_everything_out(measured, circuits):
     for gap, is_left_out in ((0.49, True), (-0.51, False)):
         near = prompts.copy()
         near.loc[task & (prompts["ablation"] == "mean"), "empty"] = mean - gap
-        table = circuits_table(circuits.experiment.arms, near, nodes, SETTINGS, LEAST_GAP)
+        table = circuits_table(circuits.experiment.arms, near, nodes, SETTINGS, MIN_GAP)
         rows = headline(table, "toy_agreement")
         assert (rows["full"] - rows["empty"]).tolist() == pytest.approx([gap] * len(rows))
         assert rows["error_share"].notna().all()
@@ -253,7 +253,7 @@ def test_zero_ablation_has_a_gap_of_its_own_in_every_arm(measured, circuits):
     own = prompts.assign(
         empty=prompts["empty"].where(~single | (prompts["ablation"] != "zero"), prompts["full"])
     )
-    table = circuits_table(circuits.experiment.arms, own, nodes, SETTINGS, LEAST_GAP)
+    table = circuits_table(circuits.experiment.arms, own, nodes, SETTINGS, MIN_GAP)
     rows = numbers_of(table, "toy_agreement", "zero")
     assert rows.loc["single"].isna().all()
     against = rows.columns.str.contains("_vs_baseline")
@@ -316,14 +316,14 @@ def test_missing_arms_and_other_prompts_are_named(measured, circuits):
     arms = circuits.experiment.arms
     without = prompts[(prompts["partition"] != "single") | (prompts["variant"] != "base")]
     with pytest.raises(InputError, match="No circuits were measured in single for toy_agreement"):
-        circuits_table(arms, without, nodes, SETTINGS, LEAST_GAP)
+        circuits_table(arms, without, nodes, SETTINGS, MIN_GAP)
     of_single = (prompts["partition"] == "single") & (prompts["variant"] == "base")
     fewer = prompts[~of_single | (prompts["prompt"] > 0)]
     other = prompts.assign(full=prompts["full"] + of_single)
     one_seed = prompts[~of_single | (prompts["prompt"] > 0) | (prompts["seed"] > 0)]
     for wrong in (fewer, other, one_seed):
         with pytest.raises(InputError, match="single were measured on other prompts of toy_agree"):
-            circuits_table(arms, wrong, nodes, SETTINGS, LEAST_GAP)
+            circuits_table(arms, wrong, nodes, SETTINGS, MIN_GAP)
 
 
 def test_records_without_losses():

@@ -9,7 +9,6 @@ from scipy.spatial.distance import squareform
 from sklearn.cluster import AgglomerativeClustering
 
 from clustersae.clustering import linkage, scores
-from clustersae.experiment.clusters import parse_cluster
 
 quickly = settings(deadline=None, max_examples=60)
 
@@ -21,16 +20,6 @@ def test_complete_linkage_by_hand_with_clusters_that_are_not_contiguous():
     assert linkage.cut(steps, 3) == ([(0, 2), (1, 3), (4,)], 2.0)
     assert linkage.cut(steps, 2) == ([(0, 2, 4), (1, 3)], 4.0)
     assert linkage.cut(steps, 1) == ([(0, 1, 2, 3, 4)], 12.0)
-    assert linkage.tree(steps) == {
-        "0+2+4": "0-4",
-        "1+3": "0-4",
-        "0+2": "0+2+4",
-        "4": "0+2+4",
-        "1": "1+3",
-        "3": "1+3",
-        "0": "0+2",
-        "2": "0+2",
-    }
 
 
 def test_average_linkage_by_hand_where_complete_differs():
@@ -96,12 +85,7 @@ def test_all_partitions_of_a_hierarchy_share_few_clusters(distances, method):
     n_layers = len(distances)
     steps = linkage.merges(distances, method)
     names = {cluster for k in range(1, n_layers + 1) for cluster in linkage.cut(steps, k)[0]}
-    tree = linkage.tree(steps)
     assert len(names) == 2 * n_layers - 1
-    assert len(tree) == 2 * n_layers - 2
-    assert names == {parse_cluster(name) for name in [*tree, *tree.values()]}
-    for child, parent in tree.items():
-        assert set(parse_cluster(child)) < set(parse_cluster(parent))
 
 
 @quickly

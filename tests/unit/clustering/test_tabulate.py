@@ -14,8 +14,8 @@ from clustersae.experiment.clusters import parse_cluster
 from clustersae.runtime.errors import InputError
 
 
-def tabulate(distances, methods=METHODS, controls=("even", "random"), counts="auto", seed=0):
-    return tabulate_partitions(distances, "angular", methods, controls, counts, seed)
+def tabulate(distances, methods=METHODS, controls=("even", "random"), draws=1, seed=0):
+    return tabulate_partitions(distances, "angular", methods, controls, draws, seed)
 
 
 @settings(deadline=None, max_examples=10)
@@ -38,7 +38,6 @@ def test_every_method_has_every_count_in_canonical_form(distances):
     for method in methods:
         for name, same in ((f"{method}-1", "single"), (f"{method}-{n_layers}", "per-layer")):
             assert table["partitions"][name]["clusters"] == table["partitions"][same]["clusters"]
-    assert set(table["tree"]) == set(linkage.METHODS)
 
 
 def test_contiguous_never_loses_to_a_control():
@@ -52,22 +51,27 @@ def test_contiguous_never_loses_to_a_control():
 def test_a_model_of_one_layer():
     table = tabulate(np.zeros((1, 1)))
     assert {tuple(p["clusters"]) for p in table["partitions"].values()} == {("0",)}
-    assert table["tree"] == {"complete": {}, "average": {}}
 
 
-@pytest.mark.parametrize("count", [0, 5])
-def test_a_count_the_model_cannot_have_is_refused(count):
-    with pytest.raises(InputError, match=f"asks for {count} clusters, .* has 4 layers: use 1 to 4"):
-        tabulate(on_a_line(0, 1, 3, 7), counts=[2, count])
+def test_further_random_draws_have_names_of_their_own():
+    once, often = (tabulate(random_matrix(9, seed=1), draws=draws) for draws in (1, 4))
+    more = [name for name in often["order"] if name not in once["order"]]
+    assert more == [f"random-{count}.{draw}" for draw in (1, 2, 3) for count in range(2, 9)]
+    assert {name: often["partitions"][name] for name in once["order"]} == once["partitions"]
+    fours = {tuple(often["partitions"][f"random-4{draw}"]["clusters"]) for draw in ("", ".1", ".2")}
+    assert len(fours) > 1
+    assert tabulate(random_matrix(9, seed=1), controls=["even"], draws=4)["order"][-2] == "even-9"
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"methods": ["complete", "ward"]}, "clustering.methods names ward: use complete, average"),
+        (
+            {"methods": ["complete", "ward"]},
+            "arms.shared.methods names ward: use complete, average",
+        ),
         ({"methods": ["complete", "complete"]}, "names a method twice"),
-        ({"controls": ["odd"]}, "clustering.controls names odd: use even, random"),
-        ({"counts": "all"}, "clustering.counts is 'all'"),
+        ({"controls": ["odd"]}, "arms.controls.methods names odd: use even, random"),
     ],
 )
 def test_a_bad_setting_is_refused(change, message):
@@ -97,7 +101,7 @@ def test_the_script_clusters_by_the_distance_it_is_told(tmp_path):
     path = tmp_path / "distances.safetensors"
     save_distances(path, tmp_path / "distances.csv", LayerDistances(*matrices, 99), "cafe")
     output = tmp_path / "partitions.json"
-    arguments = {"methods": ["complete"], "controls": ["even"], "counts": [2], "seed": 0}
+    arguments = {"methods": ["complete"], "controls": ["even"], "draws": 1, "seed": 0}
     cluster_layers.main(path, output, distance="angular_centred", **arguments)
     table = json.loads(output.read_text())
     assert table["distance"] == "angular_centred"

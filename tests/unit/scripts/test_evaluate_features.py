@@ -26,9 +26,7 @@ PAIR, FACTOR, D_MODEL = N_WORDS + 1, N_WORDS + 2, N_WORDS + 3
 #: Latent i is dimension i on layer 0. On layer 1 words 3 and 4 have changed places.
 SWAPPED = [0, 1, 2, 4, 3, 5, 6, 7, PAIR, FACTOR]
 SPLITS = ("validation", "test")
-SETTINGS = FeatureSettings(
-    tokens=500, rule_clauses=3, least_firings=5, contexts=6, context_tokens=5
-)
+SETTINGS = FeatureSettings(tokens=500, max_clauses=3, min_firings=5, contexts=6, context_tokens=5)
 
 
 def write_split(folder: Path, split: str) -> pd.DataFrame:

@@ -31,17 +31,17 @@ def assess(
     first: int,
     method: Method,
     ablation: Ablation,
-    least_pairs: int,
-    least_accuracy: float,
-    least_gap: float,
+    min_pairs: int,
+    min_accuracy: float,
+    min_gap: float,
 ) -> Assessment:
     """Try a task on its test prompts, and record its training prompts if the model can do it.
 
     Args:
         first: tokens at the beginning (BOS) that no SAE has seen.
         ablation: what m(∅) is measured with here; it does not depend on the SAEs but for `zero`.
-        least_pairs: for training and for test each; what few prompts say means nothing.
-        least_accuracy, least_gap: see `curves.why_unusable`.
+        min_pairs: for training and for test each; what few prompts say means nothing.
+        min_accuracy, min_gap: see `curves.why_unusable`.
     """
     train, test = (group_pairs(pairs, first) for pairs in (task.train, task.test))
     lengths = matching_lengths(train, test)
@@ -62,22 +62,22 @@ def assess(
         "ablation": ablation,
         "usable": False,
     }
-    if not lengths or min(found["n_train"], found["n_test"]) < least_pairs:
+    if not lengths or min(found["n_train"], found["n_test"]) < min_pairs:
         reason = (
-            f"fewer than {least_pairs} pairs for training or for test ({found['n_train']} and"
+            f"fewer than {min_pairs} pairs for training or for test ({found['n_train']} and"
             f" {found['n_test']} of lengths that both have). {task.summary()}"
         )
         return Assessment(found | {"reason": reason}, [], [])
     runs = [run_clean(stream, test[length]) for length in lengths]
     full = _metrics([run.metric for run in runs])
     found |= {"accuracy": accuracy(full), "logit_difference": float(full.mean())}
-    reason = why_unusable(full, np.full(len(full), -np.inf), least_accuracy, least_gap)
+    reason = why_unusable(full, np.full(len(full), -np.inf), min_accuracy, min_gap)
     if reason:
         return Assessment(found | {"reason": reason}, [], [])
     recordings = [record(stream, train[length], method) for length in lengths]
     basis = residual_basis(range(stream.n_layers), d_model, device_of(stream))
     empty = _metrics([Evaluation(stream, basis, recordings, runs, ablation).empty])
-    reason = why_unusable(full, empty, least_accuracy, least_gap)
+    reason = why_unusable(full, empty, min_accuracy, min_gap)
     found |= {
         "logit_difference_ablated": float(empty.mean()),
         "usable": reason is None,

@@ -26,9 +26,9 @@ if TYPE_CHECKING:  # tables are made without torch
 Measure = Literal["faithfulness", "completeness"]
 
 #: A model does a task that it answers rightly on this share of prompts...
-LEAST_ACCURACY = 0.75
+MIN_ACCURACY = 0.75
 #: ... and that its stream decides by this much, in logits: |m(M) − m(∅)|, which divides.
-LEAST_GAP = 0.5
+MIN_GAP = 0.5
 
 
 def log_sizes(largest: int, n_sizes: int) -> list[int]:
@@ -144,23 +144,23 @@ def accuracy(full: np.ndarray) -> float:
 def why_unusable(
     full: np.ndarray,
     empty: np.ndarray,
-    least_accuracy: float = LEAST_ACCURACY,
-    least_gap: float = LEAST_GAP,
+    min_accuracy: float = MIN_ACCURACY,
+    min_gap: float = MIN_GAP,
 ) -> str | None:
     """Why a model's circuits for a task would mean nothing, in words; None if they mean something.
 
     Args:
         full: m(M) and `empty`: m(∅), [n_prompts].
     """
-    if accuracy(full) < least_accuracy:
+    if accuracy(full) < min_accuracy:
         return (
             f"the model cannot do this task: it prefers the answer on {accuracy(full):.0%} of"
-            f" {len(full)} prompts, below {least_accuracy:.0%}"
+            f" {len(full)} prompts, below {min_accuracy:.0%}"
         )
     gap = float((full - empty).mean())
-    if abs(gap) < least_gap:
+    if abs(gap) < min_gap:
         return (
             f"its logit difference is {full.mean():.2f}, and with everything ablated still"
-            f" {empty.mean():.2f}: less than {least_gap} apart"
+            f" {empty.mean():.2f}: less than {min_gap} apart"
         )
     return None

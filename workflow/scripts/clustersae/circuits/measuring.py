@@ -27,7 +27,7 @@ class CircuitSettings:
 
     sizes: int = 16
     """Numbers of nodes N, evenly spaced in log N."""
-    largest: int | None = None
+    max_nodes: int | None = None
     """The largest N; None: as many as the streams have dimensions, n_layers · d_model."""
     errors: Sequence[Errors] = ("ablated", "nodes", "kept")
     """What becomes of the errors; the first is the one that random circuits are measured with."""
@@ -61,7 +61,7 @@ def measure_circuits(
         control_seed: of the random circuits.
     """
     n_dimensions = len(dictionaries) * runs[0].x.shape[-1]
-    sizes = log_sizes(settings.largest or n_dimensions, settings.sizes)
+    sizes = log_sizes(settings.max_nodes or n_dimensions, settings.sizes)
     effects = attributed_effects(stream, dictionaries, recordings)
     measured = Measured([], [], _nodes(stream, dictionaries, recordings, effects, settings))
     groups = groups_of_prompts(runs)

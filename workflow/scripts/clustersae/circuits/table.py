@@ -9,7 +9,7 @@ The four measures, all in units of the gap m(M) − m(∅) that the task makes:
                    overshoots does not make up for one that falls short
 
 The first two depend on what a search finds, the last two on the SAEs alone. All divide by the gap,
-and so are left out (NaN) where it is small: |mean m(M) − mean m(∅)| < least_gap. With `mean` and
+and so are left out (NaN) where it is small: |mean m(M) − mean m(∅)| < min_gap. With `mean` and
 `resample` ablation m(∅) is the same for all SAEs; with `zero` every SAE has its own, in whose
 units no two arms can be compared, and differences are left out.
 
@@ -81,7 +81,7 @@ def circuits_table(
     prompts: pd.DataFrame,
     nodes: pd.DataFrame,
     settings: Bootstrapping,
-    least_gap: float,
+    min_gap: float,
 ) -> pd.DataFrame:
     """One row per task (and the mean of all), arm, control, mode of errors and ablation.
 
@@ -93,14 +93,14 @@ def circuits_table(
         arms: those of the experiment.
         prompts: rows in the format PROMPTS; `nodes`, in the format NODES.
         settings: of the intervals; all arms share the resamples.
-        least_gap: smallest size of full − empty that anything is measured by.
+        min_gap: smallest size of full − empty that anything is measured by.
     """
     n_layers = baseline(arms).count
     arms = [*arms, _residual_basis(n_layers)]
     tasks = list(dict.fromkeys(prompts["task"]))
     rows: list[dict[str, Any]] = []
     for values, group in prompts.groupby(list(_MODE), sort=False):
-        rows += _mode_rows(arms, tasks, group, dict(zip(_MODE, values)), settings, least_gap)
+        rows += _mode_rows(arms, tasks, group, dict(zip(_MODE, values)), settings, min_gap)
     table = pd.DataFrame(rows, columns=_columns())
     # Random circuits are not found by any effect.
     found = found_nodes(nodes, n_layers).assign(control="none")
@@ -131,10 +131,10 @@ def _mode_rows(
     prompts: pd.DataFrame,
     mode: Mapping[str, str],
     settings: Bootstrapping,
-    least_gap: float,
+    min_gap: float,
 ) -> Iterator[dict[str, Any]]:
     by_task = {
-        task: _of_task(arms, prompts[prompts["task"] == task], settings, number, least_gap)
+        task: _of_task(arms, prompts[prompts["task"] == task], settings, number, min_gap)
         for number, task in enumerate(tasks)
     }
     if len(tasks) > 1:
@@ -168,7 +168,7 @@ def _of_task(
     prompts: pd.DataFrame,
     settings: Bootstrapping,
     number: int,
-    least_gap: float,
+    min_gap: float,
 ) -> dict[str, _ArmMeasured]:
     """Arm → its measures on one task; prompts are resampled anew for every task, seeds alike."""
     measured = _by_prompt_and_seed(arms, prompts)
@@ -177,7 +177,7 @@ def _of_task(
     for arm, wide in zip(arms, measured):
         bootstrap = _bootstrap(groups.max() + 1, wide["full"].shape[1], settings, number)
         gap = wide["full"] - wide["empty"]
-        if abs(gap.mean()) < least_gap:
+        if abs(gap.mean()) < min_gap:
             gap = np.full_like(gap, np.nan)  # and so is what it divides
         rises = {
             "faithfulness": wide["circuit"] - wide["empty"],

@@ -7,7 +7,6 @@ from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
 from clustersae.clustering.scores import Clusters, ordered
-from clustersae.experiment.clusters import cluster_name
 
 METHODS = ("complete", "average")
 
@@ -67,15 +66,3 @@ def cut(steps: list[Merge], count: int) -> tuple[Clusters, float]:
         clusters.add(step.parent)
         height = step.height
     return ordered(list(clusters)), height
-
-
-def tree(steps: list[Merge]) -> dict[str, str]:
-    """The parent of every cluster in the hierarchy but the last, which holds all layers.
-
-    All partitions of one hierarchy together use these 2·n_layers − 1 clusters and no others.
-    """
-    return {
-        cluster_name(child): cluster_name(step.parent)
-        for step in reversed(steps)
-        for child in step.children
-    }

@@ -57,10 +57,8 @@ def _check_saes(where: str, settings: Mapping[str, Any], d_model: int | None) ->
             f"{where}: activations.tokens.train = {tokens} is fewer than one batch of"
             f" sae.batch_size = {sae['batch_size']}. Raise the former or lower the latter."
         )
-    budgets = [
-        *asked["per_layer"],
-        *(b for entry in asked["specialised"] for b in entry["budgets"]),
-    ]
+    starts = asked["specialised"]
+    budgets = [*asked["per_layer"], *(budget for entry in starts for budget in entry["budgets"])]
     budgets += [asked["pilot_fraction"]] if asked["auto"] else []
     variants = ["base", *(scaled_variant("tokens", budget) for budget in budgets)]
     if d_model is None and not sae["d_sae"]:

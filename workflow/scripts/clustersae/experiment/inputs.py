@@ -19,7 +19,7 @@ from clustersae.experiment.tasks import is_file, task_name
 from clustersae.experiment.variants import BASE
 from clustersae.runtime.files import read_json
 
-#: A model's folder, and that of one SAE, of one arm's measurements of a kind, of one arm's circuits.
+#: Folders of a model, an SAE, an arm's measurements of one kind, and an arm's circuits.
 MODEL = "results/{model}"
 SAE_FOLDER = f"{MODEL}/saes/{{variant}}/{{sae}}/seed-{{seed}}"
 ARM_FOLDER = f"{MODEL}/evaluation/{{kind}}/{{variant}}/{{partition}}"

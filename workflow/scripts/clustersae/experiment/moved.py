@@ -14,7 +14,7 @@ MOVED = {
     "clustering.tolerance": "arms.margins",
     "clustering.target": "arms.margins",
     "clustering.pilot_fraction": "arms.pilot_fraction",
-    "clustering.specialise": "arms.specialised (one number in from; auto: arms.auto: [specialised])",
+    "clustering.specialise": "arms.specialised (or arms.auto: [specialised])",
     "sae.tokens": "sae.training_tokens",
     "sae.expansion": "sae.expansion_factor",
     "sae.least_steps": "sae.min_steps",
@@ -23,7 +23,7 @@ MOVED = {
     "sae.specialise.warmup_fraction": "sae.warmup_fraction, which holds for all SAEs",
     "sae.specialise.decay_fraction": "sae.decay_fraction, which holds for all SAEs",
     "sae.specialise.carry_optimizer": "nothing: optimisers are not carried over any more",
-    "evaluation.equal_compute": "arms.per_layer and arms.narrower, as budgets (K of L layers: K / L)",
+    "evaluation.equal_compute": "arms.per_layer and arms.narrower (as budgets, K / L)",
     "evaluation.equal_exposure": "arms.equal_exposure",
     "evaluation.lengths": "arms.per_layer",
     "evaluation.circuits.largest": "evaluation.circuits.max_nodes",
@@ -42,7 +42,7 @@ def check_form(config: Any) -> None:
     Raises:
         InputError: names the first such key and what to write instead.
     """
-    for key, path in _keys(config):
+    for key in _keys(config):
         for old in (key, key.split(".", 2)[-1] if key.startswith("models.") else key):
             new = MOVED.get(old) or MOVED.get(_without_name(key))
             if new:
@@ -56,10 +56,10 @@ def _without_name(key: str) -> str:
     return ".".join([parts[0], "*", *parts[2:]]) if parts[0] == "models" else key
 
 
-def _keys(value: Any, where: str = "") -> Iterator[tuple[str, Any]]:
+def _keys(value: Any, where: str = "") -> Iterator[str]:
     """Every key of nested sections, as `sae.specialise.learning_rate`."""
     if isinstance(value, Mapping):
         for key, each in value.items():
             path = f"{where}.{key}" if where else str(key)
-            yield path, each
+            yield path
             yield from _keys(each, path)

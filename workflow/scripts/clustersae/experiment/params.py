@@ -1,4 +1,4 @@
-"""Which settings a job depends on, and what it may use: params and resources, named in the rules."""
+"""Which settings a job depends on, and what it may use: params and resources of the rules."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

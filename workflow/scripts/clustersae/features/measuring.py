@@ -38,9 +38,9 @@ class FeatureSettings:
 
     tokens: int = 20000
     """Tokens read of the validation and of the test split, in whole sequences."""
-    rule_clauses: int = 10
+    max_clauses: int = 10
     """Clauses of a rule, at most."""
-    least_firings: int = 20
+    min_firings: int = 20
     """Tokens of either split at which a latent must fire, and be silent, to be explained."""
     contexts: int = 8
     """Contexts kept per latent and layer."""
@@ -146,8 +146,8 @@ def _evidence(validation: sparse.csr_array, test: sparse.csr_array, material: Ma
         material.clauses,
         firings_of(validation, material.validation_held),
         firings_of(test, material.test_held),
-        material.settings.rule_clauses,
-        material.settings.least_firings,
+        material.settings.max_clauses,
+        material.settings.min_firings,
     )
 
 
