@@ -53,7 +53,7 @@ def test_a_wrong_key_is_all_that_is_reported(fresh, refused):
         ({"arms": {"shared": {"counts": [4]}}}, "arms.shared.counts asks for 4 clusters"),
         (
             {"sae": {"tokens": 4}},
-            "sae.tokens is of an earlier form of the configuration: write sae",
+            "sae.tokens is of an earlier form of the configuration",
         ),
         ({"models": {"a b": {}}}, 'models has the name "a b"'),
     ],

@@ -125,6 +125,7 @@ def test_activations_may_be_deleted_after_a_run(finished):
     shutil.rmtree(finished.folder / "results" / "tiny" / "activations" / "train")
     assert finished.plan() == {}
     finished.configure(sae={"seeds": [0, 5]})
+    finished.run(PLAN)
     assert finished.plan()["cache_activations"] == 1
 
 

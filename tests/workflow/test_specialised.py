@@ -44,9 +44,8 @@ def test_the_plan_says_what_was_trained_and_from_what(trained):
     for each in plan["saes"]:
         file = folder / f"saes/{each['variant']}/{each['sae']}/seed-0/training.json"
         assert json.loads(file.read_text())["activations"] == each["training_tokens"]
-    assert {arm["name"] for arm in plan["arms"]} == set(
-        pd.read_csv(folder / "tables/arms.csv")["arm"]
-    )
+    arms = pd.read_csv(folder / "tables/arms.csv")
+    assert {arm["name"] for arm in plan["arms"]} == set(arms["arm"])
 
 
 def test_a_child_reads_on_where_its_parent_stopped(trained):

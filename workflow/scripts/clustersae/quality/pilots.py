@@ -30,13 +30,13 @@ def settle(
     margins = settings["arms"]["margins"]
     frame = reconstruction[reconstruction["split"] == "validation"]
     alone = by_layer(frame, make_pilots(description, settings).arms[0])
-    found, chosen = [], None
+    found, enough = [], []
     for each in candidates(description, settings):
         excess = by_layer(frame, each.pilot) / alone - 1
         mean = float(by_layer(frame, each.pilot).mean() / alone.mean() - 1)
         within = mean <= margins["mean"] and excess.max() <= margins["worst"]
-        if within and chosen is None:
-            chosen = each
+        if within:
+            enough.append((each.pilot.matched_count, mean, each))
         found.append(
             {
                 **{"family": each.family, "entry": each.entry, "within_margins": bool(within)},
@@ -44,6 +44,7 @@ def settle(
                 **{"excess_fvu": mean, "excess_fvu_worst": float(excess.max())},
             }
         )
+    chosen = min(enough, key=lambda each: each[:2])[2] if enough else None
     return {
         "family": chosen.family if chosen else None,
         "entry": chosen.entry if chosen else None,
