@@ -24,6 +24,7 @@ lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/snakefmt --check Snakefile workflow/rules
+	$(VENV)/bin/mypy
 
 # Installed once, and again when the pins change.
 $(VENV)/installed: envs/requirements.txt envs/constraints.txt pyproject.toml
