@@ -98,19 +98,6 @@ def test_another_split_of_the_budget_trains_other_saes(specialised):
     assert specialised.plan()["train_sae"] == 5
 
 
-def test_a_carried_optimiser_is_an_output_of_the_parent(specialised):
-    specialised.configure(sae={"specialise": {"carry_optimizer": True}})
-    plan = specialised.plan()
-    assert plan["train_sae"] == 4 + 2, "the root and the pair of the partition keep theirs now"
-    pair, _ = tree(specialised)
-    target = f"results/tiny/saes/{CHILD}/{pair}@0-2/seed-0/sae.safetensors"
-    specialised.run(target)
-    root = specialised.folder / "results/tiny/saes/tokens-3of4/0-2/seed-0"
-    assert (root / "optimizer.safetensors").stat().st_size > (
-        root / "sae.safetensors"
-    ).stat().st_size
-
-
 def test_the_first_seed_chooses_the_learning_rate_for_all(finished):
     finished.configure(sae={"learning_rate": [1e-5, 0.01], "seeds": [0, 1]})
     target = "results/tiny/saes/base/0/seed-1/training.json"
