@@ -39,8 +39,8 @@ def test_a_wrong_key_is_all_that_is_reported(fresh, refused):
     fresh.configure(sea={"k": 3})
     lines = refused().strip().splitlines()
     assert lines[1] == (
-        "config: unknown key 'sea' in the top level; allowed are activations, clustering,"
-        " evaluation, models, report, sae."
+        "config: unknown key 'sea' in the top level; allowed are activations, arms, clustering,"
+        " evaluation, language_models, models, sae."
     )
     assert lines[0].startswith("WorkflowError in file ")
     assert len(lines) <= 3
@@ -50,7 +50,11 @@ def test_a_wrong_key_is_all_that_is_reported(fresh, refused):
     ("changes", "message"),
     [
         ({"sae": {"k": 33}}, "sae.k is 33, more than the 32 latents"),
-        ({"clustering": {"counts": [4]}}, "clustering.counts asks for 4 clusters"),
+        ({"arms": {"shared": {"counts": [4]}}}, "arms.shared.counts asks for 4 clusters"),
+        (
+            {"sae": {"tokens": 4}},
+            "sae.tokens is of an earlier form of the configuration",
+        ),
         ({"models": {"a b": {}}}, 'models has the name "a b"'),
     ],
 )
@@ -126,5 +130,5 @@ def test_a_model_that_computes_nan(fresh):
 
 def test_more_clusters_than_an_imported_model_has_layers(fresh, refused):
     use_local_model(fresh)
-    fresh.configure(clustering={"counts": [4]})
+    fresh.configure(arms={"shared": {"counts": [4]}})
     assert "asks for 4 clusters, but the model has 3 layers" in refused()

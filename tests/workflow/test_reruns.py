@@ -9,50 +9,50 @@ import yaml
 from language_models import save_tiny_model
 from snakemake_project import REPOSITORY, jobs, reasons
 
-#: What shows quality and cost: drawn from the tables of the rule of that name.
-QUALITY_FIGURES = {
-    **{"figure_layer_distances": 1, "figure_quality_cost": 1, "figure_layer_fvu": 1},
-    **{"figure_cost": 1, "figure_training_curves": 1, "figure_latent_density": 1},
-}
-FIGURES = {
-    **QUALITY_FIGURES,
-    **{"figure_circuits": 1, "figure_circuit_curves": 1, "figure_features": 1},
-}
+#: All figures of this experiment: those of quality and cost, two of circuits, one of features.
+FIGURES = {"figure": 9}
 TABLES = {"tables": 1, "circuit_tables": 1, "feature_tables": 1, "verdict": 1}
-#: Four SAEs (layers 0, 1, 2 and one pair), read by two partitions, with a single seed.
+#: Four SAEs (layers 0, 1, 2 and one pair), read by two arms, with a single seed.
 ARMS = {"evaluate_splice": 2, "evaluate_circuits": 2, "evaluate_features": 2}
 FROM_SAES = {"evaluate_reconstruction": 4, **ARMS, "measure_cost": 1, **TABLES, **FIGURES}
-FROM_TABLES = {"tables": 1, "verdict": 1, **QUALITY_FIGURES}
-PARTITIONS = "results/tiny/clusters/partitions.json"
+#: Figures that are drawn from the tables of the rule `tables`.
+FROM_TABLES = {"tables": 1, "verdict": 1, "figure": 6}
+PLAN = "results/tiny/plan.json"
 
 
 def test_another_count_trains_only_new_clusters(finished):
     """K = 1 needs one SAE more; K = 3 of 3 layers is the per-layer baseline and needs none."""
-    finished.configure(clustering={"counts": [1, 2, 3]})
-    assert finished.plan()["cluster_layers"] == 1
-    assert not finished.plan().keys() & {"cache_activations", "train_sae", "train_model"}
-    finished.run(PARTITIONS)
+    finished.configure(arms={"shared": {"counts": [1, 2, 3]}})
+    finished.run(PLAN)
     new = {"train_sae": 1, "evaluate_reconstruction": 1}
     rest = {**dict.fromkeys(ARMS, 1), "measure_cost": 1, **TABLES}
     assert finished.plan() == {**new, **rest, **FIGURES}
 
 
 def test_clustering_again_to_the_same_clusters_trains_nothing(finished):
-    finished.configure(clustering={"seed": 1, "tolerance": 0.2})
-    finished.run(PARTITIONS)
-    figures = dict.fromkeys(("figure_layer_distances", "figure_quality_cost"), 1)
+    finished.configure(clustering={"seed": 1})
+    assert finished.plan()["cluster_layers"] == 1
+    finished.run(PLAN)
+    assert finished.plan().keys() <= {*TABLES, *FIGURES}
+
+
+def test_other_margins_change_tables_and_what_shows_them(finished):
+    finished.configure(arms={"margins": {"mean": 0.2, "worst": 0.4}})
+    finished.run(PLAN)
     plan = finished.plan()
     assert plan.keys() <= {*TABLES, *FIGURES}
-    assert plan.items() >= {"tables": 1, "verdict": 1, **figures}.items()
+    assert plan.items() >= {"tables": 1, "verdict": 1}.items()
 
 
 def test_another_k_caches_nothing_and_trains_every_sae(finished):
     finished.configure(sae={"k": 3})
+    finished.run(PLAN)
     assert finished.plan() == {"train_sae": 4, **FROM_SAES}
 
 
 def test_another_seed_trains_only_that_seed(finished):
     finished.configure(sae={"seeds": [0, 5]})
+    finished.run(PLAN)
     assert finished.plan() == {"train_sae": 4, **FROM_SAES}
     messages = finished.snakemake("-n").stdout
     assert messages.count("(base, seed 5)") == 4
@@ -62,11 +62,6 @@ def test_another_seed_trains_only_that_seed(finished):
 def test_more_resamples_redo_tables_and_figures_alone(finished):
     finished.configure(evaluation={"bootstrap": 200})
     assert finished.plan() == {**TABLES, **FIGURES}
-
-
-def test_the_resolution_of_figures_redoes_figures_alone(finished):
-    finished.configure(report={"dpi": 100})
-    assert finished.plan() == FIGURES
 
 
 def test_more_tokens_cache_more_and_leave_the_model_alone(finished):
@@ -81,23 +76,23 @@ def test_more_tokens_cache_more_and_leave_the_model_alone(finished):
     [
         ("sae/loss.py", {"train_sae"}, {"train_sae": 4, **FROM_SAES}),
         (
-            "evaluation/language_model.py",
+            "quality/language_model.py",
             {"evaluate_language_model"},
             {"evaluate_language_model": 1, "evaluate_splice": 2, **FROM_TABLES},
         ),
-        ("evaluation/cost.py", {"measure_cost"}, {"measure_cost": 1, **FROM_TABLES}),
+        ("cost/measure.py", {"measure_cost"}, {"measure_cost": 1, **FROM_TABLES}),
         (
-            "evaluation/circuits/controls.py",
+            "circuits/controls.py",
             {"evaluate_circuits", "evaluate_residual_basis"},
             {"evaluate_circuits": 2, "evaluate_residual_basis": 1}
-            | {"circuit_tables": 1, "verdict": 1, "figure_circuits": 1, "figure_circuit_curves": 1},
+            | {"circuit_tables": 1, "verdict": 1, "figure": 2},
         ),
         (
-            "evaluation/features/rules.py",
+            "features/rules.py",
             {"evaluate_features"},
-            {"evaluate_features": 2, "feature_tables": 1, "verdict": 1, "figure_features": 1},
+            {"evaluate_features": 2, "feature_tables": 1, "verdict": 1, "figure": 1},
         ),
-        ("figures/latent_density.py", {"figure_latent_density"}, {"figure_latent_density": 1}),
+        ("quality/figure_latent_density.py", {"figure"}, {"figure": 1}),
     ],
 )
 def test_a_library_edit_reruns_exactly_the_rules_that_use_it(finished, module, first, plan):
@@ -130,6 +125,7 @@ def test_activations_may_be_deleted_after_a_run(finished):
     shutil.rmtree(finished.folder / "results" / "tiny" / "activations" / "train")
     assert finished.plan() == {}
     finished.configure(sae={"seeds": [0, 5]})
+    finished.run(PLAN)
     assert finished.plan()["cache_activations"] == 1
 
 
@@ -164,26 +160,24 @@ def test_another_configfile_replaces_config_yaml(finished):
     """Snakemake would merge the two; then an experiment would depend on a file it does not name."""
     other = yaml.safe_load((finished.folder / "config.yaml").read_text())
     other["models"] = {"other": other["models"]["tiny"]}
-    del other["clustering"]
+    del other["arms"]
     (finished.folder / "other.yaml").write_text(yaml.safe_dump(other))
     finished.configure(sae={"k": 3})  # of config.yaml: must change nothing here
     result = finished.snakemake("-n", "--configfile", "other.yaml")
     assert "other" in result.stdout
     assert "results/tiny" not in result.stdout
-    assert "choose_count" in jobs(result.stdout)  # counts: auto is the default again
+    assert "plan_pilots" in jobs(result.stdout)  # arms.auto: [shared] is the default again
 
 
-def test_counts_auto_reuses_the_cache_and_settles_on_a_count(finished):
-    finished.configure(clustering={"counts": "auto", "pilot_fraction": 0.5, "tolerance": 1000.0})
-    for path in (finished.folder / "results" / "tiny" / "figures").iterdir():
-        path.unlink()
+def test_auto_reuses_the_cache_and_settles_on_a_count(finished):
+    margins = {"mean": 1000.0, "worst": 1000.0}
+    finished.configure(arms={"auto": ["shared"], "pilot_fraction": 0.5, "margins": margins})
     assert not finished.plan().keys() & {"cache_activations", "train_model"}
     finished.run("results/tiny/tables/verdict.txt")
     folder = finished.folder / "results" / "tiny"
-    chosen = json.loads((folder / "clusters" / "chosen.json").read_text())
-    assert chosen["count"] == 1  # any loss is tolerated
+    auto = json.loads((folder / "plan.json").read_text())["auto"]
+    assert (auto["family"], auto["entry"]) == ("shared", 1)  # any loss is within these margins
     assert (folder / "saes" / "base" / "0-2").is_dir()
-    assert "1 of 3 SAEs" in (folder / "tables" / "verdict.txt").read_text(encoding="utf-8")
 
 
 def test_the_copies_hold_the_workflow_of_the_repository(fresh):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from clustersae.experiment.plan import make_plan
 from clustersae.presentation.tables import RECONSTRUCTION, read_files
-from clustersae.quality.choice import settle
+from clustersae.quality.pilots import settle
 from clustersae.runtime import log
 from clustersae.runtime.files import read_json, write_json
 

@@ -43,23 +43,20 @@ def check_form(config: Any) -> None:
         InputError: names the first such key and what to write instead.
     """
     for key in _keys(config):
-        for old in (key, key.split(".", 2)[-1] if key.startswith("models.") else key):
-            new = MOVED.get(old) or MOVED.get(_without_name(key))
-            if new:
-                raise InputError(
-                    f"config: {key} is of an earlier form of the configuration: write {new}."
-                )
+        shown = ".".join(key)
+        inner = key[2:] if key[:1] == ("models",) else key
+        of_model = ("models", "*", *key[2:]) if key[:1] == ("models",) and len(key) > 2 else ()
+        new = MOVED.get(".".join(inner)) or MOVED.get(".".join(of_model))
+        if new:
+            raise InputError(
+                f"config: {shown} is of an earlier form of the configuration: write {new}."
+            )
 
 
-def _without_name(key: str) -> str:
-    parts = key.split(".")
-    return ".".join([parts[0], "*", *parts[2:]]) if parts[0] == "models" else key
-
-
-def _keys(value: Any, where: str = "") -> Iterator[str]:
-    """Every key of nested sections, as `sae.specialise.learning_rate`."""
+def _keys(value: Any, where: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every key of nested sections, as (sae, specialise, learning_rate)."""
     if isinstance(value, Mapping):
         for key, each in value.items():
-            path = f"{where}.{key}" if where else str(key)
+            path = (*where, str(key))
             yield path
             yield from _keys(each, path)

@@ -1,0 +1,184 @@
+"""Which files jobs read, asked as Snakemake asks: by wildcards, after checkpoints."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from clustersae.experiment.inputs import Inputs
+from clustersae.experiment.params import Params, growing
+from clustersae.experiment.plan import make_pilots, make_plan
+
+DESCRIPTION = {
+    "n_layers": 3,
+    "partitions": {
+        "single": {"method": "single", "clusters": ["0-2"]},
+        "complete-2": {"method": "complete", "clusters": ["0-1", "2"]},
+        "even-2": {"method": "even", "clusters": ["0-1", "2"]},
+        "per-layer": {"method": "per-layer", "clusters": ["0", "1", "2"]},
+    },
+}
+MODEL = {
+    "same_as": None,
+    "activations": {"tokens": {"train": 250, "validation": 100, "test": 1}, "shard_tokens": 100},
+    "clustering": {"distance": "angular", "tokens": None, "seed": 0},
+    "sae": {
+        **{"seeds": [7, 8], "training_tokens": 10_000, "batch_size": 128, "min_steps": 0, "k": 4},
+        **{"learning_rate": [0.1, 0.2]},
+        "specialise": {"shared_fraction": 0.5, "learning_rate": 0.05},
+    },
+    "arms": {
+        **{"per_layer": [1], "narrower": [], "equal_exposure": [], "auto": []},
+        "shared": {"counts": [2], "methods": ["complete"]},
+        "specialised": [{"from": 1, "budgets": [0.5]}],
+        "controls": {"methods": ["even"], "counts": [2], "draws": 1},
+        "pilot_fraction": 0.1,
+    },
+    "evaluation": {
+        **{"tasks": ["induction", "mine.jsonl"], "judge": {"base_url": None}},
+        "circuits": {"errors": ["kept", "nodes"], "sizes": 3},
+    },
+}
+AUTO = {**MODEL, "arms": {**MODEL["arms"], "auto": ["shared"]}}
+
+
+class Checkpoints:
+    """Snakemake's checkpoints, all of them finished: their outputs are files in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        def plan(model):
+            return SimpleNamespace(output=[folder / f"{model}-plan.json"])
+
+        def pilots(model):
+            return SimpleNamespace(output=[folder / f"{model}-pilots.json"])
+
+        def assess(model, task):
+            return SimpleNamespace(output=SimpleNamespace(task=folder / f"{task}.json"))
+
+        self.make_plan = SimpleNamespace(get=plan)
+        self.plan_pilots = SimpleNamespace(get=pilots)
+        self.assess_task = SimpleNamespace(get=assess)
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    plan = make_plan(DESCRIPTION, MODEL).as_json(MODEL["sae"])
+    pilots = make_pilots(DESCRIPTION, AUTO).as_json(MODEL["sae"])
+    for name, content in {
+        **{"m-plan": plan, "wide-plan": plan, "auto-plan": plan, "auto-pilots": pilots},
+        **{"induction": {"usable": False}, "mine": {"usable": True}},
+    }.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    models = {"m": MODEL, "wide": {**MODEL, "same_as": "m"}, "auto": AUTO}
+    return Inputs(models, Checkpoints(tmp_path))
+
+
+def wildcards(model="m", **given):
+    return SimpleNamespace(model=model, **given)
+
+
+def test_a_model_that_is_the_same_as_another_reads_its_activations(inputs):
+    shards = [f"results/m/activations/train/shard-{n}.safetensors" for n in range(3)]
+    assert inputs.shards("train")(wildcards()) == shards
+    assert inputs.shards("train")(wildcards("wide")) == shards
+    assert len(inputs.shards("test")(wildcards())) == 1
+    assert inputs.caching("{model}/{shard}")(wildcards("wide")) == ["m/0", "m/1", "m/2"]
+    assert inputs.of_home("model/x")(wildcards("wide")) == ["results/m/model/x"]
+
+
+def test_a_specialised_sae_waits_for_what_it_starts_from(inputs):
+    child = wildcards(variant="tokens-1of4@tokens-3of4", sae="1@0-2", seed="8")
+    folder = "results/m/saes/tokens-3of4/0-2/seed-8"
+    assert inputs.start(child) == [f"{folder}/sae.safetensors", f"{folder}/cfg.json"]
+    assert inputs.start(wildcards(variant="base", sae="1", seed="8")) == []
+
+
+def test_the_first_seed_tries_the_learning_rates_and_the_others_wait_for_it(inputs):
+    first = wildcards(variant="base", sae="1", seed="7")
+    other = wildcards(variant="base", sae="1", seed="8")
+    assert len(inputs.tuning_shards(first)) == 1
+    assert inputs.tuned(first) == []
+    assert inputs.tuning_shards(other) == []
+    assert inputs.tuned(other) == ["results/m/saes/base/1/seed-7/training.json"]
+    # One rate, as specialised SAEs have here, is nothing to choose from.
+    child = wildcards(variant="tokens-1of4@tokens-3of4", sae="1@0-2", seed="7")
+    assert inputs.tuning_shards(child) == inputs.tuned(child) == []
+
+
+def test_files_of_an_arm_are_those_of_its_saes(inputs):
+    arm = wildcards(variant="base", partition="complete-2")
+    assert inputs.of_arm("x")(arm) == [
+        f"results/m/saes/base/{sae}/seed-{seed}/x" for sae in ("0-1", "2") for seed in (7, 8)
+    ]
+    special = wildcards(variant="tokens-1of4@tokens-3of4", partition="per-layer@single")
+    alone = inputs.of_arm("x")(special)
+    assert len(alone) == 6
+    assert inputs.of_arm("x", with_roots=True)(special) == [
+        *alone,
+        *(f"results/m/saes/tokens-3of4/0-2/seed-{seed}/x" for seed in (7, 8)),
+    ]
+    assert inputs.of_baseline("x")(special)[0] == "results/m/saes/base/0/seed-7/x"
+
+
+def test_arms_of_the_same_saes_are_asked_for_once(inputs):
+    files = inputs.of_arms("splice", "all.csv")(wildcards())
+    assert "results/m/evaluation/splice/base/complete-2/all.csv" in files
+    assert not any("even-2" in file for file in files)
+    assert len(files) == len(set(files)) == 4
+    both = inputs.of_arms("correspondence", "x", "corresponding_arms")(wildcards())
+    assert len(both) == 2
+
+
+def test_each_sae_of_the_plan_is_asked_for_once(inputs):
+    pattern = "{variant}/{sae}/{seed}"
+    trained = inputs.of_saes(pattern)(wildcards())
+    assert len(trained) == len(set(trained)) == 2 * (3 + 1 + 3 + 3 + 1)
+    evaluated = inputs.of_saes("{variant}/{sae}", "evaluated_saes")(wildcards())
+    assert "tokens-3of4/0-2" not in evaluated
+    assert len(evaluated) == 3 + 1 + 3 + 3
+
+
+def test_pilots_are_asked_for_where_they_settle_something(inputs):
+    assert inputs.of_pilots("{sae}")(wildcards()) == []
+    assert set(inputs.of_pilots("{sae}")(wildcards("auto"))) == {"0-1", "0-2", "0", "1", "2"}
+
+
+def test_the_plans_that_are_known_before_training(inputs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    known = ["results/m/plan.json", "results/wide/plan.json", "results/auto/pilots.json"]
+    assert inputs.plans(wildcards()) == known
+    (tmp_path / "results/auto").mkdir(parents=True)
+    (tmp_path / "results/auto/plan.json").touch()
+    assert inputs.plans(wildcards()) == [*known, "results/auto/plan.json"]
+
+
+def test_only_tasks_that_the_model_can_do_get_circuits(inputs):
+    assert inputs.task_records(wildcards()) == [
+        "results/m/tasks/induction/task.json",
+        "results/m/tasks/mine/task.json",
+    ]
+    assert inputs.task_file(wildcards(task="mine")) == ["mine.jsonl"]
+    assert inputs.task_file(wildcards(task="induction")) == []
+    files = inputs.of_circuits("x")(wildcards())
+    assert all(file.startswith("results/m/evaluation/circuits/mine/") for file in files)
+    assert files[-1].endswith("/mine/base/residual-basis/x")
+    assert inputs.judge(wildcards()) == []
+
+
+def test_params_are_the_settings_that_decide_a_job():
+    params = Params({"m": MODEL}, ".")
+    assert params.section("clustering", without=("tokens",))(wildcards()) == {
+        "distance": "angular",
+        "seed": 0,
+    }
+    assert params.first_of("evaluation", "circuits", "errors")(wildcards()) == "kept"
+    root, child = (params.sae(wildcards(sae=sae)) for sae in ("0-2", "1@0-2"))
+    assert "seeds" not in root
+    assert "specialise" not in root, "how others go on from it changes nothing"
+    assert child["specialise"] == {"learning_rate": 0.05}
+    assert params.clustering(wildcards())["controls"] == ["even"]
+
+
+def test_resources_double_with_every_attempt():
+    assert [growing(1000)(wildcards(), attempt) for attempt in (1, 2, 3)] == [1000, 2000, 4000]
