@@ -1,5 +1,6 @@
 # make run    set up .venv and run the experiment of config.yaml
-# make test   set up .venv and run the tests
+# make plan   print what will be trained and compared, before any SAE is trained
+# make test   set up .venv and run the tests; make test-all: also the long ones on real inputs
 # make report a self-contained HTML report of what has been run
 
 PYTHON ?= python3
@@ -9,21 +10,28 @@ VENV := .venv
 GPUS ?= $(shell nvidia-smi -L 2>/dev/null | grep -c '^GPU')
 SNAKEMAKE := $(VENV)/bin/snakemake --cores $(CORES) --resources gpu=$(GPUS)
 
-.PHONY: run report test lint
+.PHONY: run plan report test test-all lint
 
 run: $(VENV)/installed
 	$(SNAKEMAKE)
+
+plan: $(VENV)/installed
+	$(SNAKEMAKE) --quiet all -- plan
 
 report: $(VENV)/installed
 	$(VENV)/bin/snakemake --report results/report.html
 
 test: $(VENV)/installed
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses 2 -m "not long"
+
+test-all: $(VENV)/installed
+	$(VENV)/bin/python -m pytest --numprocesses 2
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/snakefmt --check Snakefile workflow/rules
+	$(VENV)/bin/mypy
 
 # Installed once, and again when the pins change.
 $(VENV)/installed: envs/requirements.txt envs/constraints.txt pyproject.toml

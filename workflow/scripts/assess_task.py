@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from clustersae.circuits.ablation import Ablation
 from clustersae.circuits.assessment import assess
 from clustersae.circuits.storage import save_recordings
 from clustersae.circuits.tasks.prepare import TaskPairs, prepare
@@ -29,7 +30,7 @@ def main(
     pairs_out: Path,
     recordings_out: Path,
     settings: dict[str, Any],
-    ablation: str,
+    ablation: Ablation,
     where: torch.device,
 ) -> None:
     """Write what became of the task (JSON), its pairs as text (JSON Lines) and the recordings.

@@ -1,12 +1,13 @@
 """Circuits of one task in one arm's SAEs: how much of the behaviour they carry, every seed."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from clustersae.circuits.dictionaries import Dictionaries, dictionaries_of, residual_basis
-from clustersae.circuits.measuring import CircuitSettings, Measured, measure_circuits
+from clustersae.circuits.measuring import CircuitSettings, measure_circuits
 from clustersae.circuits.storage import load_recordings
 from clustersae.models.description import read_description
 from clustersae.models.residual import ResidualStream, load_model
@@ -25,7 +26,7 @@ def main(
     task: str,
     variant: str,
     partition: str,
-    outputs: Measured,
+    outputs: Sequence[Path],
     settings: CircuitSettings,
     where: torch.device,
 ) -> None:
@@ -35,7 +36,7 @@ def main(
         recordings: of the task, by `assess_task.py`.
         saes: folders of the SAEs that serve the layers in this arm, every seed of each; none for
             the control without SAEs, the residual stream's own basis.
-        outputs: paths of the three files.
+        outputs: paths of the three files, in the order of `Measured`.
     """
     description = read_description(model_dir)
     recorded, runs = load_recordings(recordings, description.fingerprint, where)
@@ -50,10 +51,10 @@ def main(
     for seed, dictionaries in bases.items():
         arm = {"task": task, "variant": variant, "partition": partition, "seed": seed}
         measured = measure_circuits(stream, dictionaries, recorded, runs, settings, seed)
-        for table, found in zip(rows, measured):
-            table.extend(arm | row for row in found)
-    for path, table in zip(outputs, rows):
-        write_csv(path, table)
+        for table, measured_rows in zip(rows, measured):
+            table.extend(arm | row for row in measured_rows)
+    for path, found in zip(outputs, rows, strict=True):
+        write_csv(path, found)
 
 
 if __name__ == "__main__":
@@ -66,11 +67,11 @@ if __name__ == "__main__":
         task=snakemake.wildcards.task,
         variant=snakemake.params.variant,
         partition=snakemake.params.partition,
-        outputs=Measured(
+        outputs=[
             Path(snakemake.output.curves),
             Path(snakemake.output.prompts),
             Path(snakemake.output.nodes),
-        ),
+        ],
         settings=CircuitSettings(**snakemake.params.settings),
         where=device.choose(snakemake.resources.get("gpu", 0)),
     )

@@ -103,7 +103,8 @@ def main(
                     frames[name].append(labelled(frame, label))
                 done += 1
                 progress.update(done)
-            rows = coverage_rows(candidates, material.predicates) if candidates else []
+            known = material.predicates if candidates else None
+            rows = [] if known is None else coverage_rows(candidates, known)
             frame = pd.DataFrame(rows, columns=COVERAGE_COLUMNS)
             frames["coverage"].append(labelled(frame, label))
     progress.close()

@@ -1,5 +1,6 @@
 """Train one SAE on the cached activations, from scratch or on from another SAE."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,7 @@ def main(
     config: dict[str, Any],
     where: torch.device,
     code: str = "",
-    validation: list[Path] = (),
+    validation: Sequence[Path] = (),
     start: Path | None = None,
     tuned: Path | None = None,
 ) -> None:

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from dense_latents import dense
 from language_models import D_MODEL, N_LAYERS, VOCAB_SIZE, save_tiny_model
 from tiny_circuits import (
     LinearModel,
@@ -116,8 +117,8 @@ def test_attribution_is_the_slope_of_patching(gpt2, saes):
             rest = [x - dictionary.combine(dictionary.encode(x)) for x in (clean, corrupted)]
             move = rest[1] - rest[0]
         else:
-            dense = [dictionary.encode(x).dense(D_SAE)[..., latent] for x in (clean, corrupted)]
-            move = (dense[1] - dense[0]).unsqueeze(-1) * dictionary.direction(latent)
+            values = [dense(dictionary.encode(x), D_SAE)[..., latent] for x in (clean, corrupted)]
+            move = (values[1] - values[0]).unsqueeze(-1) * dictionary.direction(latent)
         slopes = []
         for step in (1e-4, -1e-4):
             logits = gpt2.logits_from(layer, clean + step * move.double(), pairs.clean)[:, -1]

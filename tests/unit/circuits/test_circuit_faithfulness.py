@@ -3,6 +3,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from dense_latents import dense
 from language_models import D_MODEL, FAMILIES, N_LAYERS, VOCAB_SIZE, save_tiny_model
 from pretended_gpu import DEVICE, PretendedGPU
 from tiny_circuits import random_linear_model, random_pairs, random_sae, signed_identity
@@ -80,9 +81,9 @@ def brute_force(stream, saes, train, test, kept, ablation, row):
     def parts(x, layer):
         """Latents [..., D_SAE] and error."""
         dictionary = saes[layer]
-        dense = dictionary.encode(x).dense(D_SAE)
-        total = sum(dense[..., [j]] * dictionary.direction(j) for j in range(D_SAE))
-        return dense, x - total - dictionary.offset
+        values = dense(dictionary.encode(x), D_SAE)
+        total = sum(values[..., [j]] * dictionary.direction(j) for j in range(D_SAE))
+        return values, x - total - dictionary.offset
 
     def change(layer):
         dictionary = saes[layer]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from dense_latents import dense
 from tiny_circuits import LinearModel
 
 from clustersae.circuits.attribution import attributed_effects, exact_effects
@@ -112,9 +113,9 @@ def test_nodes_that_vary_but_are_not_read_are_no_part_of_it(rotation):
     stream, dictionaries = build(rotation), dictionary_along(rotation)
     training, effects, _ = study(stream, dictionaries)
     for latent in (DISTRACTOR, UNREAD):
-        dense = [dictionaries[0].encode(x).dense(2 * D_MODEL)[..., latent]
+        values = [dense(dictionaries[0].encode(x), 2 * D_MODEL)[..., latent]
                  for x in (training.clean[0], training.corrupted[0])]  # fmt: skip
-        assert (dense[1] - dense[0]).abs().max() > 0.5
+        assert (values[1] - values[0]).abs().max() > 0.5
         assert abs(float(effects[latent])) < 1e-5
 
 

@@ -5,6 +5,7 @@ import csv
 import numpy as np
 import pytest
 import torch
+from dense_latents import dense
 from evaluate_correspondence import main
 from scipy import sparse
 
@@ -150,8 +151,8 @@ def test_codes_are_what_the_sae_says_and_do_not_depend_on_blocks():
     sae = random_sae()
     x = torch.randn(50, 8, generator=torch.Generator().manual_seed(0))
     whole = encode_tokens(sae, 1, [x])
-    dense = sae.encode(x, 1).dense(24)
-    assert whole.activations.toarray() == pytest.approx(dense.detach().double().numpy())
+    values = dense(sae.encode(x, 1), 24)
+    assert whole.activations.toarray() == pytest.approx(values.detach().double().numpy())
     assert (whole.activations.data > 0).all()
     pieces = encode_tokens(sae, 1, x.split([1, 30, 19]))
     assert pieces.activations.toarray() == pytest.approx(whole.activations.toarray(), abs=1e-6)

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from snakemake_project import REPOSITORY, TINY, merged
 
-from clustersae.experiment.config import load, model_shape, report_settings
+from clustersae.experiment.config import load, model_shape
 from clustersae.runtime.errors import InputError
 
 SCHEMA = REPOSITORY / "workflow" / "schemas" / "config.schema.yaml"
@@ -48,7 +48,11 @@ def named(**changes):
 
 
 def specialising(*entries):
-    return {"clustering": {"specialise": list(entries)}}
+    return {"arms": {"specialised": list(entries)}}
+
+
+def shared(*counts, **sections):
+    return {"arms": {"shared": {"counts": list(counts)}}, **sections}
 
 
 WRONG = [
@@ -70,8 +74,8 @@ WRONG = [
         "models.tiny.training.record is for models of characters",
     ),
     # keys and types
-    ({"sea": {}}, "unknown key 'sea' in the top level; allowed are activations, clustering"),
-    ({"sae": {"kk": 3}}, "unknown key 'kk' in sae; allowed are architecture, auxk_coefficient"),
+    ({"sea": {}}, "unknown key 'sea' in the top level; allowed are activations, arms"),
+    ({"sae": {"kk": 3}}, "unknown key 'kk' in sae; allowed are architecture, auxk_alpha"),
     (tiny(sae={"kk": 3}), "unknown key 'kk' in models.tiny.sae; allowed are"),
     ({"activations": {"tokens": {"dev": 9}}}, "unknown key 'dev' in activations.tokens; allowed"),
     ({5: 1}, "the top level has the key 5, which YAML does not read as text: put it in quotes"),
@@ -105,7 +109,10 @@ WRONG = [
         {"sae": {"specialise": {"shared_fraction": 1}}},
         "sae.specialise.shared_fraction is 1, but must be below 1",
     ),
-    ({"sae": {"tokens": "4e6"}}, "must be an integer; YAML took it for text, write 4000000"),
+    (
+        {"sae": {"training_tokens": "4e6"}},
+        "must be an integer; YAML took it for text, write 4000000",
+    ),
     (tiny(source="trian"), 'models.tiny.source is "trian", but must be train or local or hub'),
     ({"models": None}, "models is null, but must be a section"),
     (tiny(corpus=None), "models.tiny.corpus is null, but must be a section"),
@@ -115,92 +122,90 @@ WRONG = [
     ({"models": {"a{b}": {}}}, 'models has the name "a{b}"'),
     ({"models": {"x" * 101: {}}}, "models has the name"),
     # numbers of clusters
+    (shared(2, 2), "arms.shared.counts is [2, 2], but must not repeat"),
+    ({"arms": {"shared": {"counts": 3}}}, "arms.shared.counts is 3, but must be a list"),
+    ({"arms": {"auto": "shared"}}, 'arms.auto is "shared", but must be a list'),
+    ({"arms": {"auto": ["random"]}}, 'arms.auto.0 is "random", but must be shared or specialised'),
+    (shared(0), "arms.shared.counts.0 is 0, but must be at least 1"),
     (
-        {"clustering": {"counts": [2, 2]}},
-        "clustering.counts is [2, 2], but must not repeat",
-    ),
-    ({"clustering": {"counts": []}}, "clustering.counts is [], but must have at least 1 entry"),
-    ({"clustering": {"counts": 3}}, "clustering.counts is 3, but must be auto or a list"),
-    ({"clustering": {"counts": "Auto"}}, 'clustering.counts is "Auto", but must be auto or a list'),
-    ({"clustering": {"counts": [0]}}, "clustering.counts.0 is 0, but must be at least 1"),
-    (
-        {"clustering": {"counts": [2, 4]}},
-        "models.tiny: clustering.counts asks for 4 clusters, but the model has 3 layers: use"
+        shared(2, 4),
+        "models.tiny: arms.shared.counts asks for 4 clusters, but the model has 3 layers: use"
         " numbers from 1 to 3",
     ),
-    ({"clustering": {"control_counts": [4]}}, "clustering.control_counts asks for 4 clusters"),
-    ({"evaluation": {"equal_compute": [4]}}, "evaluation.equal_compute asks for 4 clusters"),
-    ({"evaluation": {"equal_exposure": [4]}}, "evaluation.equal_exposure asks for 4 clusters"),
-    (imported("llama", clustering={"counts": [5]}), "5 clusters, but the model has 4 layers"),
+    ({"arms": {"controls": {"counts": [4]}}}, "arms.controls.counts asks for 4 clusters"),
+    ({"arms": {"controls": {"counts": [1]}}}, "arms.controls.counts.0 is 1, but must be at least"),
+    ({"arms": {"equal_exposure": [4]}}, "arms.equal_exposure asks for 4 clusters"),
+    (
+        {"arms": {"equal_exposure": [1]}},
+        "arms.equal_exposure asks for K = 1, which arms.shared.counts does not have",
+    ),
+    (imported("llama") | shared(5), "5 clusters, but the model has 4 layers"),
+    # rivals that nobody has built yet
+    ({"arms": {"transfer": [1]}}, "unknown key 'transfer' in arms; allowed are auto, controls"),
     # specialised SAEs
     (
-        specialising({"from": [1], "budgets": [0.4]}, {"from": ["tree", 4], "budgets": [1]}),
-        "clustering.specialise.from starts from 4 clusters, but the model has 3 layers: use"
-        " numbers from 1 to 2, or tree",
+        specialising({"from": 1, "budgets": [0.4]}, {"from": 3, "budgets": [1]}),
+        "arms.specialised starts from 3 clusters, but the model has 3 layers: use numbers from 1"
+        " to 2",
     ),
     (
-        specialising({"from": [1, "root"], "budgets": [0.4]}),
-        'clustering.specialise.0.from.1 is "root", but must be',
+        specialising({"from": "tree", "budgets": [0.4]}),
+        'arms.specialised.0.from is "tree", but must be an integer',
     ),
-    (specialising({"from": [1, 1], "budgets": [0.4]}), "is [1, 1], but must not repeat an entry"),
-    (specialising({"from": [], "budgets": [0.4]}), "0.from is [], but must have at least 1 entry"),
-    (specialising({"from": [1], "budgets": [0]}), "0.budgets.0 is 0, but must be above 0"),
-    (specialising({"from": [1]}), "clustering.specialise.0 lacks 'budgets'"),
-    (specialising({"from": [1], "budgets": [1], "k": 2}), "unknown key 'k' in clustering"),
+    (specialising({"from": [1], "budgets": [0.4]}), "0.from is [1], but must be an integer"),
+    (specialising({"from": 1, "budgets": [0]}), "0.budgets.0 is 0, but must be above 0"),
+    (specialising({"from": 1}), "arms.specialised.0 lacks 'budgets'"),
+    (specialising({"from": 1, "budgets": [1], "k": 2}), "unknown key 'k' in arms"),
     (
-        {"clustering": {"specialise": {"from": [1], "budgets": [0.4]}}},
-        'clustering.specialise is {"from": [1], "budgets": [0.4]}, but must be auto or a list',
-    ),
-    (
-        merged(
-            specialising({"from": ["tree"], "budgets": [0.4]}),
-            {"clustering": {"methods": ["kmeans", "complete"]}},
-        ),
-        "clustering.specialise.from asks for the tree, but kmeans, the first of clustering.methods,"
-        " makes none. Put complete or average first",
+        {"arms": {"specialised": {"from": 1, "budgets": [0.4]}}},
+        'arms.specialised is {"from": 1, "budgets": [0.4]}, but must be a list',
     ),
     (
-        specialising({"from": [1], "budgets": [0.4]}, {"from": [2], "budgets": [0.01]}),
+        specialising({"from": 1, "budgets": [0.4]}, {"from": 2, "budgets": [0.01]}),
         "one batch of 128 for variant tokens-1of100, which gets 40 of them",
     ),
     (
-        specialising({"from": ["tree"], "budgets": [0.05]}),
-        "leaves 75 activations for each of the SAEs that start from them (from tree), fewer",
+        specialising({"from": 1, "budgets": [0.05]}),
+        "leaves 100 activations for each of the SAEs that start from them (from 1), fewer",
     ),
     (
         merged(
-            specialising({"from": [2], "budgets": [0.1]}),
+            specialising({"from": 2, "budgets": [0.1]}),
             {"sae": {"specialise": {"shared_fraction": 0.2}}},
         ),
         "leaves 120 activations for each of the shared SAEs (from 2), fewer than one batch",
     ),
     (
-        {"clustering": {"specialise": "auto", "pilot_fraction": 0.2}},
+        {"arms": {"auto": ["specialised"], "pilot_fraction": 0.2}},
         "leaves 240 activations for each of the shared SAEs (from 1), fewer than 20 batches",
     ),
-    ({"evaluation": {"lengths": [2, 0.03]}}, "for variant tokens-3of100, which gets 120 of them"),
-    ({"evaluation": {"lengths": [0]}}, "evaluation.lengths.0 is 0, but must be above 0"),
+    ({"arms": {"per_layer": [2, 0.03]}}, "for variant tokens-3of100, which gets 120 of them"),
+    ({"arms": {"per_layer": [0]}}, "arms.per_layer.0 is 0, but must be above 0"),
+    ({"arms": {"margins": {"mean": 0}}}, "arms.margins.mean is 0, but must be above 0"),
     # sizes
     (
         {"sae": {"k": 33}},
         "models.tiny: sae.k is 33, more than the 32 latents of an SAE of variant base. Lower sae.k",
     ),
-    ({"sae": {"k": 33, "d_sae": None, "expansion": 2}}, "sae.k is 33, more than the 32 latents"),
     (
-        {"sae": {"k": 16}, "evaluation": {"equal_compute": [1]}},
+        {"sae": {"k": 33, "d_sae": None, "expansion_factor": 2}},
+        "sae.k is 33, more than the 32 latents",
+    ),
+    (
+        {"sae": {"k": 16}, "arms": {"narrower": [0.333333]}},
         "sae.k is 16, more than the 1 latents of an SAE of variant narrower-1of3",
     ),
     (
         {"sae": {"batch_size": 2001}},
         "activations.tokens.train = 2000 is fewer than one batch of sae.batch_size = 2001",
     ),
-    ({"sae": {"tokens": 127}}, "sae.tokens is 127, fewer than one batch of 128"),
+    ({"sae": {"training_tokens": 127}}, "sae.training_tokens is 127, fewer than one batch of 128"),
     (
-        {"sae": {"tokens": 383}, "evaluation": {"equal_compute": [1]}},
+        {"sae": {"training_tokens": 383}, "arms": {"per_layer": [0.333333]}},
         "one batch of 128 for variant tokens-1of3, which gets 128 of them",
     ),
     (
-        {"sae": {"tokens": 1279}, "clustering": {"counts": "auto"}},
+        {"sae": {"training_tokens": 1279}, "arms": {"auto": ["shared"]}},
         "one batch of 128 for variant tokens-1of10, which gets 128 of them",
     ),
     # files
@@ -275,10 +280,9 @@ def test_a_configuration_names_at_least_one_model(wrong):
 
 @pytest.mark.parametrize("empty", [None, {}])
 def test_an_empty_section_means_the_defaults(config, empty):
-    for section in ("clustering", "evaluation", "report"):
+    for section in ("clustering", "evaluation"):
         without = {key: value for key, value in config.items() if key != section}
         assert load({**config, section: empty}, SCHEMA) == load(without, SCHEMA)
-    assert report_settings({**config, "report": empty}, SCHEMA) == report_settings(config, SCHEMA)
     model = config["models"]["tiny"]
     without = {"models": {"tiny": {k: v for k, v in model.items() if k != "training"}}}
     with_empty = {"models": {"tiny": {**model, "training": empty, "clustering": empty}}}
@@ -304,44 +308,40 @@ def test_a_named_corpus_needs_neither_file_nor_tokenizer(config):
 def test_whole_numbers_written_with_a_dot_become_integers(config):
     settings = load(merged(config, {"sae": {"k": 4.0, "seeds": [1.0]}}), SCHEMA)["tiny"]["sae"]
     assert json.dumps([settings["k"], settings["seeds"]]) == "[4, [1]]"
-    counts = load(merged(config, {"clustering": {"counts": [2.0]}}), SCHEMA)["tiny"]["clustering"]
-    assert json.dumps(counts["counts"]) == "[2]"
+    arms = load(merged(config, shared(2.0)), SCHEMA)["tiny"]["arms"]
+    assert json.dumps(arms["shared"]["counts"]) == "[2]"
 
 
-def test_equal_compute_of_all_layers_is_the_baseline_and_needs_no_arm(config):
-    load(merged(config, {"evaluation": {"equal_compute": [3], "equal_exposure": [3]}}), SCHEMA)
+def test_equal_exposure_of_all_layers_is_the_baseline_and_needs_no_arm(config):
+    load(merged(config, {"arms": {"equal_exposure": [3]}}), SCHEMA)
 
 
-def test_the_tree_of_a_hierarchy_and_counts_up_to_the_layers_are_accepted(config):
-    for method in ("complete", "average"):
-        specialise = [{"from": ["tree", 1, 2], "budgets": [0.4, 1.5]}]
-        clustering = {"methods": [method, "kmeans"], "specialise": specialise}
-        models = load(merged(config, {"clustering": clustering}), SCHEMA)
-        assert models["tiny"]["clustering"]["specialise"] == specialise
-
-
-def test_nothing_is_specialised_unasked(config):
-    assert load(config, SCHEMA)["tiny"]["clustering"]["specialise"] == []
+def test_what_a_newcomer_gets_unasked(config):
+    """A config that names a model and a text alone carries the findings."""
+    for section in ("arms", "sae", "clustering", "activations"):
+        config.pop(section, None)
+    settings = load(config, SCHEMA)["tiny"]
+    assert settings["arms"]["per_layer"] == [1, 0.5]
+    assert settings["arms"]["shared"] == {"counts": [1], "methods": ["complete"]}
+    assert settings["arms"]["specialised"] == [{"from": 1, "budgets": [0.5]}]
+    assert settings["arms"]["auto"] == ["shared"]
+    assert settings["arms"]["margins"] == {"mean": 0.05, "worst": 0.1}
+    assert len(settings["sae"]["learning_rate"]) > 1
+    assert settings["sae"]["dead_after"] is None
+    assert len(settings["sae"]["seeds"]) == 5
 
 
 def test_learning_rates_may_be_a_list_for_roots_and_for_specialised_saes(config):
     changes = {"sae": {"learning_rate": [0.01, 1], "specialise": {"learning_rate": [0.001]}}}
     sae = load(merged(config, changes), SCHEMA)["tiny"]["sae"]
     assert sae["learning_rate"] == [0.01, 1]
-    assert sae["specialise"] == {
-        "shared_fraction": 0.5,
-        "learning_rate": [0.001],
-        "warmup_fraction": None,
-        "decay_fraction": None,
-        "carry_optimizer": False,
-    }
+    assert sae["specialise"] == {"shared_fraction": 0.5, "learning_rate": [0.001]}
 
 
 def test_a_model_may_be_the_same_as_another(config):
     config["models"]["tiny"]["training"] |= {"record": True, "other_seeds": [7]}
     config["models"]["wide"] = {"same_as": "tiny", "sae": {"d_sae": 48}}
     models = load(config, SCHEMA)
-    assert report_settings(config, SCHEMA)["dpi"] == 160
     tiny, wide = models["tiny"], models["wide"]
     for key in ("source", "corpus", "architecture", "activations", "clustering"):
         assert wide[key] == tiny[key]

@@ -40,7 +40,7 @@ def test_a_ready_configuration_is_valid(path, tmp_path, monkeypatch):
     models = config.load(given, SCHEMA)
     for settings in models.values():
         n_rows = settings["activations"]["tokens"]
-        assert settings["sae"]["tokens"] >= settings["sae"]["batch_size"]
+        assert settings["sae"]["training_tokens"] >= settings["sae"]["batch_size"]
         assert n_rows["train"] > n_rows["test"]
         assert len(settings["sae"]["seeds"]) >= 3, "a result needs three seeds"
 
@@ -79,7 +79,7 @@ def test_a_published_model_is_trained_as_published(name):
             **{"dtype": "bfloat16", "compile": True},
         }
         assert {key: model["training"][key] for key in training} == training
-        assert model["sae"]["expansion"] == expansion
+        assert model["sae"]["expansion_factor"] == expansion
     first = models[name]["training"]
     assert {key: first[key] for key in seeds} == seeds
     assert (first["record"], first["published"]) == (True, name)

@@ -109,7 +109,7 @@ def strings(tokenizer, text, folder):
     path = folder / "tokenizer.json"
     tokenizer.save(str(path))
     words = read_words(path, np.array(tokenizer.encode(text, add_special_tokens=False).ids))
-    return [words.strings[index] for index in words.index]
+    return [words.strings[index] for index in words.kind]
 
 
 def test_words_and_characters_are_themselves(tmp_path):

@@ -61,7 +61,8 @@ class BatchPlan:
                 f"The cached activations hold {sum(rows_per_shard)} tokens, fewer than one batch"
                 f" of {batch_size}. Raise activations.tokens.train or lower sae.batch_size."
             )
-        self._pass, self._blocks = -1, []
+        self._pass = -1
+        self._blocks: list[tuple[int, int]] = []
 
     def segments(self, step: int) -> Iterator[Segment]:
         """The pieces of the batch of `step`, in order of position."""

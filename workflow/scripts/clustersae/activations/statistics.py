@@ -44,9 +44,9 @@ class RunningStatistics:
 
     def __init__(self) -> None:
         self.count = 0
-        self._mean: Tensor | float = 0.0  # [n_layers, d_model]
-        self._squares: Tensor | float = 0.0  # [n_layers], sum over tokens of ‖x − mean‖²
-        self._norms: Tensor | float = 0.0  # [n_layers], sum over tokens of ‖x‖
+        self._mean = torch.zeros(())  # [n_layers, d_model]
+        self._squares = torch.zeros(())  # [n_layers], sum over tokens of ‖x − mean‖²
+        self._norms = torch.zeros(())  # [n_layers], sum over tokens of ‖x‖
 
     def add_batch(self, block: Tensor) -> None:
         """Add the rows of one block.

@@ -49,7 +49,7 @@ def assess(
     n_kept = sum(len(split[length].clean) for split in (train, test) for length in lengths)
     lost = {str(loss): count for loss, count in task.lost.items()}
     lost["length_not_shared"] = n_pairs - n_kept  # by training and test pairs
-    found = {
+    found: dict[str, Any] = {
         "task": task.task,
         "n_tried": task.n_tried,
         "n_usable": task.n_usable,
@@ -63,11 +63,11 @@ def assess(
         "usable": False,
     }
     if not lengths or min(found["n_train"], found["n_test"]) < min_pairs:
-        reason = (
+        too_few = (
             f"fewer than {min_pairs} pairs for training or for test ({found['n_train']} and"
             f" {found['n_test']} of lengths that both have). {task.summary()}"
         )
-        return Assessment(found | {"reason": reason}, [], [])
+        return Assessment(found | {"reason": too_few}, [], [])
     runs = [run_clean(stream, test[length]) for length in lengths]
     full = _metrics([run.metric for run in runs])
     found |= {"accuracy": accuracy(full), "logit_difference": float(full.mean())}

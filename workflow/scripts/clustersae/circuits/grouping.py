@@ -23,10 +23,10 @@ def group_pairs(pairs: Sequence[TokenPair], first: int = 0) -> dict[int, Pairs]:
         groups[pair.length].append(pair)
     return {
         length: Pairs(
-            *(
-                torch.tensor([getattr(pair, name) for pair in group])
-                for name in ("clean", "patch", "answer", "wrong")
-            ),
+            torch.tensor([pair.clean for pair in group]),
+            torch.tensor([pair.patch for pair in group]),
+            torch.tensor([pair.answer for pair in group]),
+            torch.tensor([pair.wrong for pair in group]),
             first,
         )
         for length, group in sorted(groups.items())

@@ -156,8 +156,8 @@ def _nodes(
     """The nodes of the largest effects, first of all those whose effect is measured exactly."""
     nodes = Nodes(dictionaries)
     numbers = top(effects, max(settings.exact_nodes, len(dictionaries)))
-    exact = exact_effects(stream, dictionaries, recordings, numbers[: settings.exact_nodes])
-    exact = [*exact.tolist(), *[None] * (len(numbers) - len(exact))]
+    measured = exact_effects(stream, dictionaries, recordings, numbers[: settings.exact_nodes])
+    exact = [*measured.tolist(), *[None] * (len(numbers) - len(measured))]
     return [
         {"rank": rank, **nodes.node(number)._asdict(), "effect": effects[number].item(), "exact": e}
         for rank, (number, e) in enumerate(zip(numbers, exact))

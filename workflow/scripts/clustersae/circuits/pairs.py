@@ -1,6 +1,6 @@
 """Pairs of prompts that differ in what a task asks for, and the metric m."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -30,11 +30,16 @@ class Pairs(NamedTuple):
 
     def to(self, device: torch.device) -> "Pairs":
         """The same on `device`, as int64."""
-        return Pairs(*(tensor.long().to(device) for tensor in self[:4]), self.first)
+        return self._each(lambda tensor: tensor.long().to(device))
 
     def rows(self, start: int, stop: int) -> "Pairs":
         """The pairs from `start` up to `stop`."""
-        return Pairs(*(tensor[start:stop] for tensor in self[:4]), self.first)
+        return self._each(lambda tensor: tensor[start:stop])
+
+    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Pairs":
+        tensors = self.clean, self.corrupted, self.answer, self.wrong
+        clean, corrupted, answer, wrong = map(change, tensors)
+        return Pairs(clean, corrupted, answer, wrong, self.first)
 
 
 def check_pairs(pairs: Pairs) -> None:

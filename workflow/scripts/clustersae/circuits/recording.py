@@ -29,7 +29,7 @@ from clustersae.circuits.pairs import (
     logit_difference,
     vocabulary_size,
 )
-from clustersae.models.residual import ResidualStream
+from clustersae.models.residual import Change, ResidualStream
 
 #: `attribution`: the gradient at the clean prompt (attribution patching, Nanda 2023).
 #: `integrated`: its mean between clean and corrupted (Marks et al. 2024, eq. 3).
@@ -80,7 +80,8 @@ def run_clean(
     """m(M) on the clean prompts, and the stream after the first layer that is taken apart."""
     check_pairs(pairs)
     pairs = pairs.to(device_of(stream))
-    streams, metrics = [], []
+    streams: list[torch.Tensor] = []
+    metrics = []
     for part in _parts(stream, pairs, max_entries):
         with last_logits_only(stream), stream.replaced({layer: streams.append}):
             metrics.append(logit_difference(stream.logits(part.clean), part))
@@ -108,9 +109,13 @@ def record(
         _record_part(stream, part, method, steps, max_entries)
         for part in _parts(stream, pairs, max_entries)
     ]
-    streams = [[torch.cat(layer) for layer in zip(*column)] for column in list(zip(*parts))[:3]]
-    metrics = [torch.cat(column) for column in list(zip(*parts))[3:]]
-    return Recording(pairs, *streams, *metrics)
+    *streams, clean_metric, corrupted_metric = zip(*parts)
+    clean, corrupted, gradients = (
+        [torch.cat(layer) for layer in zip(*column)] for column in streams
+    )
+    return Recording(
+        pairs, clean, corrupted, gradients, torch.cat(clean_metric), torch.cat(corrupted_metric)
+    )
 
 
 def _record_part(
@@ -160,15 +165,16 @@ def _integrated(
     for part in middles.to(clean.dtype).split(n_steps):
         path = clean + part.view(-1, 1, 1, 1) * (corrupted - clean)
         path = path.flatten(0, 1).requires_grad_()
-        with (
-            torch.enable_grad(),
-            last_logits_only(stream),
-            stream.replaced({layer: lambda _, path=path: path}),
-        ):
+        with torch.enable_grad(), last_logits_only(stream), stream.replaced({layer: _put(path)}):
             logits = _logits(stream, pairs.clean.repeat(len(part), 1))
             (gradient,) = torch.autograd.grad(logit_difference(logits, pairs).sum(), path)
         total += gradient.unflatten(0, (len(part), -1)).sum(0)
     return total / steps
+
+
+def _put(x: torch.Tensor) -> Change:
+    """The change of a stream into `x`."""
+    return lambda _: x
 
 
 def _logits(stream: ResidualStream, tokens: torch.Tensor) -> torch.Tensor:
@@ -178,7 +184,7 @@ def _logits(stream: ResidualStream, tokens: torch.Tensor) -> torch.Tensor:
 
 def _rows(stream: ResidualStream, pairs: Pairs, max_entries: int) -> int:
     """Prompts whose pass with a gradient fits into `max_entries` numbers."""
-    d_model = stream.model.get_input_embeddings().weight.shape[1]
+    d_model = stream.model.get_input_embeddings().get_parameter("weight").shape[1]
     per_token = KEPT_PER_BLOCK * stream.n_layers * d_model
     return max(1, max_entries // (pairs.n_tokens * per_token + vocabulary_size(stream)))
 

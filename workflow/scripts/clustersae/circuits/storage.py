@@ -1,6 +1,6 @@
 """Recordings of a task on disk: made once for a model, read by the job of every arm."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -58,12 +58,19 @@ def load_recordings(
     recordings, runs = [], []
     for number in range(int(metadata["n_groups"])):
         train, test = (
-            Pairs(*(tensors[f"{number}.{split}.{name}"] for name in _PAIRS), int(metadata["first"]))
+            _pairs(tensors, f"{number}.{split}", int(metadata["first"]))
             for split in ("train", "test")
         )
-        streams = (list(tensors[f"{number}.stream.{name}"].unbind()) for name in _STREAMS)
-        metrics = (tensors[f"{number}.{name}"] for name in _METRICS)
-        recordings.append(Recording(train, *streams, *metrics))
+        clean, corrupted, gradients = (
+            list(tensors[f"{number}.stream.{name}"].unbind()) for name in _STREAMS
+        )
+        on_clean, on_corrupted = (tensors[f"{number}.{name}"] for name in _METRICS)
+        recordings.append(Recording(train, clean, corrupted, gradients, on_clean, on_corrupted))
         x, metric = tensors[f"{number}.x"], tensors[f"{number}.metric"]
         runs.append(CleanRun(test, int(metadata["layer"]), x, metric))
     return recordings, runs
+
+
+def _pairs(tensors: Mapping[str, torch.Tensor], prefix: str, first: int) -> Pairs:
+    clean, corrupted, answer, wrong = (tensors[f"{prefix}.{name}"] for name in _PAIRS)
+    return Pairs(clean, corrupted, answer, wrong, first)

@@ -25,7 +25,9 @@ def contiguous_partitions(distances: np.ndarray) -> list[Clusters]:
     }
     # best[stop]: cost and cuts of the best partition of layers 0 … stop − 1 into `count` runs.
     # Tuples compare by cost first and by cuts second, which settles ties.
-    best = {stop: (cost[0, stop], ()) for stop in range(1, n_layers + 1)}
+    best: dict[int, tuple[float, tuple[int, ...]]] = {
+        stop: (cost[0, stop], ()) for stop in range(1, n_layers + 1)
+    }
     partitions = [runs_between((), n_layers)]
     for count in range(2, n_layers + 1):
         best = {

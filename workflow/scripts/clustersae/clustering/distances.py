@@ -53,7 +53,7 @@ class AngularDistance:
 
     def __init__(self) -> None:
         self.n_tokens = 0
-        self._sum: Tensor | float = 0.0  # [n_layers, n_layers], half turns
+        self._sum = torch.zeros(())  # [n_layers, n_layers], half turns
 
     def add_batch(self, block: Tensor) -> None:
         """Add a float64 block `[n_layers, rows, d_model]`."""
@@ -86,7 +86,7 @@ class LinearCKA:
 
     def __init__(self) -> None:
         self.n_tokens = 0
-        self._sum: Tensor | float = 0.0  # [n_layers, n_layers], HSIC_1 times rows
+        self._sum = torch.zeros(())  # [n_layers, n_layers], HSIC_1 times rows
 
     def add_batch(self, block: Tensor) -> None:
         """Add a float64 block `[n_layers, rows, d_model]`; too small a block is left out."""

@@ -34,4 +34,4 @@ def kmeans_clusters(distances: np.ndarray, count: int, seed: int) -> Clusters:
     # Starting threads takes far longer than clustering a few dozen points.
     with threadpool_limits(1):
         labels = KMeans(count, n_init=N_INIT, random_state=seed % 2**32).fit(profiles).labels_
-    return ordered([np.flatnonzero(labels == label) for label in range(count)])
+    return ordered([np.flatnonzero(labels == label).tolist() for label in range(count)])

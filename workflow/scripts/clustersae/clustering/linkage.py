@@ -59,7 +59,7 @@ def cut(steps: list[Merge], count: int) -> tuple[Clusters, float]:
         The clusters, and the height of the last merge done (0 if none is).
     """
     n_layers = len(steps) + 1
-    clusters = {(layer,) for layer in range(n_layers)}
+    clusters: set[tuple[int, ...]] = {(layer,) for layer in range(n_layers)}
     height = 0.0
     for step in steps[: n_layers - count]:
         clusters -= set(step.children)

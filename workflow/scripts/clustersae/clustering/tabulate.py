@@ -74,6 +74,7 @@ def tabulate_partitions(
 
     add("single", "single", [tuple(range(n_layers))])
     for method in (*methods, *(control for control in controls if control in _COUNTED)):
+        found: list[tuple[Clusters, float | None]]
         if method in trees:
             found = [linkage.cut(trees[method], count) for count in range(1, n_layers + 1)]
         else:

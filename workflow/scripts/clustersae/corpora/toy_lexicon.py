@@ -1,4 +1,4 @@
-"""The words of toy English, by kind, and what is known about each of them."""
+"""The words of toy English, by kind."""
 
 PAD, BOS, UNK = "<pad>", "<bos>", "<unk>"
 
@@ -55,29 +55,3 @@ VOCABULARY = tuple(
         ]
     )
 )
-
-
-def word_factors() -> dict[str, dict[str, str]]:
-    """What each word is on its own: its kind and, where it has them, number, tense and gender."""
-    kinds = {
-        **{"place": PLACES, "object": OBJECTS, "event": EVENTS, "adjective": ADJECTIVES},
-        **{"preposition": PREPOSITIONS, "year": YEARS},
-    }
-    factors = {word: {"kind": kind} for kind, words in kinds.items() for word in words}
-    for name in NAMES:
-        factors[name] = {"kind": "name", "gender": GENDER[name]}
-    for gender, pronoun in PRONOUN.items():
-        factors[pronoun] = {"kind": "pronoun", "gender": gender}
-    for pair in NOUNS:
-        for number, noun in zip(NUMBERS, pair):
-            factors[noun] = {"kind": "noun", "number": number}
-    for singular, plural, *past in (*VERBS, BE, HAVE):
-        factors[singular] = {"kind": "verb", "number": "singular", "tense": "present"}
-        factors[plural] = {"kind": "verb", "number": "plural", "tense": "present"}
-        for form in past:
-            factors[form] = {"kind": "verb", "tense": "past"}
-    for number, form in zip(NUMBERS, BE_PAST):
-        factors[form] = {"kind": "verb", "number": number, "tense": "past"}
-    for form in (*GIVING, "went", "lasted"):
-        factors[form] = {"kind": "verb", "tense": "past"}
-    return factors

@@ -4,8 +4,9 @@ Imported by the Snakefile as well as by scripts, so it needs the standard librar
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any
 
 from clustersae.experiment.clusters import FROM, layers_of, parent
 from clustersae.experiment.variants import BASE, EQUAL_EXPOSURE, scaled_variant, variant_scales
@@ -21,7 +22,8 @@ PARTITION_PATTERN = rf"{_PARTITION}(?:{FROM}{_PARTITION})?"
 SAE = tuple[str, str]
 
 
-class Arm(NamedTuple):
+@dataclass(frozen=True)
+class Arm:
     """One way of covering all layers.
 
     Attributes:

@@ -47,7 +47,9 @@ def _parsed(path: Path) -> tuple[str, tuple[tuple[int, str, tuple[str, ...]], ..
     return ast.unparse(tree), tuple(imports)
 
 
-def _drop_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef) -> None:
+def _drop_docstring(
+    node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef,
+) -> None:
     if ast.get_docstring(node, clean=False) is not None:
         node.body[0] = ast.copy_location(ast.Expr(ast.Constant(None)), node.body[0])
 

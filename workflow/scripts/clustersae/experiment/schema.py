@@ -41,13 +41,13 @@ def checked(config: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
         InputError: names the key, what was given and what is allowed.
     """
     _check_plain("", config)
-    config = _without_empty_sections(config, schema, schema)
+    filtered: dict[str, Any] = _without_empty_sections(config, schema, schema)
     error = jsonschema.exceptions.best_match(
-        jsonschema.Draft202012Validator(schema).iter_errors(config)
+        jsonschema.Draft202012Validator(schema).iter_errors(filtered)
     )
     if error is not None:
         raise InputError(f"config: {_sentence(error)}")
-    return config
+    return filtered
 
 
 def filled(value: Mapping[str, Any], entry: Schema, schema: Schema) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def _with_integers(value: Any, entry: Schema) -> Any:
     """JSON Schema takes 4.0 for an integer; range() and torch do not."""
     if isinstance(value, list):
         items = [entry, *entry.get("anyOf", [])]
-        inner = next((each["items"] for each in items if "items" in each), {})
+        inner: Schema = next((each["items"] for each in items if "items" in each), {})
         return [_with_integers(each, inner) for each in value]
     types = entry.get("type", [])
     if isinstance(value, float) and "integer" in types:

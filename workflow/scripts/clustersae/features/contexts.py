@@ -97,7 +97,8 @@ def _peaks(activations: sparse.csr_array, sequence: np.ndarray, n_contexts: int)
         _, first = np.unique(sequence[row[strongest]], return_index=True)
         chosen = row[strongest[np.sort(first)[:n_contexts]]]
         found.append((np.full(len(chosen), latent), chosen, np.arange(len(chosen))))
-    return tuple(np.concatenate(each) for each in zip(*found))
+    latents, rows, ranks = (np.concatenate(each) for each in zip(*found))
+    return latents, rows, ranks
 
 
 def _silences(
@@ -171,7 +172,7 @@ def context_table(
     values = _values(activations, inside, np.repeat(places.latent, stop - first))
     peaks = _values(activations, places.row, places.latent)
     offsets = pa.array(np.append(0, ends), pa.int32())
-    strings = pa.array(words.strings).take(pa.array(words.index[inside]))
+    strings = pa.array(words.strings).take(pa.array(words.kind[inside]))
     n = len(places.latent)
     columns = {
         **{name: [value] * n for name, value in label.items()},

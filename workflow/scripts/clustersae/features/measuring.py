@@ -76,10 +76,13 @@ def prepare(
     Args:
         factors: `corpora.toy_factors.factor_table`, where the text is toy English.
     """
-    clauses, held = find_clauses([validation, test])
+    clauses, (validation_held, test_held) = find_clauses([validation, test])
     predicates = None if factors is None else find_predicates(factors, validation, test)
     windows = windows_of(test, settings.context_tokens)
-    return Material(validation, test, words, windows, clauses, *held, predicates, settings, seed)
+    return Material(
+        *(validation, test, words, windows, clauses, validation_held, test_held),
+        *(predicates, settings, seed),
+    )
 
 
 class Measured(NamedTuple):

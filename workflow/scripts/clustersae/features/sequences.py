@@ -43,10 +43,16 @@ class Text:
     def every(self, step: int) -> "Text":
         """One token in `step`, evenly spread; each keeps what preceded it."""
         chosen = np.arange(len(self)) % step == 0
-        columns = (self.token, self.previous, self.sequence, self.position)
         ends = np.cumsum([len(rows) for rows in self.rows])[:-1]
         rows = [rows[torch.from_numpy(own)] for rows, own in zip(self.rows, np.split(chosen, ends))]
-        return Text(*(column[chosen] for column in columns), self.shards, rows)
+        return Text(
+            self.token[chosen],
+            self.previous[chosen],
+            self.sequence[chosen],
+            self.position[chosen],
+            self.shards,
+            rows,
+        )
 
     def blocks(self, layer: int) -> Iterator[torch.Tensor]:
         """The stream at `layer`, float32 [n, d_model] at a time."""

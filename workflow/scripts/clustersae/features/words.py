@@ -13,7 +13,7 @@ class Words(NamedTuple):
     """The tokens of a text as strings, each kind once."""
 
     strings: list[str]  # [n_kinds]
-    index: np.ndarray  # int [n_tokens], the kind of every token
+    kind: np.ndarray  # int [n_tokens], the kind of every token
 
 
 def read_words(path: Path, tokens: np.ndarray) -> Words:

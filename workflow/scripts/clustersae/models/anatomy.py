@@ -64,7 +64,7 @@ def describe(
     streams = stream.capture(tokens)
     _check_same(streams, expected, model_dir)
     _check_causal(stream, tokens, streams, model_dir)
-    vocab_size = model.get_input_embeddings().weight.shape[0]
+    vocab_size = model.get_input_embeddings().get_parameter("weight").shape[0]
     bos_id, pad_id = _special_ids(model, model_dir, vocab_size, trust_remote_code)
     return ModelDescription(
         n_layers=stream.n_layers,
@@ -89,7 +89,8 @@ def _bridge(model: torch.nn.Module, model_dir: Path):
     architecture = type(model).__name__
     try:
         bridge = build_bridge_from_module(model, architecture, hf_config=model.config)
-        bridge.adapter.component_mapping["blocks"]
+        if "blocks" not in (bridge.adapter.component_mapping or {}):
+            raise ValueError("it names no list of blocks.")
     except (ValueError, KeyError, AttributeError) as error:
         raise InputError(
             f"TransformerLens cannot read the model in {model_dir} ({architecture}):"

@@ -9,6 +9,8 @@ import os
 import shutil
 from pathlib import Path
 
+import torch
+
 from clustersae.models.anatomy import describe
 from clustersae.models.residual import first_line, load_tokenizer
 from clustersae.runtime.errors import InputError
@@ -145,7 +147,7 @@ def _copy_weights(folder: Path, output: Path) -> None:
 def _merge(folder: Path, output: Path) -> None:
     """Write the weights that lie in several files into one; they are mapped, not loaded."""
     where: dict[str, str] = read_json(folder / INDEX)["weight_map"]
-    tensors = {}
+    tensors: dict[str, torch.Tensor] = {}
     for name in sorted(set(where.values())):
         tensors |= load_tensors(folder / name)[0]
     missing = where.keys() - tensors.keys()

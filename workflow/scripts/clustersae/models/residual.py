@@ -12,12 +12,15 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
 from clustersae.models.description import ModelDescription, fingerprint
 from clustersae.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 #: Takes a block's output [batch, n_ctx, d_model]; returns what replaces it, or None to keep it.
 Change = Callable[[torch.Tensor], torch.Tensor | None]
@@ -28,7 +31,7 @@ def load_model(
     description: ModelDescription,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
-) -> torch.nn.Module:
+) -> "PreTrainedModel":
     """The Hugging Face model in `model_dir`, in evaluation mode and without gradients.
 
     Raises:
@@ -47,7 +50,7 @@ def load_pretrained(
     trust_remote_code: bool = False,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
-) -> torch.nn.Module:
+) -> "PreTrainedModel":
     """`load_model` for a model that has no description yet."""
     from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar, set_verbosity_error
@@ -56,7 +59,7 @@ def load_pretrained(
     # It would recommend an attention mask for the padding, which is not needed here (see above).
     set_verbosity_error()
     try:
-        model, loading = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             model_dir,
             dtype=dtype,
             use_safetensors=True,
@@ -68,6 +71,7 @@ def load_pretrained(
         raise InputError(
             f"transformers cannot load {model_dir} as a causal language model: {first_line(error)}"
         ) from error
+    model, loading = loaded
     if loading["missing_keys"]:
         raise InputError(
             f"model.safetensors in {model_dir} lacks weights that its config.json asks for:"
@@ -108,11 +112,11 @@ class ResidualStream:
         blocks: dotted path of its list of blocks, or the description that holds it.
     """
 
-    def __init__(self, model: torch.nn.Module, blocks: str | ModelDescription) -> None:
+    def __init__(self, model: "PreTrainedModel", blocks: str | ModelDescription) -> None:
         self.restartable = not isinstance(blocks, ModelDescription) or blocks.restartable
         path = blocks.blocks if isinstance(blocks, ModelDescription) else blocks
         self.model = model
-        self.blocks = model.get_submodule(path)
+        self.blocks = cast(torch.nn.ModuleList, model.get_submodule(path))
         self.n_layers = len(self.blocks)
         # What a block returns beside its stream, e.g. the None of (stream, None); seen on any
         # forward pass, and needed to stand in for the block.

@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -32,7 +32,7 @@ def read_evaluation_tokens(path: Path, n_tokens: int, split: str = "test") -> Ev
 
 def measure_ablations(
     stream: ResidualStream, text: EvaluationTokens, mean: torch.Tensor, batch_rows: int = 32
-) -> list[dict[str, str | int | float]]:
+) -> list[dict[str, Any]]:
     """Cross-entropy in nats: clean, and with each layer and all layers ablated.
 
     Args:

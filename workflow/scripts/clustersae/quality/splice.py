@@ -98,7 +98,7 @@ def clean_passes(
         ValueError: no position has a next token to predict.
     """
     device = next(stream.model.parameters()).device
-    vocab_size = stream.model.get_input_embeddings().weight.shape[0]
+    vocab_size = stream.model.get_input_embeddings().get_parameter("weight").shape[0]
     rows = max(1, min(batch_rows, MAX_LOGITS // (tokens.shape[1] * vocab_size)))
     if not kept[:, 1:].any():
         raise ValueError("No position has a next token to predict.")

@@ -5,12 +5,13 @@ import logging
 import os
 import tempfile
 from pathlib import Path
+from typing import TextIO
 
 import torch
 
 logger = logging.getLogger(__name__)
 
-_claims = []  # open lock files; the claim lasts as long as the process
+_claims: list[TextIO] = []  # open lock files; the claim lasts as long as the process
 
 
 def choose(gpus: int = 0) -> torch.device:

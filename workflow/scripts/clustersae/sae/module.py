@@ -7,7 +7,7 @@ Dimensions: n tokens, d_model, d_sae latents, k active latents per token.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,20 +16,12 @@ from torch import nn
 from clustersae.runtime.errors import InputError
 from clustersae.sae import sparse
 
-#: Tensors of a stored SAE; `layer_mean` and `layer_scale` are the normalisation.
-WEIGHTS = ("W_enc", "b_enc", "W_dec", "b_dec")
-
 
 class Latents(NamedTuple):
     """Sparse activations of an SAE; entries with value 0 are inactive."""
 
     indices: torch.Tensor  # int64 [..., k]
     values: torch.Tensor  # [..., k], not negative
-
-    def dense(self, d_sae: int) -> torch.Tensor:
-        """[..., d_sae]"""
-        zeros = self.values.new_zeros(*self.values.shape[:-1], d_sae)
-        return zeros.scatter_(-1, self.indices, self.values)
 
 
 class SparseAutoencoder(nn.Module):
@@ -42,6 +34,10 @@ class SparseAutoencoder(nn.Module):
         k: active latents per token, at most d_sae.
         layer_mean: μ [n_cluster_layers, d_model]; layer_scale: σ [n_cluster_layers].
     """
+
+    layer_mean: torch.Tensor
+    layer_scale: torch.Tensor
+    config: dict[str, Any]  # cfg.json, of an SAE that was read from disk
 
     def __init__(
         self,

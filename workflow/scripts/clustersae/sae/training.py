@@ -1,6 +1,5 @@
 """Training of one SAE on a stream of normalised activations."""
 
-import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -13,8 +12,6 @@ from clustersae.runtime.errors import InputError
 from clustersae.runtime.log import Progress
 from clustersae.sae.loss import auxk_loss, fvu_loss
 from clustersae.sae.module import SparseAutoencoder, TrainingOutput
-
-logger = logging.getLogger(__name__)
 
 #: Steps between two looks at which latents are dead; each look waits for a GPU once.
 DEAD_REFRESH_STEPS = 16
@@ -31,17 +28,17 @@ class Adam:
     parameters, so the foreach kernels (unlike the fused one) handle a transposed encoder.
     """
 
-    def __init__(self, parameters: list[torch.nn.Parameter]) -> None:
-        self.parameters = parameters
-        self.first = [torch.zeros_like(each) for each in parameters]
-        self.second = [torch.zeros_like(each) for each in parameters]
-        self.steps = [torch.zeros(()) for _ in parameters]
+    def __init__(self, parameters: Iterable[torch.Tensor]) -> None:
+        self.parameters = list(parameters)
+        self.first = [torch.zeros_like(each) for each in self.parameters]
+        self.second = [torch.zeros_like(each) for each in self.parameters]
+        self.steps = [torch.zeros(()) for _ in self.parameters]
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
         adam(
             self.parameters,
-            [each.grad for each in self.parameters],
+            [_gradient(each) for each in self.parameters],
             self.first,
             self.second,
             [],
@@ -69,6 +66,11 @@ class Adam:
             value.copy_(tensors[name])
 
 
+def _gradient(parameter: torch.Tensor) -> torch.Tensor:
+    assert parameter.grad is not None, "every parameter takes part in every step"
+    return parameter.grad
+
+
 #: About this many rows in every history.csv; each waits for a GPU once.
 HISTORY_ROWS = 100
 
@@ -82,7 +84,7 @@ class Trainer:
 
     def __init__(self, sae: SparseAutoencoder, settings: SAESettings) -> None:
         self.sae, self.settings, self.step_number = sae, settings, 0
-        self.optimizer = Adam(list(sae.parameters()))
+        self.optimizer = Adam(sae.parameters())
         device = sae.W_dec.device
         self.silent_for = torch.zeros(sae.d_sae, dtype=torch.int64, device=device)
         self.dead = torch.zeros(0, dtype=torch.int64, device=device)
@@ -114,7 +116,7 @@ class Trainer:
 
         Otherwise it would enter Adam's moments and the clipped norm.
         """
-        rows, grad = self.sae.W_dec, self.sae.W_dec.grad
+        rows, grad = self.sae.W_dec, _gradient(self.sae.W_dec)
         grad.sub_((grad * rows).sum(1, keepdim=True) * rows)
 
     @torch.no_grad()

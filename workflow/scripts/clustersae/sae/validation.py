@@ -18,7 +18,8 @@ def mean_fvu(sae: SparseAutoencoder, shards: Sequence[Rows]) -> float:
     values = []
     for layer in sae.layers:
         centre = sae.layer_mean[sae.layers.index(layer)].double()
-        error, square, total, n_tokens = 0.0, 0.0, torch.zeros_like(centre), 0
+        error, square = centre.new_zeros(()), centre.new_zeros(())
+        total, n_tokens = torch.zeros_like(centre), 0
         for x in layer_blocks(shards, layer):
             x = x.to(centre.device)
             error += (x.double() - sae.reconstruct(x, layer).double()).square().sum()

@@ -71,8 +71,8 @@ def indirect_object(choose: Chooser, fillers: Fillers) -> list[TaskPrompt]:
     }
     prompts = []
     for order in ((one, other), (other, one)):
-        texts = [template.format(*order, giver=giver, **words) for giver in (one, other)]
-        prompts.append(TaskPrompt(*texts, f" {other}", f" {one}"))
+        clean, patch = (template.format(*order, giver=giver, **words) for giver in (one, other))
+        prompts.append(TaskPrompt(clean, patch, f" {other}", f" {one}"))
     return _both_ways(prompts)
 
 
@@ -89,11 +89,11 @@ def greater_than(choose: Chooser, fillers: Fillers) -> list[TaskPrompt]:
         return []
     first = choose.one(alike)
     answer, wrong = later_and_earlier(choose, first[2:], "01")
-    texts = [
+    clean, patch = (
         f"The {event} lasted from the year {year} to the year {century}"
         for year in (first, earliest)
-    ]
-    return [TaskPrompt(*texts, answer, wrong)]
+    )
+    return [TaskPrompt(clean, patch, answer, wrong)]
 
 
 def later_and_earlier(choose: Chooser, first: str, corrupted: str) -> tuple[str, str]:
@@ -154,15 +154,11 @@ def pronoun_gender(choose: Chooser, fillers: Fillers) -> list[TaskPrompt]:
         return []
     people = list(zip(choose.one(names), choose.one(nouns)))
     trait = choose.one(fillers.preferred(TRAITS))
-    return _both_ways(
-        [
-            TaskPrompt(
-                *(template.format(name=name, noun=noun, trait=trait) for name, noun in people),
-                *(" She", " He"),
-            )
-            for template in (choose.one(_NAME_FIRST), choose.one(_NOUN_FIRST))
-        ]
-    )
+    prompts = []
+    for template in (choose.one(_NAME_FIRST), choose.one(_NOUN_FIRST)):
+        clean, patch = (template.format(name=name, noun=noun, trait=trait) for name, noun in people)
+        prompts.append(TaskPrompt(clean, patch, " She", " He"))
+    return _both_ways(prompts)
 
 
 def induction(choose: Chooser, fillers: Fillers) -> list[TaskPrompt]:

@@ -1,0 +1,61 @@
+"""The packages of the library lie in layers: each imports from those below it alone."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+LIBRARY = Path(__file__).parents[2] / "workflow" / "scripts" / "clustersae"
+#: Lowest first; the folder of each holds what its name says and imports nothing from a later one.
+ORDER = (
+    *("runtime", "experiment", "statistics", "corpora", "models", "activations", "clustering"),
+    *("sae", "presentation", "cost", "quality", "correspondence", "circuits", "features", "answer"),
+)
+#: Training language models: nothing else knows of it.
+APART = "pretraining"
+#: (file, package): imports against the order that are still to go; nothing is to be added.
+KNOWN = {
+    ("experiment/config.py", "corpora"),
+    ("statistics/ratios.py", "circuits"),
+    ("statistics/ratios.py", "quality"),
+    ("clustering/figure.py", "answer"),
+    ("clustering/figure.py", "presentation"),
+    ("clustering/figure.py", "quality"),
+    ("cost/figure.py", "answer"),
+    ("quality/figure_latent_density.py", "answer"),
+    ("quality/figure_layer_fvu.py", "answer"),
+    ("quality/figure_quality_cost.py", "answer"),
+    ("quality/figure_training_curves.py", "answer"),
+}
+
+
+def imports(package: str) -> set[tuple[str, str]]:
+    """(file, package that it imports), within functions and for type checkers as well."""
+    found = set()
+    for file in sorted((LIBRARY / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                assert not node.level, f"{file} imports relative to itself"
+                modules = [f"{node.module}.{alias.name}" for alias in node.names]
+            elif isinstance(node, ast.Import):
+                modules = [alias.name for alias in node.names]
+            else:
+                continue
+            for module in modules:
+                first, _, rest = module.partition(".")
+                other = rest.partition(".")[0]
+                if first == LIBRARY.name and other != package and (LIBRARY / other).is_dir():
+                    found.add((str(file.relative_to(LIBRARY)), other))
+    return found
+
+
+def test_every_package_has_its_place():
+    packages = {path.parent.name for path in LIBRARY.glob("*/__init__.py")}
+    assert packages == {*ORDER, APART}
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_a_package_imports_from_those_below_it(package):
+    below = ORDER[: ORDER.index(package)]
+    against = {each for each in imports(package) if each[1] not in below}
+    assert sorted(against - KNOWN) == []
