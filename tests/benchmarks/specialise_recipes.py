@@ -6,7 +6,7 @@
 reads the cached activations and partitions of a finished experiment, trains every recipe below
 with one seed, and writes its FVU per layer on the validation split. `--recipes steps` varies the
 size of batches, and so the number of steps, instead. What was found:
-results/reference/specialise/README.md. Asserts nothing; takes about half an hour on one core.
+docs/results/specialise/README.md. Asserts nothing; takes about half an hour on one core.
 """
 
 import argparse

@@ -54,7 +54,7 @@ def filled(value: Mapping[str, Any], entry: Schema, schema: Schema) -> dict[str,
     """`value` with the defaults of `entry`, in the schema's order; whole numbers as int."""
     result = {}
     for key, each in entry["properties"].items():
-        each = _resolved(each, schema)
+        each = resolved(each, schema)
         if "properties" in each:
             result[key] = filled(value.get(key, {}), each, schema)
         elif key in value:
@@ -64,7 +64,7 @@ def filled(value: Mapping[str, Any], entry: Schema, schema: Schema) -> dict[str,
     return result
 
 
-def _resolved(entry: Schema, schema: Schema) -> Schema:
+def resolved(entry: Schema, schema: Schema) -> Schema:
     if "$ref" in entry:
         return schema["$defs"][entry["$ref"].rsplit("/", 1)[1]]
     return entry
@@ -76,7 +76,7 @@ def _without_empty_sections(value: Any, entry: Schema, schema: Schema) -> Any:
     result = {}
     for key, each in value.items():
         inner = entry.get("properties", {}).get(key, entry.get("additionalProperties"))
-        inner = _resolved(inner, schema) if isinstance(inner, Mapping) else {}
+        inner = resolved(inner, schema) if isinstance(inner, Mapping) else {}
         optional = inner.get("type") == "object" and not inner.get("required")
         if not (each is None and optional and "minProperties" not in inner):
             result[key] = _without_empty_sections(each, inner, schema)
