@@ -24,7 +24,8 @@ from clustersae.experiment.clusters import FROM, cluster_name, layers_of
 from clustersae.experiment.plan import make_plan
 from clustersae.experiment.variants import EQUAL_EXPOSURE, kind_of, share_of, variant_scales
 from clustersae.presentation.tables import read_file
-from clustersae.runtime.files import read_json, write_csv, write_json
+from clustersae.quality.text import caveats
+from clustersae.runtime.files import write_csv, write_json
 
 CACHING_SECONDS = 50.0
 CE_CLEAN = 1.5
@@ -305,9 +306,11 @@ def _ce(delta: float) -> dict[str, float]:
     }
 
 
-def write_tables(
-    experiment: Experiment, tolerance: float = 0.12, **changes: Any
-) -> dict[str, Path]:
+#: Which the arms of an experiment are judged by, unless said otherwise.
+MARGINS = {"mean": 0.12, "worst": 0.12}
+
+
+def write_tables(experiment: Experiment, **changes: Any) -> dict[str, Path]:
     """Run `scripts/tables.py` on an experiment, and write the verdict on its quality and cost.
 
     Returns:
@@ -319,7 +322,7 @@ def write_tables(
     out = {name: experiment.folder / f"tables/{name}.csv" for name in names}
     settings = {
         "arms": experiment.arms,
-        "tolerance": tolerance,
+        "margins": MARGINS,
         "n_bootstrap": 200,
         "seed": 0,
     } | changes
@@ -333,8 +336,7 @@ def write_tables(
         **{f"{name}_out": path for name, path in out.items()},
         **settings,
     )
-    partitions = read_json(experiment.partitions_file)["partitions"]
-    text = verdict(read_file(out["arms"]), read_file(out["comparisons"]), partitions, tolerance)
+    table = read_file(out["arms"])
     out["verdict"] = experiment.folder / "tables/verdict.txt"
-    out["verdict"].write_text(text, encoding="utf-8")
+    out["verdict"].write_text(verdict(table, settings["margins"], [caveats(table)]), "utf-8")
     return out

@@ -44,6 +44,7 @@ def main(
     margins: Mapping[str, float],
     n_bootstrap: int,
     seed: int,
+    found_by_pilots: str | None = None,
 ) -> None:
     """Write all tables of one model.
 
@@ -52,13 +53,14 @@ def main(
         margins: largest acceptable excess FVU on the validation split, `mean` and `worst`.
         n_bootstrap: resamples of every interval.
         seed: of the resamples.
+        found_by_pilots: the arm that pilots have chosen, which pays for them.
     """
     reconstruction = read_files(reconstruction_files, RECONSTRUCTION)
     check_evaluated(arms, reconstruction)
     settings = Bootstrapping(n_bootstrap, seed)
 
     quality = layer_quality(arms, reconstruction, read_files(layer_splice_files, LAYER_SPLICE))
-    cost = cost_table(arms, read_files([cost_file], COST), *settings)
+    cost = cost_table(arms, read_files([cost_file], COST), *settings, found_by_pilots)
     spliced = of_every_arm(read_files(partition_splice_files, PARTITION_SPLICE), arms)
     summary = arms_table(arms, quality, spliced, cost, margins, settings)
     comparisons = comparisons_table(arms, quality, cost, settings)
@@ -77,6 +79,7 @@ def main(
 
 if __name__ == "__main__":
     log.to(snakemake.log[0])
+    plan = read_plan(snakemake.input.plan)
     main(
         reconstruction_files=list(snakemake.input.reconstruction),
         layer_splice_files=list(snakemake.input.layer_splice),
@@ -90,8 +93,9 @@ if __name__ == "__main__":
         cost_out=snakemake.output.cost,
         training_out=snakemake.output.training,
         latent_density_out=snakemake.output.latent_density,
-        arms=read_plan(snakemake.input.plan).arms,
+        arms=plan.arms,
         margins=snakemake.params.margins,
         n_bootstrap=snakemake.params.n_bootstrap,
         seed=snakemake.params.seed,
+        found_by_pilots=(plan.auto or {}).get("arm"),
     )

@@ -15,16 +15,17 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from synthetic_results import Experiment, write_tables
 
-from clustersae.clustering import figure as layer_distances
 from clustersae.cost import figure as cost
 from clustersae.experiment.arms import saes_of
 from clustersae.experiment.clusters import FROM, layers_of, parent
 from clustersae.experiment.variants import variant_scales
 from clustersae.presentation import style
 from clustersae.presentation.saes import saes_of_arm
+from clustersae.presentation.shown import shared, specialised
 from clustersae.presentation.tables import read_file
 from clustersae.quality import figure_gaps as gaps
 from clustersae.quality import figure_latent_density as latent_density
+from clustersae.quality import figure_layer_distances as layer_distances
 from clustersae.quality import figure_layer_fvu as layer_fvu
 from clustersae.quality import figure_quality_cost as quality_cost
 from clustersae.quality import figure_specialise as specialise
@@ -46,7 +47,7 @@ CASES = {
     "baseline only": {"n_layers": 5, "counts": (3,), "variants": False, "seeds": (0, 1)},
     "specialised": {
         **{"n_layers": 5, "counts": (2, 3, 4), "controls": False, "seeds": (0, 1)},
-        **{"noise": 0.02, "specialise": (1, 3, "tree"), "budgets": (0.15, 0.2, 0.4, 0.6)},
+        **{"noise": 0.02, "specialise": (1, 3), "budgets": (0.15, 0.2, 0.4, 0.6)},
         "lengths": (0.25, 0.5, 2),
     },
     "one start, one budget": {
@@ -58,7 +59,7 @@ CASES = {
         **{"specialise": (1, 8), "budgets": (0.4,)},
     },
 }
-TOLERANCE = 0.12
+MARGINS = synthetic_results.MARGINS
 
 
 def learned(variant, name, layer, seed, n_layers, spread):
@@ -83,7 +84,7 @@ def drawn(tmp_path_factory):
             with mock.patch.object(synthetic_results, "fvu", fvu):
                 experiment = Experiment(tmp_path_factory.mktemp("case"), **CASES[case])
             changes = {"arms": experiment.arms[:1]} if case == "baseline only" else {}
-            tables = write_tables(experiment, TOLERANCE, **changes)
+            tables = write_tables(experiment, **changes)
             made[case] = tables, _draw_all(experiment, tables)
         return made[case]
 
@@ -98,14 +99,12 @@ def _draw_all(experiment: Experiment, tables: dict[str, Path]) -> dict:
         "layer_distances": layer_distances.draw(
             read_file(experiment.distances_file), description, arms, model
         ),
-        "quality_cost": quality_cost.draw(arms, TOLERANCE, model),
-        "layer_fvu": layer_fvu.draw(quality, arms, TOLERANCE, model),
-        "cost": cost.draw(read["cost"], arms, TOLERANCE, model),
-        "training_curves": training_curves.draw(read["training"], quality, arms, TOLERANCE, model),
-        "latent_density": latent_density.draw(
-            read["latent_density"], quality, arms, TOLERANCE, model
-        ),
-        "specialise": specialise.draw(arms, read["comparisons"], TOLERANCE, model),
+        "quality_cost": quality_cost.draw(arms, MARGINS, model),
+        "layer_fvu": layer_fvu.draw(quality, arms, model),
+        "cost": cost.draw(read["cost"], arms, model),
+        "training_curves": training_curves.draw(read["training"], quality, arms, model),
+        "latent_density": latent_density.draw(read["latent_density"], quality, arms, model),
+        "specialise": specialise.draw(arms, read["comparisons"], model),
     }
 
 
@@ -147,8 +146,7 @@ def test_texts_lie_on_the_figure_and_not_on_each_other(drawn, case, name):
 
 def test_titles_are_computed_from_the_tables(drawn):
     tables, figures = drawn("six layers")
-    arms = read_file(tables["arms"]).set_index("arm")
-    row = arms[arms["chosen"]].iloc[0]
+    row = shared(read_file(tables["arms"]))
     title = figures["quality_cost"].texts[0].get_text().replace("\u00a0", " ").replace("\n", " ")
     assert title.startswith(f"{row['count']} SAEs instead of 6: mean FVU")
     assert f"+{100 * row['excess_fvu']:.1f} %" in title
@@ -156,14 +154,14 @@ def test_titles_are_computed_from_the_tables(drawn):
     fvu = figures["layer_fvu"].texts[0].get_text().replace("\u00a0", " ").replace("\n", " ")
     assert f"layer {row['worst_excess_layer']} loses most" in fvu
     none = drawn("no K is enough")[1]["quality_cost"].texts[0].get_text()
-    assert none.startswith("No K is within tolerance")
+    assert none.startswith("No shared arm is within the margins")
 
 
 def test_bars_and_points_stand_at_the_numbers_of_the_tables(drawn):
     tables, figures = drawn("six layers")
     quality = read_file(tables["layer_quality"])
     arms = read_file(tables["arms"])
-    chosen = arms[arms["chosen"]].iloc[0]["arm"]
+    chosen = shared(arms)["arm"]
     test = quality[quality["split"] == "test"]
     means = test.groupby(["arm", "layer"])["fvu"].mean()
     excess = means[chosen] / means["per-layer"] - 1
@@ -233,7 +231,7 @@ def test_hopeless_sharing_does_not_flatten_the_panels(drawn):
     hopeless = arms["arm"] == "single"
     names = [name for name in arms if name.startswith("fvu")]
     arms.loc[hopeless, names] *= 10
-    figure = specialise.draw(arms, comparisons, TOLERANCE, "a model")
+    figure = specialise.draw(arms, comparisons, "a model")
     worst = arms.loc[arms["partition"] == "per-layer", "fvu"].max()
     assert worst < figure.axes[0].get_ylim()[1] < 2 * worst
     far = arms.loc[hopeless, "fvu"].item()
@@ -248,7 +246,7 @@ def test_a_figure_without_specialised_arms_says_so(drawn):
 def test_other_figures_show_one_specialised_arm_or_one_per_budget(drawn):
     tables, figures = drawn("specialised")
     arms, training = read_file(tables["arms"]), read_file(tables["training"])
-    best = specialised_arm(arms, TOLERANCE)
+    best = specialised(arms)
     quality = [text for text, _ in _texts(figures["quality_cost"])]
     assert sum("specialised" in text for text in quality) == 1
     worst = arms[arms["role"] == "specialised"].groupby("matched_count")
@@ -310,17 +308,17 @@ def test_ticks_of_log_axes_are_few_and_round(low, high, expected):
 
 
 def test_the_same_tables_give_the_same_bytes(drawn, tmp_path):
-    import figure_quality_cost
+    import draw
 
     tables, _ = drawn("six layers")
     for copy in ("a", "b"):
-        figure_quality_cost.main(
-            tables["arms"],
-            TOLERANCE,
+        draw.main(
+            "clustersae.quality.figure_quality_cost",
+            {"arms": str(tables["arms"])},
+            {"margins": MARGINS},
             "a model",
             tmp_path / f"{copy}.svg",
             tmp_path / f"{copy}.png",
-            80,
         )
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()

@@ -18,7 +18,11 @@ from clustersae.statistics.intervals import Bootstrap
 
 
 def cost_table(
-    arms: Sequence[Arm], cost: pd.DataFrame, n_bootstrap: int, seed: int
+    arms: Sequence[Arm],
+    cost: pd.DataFrame,
+    n_bootstrap: int,
+    seed: int,
+    found_by_pilots: str | None = None,
 ) -> pd.DataFrame:
     """One row per arm: measured and predicted seconds, FLOPs, and each relative to per-layer.
 
@@ -31,24 +35,24 @@ def cost_table(
         arms: with the per-layer baseline among them.
         cost: rows of `evaluation/cost.csv`: kind "caching" (all rows are added up: the shards),
             kind "sae" (one row per SAE and seed), kind "pilot" (the short trainings that
-            chose K, if any; one run of them counts for the arms of the main method), and kind
-            "specialised pilot" (the same for the specialised arms).
+            `arms.auto` was settled by, if any).
         n_bootstrap: resamples of the intervals.
         seed: of the resamples.
+        found_by_pilots: the arm that one run of the pilots counts for; who names an arm pays for
+            no search.
     """
     caching = cost[cost["kind"] == "caching"]
     if caching.empty:
         raise InputError("The cost table has no row of kind caching.")
     cached = caching[_ADDED].sum(min_count=1)
     memory = caching["peak_memory_mb"].max()
-    pilots = {"main": _pilots(cost, "pilot"), "specialised": _pilots(cost, "specialised pilot")}
+    pilots = _pilots(cost)
     saes = _by_sae(cost[cost["kind"] == "sae"])
     base = baseline(arms)
     rows = []
     for arm in arms:
         own, alone = _paired(saes, arm, base)
-        # Only who clusters pays for finding out into how many clusters.
-        once = cached + pilots.get(arm.role, 0)
+        once = cached + (pilots if arm.name == found_by_pilots else 0)
         # Totals by seed [1, n_seeds]: SAEs are added up, and only seeds are resampled.
         bootstrap = Bootstrap(1, own["seconds"].shape[1], n_bootstrap, seed)
         seconds, base_seconds, flops, base_flops = (
@@ -92,9 +96,9 @@ def cost_table(
 _ADDED = ["seconds", "job_seconds", "flops"]
 
 
-def _pilots(cost: pd.DataFrame, kind: str) -> pd.Series:
-    """What one run of the pilots of one kind cost; zero without any."""
-    pilots = cost[cost["kind"] == kind]
+def _pilots(cost: pd.DataFrame) -> pd.Series:
+    """What one run of the pilots cost; zero without any."""
+    pilots = cost[cost["kind"] == "pilot"]
     return pilots[_ADDED].sum() / max(pilots["seed"].nunique(), 1)
 
 

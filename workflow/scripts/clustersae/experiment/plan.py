@@ -56,7 +56,8 @@ class Plan:
         n_layers: of the language model.
         seeds: of every SAE.
         arms: the per-layer baseline first, none twice.
-        auto: what pilots have settled, where the configuration asks them; else None.
+        auto: what pilots have settled, where the configuration asks them; else None. Its `arm` is
+            the name of the arm that they have chosen.
     """
 
     n_layers: int
@@ -191,7 +192,21 @@ def make_plan(
     method = shared["methods"][0]
     arms = [arm_of(description, *pair, method) for pair in dict.fromkeys(pairs)]
     arms = [arm for arm in arms if arm.role != EQUAL_EXPOSURE or _own(arm)]
+    if auto and auto["family"]:
+        auto = {**auto, "arm": _arm_of_pilots(description, settings, auto)}
     return _checked(Plan(n_layers, tuple(settings["sae"]["seeds"]), tuple(arms), auto), settings)
+
+
+def _arm_of_pilots(
+    description: Mapping[str, Any], settings: Settings, auto: Mapping[str, Any]
+) -> str:
+    """The name of the arm that pilots have chosen, whether or not it is asked for anyway."""
+    method, entry = settings["arms"]["shared"]["methods"][0], auto["entry"]
+    if auto["family"] == "shared":
+        pair = (BASE, partition_name(method, entry, description["n_layers"]))
+    else:
+        (pair,) = _specialised(description, settings, [entry])
+    return arm_of(description, *pair, method).name
 
 
 def _chosen(auto: Mapping[str, Any] | None, family: str) -> list[Any]:
