@@ -41,7 +41,7 @@ rule all:
     default_target: True
     input:
         collect("results/{model}/tables/verdict.txt", model=MODELS),
-        wanted_figures(),
+        figures.wanted(MODELS),
         wanted_records(),
 
 

@@ -10,7 +10,11 @@ rule verdict:
         plan="results/{model}/plan.json",
         arms="results/{model}/tables/arms.csv",
         comparisons="results/{model}/tables/comparisons.csv",
-        circuits=lambda wildcards: [f"results/{wildcards.model}/tables/{name}.csv" for name in ("tasks", "circuits") if inputs.tasks(wildcards)],
+        circuits=lambda wildcards: [
+            f"results/{wildcards.model}/tables/{name}.csv"
+            for name in ("tasks", "circuits")
+            if inputs.tasks(wildcards)
+        ],
         features=[
             "results/{model}/tables/features.csv",
             "results/{model}/tables/feature_coverage.csv",

@@ -110,8 +110,6 @@ use rule evaluate_circuits as evaluate_residual_basis with:
 
 localrules:
     circuit_tables,
-    figure_circuits,
-    figure_circuit_curves,
 
 
 rule circuit_tables:
@@ -145,53 +143,35 @@ rule circuit_tables:
         "../scripts/circuit_tables.py"
 
 
-rule figure_circuits:
-    input:
-        tasks="results/{model}/tables/tasks.csv",
-        circuits="results/{model}/tables/circuits.csv",
-    output:
-        **pictures("circuits"),
-    log:
-        "results/logs/{model}/figures/circuits.log",
-    benchmark:
-        "results/benchmarks/{model}/figures/circuits.tsv"
-    conda:
-        "../../envs/plot.yaml"
-    resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
-    params:
-        code=params.code("figure_circuits.py"),
-        errors=params.first_of("evaluation", "circuits", "errors"),
-        ablation=params.first_of("evaluation", "circuits", "ablations"),
-        dpi=160,
-    message:
-        "Draw how faithful the circuits of {wildcards.model} are"
-    script:
-        "../scripts/figure_circuits.py"
+def has_tasks(settings) -> bool:
+    """Whether a model is asked for tasks, which circuits are found for."""
+    return bool(settings["evaluation"]["tasks"])
 
 
-rule figure_circuit_curves:
-    input:
-        tasks="results/{model}/tables/tasks.csv",
-        circuits="results/{model}/tables/circuits.csv",
-        circuit_curves="results/{model}/tables/circuit_curves.csv",
-    output:
-        **pictures("circuit_curves"),
-    log:
-        "results/logs/{model}/figures/circuit_curves.log",
-    benchmark:
-        "results/benchmarks/{model}/figures/circuit_curves.tsv"
-    conda:
-        "../../envs/plot.yaml"
-    resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
-    params:
-        code=params.code("figure_circuit_curves.py"),
-        ablation=params.first_of("evaluation", "circuits", "ablations"),
-        dpi=160,
-    message:
-        "Draw faithfulness against the size of circuits of {wildcards.model}"
-    script:
-        "../scripts/figure_circuit_curves.py"
+figures.add(
+    "circuits",
+    Figure(
+        "clustersae.circuits.figure_areas",
+        "Circuits",
+        tables={"circuits": "tables/circuits.csv", "tasks": "tables/tasks.csv"},
+        options={
+            "errors": params.first_of("evaluation", "circuits", "errors"),
+            "ablation": params.first_of("evaluation", "circuits", "ablations"),
+        },
+        wanted=has_tasks,
+    ),
+)
+figures.add(
+    "circuit_curves",
+    Figure(
+        "clustersae.circuits.figure_curves",
+        "Circuits",
+        tables={
+            "curves": "tables/circuit_curves.csv",
+            "circuits": "tables/circuits.csv",
+            "tasks": "tables/tasks.csv",
+        },
+        options={"ablation": params.first_of("evaluation", "circuits", "ablations")},
+        wanted=has_tasks,
+    ),
+)

@@ -16,6 +16,7 @@ sys.path.append(str(SCRIPTS))
 from clustersae.experiment import clusters, variants
 from clustersae.experiment import config as configuration
 from clustersae.experiment.arms import PARTITION_PATTERN
+from clustersae.experiment.figures import Figure, Figures
 from clustersae.experiment.inputs import CIRCUITS_FOLDER, RESIDUAL_BASIS, Inputs
 from clustersae.experiment.params import Params, growing
 from clustersae.runtime.errors import InputError
@@ -29,12 +30,20 @@ except InputError as error:
 
 inputs = Inputs(MODELS, checkpoints)
 params = Params(MODELS, SCRIPTS)
+figures = Figures(SCRIPTS, captions=SCRIPTS.parent / "report")
 
 
 def models_where(condition) -> str:
     """A pattern for the names of models that meet a condition; one that never matches if none."""
     names = [name for name, model in MODELS.items() if condition(model)]
     return "|".join(map(re.escape, names)) or "(?!)"
+
+
+def are_specialised(settings) -> bool:
+    """Whether a model has specialised SAEs, or may get them by `auto`."""
+    return bool(
+        settings["arms"]["specialised"] or "specialised" in settings["arms"]["auto"]
+    )
 
 
 wildcard_constraints:

@@ -32,7 +32,6 @@ rule evaluate_correspondence:
 
 localrules:
     correspondence_table,
-    figure_correspondence,
 
 
 rule correspondence_table:
@@ -62,24 +61,12 @@ rule correspondence_table:
         "../scripts/correspondence_table.py"
 
 
-rule figure_correspondence:
-    input:
-        correspondence="results/{model}/tables/correspondence.csv",
-    output:
-        **pictures("correspondence"),
-    log:
-        "results/logs/{model}/figures/correspondence.log",
-    benchmark:
-        "results/benchmarks/{model}/figures/correspondence.tsv"
-    conda:
-        "../../envs/plot.yaml"
-    resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
-    params:
-        code=params.code("figure_correspondence.py"),
-        dpi=160,
-    message:
-        "Draw how the latents of {wildcards.model} correspond"
-    script:
-        "../scripts/figure_correspondence.py"
+figures.add(
+    "correspondence",
+    Figure(
+        "clustersae.correspondence.figure",
+        "Specialised SAEs",
+        tables={"table": "tables/correspondence.csv"},
+        wanted=are_specialised,
+    ),
+)

@@ -33,3 +33,13 @@ rule measure_cost:
         "Add up what caching and training cost for {wildcards.model}"
     script:
         "../scripts/measure_cost.py"
+
+
+figures.add(
+    "cost",
+    Figure(
+        "clustersae.cost.figure",
+        "Cost",
+        tables={"cost": "tables/cost.csv", "arms": "tables/arms.csv"},
+    ),
+)

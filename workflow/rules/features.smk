@@ -74,7 +74,6 @@ rule judge_features:
 
 localrules:
     feature_tables,
-    figure_features,
 
 
 rule feature_tables:
@@ -110,26 +109,15 @@ rule feature_tables:
         "../scripts/feature_tables.py"
 
 
-rule figure_features:
-    input:
-        features="results/{model}/tables/features.csv",
-        meaning="results/{model}/tables/feature_meaning.csv",
-        coverage="results/{model}/tables/feature_coverage.csv",
-    output:
-        **pictures("features"),
-    log:
-        "results/logs/{model}/figures/features.log",
-    benchmark:
-        "results/benchmarks/{model}/figures/features.tsv"
-    conda:
-        "../../envs/plot.yaml"
-    resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
-    params:
-        code=params.code("figure_features.py"),
-        dpi=160,
-    message:
-        "Draw what the latents of {wildcards.model} mean"
-    script:
-        "../scripts/figure_features.py"
+figures.add(
+    "features",
+    Figure(
+        "clustersae.features.figure",
+        "Features",
+        tables={
+            "features": "tables/features.csv",
+            "meaning": "tables/feature_meaning.csv",
+            "coverage": "tables/feature_coverage.csv",
+        },
+    ),
+)

@@ -3,39 +3,6 @@
 import math
 from pathlib import Path
 
-#: Category in the report.
-FIGURES = {
-    "specialise": "Quality",
-    "layer_distances": "Layers and clusters",
-    "quality_cost": "Quality",
-    "layer_fvu": "Quality",
-    "cost": "Cost",
-    "training_curves": "Training",
-    "latent_density": "Sparsity",
-    "correspondence": "Specialised SAEs",
-    "circuits": "Circuits",
-    "circuit_curves": "Circuits",
-    "features": "Features",
-    "language_model": "Training",
-}
-#: Drawn only where SAEs are specialised, where there are tasks, and where `training.record` asks.
-OF_SPECIALISED = {"specialise", "correspondence"}
-OF_TASKS = {"circuits", "circuit_curves"}
-OF_RECORDS = {"language_model"}
-
-
-def wanted_figures() -> list[str]:
-    """Every figure of every model, in both formats."""
-    return [
-        f"results/{name}/figures/{figure}.{format}"
-        for name, model in MODELS.items()
-        for figure in FIGURES
-        if model["arms"]["specialised"] or figure not in OF_SPECIALISED
-        if model["evaluation"]["tasks"] or figure not in OF_TASKS
-        if is_recorded(model) or figure not in OF_RECORDS
-        for format in ("svg", "png")
-    ]
-
 
 def wanted_records() -> list[str]:
     """The table of seeds of every model whose trainings are recorded."""
@@ -104,7 +71,9 @@ def seed_records(name: str):
 
 def training_settings(wildcards) -> dict:
     """How a model is trained: as `training` says, with the wildcard's seed if it has one."""
-    settings = params.section("training", without=("other_seeds", "record", "published"))
+    settings = params.section(
+        "training", without=("other_seeds", "record", "published")
+    )
     seed = wildcards.get("seed")
     return settings(wildcards) | ({} if seed is None else {"seed": int(seed)})
 
@@ -178,15 +147,3 @@ def factors(wildcards) -> list[str]:
     if not is_toy(MODELS[wildcards.model]):
         return []
     return [f"results/{wildcards.model}/corpus/factors.parquet"]
-
-
-def pictures(figure: str) -> dict:
-    """The output of a figure's rule: SVG for the report, PNG beside it."""
-    path = f"results/{{model}}/figures/{figure}"
-    svg = report(
-        f"{path}.svg",
-        caption=f"../report/{figure}.rst",
-        category=FIGURES[figure],
-        labels={"model": "{model}", "figure": figure.replace("_", " ")},
-    )
-    return {"svg": svg, "png": f"{path}.png"}

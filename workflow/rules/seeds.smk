@@ -127,7 +127,8 @@ rule figure_language_model:
     input:
         curves="results/{model}/tables/learning_curves.csv",
     output:
-        **pictures("language_model"),
+        svg="results/{model}/figures/language_model.svg",
+        png="results/{model}/figures/language_model.png",
     log:
         "results/logs/{model}/figures/language_model.log",
     benchmark:

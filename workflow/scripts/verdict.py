@@ -8,7 +8,6 @@ from clustersae.circuits.text import circuits_sentence
 from clustersae.experiment.arms import SINGLE
 from clustersae.experiment.plan import read_choices
 from clustersae.features.text import features_sentence
-from clustersae.presentation.specialised import specialised_arm
 from clustersae.presentation.tables import read_file
 from clustersae.presentation.words import paragraph
 from clustersae.runtime import log

@@ -22,7 +22,6 @@ from clustersae.experiment.clusters import FROM, layers_of, parent
 from clustersae.experiment.variants import variant_scales
 from clustersae.presentation import style
 from clustersae.presentation.saes import saes_of_arm
-from clustersae.presentation.specialised import specialised_arm
 from clustersae.presentation.tables import read_file
 from clustersae.quality import figure_gaps as gaps
 from clustersae.quality import figure_latent_density as latent_density

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from clustersae.presentation.specialised import start_of
+from clustersae.presentation.shown import start_of
 from clustersae.presentation.starts import looks_of
 from clustersae.presentation.style import FAINT, GREY, INK, Look, canvas, conditions, styled
 from clustersae.presentation.words import share
@@ -53,7 +53,7 @@ def draw(table: pd.DataFrame, model: str) -> Figure:
         if table.empty:
             return canvas(
                 *(7.5, 0.1, "No specialised SAEs were asked for"),
-                f"{model} · set clustering.specialise to train some",
+                f"{model} · set arms.specialised to train some",
             )
         shown, spent = _of_one_budget(table)
         widest = _widest(shown)

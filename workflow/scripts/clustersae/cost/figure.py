@@ -6,11 +6,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import EngFormatter
 
-from clustersae.answer.verdict import shown_arm
 from clustersae.experiment import variants
 from clustersae.experiment.arms import PER_LAYER, SINGLE
 from clustersae.presentation.judging import same_training
-from clustersae.presentation.specialised import SPECIALISED, specialised_arm, start_of
+from clustersae.presentation.shown import SPECIALISED, shared, specialised, start_of
 from clustersae.presentation.style import (
     FAINT,
     GREY,
@@ -30,7 +29,7 @@ from clustersae.presentation.words import percent, share
 _UNITS = ((7200.0, "hours", 3600.0), (600.0, "minutes", 60.0), (0.0, "seconds", 1.0))
 
 
-def draw(cost: pd.DataFrame, arms: pd.DataFrame, tolerance: float, model: str) -> Figure:
+def draw(cost: pd.DataFrame, arms: pd.DataFrame, model: str) -> Figure:
     """Stacked bars, caching and training, measured above predicted.
 
     Shows the K of the main method (a selection where there are many); at the chosen K every rival;
@@ -40,11 +39,10 @@ def draw(cost: pd.DataFrame, arms: pd.DataFrame, tolerance: float, model: str) -
     Args:
         cost: `tables/cost.csv`.
         arms: `tables/arms.csv`.
-        tolerance: worst-layer excess FVU that the chosen arms were chosen by.
         model: name for the subtitle.
     """
-    shown = shown_arm(arms)
-    rows = _selected(cost, shown, specialised_arm(arms, tolerance))
+    shown = shared(arms)
+    rows = _selected(cost, shown, specialised(arms))
     n_layers, n_seeds = int(arms["n_layers"].max()), int(cost["n_seeds"].min())
     unit, seconds = next(
         (name, size) for limit, name, size in _UNITS if rows["total_seconds"].max() >= limit

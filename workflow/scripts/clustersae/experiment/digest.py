@@ -13,15 +13,15 @@ from functools import cache
 from pathlib import Path
 
 
-def script_digest(script: str | Path, root: str | Path) -> str:
-    """Digest of `script` and of all it imports from the folder `root`.
+def script_digest(script: str | Path, root: str | Path, *modules: str) -> str:
+    """Digest of `script`, of `modules` that it imports by name, and of all they import from `root`.
 
     Raises:
         SyntaxError: one of the files cannot be parsed; the message names it.
     """
     root = Path(root)
     found: set[Path] = set()
-    pending = [root / script]
+    pending = [root / script, *(root / f"{name.replace('.', '/')}.py" for name in modules)]
     while pending:
         path = pending.pop()
         if path not in found:

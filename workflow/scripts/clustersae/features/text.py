@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from clustersae.experiment.arms import PER_LAYER, SINGLE
-from clustersae.presentation.specialised import SPECIALISED, start_of
+from clustersae.presentation.shown import SPECIALISED, start_of
 from clustersae.presentation.words import percent, share
 
 #: How often a factor may be named that nothing is lost on.

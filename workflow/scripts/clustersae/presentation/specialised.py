@@ -6,33 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clustersae.experiment.arms import PER_LAYER, SINGLE
-from clustersae.experiment.clusters import FROM, parent
+from clustersae.experiment.arms import PER_LAYER
+from clustersae.experiment.clusters import FROM
 from clustersae.presentation.judging import judged_excess, same_training
 from clustersae.presentation.words import interval_text, percent, share
-
-SPECIALISED = "specialised"
-
-
-def budget(arm: pd.Series) -> float:
-    """Training of an arm over that of the full per-layer SAEs."""
-    return float(arm["matched_count"] / arm["n_layers"])
-
-
-def specialised_arm(arms: pd.DataFrame, tolerance: float) -> pd.Series | None:
-    """The specialised arm that text and figures show; None without one.
-
-    As K is chosen: the smallest budget at which the worst layer stays within the tolerance (on
-    validation where there is one), and there the start whose worst layer came out best. Where no
-    budget suffices, the arm that came closest.
-    """
-    rows = arms[arms["role"] == SPECIALISED]
-    if rows.empty:
-        return None
-    best = best_by_budget(arms)
-    worst = best.apply(judged_excess, axis=1)
-    within = best[worst <= tolerance]
-    return best.loc[worst.idxmin()] if within.empty else within.iloc[0]
 
 
 def best_by_budget(arms: pd.DataFrame) -> pd.DataFrame:
@@ -43,22 +20,6 @@ def best_by_budget(arms: pd.DataFrame) -> pd.DataFrame:
     spent = rows["matched_count"]
     budgets = (~same_training(spent, spent.shift())).cumsum()
     return rows.loc[rows.apply(judged_excess, axis=1).groupby(budgets).idxmin()]
-
-
-def start_of(partition: str) -> str:
-    """Where the SAEs of a specialised arm came from: "from 1 SAE", "down the tree"."""
-    roots = parent(partition)
-    if roots == SINGLE:
-        return "from 1 SAE"
-    count = roots.rpartition("-")[2]
-    return f"from {count} SAEs"
-
-
-def start_key(partition: str) -> float:
-    """Orders starts: by the number of their roots, the tree last."""
-    roots = parent(partition)
-    count = roots.rpartition("-")[2]
-    return 1 if roots == SINGLE else float(count)
 
 
 def against_lengths(comparisons: pd.DataFrame) -> pd.DataFrame:

@@ -9,10 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from clustersae.answer.verdict import shown_arm
 from clustersae.experiment.arms import PER_LAYER
 from clustersae.presentation.saes import rows_of, saes_of_arm
-from clustersae.presentation.specialised import SPECIALISED, budget, specialised_arm, start_of
+from clustersae.presentation.shown import SPECIALISED, budget, shared, specialised, start_of
 from clustersae.presentation.style import (
     GREY,
     INK,
@@ -26,9 +25,7 @@ from clustersae.presentation.style import (
 from clustersae.presentation.words import percent, share
 
 
-def draw(
-    density: pd.DataFrame, quality: pd.DataFrame, arms: pd.DataFrame, tolerance: float, model: str
-) -> Figure:
+def draw(density: pd.DataFrame, quality: pd.DataFrame, arms: pd.DataFrame, model: str) -> Figure:
     """One small panel per layer: share of latents by log10 of their firing density.
 
     Drawn are the per-layer SAEs, the chosen partition's and those of the specialised arm that the
@@ -38,16 +35,15 @@ def draw(
         density: `tables/latent_density.csv`.
         quality: `tables/layer_quality.csv`, for the clusters of the arms.
         arms: `tables/arms.csv`.
-        tolerance: worst-layer excess FVU that the chosen arms were chosen by.
         model: name for the subtitle.
     """
-    shown = shown_arm(arms)
+    shown = shared(arms)
     series = {PER_LAYER: (METHOD_NAMES[PER_LAYER], INK)}
     if shown is not None:
         kind = kind_of(shown)
         name = f"{METHOD_NAMES[kind]}, K = {shown['count']}"
         series[shown["arm"]] = (name, METHOD_COLOURS[kind])
-    special = specialised_arm(arms, tolerance)
+    special = specialised(arms)
     if special is not None:
         name = f"specialised {start_of(special['partition'])}, {share(budget(special))} of training"
         series[special["arm"]] = (name, METHOD_COLOURS[SPECIALISED])

@@ -4,10 +4,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from clustersae.answer.verdict import shown_arm
 from clustersae.experiment.arms import PER_LAYER, SINGLE
 from clustersae.experiment.clusters import layers_of
-from clustersae.presentation.specialised import SPECIALISED, budget, specialised_arm, start_of
+from clustersae.presentation.shown import SPECIALISED, budget, shared, specialised, start_of
 from clustersae.presentation.style import (
     GREY,
     HIGHLIGHT,
@@ -25,7 +24,7 @@ from clustersae.presentation.style import (
 from clustersae.presentation.words import percent, share
 
 
-def draw(quality: pd.DataFrame, arms: pd.DataFrame, tolerance: float, model: str) -> Figure:
+def draw(quality: pd.DataFrame, arms: pd.DataFrame, model: str) -> Figure:
     """FVU per layer (test split) of per-layer SAEs, a single SAE and the chosen arms.
 
     Chosen are a partition and, where there are any, the specialised arm that the verdict names.
@@ -33,17 +32,16 @@ def draw(quality: pd.DataFrame, arms: pd.DataFrame, tolerance: float, model: str
     Args:
         quality: `tables/layer_quality.csv`.
         arms: `tables/arms.csv`.
-        tolerance: worst-layer excess FVU that the chosen arms were chosen by.
         model: name for the subtitle.
     """
-    shown = shown_arm(arms)
+    shown = shared(arms)
     test = quality[quality["split"] == "test"]
     base = _by_layer(test, PER_LAYER)
     n_layers, n_seeds = len(base), int(arms["n_seeds"].min())
     names = [PER_LAYER]
     if (arms["arm"] == SINGLE).any() and (shown is None or shown["arm"] != SINGLE):
         names.append(SINGLE)
-    chosen = [arm for arm in (shown, specialised_arm(arms, tolerance)) if arm is not None]
+    chosen = [arm for arm in (shown, specialised(arms)) if arm is not None]
     with styled():
         figure = canvas(
             max(7.5, 0.36 * n_layers + 2.5),

@@ -1,6 +1,6 @@
 """What sharing loses against what it saves, for every K, the controls and equal compute."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,11 +11,11 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import PercentFormatter
 from matplotlib.transforms import offset_copy
 
-from clustersae.answer.verdict import interval_text, percent, shown_arm
 from clustersae.experiment.arms import PER_LAYER, SINGLE
 from clustersae.experiment.variants import EQUAL_EXPOSURE
 from clustersae.presentation.judging import same_training
-from clustersae.presentation.specialised import SPECIALISED, best_by_budget, specialised_arm
+from clustersae.presentation.shown import SPECIALISED, shared, specialised
+from clustersae.presentation.specialised import best_by_budget
 from clustersae.presentation.style import (
     GREY,
     HIGHLIGHT,
@@ -29,19 +29,20 @@ from clustersae.presentation.style import (
     percent_axis,
     styled,
 )
+from clustersae.presentation.words import interval_text, percent
 
 
-def draw(arms: pd.DataFrame, tolerance: float, model: str) -> Figure:
+def draw(arms: pd.DataFrame, margins: Mapping[str, float], model: str) -> Figure:
     """FVU lost on average, on the worst layer, and CE with all layers spliced, against cost.
 
     Args:
         arms: `tables/arms.csv`.
-        tolerance: worst-layer excess FVU that K was chosen by.
+        margins: largest acceptable excess FVU, `mean` and `worst`.
         model: name for the subtitle.
     """
-    special = specialised_arm(arms, tolerance)
+    special = specialised(arms)
     arms = _drawn_arms(arms)
-    shown = shown_arm(arms)
+    shown = shared(arms)
     at_issue = arms[_spend_alike(arms, shown) | _spend_alike(arms, special)]
     baseline = arms[arms["arm"] == PER_LAYER].iloc[0]
     panels = ["excess_fvu", "excess_fvu_worst"]
@@ -64,21 +65,23 @@ def draw(arms: pd.DataFrame, tolerance: float, model: str) -> Figure:
         )
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
         for axis, column in zip(axes, panels):
-            include = [tolerance] if column == "excess_fvu_worst" else []
+            limit = {"excess_fvu": "mean", "excess_fvu_worst": "worst"}.get(column)
+            include = [margins[limit]] if limit else []
             _panel(axis, arms, column, shown, at_issue, include)
         axes[0].set_title("Mean over layers", pad=17)
         axes[0].set_ylabel("excess FVU over per-layer training")
         axes[1].set_title("Worst layer", pad=17)
         axes[1].set_ylabel("largest excess FVU of any layer")
-        axes[1].axhline(tolerance, color=HIGHLIGHT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-        axes[1].annotate(
-            f"tolerance {100 * tolerance:g} %",
-            *((1, tolerance), (-2, 3)),
-            xycoords=("axes fraction", "data"),
-            textcoords="offset points",
-            **{"ha": "right", "size": 8, "color": HIGHLIGHT, "zorder": 8},
-            path_effects=[withStroke(linewidth=2.5, foreground="white")],
-        )
+        for axis, limit in zip(axes, (margins["mean"], margins["worst"])):
+            axis.axhline(limit, color=HIGHLIGHT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+            axis.annotate(
+                f"margin {100 * limit:g} %",
+                *((1, limit), (-2, 3)),
+                xycoords=("axes fraction", "data"),
+                textcoords="offset points",
+                **{"ha": "right", "size": 8, "color": HIGHLIGHT, "zorder": 8},
+                path_effects=[withStroke(linewidth=2.5, foreground="white")],
+            )
         for axis in axes[:2]:
             percent_axis(axis)
         if len(panels) == 3:
@@ -112,7 +115,7 @@ def _finding(shown: pd.Series | None, baseline: pd.Series) -> str:
         f" {percent(shown['excess_fvu_worst'], True)}, at {percent(shown['cost_relative'])} of the"
         " cost"
     )
-    return text if shown["chosen"] else f"No K is within tolerance; the closest, {text}"
+    return text if shown["within_margins"] else f"No shared arm is within the margins; {text}"
 
 
 def _panel(

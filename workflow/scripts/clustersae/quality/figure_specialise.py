@@ -8,14 +8,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from clustersae.experiment.arms import PER_LAYER
-from clustersae.presentation.judging import judged_excess
-from clustersae.presentation.specialised import (
-    SPECIALISED,
-    at_equal_training,
-    budget,
-    specialised_arm,
-    start_of,
-)
+from clustersae.presentation.shown import SPECIALISED, budget, specialised, start_of
+from clustersae.presentation.specialised import at_equal_training
 from clustersae.presentation.starts import looks_of
 from clustersae.presentation.style import (
     HIGHLIGHT,
@@ -47,7 +41,7 @@ _BARS = (
 _BARS_OF_ONE_SEED = "one seed: bars see layers only, and there are none for worst layer and CE"
 
 
-def draw(arms: pd.DataFrame, comparisons: pd.DataFrame, tolerance: float, model: str) -> Figure:
+def draw(arms: pd.DataFrame, comparisons: pd.DataFrame, model: str) -> Figure:
     """FVU and cross-entropy against measured cost, and specialised against per-layer SAEs.
 
     Without specialised arms, a line that says so.
@@ -55,16 +49,15 @@ def draw(arms: pd.DataFrame, comparisons: pd.DataFrame, tolerance: float, model:
     Args:
         arms: `tables/arms.csv`.
         comparisons: `tables/comparisons.csv`.
-        tolerance: worst-layer excess FVU that the shown arm was chosen by.
         model: name for the subtitle.
     """
-    shown = specialised_arm(arms, tolerance)
+    shown = specialised(arms)
     baseline = arms[arms["arm"] == PER_LAYER].iloc[0]
     with styled():
         if shown is None:
             return canvas(
                 *(7.5, 0.1, "No specialised SAEs were asked for"),
-                f"{model} · set clustering.specialise to train some",
+                f"{model} · set arms.specialised to train some",
             )
         spliced = arms[arms["role"] == SPECIALISED]["delta_ce_all"].notna().any()
         panels = [name for name in _PANELS if spliced or name != "delta_ce_all"]
@@ -77,7 +70,7 @@ def draw(arms: pd.DataFrame, comparisons: pd.DataFrame, tolerance: float, model:
             conditions(
                 *(model, int(baseline["n_layers"]), int(baseline["n_seeds"]), "test split"),
                 _BARS if baseline["n_seeds"] > 1 else _BARS_OF_ONE_SEED,
-                f"ring: {_ring(arms, shown, tolerance)}",
+                f"ring: {_ring(arms, shown)}",
             ),
         )
         axes = figure.subplots(rows, columns).ravel()
@@ -89,12 +82,12 @@ def draw(arms: pd.DataFrame, comparisons: pd.DataFrame, tolerance: float, model:
     return figure
 
 
-def _ring(arms: pd.DataFrame, shown: pd.Series, tolerance: float) -> str:
-    if (arms["role"] == SPECIALISED).sum() == 1:  # nothing was chosen from the full trainings
+def _ring(arms: pd.DataFrame, shown: pd.Series) -> str:
+    if (arms["role"] == SPECIALISED).sum() == 1:  # there was nothing to choose from
         return "the specialised SAEs of the title"
-    within = judged_excess(shown) <= tolerance
-    which = "smallest budget with the" if within else "closest to having the"
-    return f"{which} worst layer within {100 * tolerance:g} %"
+    if shown["within_margins"]:
+        return "the smallest budget within the margins"
+    return "least loss; no budget is within the margins"
 
 
 def _finding(shown: pd.Series, comparisons: pd.DataFrame) -> str:

@@ -15,11 +15,10 @@ from matplotlib.ticker import (
     NullFormatter,
 )
 
-from clustersae.answer.verdict import shown_arm
 from clustersae.experiment.arms import PER_LAYER
 from clustersae.experiment.clusters import FROM, layers_of
 from clustersae.presentation.saes import ancestors, rows_of, saes_of_arm
-from clustersae.presentation.specialised import budget, specialised_arm, start_of
+from clustersae.presentation.shown import budget, shared, specialised, start_of
 from clustersae.presentation.style import canvas, conditions, styled
 from clustersae.presentation.words import percent, share
 
@@ -33,7 +32,6 @@ def draw(
     training: pd.DataFrame,
     quality: pd.DataFrame,
     arms: pd.DataFrame,
-    tolerance: float,
     model: str,
 ) -> Figure:
     """Curves of the per-layer SAEs beside those of the chosen arms, coloured by depth.
@@ -47,15 +45,14 @@ def draw(
         training: `tables/training.csv`.
         quality: `tables/layer_quality.csv`, for the clusters of the arms.
         arms: `tables/arms.csv`.
-        tolerance: worst-layer excess FVU that the chosen arms were chosen by.
         model: name for the subtitle.
     """
-    shown = shown_arm(arms)
+    shown = shared(arms)
     n_layers, n_seeds = int(arms["n_layers"].max()), int(arms["n_seeds"].min())
     columns = {"One SAE per layer": PER_LAYER}
     if shown is not None:
         columns[f"{shown['count']} shared SAEs ({shown['arm']})"] = shown["arm"]
-    special = specialised_arm(arms, tolerance)
+    special = specialised(arms)
     if special is not None:
         start, spent = start_of(special["partition"]), share(budget(special))
         columns[f"Specialised {start}, {spent} of training"] = special["arm"]

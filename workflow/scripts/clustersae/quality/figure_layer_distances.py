@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from clustersae.answer.verdict import shown_arm
 from clustersae.experiment.clusters import layers_of
+from clustersae.presentation.shown import shared
 from clustersae.presentation.style import (
     GREY,
     HIGHLIGHT,
@@ -47,7 +47,7 @@ def draw(
     name = description["distance"]
     matrix = _matrix(distances, name, description["n_layers"])
     n_layers = len(matrix)
-    shown = shown_arm(arms)
+    shown = shared(arms)
     partition = None if shown is None else shown["partition"]
     clusters = [] if shown is None else description["partitions"][partition]["clusters"]
     rows = _by_count(description, shown, arms)

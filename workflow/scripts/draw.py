@@ -1,0 +1,50 @@
+"""Draw one figure from tables."""
+
+import importlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from clustersae.presentation import style
+from clustersae.presentation.tables import read_file
+from clustersae.runtime import log
+from clustersae.runtime.files import read_json
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def main(
+    module: str,
+    tables: Mapping[str, str],
+    options: Mapping[str, Any],
+    model: str,
+    svg: str,
+    png: str,
+) -> None:
+    """Write the figure that `draw` of a module makes, in both formats.
+
+    Args:
+        module: e.g. `clustersae.cost.figure`.
+        tables: arguments of its `draw` → CSV files, or JSON.
+        options: further arguments.
+        model: name for the subtitle.
+    """
+    read = {
+        name: read_json(path) if path.endswith(".json") else read_file(path)
+        for name, path in tables.items()
+    }
+    figure = importlib.import_module(module).draw(**read, **options, model=model)
+    with style.styled():
+        style.save(figure, svg, png)
+
+
+if __name__ == "__main__":
+    log.to(snakemake.log[0])
+    main(
+        module=snakemake.params.module,
+        tables=dict(snakemake.input.items()),
+        options=snakemake.params.options,
+        model=snakemake.wildcards.model,
+        svg=snakemake.output.svg,
+        png=snakemake.output.png,
+    )
