@@ -20,12 +20,13 @@ rule verdict:
             "results/{model}/tables/feature_coverage.csv",
         ],
     output:
-        report(
+        short=report(
             "results/{model}/tables/verdict.txt",
             caption="../report/verdict.rst",
             category="Answer",
             labels={"model": "{model}", "figure": "verdict"},
         ),
+        long="results/{model}/tables/verdict_long.txt",
     log:
         "results/logs/{model}/verdict.log",
     benchmark:

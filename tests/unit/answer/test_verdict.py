@@ -9,8 +9,8 @@ import pytest
 
 from clustersae.answer.verdict import verdict
 from clustersae.presentation.judging import judged_excess
+from clustersae.presentation.rivals import at_equal_training, best_by_budget
 from clustersae.presentation.shown import start_key, start_of
-from clustersae.presentation.specialised import at_equal_training, best_by_budget
 from clustersae.presentation.words import interval_text, percent, share
 
 N_LAYERS = 5

@@ -2,11 +2,9 @@ import math
 
 import numpy as np
 import pytest
+from circuit_areas import area, area_difference, area_interval
 
 from clustersae.circuits.curves import (
-    area,
-    area_difference,
-    area_interval,
     curve,
     log_sizes,
     log_weights,

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from circuit_areas import area
 from tiny_circuits import random_linear_model, random_pairs, random_sae, signed_identity
 
 from clustersae.circuits.assessment import assess
 from clustersae.circuits.attribution import attributed_effects
-from clustersae.circuits.curves import area
 from clustersae.circuits.dictionaries import dictionaries_of, residual_basis
 from clustersae.circuits.faithfulness import Evaluation
 from clustersae.circuits.grouping import group_pairs, matching_lengths

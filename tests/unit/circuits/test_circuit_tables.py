@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from circuit_areas import area_difference, area_interval
 from synthetic_circuits import (
     FULL,
     MIN_GAP,
@@ -19,7 +20,7 @@ from synthetic_circuits import (
 from synthetic_results import Experiment
 
 from clustersae.circuits import table as module
-from clustersae.circuits.curves import area_difference, area_interval, log_weights
+from clustersae.circuits.curves import log_weights
 from clustersae.circuits.table import (
     CURVES,
     MEASURES,
@@ -32,9 +33,8 @@ from clustersae.circuits.table import (
 )
 from clustersae.presentation.arms import of_every_arm
 from clustersae.presentation.tables import read_file, read_files
-from clustersae.quality.summary import Bootstrapping
 from clustersae.runtime.errors import InputError
-from clustersae.statistics.intervals import Bootstrap
+from clustersae.statistics.intervals import Bootstrap, Bootstrapping
 
 SETTINGS = Bootstrapping(200, 0)
 SMALL = {"n_layers": 4, "counts": (2,), "seeds": (0, 1, 2), "specialise": (1,)}

@@ -22,15 +22,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from clustersae.circuits.curves import percentile_interval, ratio_replicates
 from clustersae.circuits.table_nodes import found_nodes
 from clustersae.experiment.arms import PER_LAYER, Arm, baseline
 from clustersae.experiment.variants import BASE
 from clustersae.presentation.arms import arm_columns
 from clustersae.presentation.tables import Format
-from clustersae.quality.summary import Bootstrapping
 from clustersae.runtime.errors import InputError
-from clustersae.statistics.intervals import Bootstrap, Interval
+from clustersae.statistics.intervals import (
+    Bootstrap,
+    Bootstrapping,
+    Interval,
+    percentile_interval,
+    ratio_replicates,
+)
 
 _ARM = ("task", "variant", "partition", "seed")
 _MODE = ("control", "errors", "ablation")

@@ -7,6 +7,7 @@ import pandas as pd
 
 from clustersae.circuits.table import ALL_TASKS, overall
 from clustersae.experiment.arms import PER_LAYER, SINGLE
+from clustersae.presentation.names import arm_name
 from clustersae.presentation.words import percent, share
 
 #: What a difference from per-layer SAEs would mean, were it above zero.
@@ -46,6 +47,41 @@ def circuits_sentence(
             seeds = " and seeds" if over["n_seeds"].max() > 1 else ""
             sentences.append(f"95 % intervals, over prompts{seeds}, stand in square brackets.")
     return " ".join(sentences)
+
+
+def line(
+    circuits: pd.DataFrame, tasks: pd.DataFrame, errors: str, ablation: str, arms: Sequence[str]
+) -> str:
+    """How faithful circuits are in a few arms, beside per-layer SAEs, in a line.
+
+    Args:
+        arms: names of those that are spoken of.
+    """
+    able = tasks["usable"].sum()
+    start = f"Circuits ({able} of {len(tasks)} tasks"
+    rows = of_mode(circuits, errors, ablation)
+    if rows.empty:
+        return f"{start} done): none to measure."
+    over = overall(rows).set_index("arm")
+    base = over.loc[PER_LAYER, "faithfulness"]
+    if np.isnan(base):
+        return f"{start}): ablating everything moves the logit difference too little to measure."
+    parts = []
+    for name in arms:
+        if name not in over.index or name == PER_LAYER or np.isnan(over.loc[name, "faithfulness"]):
+            continue
+        row, measure = over.loc[name], "faithfulness_vs_baseline"
+        ends = [_signed(row[f"{measure}_{end}"], 2) for end in ("low", "high")]
+        none = np.isnan(row[f"{measure}_low"])
+        parts.append(
+            f"{_short(row, over)} {row['faithfulness']:.2f}"
+            + ("" if none else f" [difference {ends[0]} to {ends[1]}]")
+        )
+    return f"{start}): area under faithfulness per-layer {base:.2f}, {', '.join(parts)}."
+
+
+def _short(row: pd.Series, over: pd.DataFrame) -> str:
+    return arm_name(row.to_dict() | {"n_layers": over.loc[PER_LAYER, "count"]})
 
 
 def of_mode(

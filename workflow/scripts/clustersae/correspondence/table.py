@@ -15,9 +15,8 @@ from clustersae.experiment.variants import BASE
 from clustersae.presentation.arms import arm_columns
 from clustersae.presentation.tables import Format
 from clustersae.quality.measures import CORRESPONDENCE_MEASURES as MEASURES
-from clustersae.quality.summary import Bootstrapping
 from clustersae.runtime.errors import InputError
-from clustersae.statistics.intervals import Bootstrap
+from clustersae.statistics.intervals import Bootstrap, Bootstrapping
 
 #: Rows of `evaluation/correspondence/{variant}/{partition}.csv`.
 CORRESPONDENCE = Format(

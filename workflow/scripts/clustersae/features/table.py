@@ -36,8 +36,8 @@ import pandas as pd
 from clustersae.experiment.arms import Arm, baseline
 from clustersae.presentation.arms import arm_columns
 from clustersae.presentation.tables import Format
-from clustersae.quality.summary import Bootstrapping
 from clustersae.runtime.errors import InputError
+from clustersae.statistics.intervals import Bootstrapping
 from clustersae.statistics.ratios import Ratio, cells
 from clustersae.statistics.spread import SPREAD
 

@@ -33,6 +33,26 @@ def features_sentence(
     return f"{text} 95 % intervals stand in square brackets." if "[" in text else text
 
 
+def line(features: pd.DataFrame, specialised: str | None = None) -> str:
+    """Whether shared latents keep their meaning, and find what per-layer ones find, in a line."""
+    arms = spoken_of(features, specialised)
+    baseline = features[features["arm"] == PER_LAYER].iloc[0]
+    if arms.empty:
+        return "Features: no SAE serves several layers."
+    first, parts = arms.iloc[0], []
+    if not np.isnan(first["share_pairs_kept"]):
+        kept = percent(first["share_pairs_kept"])
+        parts.append(f"{kept} of rules hold on another layer ({arm_words(first, baseline)})")
+    if not np.isnan(baseline["coverage"]):
+        found = ", ".join(f"{row['coverage']:.2f} {_kind(row)}" for _, row in arms.iterrows())
+        parts.append(f"F1 of known factors {baseline['coverage']:.2f} per-layer, {found}")
+    return "Features: " + ("; ".join(parts) or "no rule could be tested on another layer") + "."
+
+
+def _kind(row: pd.Series) -> str:
+    return "specialised" if row["role"] == SPECIALISED else "shared"
+
+
 def spoken_of(features: pd.DataFrame, specialised: str | None = None) -> pd.DataFrame:
     """The rows of the arms that text is about, none, one or two.
 

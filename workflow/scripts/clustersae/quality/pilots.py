@@ -8,6 +8,7 @@ import pandas as pd
 from clustersae.experiment.arms import Arm
 from clustersae.experiment.plan import candidates, make_pilots
 from clustersae.presentation.arms import select
+from clustersae.quality.choice import Loss, cheapest_within
 from clustersae.runtime.errors import InputError
 
 
@@ -30,21 +31,24 @@ def settle(
     margins = settings["arms"]["margins"]
     frame = reconstruction[reconstruction["split"] == "validation"]
     alone = by_layer(frame, make_pilots(description, settings).arms[0])
-    found, enough = [], []
+    found, losses = [], []
     for each in candidates(description, settings):
         excess = by_layer(frame, each.pilot) / alone - 1
         mean = float(by_layer(frame, each.pilot).mean() / alone.mean() - 1)
-        within = mean <= margins["mean"] and excess.max() <= margins["worst"]
-        if within:
-            enough.append((each.pilot.matched_count, mean, each))
+        loss = Loss(each.pilot.matched_count, mean, float(excess.max()))
+        losses.append((each, loss))
         found.append(
             {
-                **{"family": each.family, "entry": each.entry, "within_margins": bool(within)},
+                **{
+                    "family": each.family,
+                    "entry": each.entry,
+                    "within_margins": loss.within(margins),
+                },
                 **{"budget": each.pilot.matched_count / description["n_layers"]},
-                **{"excess_fvu": mean, "excess_fvu_worst": float(excess.max())},
+                **{"excess_fvu": mean, "excess_fvu_worst": loss.worst},
             }
         )
-    chosen = min(enough, key=lambda each: each[:2])[2] if enough else None
+    chosen = cheapest_within(losses, margins)
     return {
         "family": chosen.family if chosen else None,
         "entry": chosen.entry if chosen else None,

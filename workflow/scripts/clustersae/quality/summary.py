@@ -1,6 +1,6 @@
 """One row per arm, and one row per comparison of an arm under study with one of its rivals."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,18 +10,12 @@ from clustersae.experiment.arms import PER_LAYER, Arm
 from clustersae.experiment.variants import EQUAL_EXPOSURE, kind_of
 from clustersae.presentation.arms import arm_columns
 from clustersae.presentation.judging import same_training
+from clustersae.quality.choice import judged
 from clustersae.quality.layers import array, seeds_of
 from clustersae.runtime.errors import InputError
-from clustersae.statistics.intervals import Bootstrap, Interval
+from clustersae.statistics.intervals import Bootstrap, Bootstrapping, Interval
 
 _ABSENT = Interval(np.nan, np.nan, np.nan)
-
-
-class Bootstrapping(NamedTuple):
-    """Number of resamples and seed of every interval of a table."""
-
-    n_resamples: int = 10_000
-    seed: int = 0
 
 
 def arms_table(
@@ -29,13 +23,13 @@ def arms_table(
     quality: pd.DataFrame,
     partition_splice: pd.DataFrame,
     cost: pd.DataFrame,
-    chosen: str,
+    margins: Mapping[str, float],
     settings: Bootstrapping,
 ) -> pd.DataFrame:
     """Quality (test split) and cost of every arm, each beside the per-layer baseline.
 
     `excess_fvu_validation` and `excess_fvu_worst_validation` repeat, on the validation split, the
-    numbers that arms are chosen by; `chosen` marks the arm of that choice. `excess_ce_all` is the
+    numbers that arms are chosen by; `choice.judged` says what follows. `excess_ce_all` is the
     cross-entropy with all layers spliced above that of the per-layer SAEs, in nats per token,
     paired by seed. Cells are empty where nothing was measured.
 
@@ -44,7 +38,7 @@ def arms_table(
         quality: `layer_quality` of the arms.
         partition_splice: rows of `evaluation/splice/{variant}/{partition}/all.csv`.
         cost: `cost_table` of the arms.
-        chosen: name of the arm that the tolerance picks.
+        margins: largest acceptable excess FVU, `mean` and `worst`.
         settings: of the intervals; all arms share the resamples.
     """
     test, validation = (quality[quality["split"] == name] for name in ("test", "validation"))
@@ -56,7 +50,6 @@ def arms_table(
         rows.append(
             {
                 **arm_columns(arm),
-                "chosen": arm.name == chosen,
                 "n_layers": len(pair.layers),
                 "n_seeds": len(pair.seeds),
                 "n_tokens": int(pair.rows["n_tokens"].max()),
@@ -87,7 +80,7 @@ def arms_table(
                 "cost_relative_predicted": by_cost.loc[arm.name, "relative_predicted"],
             }
         )
-    return pd.DataFrame(rows)
+    return judged(pd.DataFrame(rows), margins)
 
 
 def comparisons_table(

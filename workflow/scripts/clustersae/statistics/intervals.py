@@ -28,6 +28,13 @@ class Interval(NamedTuple):
     high: float
 
 
+class Bootstrapping(NamedTuple):
+    """Number of resamples and seed of every interval of a table."""
+
+    n_resamples: int = 10_000
+    seed: int = 0
+
+
 class Bootstrap:
     """Resamples of `n_layers` layers and `n_seeds` seeds, shared by everything asked of them.
 
@@ -122,3 +129,32 @@ def _shares(generator: np.random.Generator, n_resamples: int, n: int) -> np.ndar
 
 def _over_layers(by_layer: np.ndarray, layers: Layers) -> float:
     return float(by_layer.max() if layers == "worst" else by_layer.mean())
+
+
+def ratio_replicates(
+    rise: np.ndarray, gap: np.ndarray, bootstrap: Bootstrap
+) -> tuple[float, np.ndarray]:
+    """Mean of `rise` over mean of `gap`, both [n_prompts, n_seeds], and its replicates [B].
+
+    Raises:
+        InputError: the bootstrap is of other numbers of prompts and seeds.
+    """
+    if rise.shape != bootstrap.shape:
+        raise InputError(
+            f"Sweeps over {rise.shape[0]} prompts and {rise.shape[1]} seeds do not fit a"
+            f" bootstrap of {bootstrap.shape[0]} and {bootstrap.shape[1]}."
+        )
+
+    def resampled(values: np.ndarray) -> np.ndarray:
+        return ((bootstrap.layer_weights @ values) * bootstrap.seed_weights).sum(1)
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(rise.mean() / gap.mean()), resampled(rise) / resampled(gap)
+
+
+def percentile_interval(estimate: float, replicates: np.ndarray, bootstrap: Bootstrap) -> Interval:
+    """The interval of an estimate from its replicates; none where nothing was resampled."""
+    if replicates.size == 0 or np.prod(bootstrap.shape) == 1 or np.isnan(replicates).any():
+        return Interval(estimate, np.nan, np.nan)
+    low, high = np.quantile(replicates, [bootstrap.tail, 1 - bootstrap.tail])
+    return Interval(estimate, float(low), float(high))

@@ -13,9 +13,13 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from clustersae.circuits.curves import percentile_interval, ratio_replicates
-from clustersae.quality.summary import Bootstrapping
-from clustersae.statistics.intervals import Bootstrap, Interval
+from clustersae.statistics.intervals import (
+    Bootstrap,
+    Bootstrapping,
+    Interval,
+    percentile_interval,
+    ratio_replicates,
+)
 
 #: Of Student's t, to each side of an interval.
 TAIL = 0.025
