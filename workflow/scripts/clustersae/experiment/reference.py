@@ -65,16 +65,16 @@ def _rows(prefix: str, entry: Schema, schema: Schema) -> Iterator[tuple[str, str
     """Key, what it may be, default and description; keys of inner sections with dots."""
     for key, each in entry.get("properties", {}).items():
         path, about = f"{prefix}{key}", schemas.resolved(each, schema).get("description", "")
+        needed = "required" if key in entry.get("required", ()) else ""
         if "$ref" in each:
             own = key not in schema["properties"]
-            yield f"`{path}`", "section, below" if own else "section, overridden", "", about
+            yield f"`{path}`", "section, below" if own else "section, overridden", needed, about
         elif "properties" in each:
             yield f"`{path}`", "section", "", about
             yield from _rows(f"{path}.", each, schema)
         else:
-            required = key in entry.get("required", ())
             default = f"`{_value(each['default'])}`" if "default" in each else ""
-            yield f"`{path}`", _allowed(each), "required" if required else default, about
+            yield f"`{path}`", _allowed(each), needed or default, about
             if "properties" in each.get("items", {}):
                 yield from _rows(f"{path}[].", each["items"], schema)
 
