@@ -87,8 +87,8 @@ def _allowed(entry: Schema) -> str:
         return " or ".join(_allowed(each) for each in entry["anyOf"])
     if "enum" in entry:
         return ", ".join(f"`{_value(each)}`" for each in entry["enum"])
-    types = entry.get("type", "string")
-    types = types if isinstance(types, list) else [types]
+    given = entry.get("type", "string")
+    types: list[str] = given if isinstance(given, list) else [given]
     limits = [text.format(entry[key]) for key, text in _LIMITS.items() if key in entry]
     names = [_list(entry) if each == "array" else _NOUNS.get(each, each) for each in types]
     return ", ".join([" or ".join(names), *limits])
