@@ -65,16 +65,16 @@ def _rows(prefix: str, entry: Schema, schema: Schema) -> Iterator[tuple[str, str
     """Key, what it may be, default and description; keys of inner sections with dots."""
     for key, each in entry.get("properties", {}).items():
         path, about = f"{prefix}{key}", schemas.resolved(each, schema).get("description", "")
+        needed = "required" if key in entry.get("required", ()) else ""
         if "$ref" in each:
             own = key not in schema["properties"]
-            yield f"`{path}`", "section, below" if own else "section, overridden", "", about
+            yield f"`{path}`", "section, below" if own else "section, overridden", needed, about
         elif "properties" in each:
             yield f"`{path}`", "section", "", about
             yield from _rows(f"{path}.", each, schema)
         else:
-            required = key in entry.get("required", ())
             default = f"`{_value(each['default'])}`" if "default" in each else ""
-            yield f"`{path}`", _allowed(each), "required" if required else default, about
+            yield f"`{path}`", _allowed(each), needed or default, about
             if "properties" in each.get("items", {}):
                 yield from _rows(f"{path}[].", each["items"], schema)
 
@@ -87,8 +87,8 @@ def _allowed(entry: Schema) -> str:
         return " or ".join(_allowed(each) for each in entry["anyOf"])
     if "enum" in entry:
         return ", ".join(f"`{_value(each)}`" for each in entry["enum"])
-    types = entry.get("type", "string")
-    types = types if isinstance(types, list) else [types]
+    given = entry.get("type", "string")
+    types: list[str] = given if isinstance(given, list) else [given]
     limits = [text.format(entry[key]) for key, text in _LIMITS.items() if key in entry]
     names = [_list(entry) if each == "array" else _NOUNS.get(each, each) for each in types]
     return ", ".join([" or ".join(names), *limits])
