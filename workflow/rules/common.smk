@@ -11,7 +11,12 @@ from snakemake.exceptions import WorkflowError
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
-sys.path.append(str(SCRIPTS))
+# Before an installed copy of the library: what runs is what the digests are taken of. Jobs get the
+# same by their environment.
+sys.path.insert(0, str(SCRIPTS))
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [str(SCRIPTS), os.environ.get("PYTHONPATH")])
+)
 
 from clustersae.experiment import clusters, variants
 from clustersae.experiment import config as configuration

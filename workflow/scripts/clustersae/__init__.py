@@ -4,4 +4,4 @@ Nothing is imported here, so that each module costs only what it needs itself: t
 imports torch but neither transformers nor Snakemake, and the figures import no torch.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
