@@ -4,10 +4,10 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from drawn_texts import texts_of
 from matplotlib.colors import to_hex
 from synthetic_circuits import SIZES, TASKS, Circuits, write_circuit_tables
 from synthetic_results import Experiment
-from test_figures import _texts
 
 from clustersae.circuits import figure_areas as circuits
 from clustersae.circuits import figure_curves as circuit_curves
@@ -84,7 +84,7 @@ def points(axis):
 def test_texts_lie_on_the_figure_and_not_on_each_other(drawn, case, name):
     figure = drawn(case)[1][name]
     width, height = figure.get_size_inches() * figure.dpi
-    texts = _texts(figure)
+    texts = texts_of(figure)
     for text, (x0, y0, x1, y1) in texts:
         assert min(x0, y0, width - x1, height - y1) > -1, text
     for (one, a), (other, b) in combinations(texts, 2):
@@ -159,7 +159,7 @@ def test_other_modes_are_drawn_without_random_circuits(drawn):
     tables, _ = drawn("three tasks")
     figure = draw_both(tables, "kept", "zero")["areas"]
     assert "errors kept · zero ablation" in subtitle(figure)
-    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    names = [text.get_text() for text in figure.legends[0].gettexts_of()]
     assert "no SAE: residual basis" in names
     assert not [name for name in names if name.startswith("random circuits")]
     assert "specialised from 1 SAE" in names
@@ -194,7 +194,7 @@ def test_nothing_to_draw_is_no_error(drawn):
     tables, _ = drawn("three tasks")
     figures = draw_both(without_numbers(tables, *TASKS, "all"))
     for figure in figures.values():
-        assert len(_texts(figure)) > 5
+        assert len(texts_of(figure)) > 5
     assert figures["areas"].axes[-1].get_ylim() == (0, 1)
     assert "not compared" in subtitle(figures["areas"])
 

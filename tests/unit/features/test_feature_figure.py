@@ -4,10 +4,10 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from drawn_texts import texts_of
 from matplotlib.colors import to_hex
 from synthetic_features import Features, write_feature_tables
 from synthetic_results import Experiment
-from test_figures import _texts
 
 from clustersae.features.figure import draw
 from clustersae.presentation.points import looks_of_arms, places_of
@@ -98,7 +98,7 @@ def test_texts_lie_on_the_figure_and_not_on_each_other(drawn, case, alone):
         rows = tables["features"]
         figure = draw_from(tables, rows[rows["partition"] == "per-layer"])
     width, height = figure.get_size_inches() * figure.dpi
-    texts = _texts(figure)
+    texts = texts_of(figure)
     # One seed of per-layer SAEs alone has nothing to be held against.
     least = 2 if alone and "one seed" in case else 8 if alone else 15
     assert len(texts) == 2 if least == 2 else len(texts) > least

@@ -361,6 +361,8 @@ def test_missing_arms_and_seeds_and_other_factors_are_named(measured, features):
 
 
 def test_tables_of_features_need_no_torch():
-    code = "import sys, feature_tables, figure_features; sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys, feature_tables, clustersae.features.figure; sys.exit('torch' in sys.modules)"
+    )
     path = str(Path(module.__file__).parents[2])
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": path})

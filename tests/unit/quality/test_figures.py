@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic_results
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from drawn_texts import texts_of
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 from synthetic_results import Experiment, write_tables
 
 from clustersae.cost import figure as cost
@@ -108,31 +107,12 @@ def _draw_all(experiment: Experiment, tables: dict[str, Path]) -> dict:
     }
 
 
-def _texts(figure) -> list[tuple[str, np.ndarray]]:
-    """Every text that was drawn, with its box (x0, y0, x1, y1) in pixels."""
-    drawn, draw = {}, Text.draw
-
-    def record(text: Text, renderer) -> None:
-        # Labels of ticks beyond the limits are laid out but never come here.
-        if text.get_visible() and text.get_text().strip():
-            drawn[id(text)] = text
-        draw(text, renderer)
-
-    with style.styled(), mock.patch.object(Text, "draw", record):
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        renderer = canvas.get_renderer()
-        return [
-            (text.get_text(), text.get_window_extent(renderer).extents) for text in drawn.values()
-        ]
-
-
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("case", CASES)
 def test_texts_lie_on_the_figure_and_not_on_each_other(drawn, case, name):
     figure = drawn(case)[1][name]
     width, height = figure.get_size_inches() * figure.dpi
-    texts = _texts(figure)
+    texts = texts_of(figure)
     assert len(texts) > (5 if name != "specialise" or "specialise" in CASES[case] else 1)
     for text, (x0, y0, x1, y1) in texts:
         assert x0 > -1, text
@@ -190,7 +170,7 @@ def test_specialised_arms_are_one_line_per_start_beside_every_length_of_training
     lengths = arms[(arms["partition"] == "per-layer") & ~arms["variant"].str.startswith("narrower")]
     assert len(lengths) == 9  # four budgets, 0.8 for K = 4, three lengths, and the full one
     starts = arms[arms["role"] == "specialised"].groupby("partition")
-    assert len(starts) == 3
+    assert len(starts) == 2
     assert lengths["cost_relative"].max() > 1.5
     for axis, column in zip(figures["specialise"].axes, ("fvu", "fvu_worst", "delta_ce_all")):
         for _, rows in [*starts, (None, arms[arms["role"] == "main"])]:
@@ -204,7 +184,7 @@ def test_gaps_are_the_comparisons_at_equal_training_and_at_the_usual_fraction(dr
     tables, figures = drawn("specialised")
     arms, rows = read_file(tables["arms"]), read_file(tables["comparisons"])
     axis = figures["specialise"].axes[3]
-    for partition in ("per-layer@single", "per-layer@complete-tree"):
+    for partition in ("per-layer@single", "per-layer@complete-3"):
         own = arms[arms["partition"] == partition].set_index("matched_count")["arm"]
         # Five layers: 0.75 SAEs' worth of training is a budget of 0.15, and so on.
         equal = {0.75: "tokens-3of20", 1: "tokens-1of5", 2: "tokens-2of5", 3: "tokens-3of5"}
@@ -235,11 +215,11 @@ def test_hopeless_sharing_does_not_flatten_the_panels(drawn):
     worst = arms.loc[arms["partition"] == "per-layer", "fvu"].max()
     assert worst < figure.axes[0].get_ylim()[1] < 2 * worst
     far = arms.loc[hopeless, "fvu"].item()
-    assert f"K = 1: {far:.2g} ↑" in [text for text, _ in _texts(figure)]
+    assert f"K = 1: {far:.2g} ↑" in [text for text, _ in texts_of(figure)]
 
 
 def test_a_figure_without_specialised_arms_says_so(drawn):
-    texts = [text for text, _ in _texts(drawn("six layers")[1]["specialise"])]
+    texts = [text for text, _ in texts_of(drawn("six layers")[1]["specialise"])]
     assert texts[0] == "No specialised SAEs were asked for"
 
 
@@ -247,7 +227,7 @@ def test_other_figures_show_one_specialised_arm_or_one_per_budget(drawn):
     tables, figures = drawn("specialised")
     arms, training = read_file(tables["arms"]), read_file(tables["training"])
     best = specialised(arms)
-    quality = [text for text, _ in _texts(figures["quality_cost"])]
+    quality = [text for text, _ in texts_of(figures["quality_cost"])]
     assert sum("specialised" in text for text in quality) == 1
     worst = arms[arms["role"] == "specialised"].groupby("matched_count")
     rows = arms.loc[worst["excess_fvu_worst_validation"].idxmin()].sort_values("cost_relative")
@@ -255,7 +235,7 @@ def test_other_figures_show_one_specialised_arm_or_one_per_budget(drawn):
     assert _is_drawn(figures["quality_cost"].axes[0], rows[["cost_relative", "excess_fvu"]])
     # No SAE that was trained for longer than the full ones stretches the axis of costs.
     assert figures["quality_cost"].axes[0].get_xlim()[1] < 1.2 < arms["cost_relative"].max()
-    names = [text for text, _ in _texts(figures["cost"])]
+    names = [text for text, _ in texts_of(figures["cost"])]
     assert sum(name.startswith("specialised") for name in names) == 1
     bars = figures["layer_fvu"].axes[1].containers
     assert len(bars) == 2
