@@ -15,9 +15,9 @@ from clustersae.experiment.arms import Arm
 from clustersae.experiment.plan import read_arms
 from clustersae.presentation.arms import of_every_arm
 from clustersae.presentation.tables import read_files, write_table
-from clustersae.quality.summary import Bootstrapping
 from clustersae.runtime import log
 from clustersae.runtime.files import read_json
+from clustersae.statistics.intervals import Bootstrapping
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -7,8 +7,8 @@ from clustersae.correspondence.table import CORRESPONDENCE, correspondence_table
 from clustersae.experiment.arms import Arm
 from clustersae.experiment.plan import read_arms
 from clustersae.presentation.tables import read_files, write_table
-from clustersae.quality.summary import Bootstrapping
 from clustersae.runtime import log
+from clustersae.statistics.intervals import Bootstrapping
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

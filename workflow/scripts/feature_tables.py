@@ -18,8 +18,8 @@ from clustersae.features.table import (
 )
 from clustersae.presentation.arms import of_every_arm
 from clustersae.presentation.tables import read_files, write_table
-from clustersae.quality.summary import Bootstrapping
 from clustersae.runtime import log
+from clustersae.statistics.intervals import Bootstrapping
 from clustersae.statistics.spread import spread_by_group
 
 if TYPE_CHECKING:

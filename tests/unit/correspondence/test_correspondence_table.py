@@ -11,8 +11,8 @@ from clustersae.correspondence.table import CORRESPONDENCE, correspondence_table
 from clustersae.experiment.arms import Arm
 from clustersae.presentation.tables import read_file, read_files
 from clustersae.quality.measures import CORRESPONDENCE_MEASURES as MEASURES
-from clustersae.quality.summary import Bootstrapping
 from clustersae.runtime.errors import InputError
+from clustersae.statistics.intervals import Bootstrapping
 
 SETTINGS = Bootstrapping(200, 0)
 BELOW = "tokens-1of4@tokens-3of4"

@@ -25,9 +25,8 @@ from clustersae.features.table import (
     meaning_table,
 )
 from clustersae.presentation.tables import read_file, read_files
-from clustersae.quality.summary import Bootstrapping
 from clustersae.runtime.errors import InputError
-from clustersae.statistics.intervals import Bootstrap
+from clustersae.statistics.intervals import Bootstrap, Bootstrapping
 from clustersae.statistics.spread import spread_by_group
 
 SETTINGS = Bootstrapping(200, 0)

@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from clustersae.quality.summary import Bootstrapping
-from clustersae.statistics.intervals import Bootstrap
+from clustersae.statistics.intervals import Bootstrap, Bootstrapping
 from clustersae.statistics.ratios import Ratio
 
 SETTINGS = Bootstrapping(200, 0)

@@ -1,4 +1,4 @@
-"""Faithfulness and completeness against circuit size, the areas under them, and intervals.
+"""Faithfulness and completeness against circuit size, and what sizes count for in their areas.
 
     faithfulness(C) = (m(C) − m(∅)) / (m(M) − m(∅))        completeness(C) = faithfulness(M∖C)
 
@@ -11,13 +11,11 @@ errors carry alone. With errors `ablated` only the ends with none inside are fix
 say what the latents carry alone.
 """
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from clustersae.runtime.errors import InputError
-from clustersae.statistics.intervals import Bootstrap, Interval
 
 if TYPE_CHECKING:  # tables are made without torch
     from clustersae.circuits.faithfulness import Sweep
@@ -47,11 +45,6 @@ def curve(sweep: "Sweep", measure: Measure) -> np.ndarray:
     return rise / gap if gap else np.full(len(rise), np.nan)
 
 
-def area(sweep: "Sweep", measure: Measure) -> float:
-    """Mean height of the curve over log N, by the trapezoidal rule."""
-    return float(log_weights(sweep.sizes) @ curve(sweep, measure))
-
-
 def log_weights(sizes: np.ndarray) -> np.ndarray:
     """What each size counts for in the area, [S]; they add up to 1.
 
@@ -70,66 +63,6 @@ def log_weights(sizes: np.ndarray) -> np.ndarray:
     weights[:-1] += widths / 2
     weights[1:] += widths / 2
     return weights / widths.sum()
-
-
-def area_interval(sweeps: Sequence["Sweep"], measure: Measure, bootstrap: Bootstrap) -> Interval:
-    """The area over several seeds of the SAEs, with an interval over prompts and seeds.
-
-    Args:
-        sweeps: one per seed, of the same prompts and sizes.
-        bootstrap: of n_prompts × n_seeds. Arms compared with one another share it.
-    """
-    estimate, replicates = _area_replicates(sweeps, measure, bootstrap)
-    return percentile_interval(estimate, replicates, bootstrap)
-
-
-def area_difference(
-    sweeps: Sequence["Sweep"], others: Sequence["Sweep"], measure: Measure, bootstrap: Bootstrap
-) -> Interval:
-    """Area of one arm minus that of another, paired by prompt and seed."""
-    estimate, replicates = _area_replicates(sweeps, measure, bootstrap)
-    other, other_replicates = _area_replicates(others, measure, bootstrap)
-    return percentile_interval(estimate - other, replicates - other_replicates, bootstrap)
-
-
-def _area_replicates(
-    sweeps: Sequence["Sweep"], measure: Measure, bootstrap: Bootstrap
-) -> tuple[float, np.ndarray]:
-    """The area is linear in m, so a prompt's own part of it is a number, and areas are ratios."""
-    empty = np.stack([sweep.empty for sweep in sweeps], 1)  # [n_prompts, n_seeds]
-    weights = [log_weights(sweep.sizes) for sweep in sweeps]
-    parts = [w @ _metrics(sweep, measure) for w, sweep in zip(weights, sweeps)]
-    gap = np.stack([sweep.full for sweep in sweeps], 1) - empty
-    return ratio_replicates(np.stack(parts, 1) - empty, gap, bootstrap)
-
-
-def ratio_replicates(
-    rise: np.ndarray, gap: np.ndarray, bootstrap: Bootstrap
-) -> tuple[float, np.ndarray]:
-    """Mean of `rise` over mean of `gap`, both [n_prompts, n_seeds], and its replicates [B].
-
-    Raises:
-        InputError: the bootstrap is of other numbers of prompts and seeds.
-    """
-    if rise.shape != bootstrap.shape:
-        raise InputError(
-            f"Sweeps over {rise.shape[0]} prompts and {rise.shape[1]} seeds do not fit a"
-            f" bootstrap of {bootstrap.shape[0]} and {bootstrap.shape[1]}."
-        )
-
-    def resampled(values: np.ndarray) -> np.ndarray:
-        return ((bootstrap.layer_weights @ values) * bootstrap.seed_weights).sum(1)
-
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return float(rise.mean() / gap.mean()), resampled(rise) / resampled(gap)
-
-
-def percentile_interval(estimate: float, replicates: np.ndarray, bootstrap: Bootstrap) -> Interval:
-    """The interval of an estimate from its replicates; none where nothing was resampled."""
-    if replicates.size == 0 or np.prod(bootstrap.shape) == 1 or np.isnan(replicates).any():
-        return Interval(estimate, np.nan, np.nan)
-    low, high = np.quantile(replicates, [bootstrap.tail, 1 - bootstrap.tail])
-    return Interval(estimate, float(low), float(high))
 
 
 def _metrics(sweep: "Sweep", measure: Measure) -> np.ndarray:

@@ -36,9 +36,9 @@ import pandas as pd
 from clustersae.experiment.arms import Arm, baseline
 from clustersae.presentation.arms import arm_columns
 from clustersae.presentation.tables import Format
-from clustersae.quality.summary import Bootstrapping
 from clustersae.runtime.errors import InputError
-from clustersae.statistics.ratios import Ratio, cells
+from clustersae.statistics.intervals import Bootstrapping, cells
+from clustersae.statistics.ratios import Ratio
 from clustersae.statistics.spread import SPREAD
 
 _ARM = ("variant", "partition", "seed")

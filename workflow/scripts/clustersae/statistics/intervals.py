@@ -28,6 +28,18 @@ class Interval(NamedTuple):
     high: float
 
 
+def cells(name: str, interval: Interval) -> dict[str, float]:
+    """An interval as columns of a table."""
+    return {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
+
+
+class Bootstrapping(NamedTuple):
+    """Number of resamples and seed of every interval of a table."""
+
+    n_resamples: int = 10_000
+    seed: int = 0
+
+
 class Bootstrap:
     """Resamples of `n_layers` layers and `n_seeds` seeds, shared by everything asked of them.
 
@@ -113,6 +125,35 @@ class Bootstrap:
         if not np.isfinite(values).all():
             raise InputError("A bootstrap needs finite values on every layer and seed.")
         return values
+
+
+def ratio_replicates(
+    rise: np.ndarray, gap: np.ndarray, bootstrap: Bootstrap
+) -> tuple[float, np.ndarray]:
+    """Mean of `rise` over mean of `gap`, both [n_units, n_seeds], and its replicates [B].
+
+    Raises:
+        InputError: the bootstrap is of other numbers of units and seeds.
+    """
+    if rise.shape != bootstrap.shape:
+        raise InputError(
+            f"Values of {rise.shape[0]} units and {rise.shape[1]} seeds do not fit a bootstrap of"
+            f" {bootstrap.shape[0]} and {bootstrap.shape[1]}."
+        )
+
+    def resampled(values: np.ndarray) -> np.ndarray:
+        return ((bootstrap.layer_weights @ values) * bootstrap.seed_weights).sum(1)
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(rise.mean() / gap.mean()), resampled(rise) / resampled(gap)
+
+
+def percentile_interval(estimate: float, replicates: np.ndarray, bootstrap: Bootstrap) -> Interval:
+    """The interval of an estimate from its replicates; none where nothing was resampled."""
+    if replicates.size == 0 or np.prod(bootstrap.shape) == 1 or np.isnan(replicates).any():
+        return Interval(estimate, np.nan, np.nan)
+    low, high = np.quantile(replicates, [bootstrap.tail, 1 - bootstrap.tail])
+    return Interval(estimate, float(low), float(high))
 
 
 def _shares(generator: np.random.Generator, n_resamples: int, n: int) -> np.ndarray:

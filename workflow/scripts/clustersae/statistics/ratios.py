@@ -13,9 +13,13 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from clustersae.circuits.curves import percentile_interval, ratio_replicates
-from clustersae.quality.summary import Bootstrapping
-from clustersae.statistics.intervals import Bootstrap, Interval
+from clustersae.statistics.intervals import (
+    Bootstrap,
+    Bootstrapping,
+    Interval,
+    percentile_interval,
+    ratio_replicates,
+)
 
 #: Of Student's t, to each side of an interval.
 TAIL = 0.025
@@ -81,11 +85,6 @@ class Ratio(NamedTuple):
     def _beside(self, other: "Ratio") -> list["Ratio"]:
         both = self.sums.index.intersection(other.sums.index, sort=False)
         return [Ratio(each.sums.loc[both], each.counts.loc[both]) for each in (self, other)]
-
-
-def cells(name: str, interval: Interval) -> dict[str, float]:
-    """An interval as columns of a table."""
-    return {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
 def _interval(ratios: Sequence[Ratio], settings: Bootstrapping) -> Interval:
