@@ -10,7 +10,7 @@ relative to its own SAE, for every seed alike. `scale` is 1.03 for fewer tokens,
 from another. An SAE takes 100 s + its seed, times its share of a full training; caching 50 s.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clustersae.answer.verdict import verdict
 from clustersae.experiment.arms import TREE, Arm
 from clustersae.experiment.clusters import FROM, cluster_name, layers_of
 from clustersae.experiment.plan import evaluated_saes, requested_arms, spliced_arms, trained_saes
 from clustersae.experiment.variants import EQUAL_EXPOSURE, kind_of, share_of, variant_scales
-from clustersae.presentation.tables import read_file
-from clustersae.runtime.files import read_json, write_csv, write_json
+from clustersae.runtime.files import write_csv, write_json
 
 CACHING_SECONDS = 50.0
 CE_CLEAN = 1.5
+MARGINS = {"mean": 0.12, "worst": 0.12}
 
 
 def scale(variant: str) -> float:
@@ -304,20 +303,16 @@ def _ce(delta: float) -> dict[str, float]:
 
 
 def write_tables(
-    experiment: Experiment, tolerance: float = 0.12, **changes: Any
+    experiment: Experiment, margins: Mapping[str, float] = MARGINS, **changes: Any
 ) -> dict[str, Path]:
-    """Run `scripts/tables.py` on an experiment, and write the verdict on its quality and cost.
-
-    Returns:
-        The paths of the tables and of `verdict`, by name.
-    """
+    """Run `scripts/tables.py` on an experiment; returns the paths of the tables by name."""
     import tables
 
     names = ("layer_quality", "arms", "comparisons", "cost", "training", "latent_density")
     out = {name: experiment.folder / f"tables/{name}.csv" for name in names}
     settings = {
         "arms": experiment.arms,
-        "tolerance": tolerance,
+        "margins": margins,
         "n_bootstrap": 200,
         "seed": 0,
     } | changes
@@ -331,8 +326,4 @@ def write_tables(
         **{f"{name}_out": path for name, path in out.items()},
         **settings,
     )
-    partitions = read_json(experiment.partitions_file)["partitions"]
-    text = verdict(read_file(out["arms"]), read_file(out["comparisons"]), partitions, tolerance)
-    out["verdict"] = experiment.folder / "tables/verdict.txt"
-    out["verdict"].write_text(text, encoding="utf-8")
     return out

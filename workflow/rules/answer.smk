@@ -1,4 +1,4 @@
-# The answer in words, from all tables.
+# The answer, from all tables: a few lines, and the same at length.
 
 
 localrules:
@@ -8,17 +8,17 @@ localrules:
 rule verdict:
     input:
         partitions="results/{model}/clusters/partitions.json",
-        chosen=chosen_count,
-        specialised=chosen_specialised,
-        arms="results/{model}/tables/arms.csv",
-        comparisons="results/{model}/tables/comparisons.csv",
-        circuits=tables_of_circuits,
-        features=[
+        tables=[
+            "results/{model}/tables/arms.csv",
+            "results/{model}/tables/comparisons.csv",
+            "results/{model}/tables/cost.csv",
             "results/{model}/tables/features.csv",
             "results/{model}/tables/feature_coverage.csv",
         ],
+        circuits=tables_of_circuits,
     output:
-        report(
+        long="results/{model}/tables/verdict_long.txt",
+        short=report(
             "results/{model}/tables/verdict.txt",
             caption="../report/verdict.rst",
             category="Answer",
@@ -35,7 +35,7 @@ rule verdict:
         runtime=growing(10),
     params:
         code=code("verdict.py"),
-        tolerance=section("clustering", "tolerance"),
+        margins=section("arms", "margins"),
         errors=first_of("evaluation", "circuits", "errors"),
         ablation=first_of("evaluation", "circuits", "ablations"),
     message:

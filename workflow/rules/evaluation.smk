@@ -186,7 +186,7 @@ rule tables:
     params:
         code=code("tables.py"),
         asked=asked,
-        tolerance=section("clustering", "tolerance"),
+        margins=section("arms", "margins"),
         n_bootstrap=section("evaluation", "bootstrap"),
         seed=section("evaluation", "seed"),
     message:

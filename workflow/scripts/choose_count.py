@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clustersae.experiment.arms import partition_name
+from clustersae.experiment.arms import PER_LAYER, arm_of, partition_name
 from clustersae.experiment.variants import scaled_variant
 from clustersae.presentation.tables import RECONSTRUCTION, read_files
-from clustersae.quality.choice import choose_count, worst_excess
+from clustersae.quality.choice import cheapest_within, loss_of
 from clustersae.runtime import log
 from clustersae.runtime.files import read_json, write_json
 
@@ -31,12 +31,14 @@ def main(
     pilot = scaled_variant("tokens", pilot_fraction)
     frame = read_files(reconstruction, RECONSTRUCTION)
     frame = frame[(frame["split"] == "validation") & (frame["variant"] == pilot)]
-    frame = frame.assign(variant="base")  # the pilots are the baseline here
-    clusters = {
-        count: description["partitions"][partition_name(method, count, n_layers)]["clusters"]
-        for count in range(1, n_layers + 1)
+    alone = arm_of(description, pilot, PER_LAYER, method)
+    names = {count: partition_name(method, count, n_layers) for count in range(1, n_layers + 1)}
+    losses = {
+        count: loss_of(frame, arm_of(description, pilot, name, method), alone)
+        for count, name in names.items()
     }
-    count = choose_count(frame, clusters, tolerance)
+    # The margin of the mean bounds nothing: that of the worst layer is what K is chosen by.
+    count = cheapest_within(losses, {"mean": tolerance, "worst": tolerance}) or n_layers
     write_json(
         output,
         {
@@ -44,7 +46,7 @@ def main(
             "method": method,
             "tolerance": tolerance,
             "pilot_variant": pilot,
-            "worst_excess_fvu": {k: worst_excess(frame, names) for k, names in clusters.items()},
+            "worst_excess_fvu": {k: loss.worst_excess for k, loss in losses.items()},
         },
     )
 

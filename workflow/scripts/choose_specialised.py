@@ -1,11 +1,12 @@
 """Choose roots and budget of specialised SAEs from short pilots (clustering.specialise = auto)."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clustersae.experiment.plan import pilot_arms
 from clustersae.presentation.tables import RECONSTRUCTION, read_files
-from clustersae.quality.choice import choose_specialised, mean_excess
+from clustersae.quality.choice import cheapest_within, loss_of
 from clustersae.runtime import log
 from clustersae.runtime.files import read_json, write_json
 
@@ -31,8 +32,11 @@ def main(
     alone, arms = pilot_arms(read_json(partitions), settings)
     frame = read_files(reconstruction, RECONSTRUCTION)
     frame = frame[frame["split"] == "validation"]
-    excesses = {pair: mean_excess(frame, arm, alone) for pair, arm in arms.items()}
-    root, budget = choose_specialised(excesses, target)
+    losses = {pair: loss_of(frame, arm, alone)._replace(cost=pair[1]) for pair, arm in arms.items()}
+    excesses = {pair: loss.mean_excess for pair, loss in losses.items()}
+    enough = cheapest_within(losses, {"mean": target, "worst": math.inf})
+    # Where none is good enough, the best of all.
+    root, budget = enough or min(excesses, key=excesses.__getitem__)
     write_json(
         output,
         {

@@ -1,6 +1,6 @@
 """Assemble the tables from the evaluation files of one model."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -17,11 +17,11 @@ from clustersae.presentation.tables import (
     read_files,
     write_table,
 )
-from clustersae.quality.choice import choose_count
 from clustersae.quality.layers import layer_quality
 from clustersae.quality.series import density_table, training_table
-from clustersae.quality.summary import Bootstrapping, arms_table, comparisons_table
+from clustersae.quality.summary import arms_table, comparisons_table
 from clustersae.runtime import log
+from clustersae.statistics.intervals import Bootstrapping
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -41,7 +41,7 @@ def main(
     training_out: str,
     latent_density_out: str,
     arms: Sequence[Arm],
-    tolerance: float,
+    margins: Mapping[str, float],
     n_bootstrap: int,
     seed: int,
 ) -> None:
@@ -49,7 +49,8 @@ def main(
 
     Args:
         arms: those asked for, with the per-layer baseline among them.
-        tolerance: relative excess FVU that the worst layer may lose on the validation split.
+        margins: largest excess FVU on the validation split, of the mean over layers (mean) and of
+            one layer (worst), by which arms are chosen.
         n_bootstrap: resamples of every interval.
         seed: of the resamples.
     """
@@ -57,15 +58,10 @@ def main(
     check_evaluated(arms, reconstruction)
     settings = Bootstrapping(n_bootstrap, seed)
 
-    by_count = {arm.count: arm for arm in arms if arm.role in ("main", "baseline")}
-    validation = reconstruction[reconstruction["split"] == "validation"]
-    clusters = {count: [name for _, name in arm.saes] for count, arm in by_count.items()}
-    chosen = by_count[choose_count(validation, clusters, tolerance)].name
-
     quality = layer_quality(arms, reconstruction, read_files(layer_splice_files, LAYER_SPLICE))
     cost = cost_table(arms, read_files([cost_file], COST), *settings)
     spliced = of_every_arm(read_files(partition_splice_files, PARTITION_SPLICE), arms)
-    summary = arms_table(arms, quality, spliced, cost, chosen, settings)
+    summary = arms_table(arms, quality, spliced, cost, margins, settings)
     comparisons = comparisons_table(arms, quality, cost, settings)
 
     tables: dict[str, pd.DataFrame] = {
@@ -101,7 +97,7 @@ if __name__ == "__main__":
             snakemake.input.chosen,
             snakemake.input.specialised,
         ),
-        tolerance=snakemake.params.tolerance,
+        margins=snakemake.params.margins,
         n_bootstrap=snakemake.params.n_bootstrap,
         seed=snakemake.params.seed,
     )

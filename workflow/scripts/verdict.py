@@ -1,16 +1,12 @@
-"""Say what the tables of one model answer, in a few paragraphs."""
+"""Say what the tables of one model answer, in a few lines and at length."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from clustersae.answer.verdict import verdict
-from clustersae.circuits.text import circuits_sentence
-from clustersae.experiment.arms import SINGLE
-from clustersae.experiment.plan import read_choices
-from clustersae.features.text import features_sentence
-from clustersae.presentation.specialised import specialised_arm
+from clustersae.answer import verdict
+from clustersae.presentation.findings import Findings
 from clustersae.presentation.tables import read_file
-from clustersae.presentation.words import paragraph
 from clustersae.runtime import log
 from clustersae.runtime.files import read_json, write_text
 
@@ -19,62 +15,41 @@ if TYPE_CHECKING:
 
 
 def main(
-    arms: str,
-    comparisons: str,
-    partitions: str,
-    circuits: Sequence[str],
-    features: Sequence[str],
-    output: str,
-    tolerance: float,
+    tables: Sequence[str | Path],
+    partitions: str | Path,
+    short: str | Path,
+    long: str | Path,
+    margins: Mapping[str, float],
     errors: str,
     ablation: str,
-    pilot: Mapping[str, Any] | None = None,
-    specialised_pilot: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the verdict from the tables of a model.
 
     Args:
-        circuits: tasks.csv and circuits.csv, or nothing where no task was asked for.
-        features: features.csv and feature_coverage.csv.
-        tolerance: relative excess FVU that K was chosen by.
+        tables: files of `tables/`, without those about circuits where no task was asked for.
+        partitions: partitions.json.
+        short, long: the texts to write.
+        margins: largest excess FVU that arms were chosen by, `mean` and `worst`.
         errors, ablation: of the circuits that are spoken of.
-        pilot: what `choose_count.py` wrote, where K was chosen by pilots.
-        specialised_pilot: what `choose_specialised.py` wrote, where pilots chose roots and budget.
     """
-    summary = read_file(arms)
-    text = verdict(
-        summary,
-        read_file(comparisons),
-        read_json(partitions)["partitions"],
-        tolerance,
-        pilot,
-        specialised_pilot=specialised_pilot,
+    found = Findings(
+        tables={Path(path).stem: read_file(path) for path in tables},
+        partitions=read_json(partitions)["partitions"],
+        margins=margins,
+        mode={"errors": errors, "ablation": ablation},
     )
-    shown = specialised_arm(summary, tolerance)
-    specialised = None if shown is None else shown["arm"]
-    if circuits:
-        tasks, areas = (read_file(path) for path in circuits)
-        excess = summary.set_index("arm")["excess_fvu"].get(SINGLE)
-        said = circuits_sentence(areas, tasks, errors, ablation, excess, specialised)
-        text += "\n" + paragraph([said])
-    meaning, coverage = (read_file(path) for path in features)
-    text += "\n" + paragraph([features_sentence(meaning, coverage, specialised)])
-    write_text(output, text)
+    write_text(short, verdict.short(found))
+    write_text(long, verdict.long(found))
 
 
 if __name__ == "__main__":
     log.to(snakemake.log[0])
-    pilots = read_choices(snakemake.input.chosen, snakemake.input.specialised)
     main(
-        arms=snakemake.input.arms,
-        comparisons=snakemake.input.comparisons,
+        tables=[*snakemake.input.tables, *snakemake.input.circuits],
         partitions=snakemake.input.partitions,
-        circuits=list(snakemake.input.circuits),
-        features=list(snakemake.input.features),
-        output=snakemake.output[0],
-        tolerance=snakemake.params.tolerance,
+        short=snakemake.output.short,
+        long=snakemake.output.long,
+        margins=snakemake.params.margins,
         errors=snakemake.params.errors,
         ablation=snakemake.params.ablation,
-        pilot=pilots[0],
-        specialised_pilot=pilots[1],
     )

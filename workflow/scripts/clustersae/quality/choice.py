@@ -1,110 +1,109 @@
-"""How many SAEs the model needs, and how much training: the least that stays within a tolerance."""
+"""The one criterion by which arms are chosen: the cheapest whose loss stays within the margins.
 
-from collections.abc import Mapping, Sequence
+Losses are excess FVU over per-layer SAEs on the validation split: an arm picked on the numbers that
+it is reported with looks better than it is.
+"""
 
-import numpy as np
+from collections.abc import Hashable, Mapping
+from typing import NamedTuple, TypeVar
+
 import pandas as pd
 
-from clustersae.experiment.arms import Arm
-from clustersae.experiment.clusters import layers_of
-from clustersae.presentation.arms import select
+from clustersae.experiment.arms import PER_LAYER, Arm
+from clustersae.presentation.arms import dominating, select
+from clustersae.presentation.judging import same_training
 from clustersae.runtime.errors import InputError
 
+Key = TypeVar("Key", bound=Hashable)
 
-def worst_excess(
-    reconstruction: pd.DataFrame, clusters: Sequence[str], variant: str = "base"
-) -> float:
-    """Largest relative excess FVU of a layer over the per-layer SAE of that layer.
 
-    Seeds are averaged first: max over layers of mean_s FVU(cluster SAE) / mean_s FVU(per-layer
-    SAE) - 1, over the seeds that both have. Layers whose cluster is a singleton contribute 0.
+class Loss(NamedTuple):
+    """What an arm loses against per-layer SAEs, and what it costs.
 
-    Args:
-        reconstruction: rows of one split, columns variant, cluster, seed, layer, fvu.
-        clusters: names of the partition's clusters.
-        variant: of the cluster SAEs; the per-layer SAEs are always `base`.
+    Attributes:
+        mean_excess: mean FVU over that of the per-layer SAEs, minus 1.
+        worst_excess: the largest of the same ratio of single layers.
+        cost: training, as the arm's `matched_count`.
     """
-    by_sae = {
-        key: group.set_index(["layer", "seed"])["fvu"]
-        for key, group in reconstruction.groupby(["variant", "cluster"])
-    }
-    excesses = []
-    for cluster in clusters:
-        for layer in layers_of(cluster):
-            shared = _by_seed(by_sae, variant, cluster, layer)
-            alone = _by_seed(by_sae, "base", str(layer), layer)
-            seeds = shared.index.intersection(alone.index)
-            if not len(seeds):
-                raise InputError(
-                    f"The SAEs of clusters {cluster} and {layer} have no seed in common."
-                )
-            excesses.append(shared[seeds].mean() / alone[seeds].mean() - 1)
-    return float(np.max(excesses))
+
+    mean_excess: float
+    worst_excess: float
+    cost: float
+
+    def within(self, margins: Mapping[str, float]) -> bool:
+        """Whether both excesses are at most `margins["mean"]` and `margins["worst"]`."""
+        return self.mean_excess <= margins["mean"] and self.worst_excess <= margins["worst"]
 
 
-def choose_count(
-    reconstruction: pd.DataFrame, partitions: Mapping[int, Sequence[str]], tolerance: float
-) -> int:
-    """The smallest K whose worst layer costs at most `tolerance` in relative FVU.
+def cheapest_within(candidates: Mapping[Key, Loss], margins: Mapping[str, float]) -> Key | None:
+    """The key of the cheapest candidate within the margins; None if there is none.
 
-    Choose on the validation split and report on the test split: a K picked on the numbers it is
-    reported with looks better than it is.
+    Of several that cost the same, the one of least mean excess.
+    """
+    enough = {key: loss for key, loss in candidates.items() if loss.within(margins)}
+    least = min((loss.cost for loss in enough.values()), default=0.0)
+    alike = [key for key, loss in enough.items() if same_training(loss.cost, least)]
+    return min(alike, key=lambda key: enough[key].mean_excess, default=None)
+
+
+def loss_of(reconstruction: pd.DataFrame, arm: Arm, against: Arm) -> Loss:
+    """What `arm` loses against `against`: seeds that both have are averaged, then layers taken.
 
     Args:
-        reconstruction: validation rows of `evaluation/reconstruction/base/*.csv`.
-        partitions: clusters of the main method for each K that was trained.
-        tolerance: largest relative excess allowed, 0.1 for 10 %.
-
-    Returns:
-        A K of `partitions`, or the number of layers if none is within the tolerance.
+        reconstruction: rows of one split, columns variant, cluster, seed, layer, split, fvu.
 
     Raises:
-        InputError: rows of more than one split were given, or an SAE is missing.
+        InputError: there are rows of several splits, an SAE has no rows, or no seed is common.
     """
-    splits = set(reconstruction["split"])
+    splits = sorted(set(reconstruction["split"]))
     if len(splits) > 1:
-        raise InputError(
-            f"Choose K on one split (validation), not on {' and '.join(sorted(splits))}."
-        )
-    for count in sorted(partitions):
-        if worst_excess(reconstruction, partitions[count]) <= tolerance:
-            return count
-    return sum(len(layers_of(name)) for name in next(iter(partitions.values())))
+        raise InputError(f"Choose arms on one split (validation), not on {' and '.join(splits)}.")
+    own, alone = (_fvu(reconstruction, each) for each in (arm, against))
+    seeds = own.columns.intersection(alone.columns)
+    if seeds.empty:
+        raise InputError(f"The SAEs of {arm.name} and {against.name} have no seed in common.")
+    by_layer, baseline = own[seeds].mean(axis=1), alone[seeds].mean(axis=1)
+    return Loss(
+        float(by_layer.mean() / baseline.mean() - 1),
+        float((by_layer / baseline).max() - 1),
+        arm.matched_count,
+    )
 
 
-def mean_excess(reconstruction: pd.DataFrame, arm: Arm, against: Arm) -> float:
-    """Mean FVU of `arm` over that of `against`, minus 1: seeds and then layers are averaged.
+def _fvu(reconstruction: pd.DataFrame, arm: Arm) -> pd.DataFrame:
+    """[n_layers, n_seeds], of the seeds that every layer has."""
+    rows = select(reconstruction, arm)
+    if set(zip(rows["variant"], rows["cluster"])) != set(arm.saes):
+        raise InputError(f"An SAE of {arm.name} has not been evaluated.")
+    return rows.pivot(index="layer", columns="seed", values="fvu").dropna(axis=1)
+
+
+def marked(arms: pd.DataFrame, margins: Mapping[str, float]) -> pd.DataFrame:
+    """`arms` with the columns `within_margins`, `dominated` and `chosen` after `matched_count`.
+
+    `within_margins` is judged on the validation split, where the full per-layer SAEs lose nothing;
+    `dominated` by the mean excess on the test split (see `presentation.arms.dominating`); `chosen`
+    is one arm that is no control, the full per-layer SAEs if no other is within the margins.
 
     Args:
-        reconstruction: rows of one split, columns variant, cluster, seed, layer, fvu.
+        arms: rows of `tables/arms.csv`, the full per-layer SAEs among them.
+        margins: largest excess FVU, of the mean over layers (mean) and of one layer (worst).
     """
-    values = []
-    for each in (arm, against):
-        rows = select(reconstruction, each)
-        if set(zip(rows["variant"], rows["cluster"])) != set(each.saes):
-            raise InputError(f"An SAE of {each.name} has not been evaluated.")
-        values.append(rows.groupby("layer")["fvu"].mean().mean())
-    return float(values[0] / values[1] - 1)
-
-
-def choose_specialised(
-    excesses: Mapping[tuple[int, float], float], target: float
-) -> tuple[int, float]:
-    """The (number of shared SAEs, budget) of least budget whose excess FVU is at most `target`.
-
-    Of several at that budget the best; where none is good enough, the best of all.
-    """
-    enough = {pair: excess for pair, excess in excesses.items() if excess <= target}
-    least = min((budget for _, budget in enough), default=None)
-    open_to = {pair: excess for pair, excess in enough.items() if pair[1] == least} or excesses
-    return min(open_to, key=lambda pair: open_to[pair])
-
-
-def _by_seed(by_sae: dict, variant: str, cluster: str, layer: int) -> pd.Series:
-    try:
-        return by_sae[variant, cluster].loc[layer]
-    except KeyError:
-        raise InputError(
-            f"K cannot be chosen: the SAE of cluster {cluster} (variant {variant}) has no FVU on"
-            f" layer {layer}."
-        ) from None
+    losses = {
+        row["arm"]: Loss(
+            row["excess_fvu_validation"], row["excess_fvu_worst_validation"], row["matched_count"]
+        )
+        for _, row in arms.iterrows()
+    }
+    candidates = {name: losses[name] for name in arms.loc[arms["role"] != "control", "arm"]}
+    found = cheapest_within(candidates, margins) or PER_LAYER
+    marks = {
+        "within_margins": [
+            name == PER_LAYER or bool(loss.within(margins)) for name, loss in losses.items()
+        ],
+        "dominated": [len(dominating(arms, row)) > 0 for _, row in arms.iterrows()],
+        "chosen": [name == found for name in losses],
+    }
+    place = list(arms.columns).index("matched_count") + 1
+    parts = [arms.iloc[:, :place], pd.DataFrame(marks, index=arms.index), arms.iloc[:, place:]]
+    return pd.concat(parts, axis=1)
