@@ -1,27 +1,39 @@
-"""Which way of specialising is chosen, from invented losses."""
+"""Which arm is chosen, from invented losses, and how an arm's loss is measured."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from clustersae.experiment.arms import Arm
-from clustersae.quality.choice import choose_specialised, mean_excess
+from clustersae.quality.choice import Loss, cheapest_within, loss_of, marked
 from clustersae.runtime.errors import InputError
 
-EXCESSES = {(1, 0.2): 0.10, (2, 0.2): 0.12, (1, 0.4): 0.03, (2, 0.4): 0.01, (1, 0.8): -0.05}
+LOSSES = {
+    "cheap": Loss(0.10, 0.20, 1.0),
+    "uneven": Loss(0.02, 0.15, 2.0),
+    "even": Loss(0.04, 0.06, 1.999),
+    "dear": Loss(-0.05, 0.0, 4.0),
+}
 
 
 @pytest.mark.parametrize(
-    ("target", "chosen"),
+    ("mean", "worst", "chosen"),
     [
-        (0.2, (1, 0.2)),  # both roots would do at this budget: the better one
-        (0.11, (1, 0.2)),
-        (0.05, (2, 0.4)),
-        (0.0, (1, 0.8)),
-        (-0.1, (1, 0.8)),  # nothing is good enough: the best there is
+        (0.1, 0.2, "cheap"),  # a bound belongs to the margins
+        (0.05, 0.2, "uneven"),  # roundings of 1.999 and 2 are one cost, and this loses less
+        (0.05, 0.1, "even"),  # the worst layer counts as well
+        (0.03, 0.1, "dear"),
+        (-0.1, 0.1, None),
     ],
 )
-def test_the_least_budget_within_the_target_is_chosen(target, chosen):
-    assert choose_specialised(EXCESSES, target) == chosen
+def test_the_cheapest_within_both_margins_is_chosen(mean, worst, chosen):
+    assert cheapest_within(LOSSES, {"mean": mean, "worst": worst}) == chosen
+
+
+def test_nothing_is_chosen_from_nothing_and_what_was_not_measured():
+    margins = {"mean": 1, "worst": 1}
+    assert cheapest_within({}, margins) is None
+    assert cheapest_within({1: Loss(np.nan, np.nan, 1.0)}, margins) is None
 
 
 def arm(variant: str) -> Arm:
@@ -32,19 +44,80 @@ def arm(variant: str) -> Arm:
 def frame(**fvu: list[float]) -> pd.DataFrame:
     """FVU of two layers, two seeds each: [layer 0 seed 0, layer 0 seed 1, layer 1 seed 0, ...]."""
     rows = [
-        {"variant": variant, "cluster": str(i // 2), "layer": i // 2, "seed": i % 2, "fvu": value}
+        {
+            **{"variant": variant, "cluster": str(i // 2), "layer": i // 2, "seed": i % 2},
+            **{"split": "validation", "fvu": value},
+        }
         for variant, values in fvu.items()
         for i, value in enumerate(values)
     ]
     return pd.DataFrame(rows)
 
 
-def test_excess_is_that_of_the_mean_over_layers():
+def test_seeds_are_averaged_before_layers_are_looked_at():
+    rows = frame(base=[0.1, 0.3, 0.5, 0.7], other=[0.2, 0.24, 0.6, 0.8])
+    loss = loss_of(rows, arm("other"), arm("base"))
+    assert loss.mean_excess == pytest.approx((0.22 + 0.7) / (0.2 + 0.6) - 1)
+    # Seed 0 of layer 0 alone would be twice as much.
+    assert loss.worst_excess == pytest.approx(0.7 / 0.6 - 1)
+    assert loss.cost == 2
+    assert loss_of(rows, arm("base"), arm("base")) == (0, 0, 2)
+
+
+def test_seeds_that_only_one_arm_has_do_not_count():
     rows = frame(base=[0.1, 0.3, 0.5, 0.7], other=[0.2, 0.2, 0.6, 0.8])
-    assert mean_excess(rows, arm("other"), arm("base")) == pytest.approx(0.45 / 0.40 - 1)
+    lacking = rows[(rows["variant"] == "base") | (rows["seed"] == 0)]
+    assert loss_of(lacking, arm("other"), arm("base")).mean_excess == pytest.approx(0.8 / 0.6 - 1)
+    apart = lacking[(lacking["variant"] == "other") | (lacking["seed"] == 1)]
+    with pytest.raises(InputError, match="no seed in common"):
+        loss_of(apart, arm("other"), arm("base"))
 
 
-def test_an_arm_with_a_missing_sae_is_named():
+def test_an_arm_with_a_missing_sae_and_a_second_split_are_named():
     rows = frame(base=[0.1, 0.3, 0.5, 0.7], other=[0.2, 0.2])
     with pytest.raises(InputError, match=r"per-layer \(other\) has not been evaluated"):
-        mean_excess(rows, arm("other"), arm("base"))
+        loss_of(rows, arm("other"), arm("base"))
+    both = pd.concat([rows, rows.assign(split="test")])
+    with pytest.raises(InputError, match="one split"):
+        loss_of(both, arm("base"), arm("base"))
+
+
+def table(*rows: tuple) -> pd.DataFrame:
+    """Arms by name, role, training, excess on test, on validation, and of the worst layer there."""
+    columns = ["arm", "role", "matched_count", "excess_fvu"]
+    columns += ["excess_fvu_validation", "excess_fvu_worst_validation"]
+    return pd.DataFrame([("per-layer", "baseline", 4, 0.0, 0.0, 0.0), *rows], columns=columns)
+
+
+def marks(*rows: tuple) -> pd.DataFrame:
+    return marked(table(*rows), {"mean": 0.05, "worst": 0.1}).set_index("arm")
+
+
+def test_marks_stand_behind_the_training():
+    found = marks(
+        ("a", "main", 1, 0.3, 0.3, 0.4),
+        ("b", "main", 2, 0.02, 0.04, 0.2),
+        ("c", "specialised", 2, 0.03, 0.05, 0.1),
+        ("d", "equal-compute", 3, 0.03, 0.03, 0.03),
+    )
+    assert list(found.columns[:5]) == [
+        *("role", "matched_count", "within_margins", "dominated", "chosen")
+    ]
+    assert list(found.index[found["within_margins"]]) == ["per-layer", "c", "d"]
+    # c loses more than b on the test split, at the same cost.
+    assert list(found.index[found["dominated"]]) == ["c", "d"]
+    assert list(found.index[found["chosen"]]) == ["c"]
+
+
+def test_controls_are_not_chosen_and_per_layer_saes_are_if_nothing_else_is():
+    found = marks(("even", "control", 1, 0.0, 0.0, 0.0), ("a", "main", 3, 0.3, 0.3, 0.4))
+    assert list(found.index[found["chosen"]]) == ["per-layer"]
+    # The control loses no more for less, of the one as of the other.
+    assert list(found.index[found["dominated"]]) == ["per-layer", "a"]
+
+
+def test_equal_arms_do_not_dominate_one_another():
+    twins = (("a", "main", 3, 0.1, 0.1, 0.1), ("even", "control", 3, 0.1, 0.1, 0.1))
+    assert not marks(*twins)["dominated"].any()
+    unmeasured = marks(("a", "main", 3, 0.1, np.nan, np.nan))
+    assert list(unmeasured["within_margins"]) == [True, False]

@@ -45,9 +45,7 @@ def _outcomes(row: pd.Series, numbers: bool) -> str:
         for sign in (-1, 1)
         if outcomes[sign]
     ]
-    if not told:
-        first, *others = outcomes[0]
-        return f"{_OUTCOMES[0]} {listed([named(first), *others])}"
+    told = told or [f"{_OUTCOMES[0]} {named(outcomes[0][0])}"]
     return "; ".join([*told, *(["rest undecided"] if outcomes[0] else [])])
 
 
