@@ -10,7 +10,7 @@ relative to its own SAE, for every seed alike. `scale` is 1.03 for fewer tokens,
 from another. An SAE takes 100 s + its seed, times its share of a full training; caching 50 s.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,17 +18,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clustersae.answer.verdict import verdict
 from clustersae.experiment.arms import Arm
 from clustersae.experiment.clusters import FROM, cluster_name, layers_of
 from clustersae.experiment.plan import make_plan
 from clustersae.experiment.variants import EQUAL_EXPOSURE, kind_of, share_of, variant_scales
-from clustersae.presentation.tables import read_file
-from clustersae.quality.text import caveats
 from clustersae.runtime.files import write_csv, write_json
 
 CACHING_SECONDS = 50.0
 CE_CLEAN = 1.5
+MARGINS = {"mean": 0.12, "worst": 0.12}
 
 
 def scale(variant: str) -> float:
@@ -306,23 +304,17 @@ def _ce(delta: float) -> dict[str, float]:
     }
 
 
-#: Which the arms of an experiment are judged by, unless said otherwise.
-MARGINS = {"mean": 0.12, "worst": 0.12}
-
-
-def write_tables(experiment: Experiment, **changes: Any) -> dict[str, Path]:
-    """Run `scripts/tables.py` on an experiment, and write the verdict on its quality and cost.
-
-    Returns:
-        The paths of the tables and of `verdict`, by name.
-    """
+def write_tables(
+    experiment: Experiment, margins: Mapping[str, float] = MARGINS, **changes: Any
+) -> dict[str, Path]:
+    """Run `scripts/tables.py` on an experiment; returns the paths of the tables by name."""
     import tables
 
     names = ("layer_quality", "arms", "comparisons", "cost", "training", "latent_density")
     out = {name: experiment.folder / f"tables/{name}.csv" for name in names}
     settings = {
         "arms": experiment.arms,
-        "margins": MARGINS,
+        "margins": margins,
         "n_bootstrap": 200,
         "seed": 0,
     } | changes
@@ -336,7 +328,4 @@ def write_tables(experiment: Experiment, **changes: Any) -> dict[str, Path]:
         **{f"{name}_out": path for name, path in out.items()},
         **settings,
     )
-    table = read_file(out["arms"])
-    out["verdict"] = experiment.folder / "tables/verdict.txt"
-    out["verdict"].write_text(verdict(table, settings["margins"], [caveats(table)]), "utf-8")
     return out

@@ -1,4 +1,4 @@
-# The answer in words, from all tables.
+# The answer, from all tables: a few lines, and the same at length.
 
 
 localrules:
@@ -7,19 +7,17 @@ localrules:
 
 rule verdict:
     input:
-        plan="results/{model}/plan.json",
-        arms="results/{model}/tables/arms.csv",
-        comparisons="results/{model}/tables/comparisons.csv",
-        circuits=lambda wildcards: [
-            f"results/{wildcards.model}/tables/{name}.csv"
-            for name in ("tasks", "circuits")
-            if inputs.tasks(wildcards)
-        ],
-        features=[
+        partitions="results/{model}/clusters/partitions.json",
+        tables=[
+            "results/{model}/tables/arms.csv",
+            "results/{model}/tables/comparisons.csv",
+            "results/{model}/tables/cost.csv",
             "results/{model}/tables/features.csv",
             "results/{model}/tables/feature_coverage.csv",
         ],
+        circuits=inputs.tables_of_circuits,
     output:
+        long="results/{model}/tables/verdict_long.txt",
         short=report(
             "results/{model}/tables/verdict.txt",
             caption="../report/verdict.rst",

@@ -50,7 +50,8 @@ def main(
 
     Args:
         arms: those asked for, with the per-layer baseline among them.
-        margins: largest acceptable excess FVU on the validation split, `mean` and `worst`.
+        margins: largest excess FVU on the validation split, of the mean over layers (mean) and of
+            one layer (worst), by which arms are chosen.
         n_bootstrap: resamples of every interval.
         seed: of the resamples.
         found_by_pilots: the arm that pilots have chosen, which pays for them.

@@ -1,32 +1,24 @@
-"""Say what the tables of one model answer: in a few lines, and at length."""
+"""Say what the tables of one model answer, in a few lines and at length."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clustersae.answer.verdict import verdict
-from clustersae.circuits import text as circuits_text
-from clustersae.experiment.arms import SINGLE
-from clustersae.experiment.plan import read_plan
-from clustersae.features import text as features_text
-from clustersae.presentation.shown import chosen, shared, specialised
+from clustersae.answer import verdict
+from clustersae.presentation.findings import Findings
 from clustersae.presentation.tables import read_file
-from clustersae.presentation.words import paragraph
-from clustersae.quality import text as quality_text
 from clustersae.runtime import log
-from clustersae.runtime.files import write_text
+from clustersae.runtime.files import read_json, write_text
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
 def main(
-    arms: str,
-    comparisons: str,
-    plan: str,
-    circuits: Sequence[str],
-    features: Sequence[str],
-    output: str,
-    long: str,
+    tables: Sequence[str | Path],
+    partitions: str | Path,
+    short: str | Path,
+    long: str | Path,
     margins: Mapping[str, float],
     errors: str,
     ablation: str,
@@ -34,42 +26,28 @@ def main(
     """Write the verdict from the tables of a model.
 
     Args:
-        circuits: tasks.csv and circuits.csv, or nothing where no task was asked for.
-        features: features.csv and feature_coverage.csv.
-        output: the short form.
-        long: paragraphs with every comparison.
-        margins: that arms were chosen by.
+        tables: files of `tables/`, without those about circuits where no task was asked for.
+        partitions: partitions.json.
+        short, long: the texts to write.
+        margins: largest excess FVU that arms were chosen by, `mean` and `worst`.
         errors, ablation: of the circuits that are spoken of.
     """
-    table = read_file(arms)
-    best, tuned, common = chosen(table), specialised(table), shared(table)
-    names = list(dict.fromkeys(arm["arm"] for arm in (best, tuned, common) if arm is not None))
-    special = None if tuned is None else tuned["arm"]
-    compared, auto = read_file(comparisons), read_plan(plan).auto
-    lines, paragraphs = [], [quality_text.paragraphs(table, compared, auto)]
-    if circuits:
-        tasks, areas = (read_file(path) for path in circuits)
-        excess = table.set_index("arm")["excess_fvu"].get(SINGLE)
-        lines.append(circuits_text.line(areas, tasks, errors, ablation, names))
-        said = circuits_text.circuits_sentence(areas, tasks, errors, ablation, excess, special)
-        paragraphs.append(paragraph([said]))
-    meaning, coverage = (read_file(path) for path in features)
-    lines.append(features_text.line(meaning, special))
-    paragraphs.append(paragraph([features_text.features_sentence(meaning, coverage, special)]))
-    lines.append(quality_text.caveats(table))
-    write_text(output, verdict(table, margins, lines))
-    write_text(long, "\n".join(paragraphs))
+    found = Findings(
+        tables={Path(path).stem: read_file(path) for path in tables},
+        partitions=read_json(partitions)["partitions"],
+        margins=margins,
+        mode={"errors": errors, "ablation": ablation},
+    )
+    write_text(short, verdict.short(found))
+    write_text(long, verdict.long(found))
 
 
 if __name__ == "__main__":
     log.to(snakemake.log[0])
     main(
-        arms=snakemake.input.arms,
-        comparisons=snakemake.input.comparisons,
-        plan=snakemake.input.plan,
-        circuits=list(snakemake.input.circuits),
-        features=list(snakemake.input.features),
-        output=snakemake.output.short,
+        tables=[*snakemake.input.tables, *snakemake.input.circuits],
+        partitions=snakemake.input.partitions,
+        short=snakemake.output.short,
         long=snakemake.output.long,
         margins=snakemake.params.margins,
         errors=snakemake.params.errors,

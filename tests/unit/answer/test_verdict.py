@@ -1,132 +1,232 @@
-"""The verdict: at most fifteen lines, the best arm first, every dominated arm said to be so."""
+"""The verdict from tables written by hand: its form, what stands first, and what is never said."""
+
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic_results import MARGINS, Experiment, write_tables
 
-from clustersae.answer.verdict import WIDTH, verdict
-from clustersae.experiment.variants import BASE
-from clustersae.presentation.tables import read_file
-from clustersae.quality.choice import judged
-from clustersae.quality.text import caveats, paragraphs
+from clustersae.answer import verdict
+from clustersae.answer.ranking import headline
+from clustersae.presentation.arms import best
+from clustersae.presentation.findings import Findings
+from clustersae.quality import text
+from clustersae.quality.choice import marked
 
-N_LAYERS = 8
+N_LAYERS = 5
+MARGINS = {"mean": 0.05, "worst": 0.1}
+PARTITIONS = {"complete-3": {"clusters": ["0-1", "2-3", "4"]}}
+
+FULL = ("per-layer", "baseline", 5)
+HALF = ("per-layer (tokens-1of2)", "equal-compute", 2.5)
+ONE = ("per-layer@single (tokens-1of4@tokens-5of4)", "specialised", 2.5)
+THREE = ("per-layer@complete-3 (tokens-2of5@tokens-1of5)", "specialised", 3)
+SHARED = ("complete-3", "main", 3)
 
 
-def arm(name, role, cost, loss, variant=BASE, method="complete", count=None, **changes):
+def arm(
+    names: tuple[str, str, float], excess: float, width: float = 0.01, **more: Any
+) -> dict[str, Any]:
+    """A row of arms.csv; the worst layer loses 0.02 more than the mean, on both splits."""
+    name, role, matched_count = names
+    partition, _, variant = name.partition(" ")
+    worst = excess + 0.02 if excess else 0.0
     return {
-        **{"arm": name if variant == BASE else f"{name} ({variant})", "partition": name},
-        **{"variant": variant, "method": method, "role": role, "matched_count": cost},
-        **{"count": count or N_LAYERS, "n_layers": N_LAYERS, "n_seeds": 3},
-        **{"excess_fvu": loss, "excess_fvu_low": loss - 0.01, "excess_fvu_high": loss + 0.01},
-        **{"excess_fvu_worst": loss + 0.02, "worst_excess_layer": 3, "dead_fraction": 0.0},
-        **{"excess_fvu_validation": loss, "excess_fvu_worst_validation": loss + 0.02},
-        **{"cost_relative": 0.2 + 0.8 * cost / N_LAYERS, "cost_relative_predicted": 0.5},
-        **{"delta_ce_all": np.nan},
-        **changes,
-    }
+        **{"arm": name, "partition": partition, "variant": variant.strip("()") or "base"},
+        "method": "specialised" if role == "specialised" else partition.rsplit("-", 1)[0],
+        **{"role": role, "count": 3 if partition == "complete-3" else N_LAYERS},
+        **{"matched_count": matched_count, "n_layers": N_LAYERS, "n_seeds": 3},
+        **{"fvu": 0.1 * (1 + excess), "excess_fvu": excess, "excess_fvu_worst": worst},
+        **{"excess_fvu_low": excess - width, "excess_fvu_high": excess + width},
+        **{"excess_fvu_validation": excess, "excess_fvu_worst_validation": worst},
+        **{"worst_excess_layer": 4, "dead_fraction": 0.4},
+        "cost_relative": 0.1 + 0.9 * matched_count / N_LAYERS,
+        "cost_relative_predicted": 0.1 + 0.9 * matched_count / N_LAYERS,
+        **{"ce_all": np.nan, "ce_clean": np.nan},
+        **{f"excess_ce_all{end}": np.nan for end in ("", "_low", "_high")},
+    } | more
 
 
-PER_LAYER = arm("per-layer", "baseline", 8, 0.0, excess_fvu_worst=0.0)
-SPECIAL = arm("per-layer@single", "specialised", 4, 0.02, "tokens-3of8@base")
-HALF = arm("per-layer", "equal-compute", 4, 0.2, "tokens-1of2")
-SINGLE = arm("single", "main", 1, 0.9, method="single", count=1)
+def against(arms: pd.DataFrame) -> pd.DataFrame:
+    """Rows of comparisons.csv: every specialised or shared arm over every per-layer arm."""
+    rows = [
+        {
+            **{"arm": own["arm"], "against": rival["arm"], "role": rival["role"]},
+            "matched_count": own["matched_count"],
+            "against_matched_count": rival["matched_count"],
+            **_excess(own["fvu"] / rival["fvu"] - 1),
+            "cost_ratio": own["cost_relative"] / rival["cost_relative"],
+        }
+        for _, own in arms[arms["role"].isin(["specialised", "main"])].iterrows()
+        for _, rival in arms[arms["partition"] == "per-layer"].iterrows()
+    ]
+    columns = ["arm", "against", "role", "matched_count", "against_matched_count"]
+    return pd.DataFrame(rows, columns=None if rows else columns)
 
 
-def said(*arms, margins=MARGINS, lines=()):
-    text = verdict(judged(pd.DataFrame(arms), margins), margins, lines)
-    assert text.endswith("\n")
-    return text[:-1].split("\n")
+def _excess(value: float) -> dict[str, float]:
+    ends = {"_low": value - 0.01, "_high": value + 0.01, "_worst": value + 0.02, "": value}
+    return {f"excess_fvu{end}": number for end, number in ends.items()}
 
 
-def test_the_best_arm_comes_first_and_the_baseline_next():
-    lines = said(PER_LAYER, HALF, SPECIAL, SINGLE, lines=["Circuits: none.", "Caveats: none."])
-    assert lines[0].startswith("Best: specialised from 1, 50 % of the training, 60 % of the")
-    assert "Mean FVU +2.0 % (95 % interval +1.0 % to +3.0 %), worst layer +4.0 %" in lines[1]
-    rows = lines[4:]
-    assert rows[0].startswith("specialised from 1, 50 % ")
-    assert rows[0].endswith("best")
-    assert rows[1].startswith("per-layer ")
-    assert rows[2].startswith("1 shared ")
-    assert rows[3].startswith(
-        "Dominated, as another costs no more and loses no more: per-layer, 50"
+def findings(*rows: dict[str, Any]) -> Findings:
+    arms = marked(pd.DataFrame([arm(FULL, 0.0, 0.0), *rows]), MARGINS)
+    features = pd.DataFrame(
+        {"arm": arms["arm"], "layers_served": 1, "coverage": np.nan, "share_pairs_kept": np.nan}
     )
-    assert rows[4:] == ["Circuits: none.", "Caveats: none."]
+    tables = {"arms": arms, "comparisons": against(arms), "features": features}
+    tables["feature_coverage"] = pd.DataFrame(columns=["arm"])
+    return Findings(tables, PARTITIONS, MARGINS, {"errors": "ablated", "ablation": "mean"})
 
 
-def test_where_nothing_cheaper_will_do_one_sae_per_layer_is_the_answer():
-    lines = said(PER_LAYER, SINGLE, margins={"mean": 0.05, "worst": 0.1})
-    assert lines[0] == (
-        "Best: one SAE per layer; no cheaper arm stays within the margins (mean 5 %, worst layer"
-        " 10 %)."
+def lines(found: Findings) -> list[str]:
+    return verdict.short(found).splitlines()
+
+
+def long(found: Findings) -> str:
+    return " ".join(verdict.long(found).split())
+
+
+def test_the_cheapest_within_the_margins_stands_first_and_the_others_by_cost():
+    found = findings(arm(HALF, 0.2), arm(ONE, 0.03), arm(SHARED, 0.3), arm(THREE, 0.02))
+    assert lines(found)[:8] == [
+        "Best: SAEs fine-tuned (specialised) from 1 shared SAE: 50 % of the training and 55 % of"
+        " the measured",
+        "cost of full per-layer SAEs, for +3.0 % mean FVU [+2.0 to +4.0 %] and +5.0 % in the worst"
+        " layer.",
+        "",
+        "  arm                      SAEs training  cost    mean FVU excess [95 %] worst layer"
+        "  margins 5/10 %",
+        "1 fine-tuned from 1 SAE       5     50 %  55 %   +3.0 % [+2.0 to +4.0 %]      +5.0 %"
+        "  within",
+        "2 per-layer                   5     50 %  55 %    +20 % [+19.0 to +21 %]       +22 %"
+        "  dominated by 1",
+        "3 fine-tuned from 3 SAEs      5     60 %  64 %   +2.0 % [+1.0 to +3.0 %]      +4.0 %"
+        "  within",
+        "4 shared, complete linkage    3     60 %  64 %      +30 % [+29 to +31 %]       +32 %"
+        "  dominated by 1",
+    ]
+    assert lines(found)[8].startswith("5 per-layer, full ")
+    assert lines(found)[8].endswith("  within")
+    text = long(found)
+    assert "fine-tuned from 1 SAE at 50 % (+3.0 % and +5.0 % there)" in text
+    # 1.03 / 1.2 - 1 = -14.2 %.
+    assert (
+        "Against per-layer at 50 %: mean FVU −14.2 % [−15.2 to −13.2 %] (less), worst layer"
+        " −12.2 %, cost ratio 1.00." in text
     )
-    assert lines[3].startswith("per-layer ")
-    assert lines[3].endswith("best")
+    assert (
+        "3 shared SAEs, complete linkage at 60 % (layers 0-1, 2-3, 4) against full per-layer"
+        " training: mean FVU +30 % [+29 to +31 %] (more), worst layer +32 %, the worst in layer 4"
+    ) in text
+    assert (
+        "Dominated (another arm loses no more for no more training) are by fine-tuned from 1 SAE at"
+        " 50 %: per-layer at 50 %; by fine-tuned from 3 SAEs at 60 %: 3 shared SAEs" in text
+    )
 
 
-def test_the_first_sentence_is_never_about_a_dominated_arm():
-    better = arm("per-layer@complete-2", "specialised", 4, 0.01, "tokens-1of4@base")
-    lines = said(PER_LAYER, SPECIAL, better)
-    assert lines[0].startswith("Best: specialised from 2, 50 %")
+@pytest.mark.parametrize("n_arms", [0, 3, 30])
+def test_the_short_form_keeps_to_its_lines(n_arms):
+    many = [
+        arm((f"per-layer (tokens-{i + 1}of40)", "equal-compute", (i + 1) / 8), 1 / (i + 1) + i % 2)
+        for i in range(n_arms)
+    ]
+    numbers = {"ce_all": 1.3, "excess_ce_all": 0.1, "ce_clean": 1.2}
+    found = findings(*many, arm(ONE, 0.03, **numbers))
+    found.tables["arms"].loc[0, ["ce_all", "ce_clean"]] = 1.3, 1.2
+    rows = lines(found)
+    assert len(rows) <= 15
+    assert max(map(len, rows)) <= 100
+    assert "Cross-entropy (nats): arm 1 1.300; per-layer 1.300: +0.100; without SAEs 1.200" in rows
+    assert rows[-1].startswith("Caveats: ")
+    if n_arms == 30:
+        assert any(row.startswith("Dominated: ") and row.endswith(" more") for row in rows)
+        assert any(row.startswith("Not dominated, not shown: ") for row in rows)
 
 
-def many(n):
-    """Arms of every kind, most of them dominated."""
-    arms = [PER_LAYER, SPECIAL, HALF, SINGLE]
-    for k in range(2, n):
-        cost = N_LAYERS * k / n
-        arms.append(arm(f"complete-{k}", "main", cost, 0.9 - 0.8 * k / n, count=k))
-        arms.append(
-            arm(f"random-{k}.1", "control", cost, 1 - 0.5 * k / n, method="random", count=k)
+def test_what_dominates_the_choice_on_the_test_split_stands_first():
+    uneven = arm(THREE, 0.01, matched_count=2.5, excess_fvu_worst_validation=0.2)
+    found = findings(arm(HALF, 0.2), arm(ONE, 0.03), uneven)
+    arms = found.tables["arms"].set_index("arm")
+    assert arms.loc[ONE[0], ["chosen", "dominated"]].tolist() == [True, True]
+    assert best(found.tables["arms"])["arm"] == THREE[0]
+    said = headline(found)
+    assert said.startswith("Best: SAEs fine-tuned (specialised) from 3 shared SAEs:")
+    assert said.endswith("; it dominates the choice on validation (fine-tuned from 1 SAE at 50 %).")
+    assert "so it stands first; it is not within the margins." in long(found)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_first_arm_is_never_dominated(seed):
+    generator = np.random.default_rng(seed)
+    rows = [
+        arm(
+            (f"per-layer (tokens-{i}of9)", "equal-compute", generator.integers(1, 9)),
+            generator.uniform(-0.1, 0.2),
+            excess_fvu_validation=generator.uniform(-0.1, 0.1),
         )
-        arms.append(arm("per-layer", "equal-compute", cost, 0.5, f"narrower-{k}of{n}"))
-    return arms
+        for i in range(9)
+    ]
+    assert not best(findings(*rows).tables["arms"])["dominated"]
 
 
-@pytest.mark.parametrize("n", [2, 3, 5, 8, 20])
-def test_it_has_at_most_fifteen_lines(n):
-    lines = said(*many(n), lines=["Circuits: some.", "Features: some.", "Caveats: some."])
-    assert len(lines) <= 15
-    assert max(map(len, lines[:3])) <= WIDTH + 20
-    table = pd.DataFrame(many(n))
-    assert sum(line.startswith("Dominated") for line in lines) == (len(table) > 4 or n == 2)
+def test_where_nothing_else_is_within_the_margins_per_layer_saes_stand_first():
+    found = findings(arm(HALF, 0.2), arm(SHARED, 0.3))
+    assert lines(found)[:2] == [
+        "Best: one SAE per layer, trained in full; no cheaper arm stays within 5 % more mean FVU"
+        " and 10 % in",
+        "the worst layer.",
+    ]
+    assert "No arm that costs less than full per-layer training is within" in long(found)
 
 
-def test_caveats_name_seeds_dead_latents_and_training_that_is_not_done():
-    longer = arm("per-layer", "equal-compute", 16, -0.2, "tokens-2of1")
-    few = [{**each, "n_seeds": 1} for each in (PER_LAYER, SPECIAL)]
-    assert "only 1 seed" in caveats(pd.DataFrame(few))
-    dead = {**SPECIAL, "dead_fraction": 0.55}
-    text = caveats(pd.DataFrame([PER_LAYER, dead, longer]))
-    assert text == (
-        "Caveats: 3 seeds; 55 % of latents dead (specialised from 1, 50 %); not converged: 200 % of"
-        " the training has 20 % less FVU."
-    )
-    assert "not converged: 50 %" in caveats(pd.DataFrame([PER_LAYER, HALF]))
-    assert caveats(pd.DataFrame([PER_LAYER])) == "Caveats: 3 seeds."
+def test_an_interval_that_holds_zero_is_neither_a_win_nor_parity():
+    found = findings(arm(HALF, 0.2), arm(ONE, 0.01, width=0.05))
+    assert "mean FVU +1.0 % [−4.0 to +6.0 %] (undecided)" in long(found)
+    bare = findings(arm(HALF, 0.2), arm(ONE, 0.01, width=np.nan))
+    assert "mean FVU +1.0 % (no interval)" in long(bare)
+    for each in (found, bare):
+        for claim in ("not distinguishable", "no difference", "as good", "equal quality", "nan"):
+            assert claim not in verdict.short(each) + long(each)
 
 
-def test_the_long_form_has_every_comparison_in_one_of_three_words(tmp_path):
-    experiment = Experiment(tmp_path, counts=(2, 3), noise=0.01, specialise=(1,))
-    tables = write_tables(experiment)
-    arms, rows = read_file(tables["arms"]), read_file(tables["comparisons"])
-    text = " ".join(paragraphs(arms, rows, None).split())
-    shown = rows[rows["arm"] == arms.loc[arms["chosen"], "arm"].item()]
-    assert len(shown)
-    assert sum(text.count(f" {word}: ") for word in ("better", "worse", "undecided")) >= len(shown)
+def test_the_same_saes_are_no_rival():
+    found = findings(arm(HALF, 0.2), arm(ONE, 0.03))
+    rows = found.tables["comparisons"]
+    ends = ["excess_fvu", "excess_fvu_low", "excess_fvu_high"]
+    rows.loc[rows["against"] == HALF[0], ends] = 0.0
+    assert "Against per-layer at 50 %: the same SAEs, cost ratio 1.00." in long(found)
 
 
-def test_the_long_form_says_what_pilots_have_settled():
-    found = {"family": "specialised", "entry": {"from": 1, "budgets": [0.4]}}
-    auto = {
-        **found,
-        "pilot_fraction": 0.1,
-        "candidates": [{**found, "excess_fvu": 0.013, "excess_fvu_worst": 0.05}],
-    }
-    arms = judged(pd.DataFrame([PER_LAYER]), MARGINS)
-    rows = pd.DataFrame(columns=["arm"])
-    text = " ".join(paragraphs(arms, rows, auto).split())
-    assert "was specialised from 1, 40 %: mean FVU +1.3 %" in text
-    none = paragraphs(arms, rows, {**auto, "family": None, "entry": None})
-    assert "none stayed within the margins" in " ".join(none.split())
+def test_caveats():
+    found = findings(arm(HALF, 0.05), arm(ONE, 0.03, dead_fraction=0.551))
+    assert text.caveats(found) == ["few seeds (3)", "55 % of latents dead (per-layer 40 %)"]
+    alone = findings(arm(ONE, 0.03, n_seeds=1))
+    assert text.caveats(alone)[:2] == [
+        "only 1 seed: the intervals are not to be trusted",
+        "no per-layer rival of equal training",
+    ]
+    assert "Only 1 seed: the intervals are not to be trusted; use at least three." in long(alone)
+
+
+def test_convergence_is_judged_by_per_layer_saes_of_another_length():
+    most = ("per-layer (tokens-4of5)", "equal-compute", 4)
+    far = "per-layer SAEs with 80 % of the training have 15.0 % more FVU"
+    assert far in long(findings(arm(HALF, 0.25), arm(most, 0.15)))
+    # Specialised arms' variants begin alike, and are no per-layer SAEs of some length.
+    assert far in long(findings(arm(most, 0.15), arm((THREE[0], "specialised", 4.5), 0.5)))
+    assert "converged" not in long(findings(arm(most, 0.05)))
+    double = ("per-layer (tokens-2of1)", "equal-compute", 10)
+    longer = findings(arm(most, 0.05), arm(double, -0.12))
+    assert "per-layer SAEs with 200 % of the training have 12.0 % less FVU" in long(longer)
+    assert "training not converged" in text.caveats(longer)
+    assert "converged" not in long(findings(arm(most, 0.15), arm(double, -0.01)))
+
+
+def test_pilots_are_named_with_what_they_took():
+    found = findings(arm(HALF, 0.2), arm(ONE, 0.03))
+    seconds = pd.DataFrame({"arm": found.tables["arms"]["arm"], "pilot_seconds": [0.0, 0.0, 12.5]})
+    found.tables["cost"] = seconds
+    assert "of which 12.5 s are the pilot trainings that proposed it." in long(found)
+    found.tables["cost"] = seconds.assign(pilot_seconds=0.0)
+    assert "pilot" not in long(found)

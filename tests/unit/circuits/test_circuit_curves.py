@@ -1,18 +1,9 @@
-import math
-
 import numpy as np
 import pytest
-from circuit_areas import area, area_difference, area_interval
 
-from clustersae.circuits.curves import (
-    curve,
-    log_sizes,
-    log_weights,
-    why_unusable,
-)
+from clustersae.circuits.curves import curve, log_sizes, log_weights, why_unusable
 from clustersae.circuits.faithfulness import Sweep
 from clustersae.runtime.errors import InputError
-from clustersae.statistics.intervals import Bootstrap
 
 
 def sweep_of(circuit, complement, empty, full, sizes=(1, 10, 100)):
@@ -31,13 +22,11 @@ def by_hand():
     )
 
 
-def test_curves_and_areas_by_hand(by_hand):
+def test_curves_and_weights_by_hand(by_hand):
     assert curve(by_hand, "faithfulness") == pytest.approx([0, 0.5, 1])
     assert curve(by_hand, "completeness") == pytest.approx([1, 0.25, -0.25])
     # Sizes are evenly spaced in the logarithm: weights 1/4, 1/2, 1/4.
     assert log_weights(by_hand.sizes) == pytest.approx([0.25, 0.5, 0.25])
-    assert area(by_hand, "faithfulness") == pytest.approx(0.5)
-    assert area(by_hand, "completeness") == pytest.approx(0.3125)
 
 
 def test_a_constant_curve_has_its_height_as_area():
@@ -62,56 +51,6 @@ def test_sizes():
     assert sizes == sorted(set(sizes))
     with pytest.raises(InputError, match="at least 1 and 2"):
         log_sizes(0, 16)
-
-
-def random_sweeps(n_prompts, n_seeds, shift=0.0, spread=1.0):
-    generator = np.random.default_rng(0)
-    full, empty = generator.normal(5, spread, n_prompts), generator.normal(0, spread, n_prompts)
-    return [
-        sweep_of(
-            generator.normal(2 + shift, spread, (3, n_prompts)),
-            generator.normal(1, spread, (3, n_prompts)),
-            empty,
-            full,
-        )
-        for _ in range(n_seeds)
-    ]
-
-
-def test_the_interval_of_an_area():
-    sweeps = random_sweeps(200, 3)
-    bootstrap = Bootstrap(200, 3, 2000)
-    found = area_interval(sweeps, "faithfulness", bootstrap)
-    # All seeds share m(∅) and m(M), so the area over seeds is the mean of their areas.
-    areas = [area(sweep, "faithfulness") for sweep in sweeps]
-    assert found.estimate == pytest.approx(np.mean(areas))
-    assert found.low < found.estimate < found.high
-    assert found.low < 0.4 < found.high  # 2 of 5
-    # By the law of large numbers the interval of 4 times the prompts is about half as wide.
-    one, four = (
-        area_interval(random_sweeps(n, 1), "faithfulness", Bootstrap(n, 1, 2000))
-        for n in (200, 800)
-    )
-    assert (four.high - four.low) / (one.high - one.low) == pytest.approx(0.5, abs=0.1)
-
-
-def test_without_any_spread_the_interval_is_a_point():
-    found = area_interval(random_sweeps(10, 2, spread=0), "completeness", Bootstrap(10, 2, 100))
-    assert found == pytest.approx((0.2, 0.2, 0.2))
-    assert math.isnan(area_interval(random_sweeps(1, 1), "completeness", Bootstrap(1, 1, 100)).low)
-
-
-def test_a_difference_is_paired():
-    bootstrap = Bootstrap(50, 2, 500)
-    sweeps, better = random_sweeps(50, 2), random_sweeps(50, 2, shift=0.5)
-    assert area_difference(sweeps, sweeps, "faithfulness", bootstrap) == pytest.approx((0, 0, 0))
-    found = area_difference(better, sweeps, "faithfulness", bootstrap)
-    # The same noise in both: all that differs is 0.5 of about 5.
-    assert found.estimate == pytest.approx(0.1, abs=0.02)
-    apart = area_interval(better, "faithfulness", bootstrap)
-    assert found.high - found.low < 0.5 * (apart.high - apart.low)
-    with pytest.raises(InputError, match="50 prompts and 2 seeds do not fit"):
-        area_interval(sweeps, "faithfulness", Bootstrap(2, 50, 10))
 
 
 def test_tasks_that_say_nothing():

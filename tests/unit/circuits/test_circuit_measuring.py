@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from circuit_areas import area
 from tiny_circuits import random_linear_model, random_pairs, random_sae, signed_identity
 
 from clustersae.circuits.assessment import assess
 from clustersae.circuits.attribution import attributed_effects
+from clustersae.circuits.curves import curve, log_weights
 from clustersae.circuits.dictionaries import dictionaries_of, residual_basis
 from clustersae.circuits.faithfulness import Evaluation
 from clustersae.circuits.grouping import group_pairs, matching_lengths
@@ -117,10 +117,11 @@ def test_prompts_carry_the_areas(stream, recordings, runs, saes):
     found = (means["circuit"] - means["empty"]) / (means["full"] - means["empty"])
     sizes = sorted({row["size"] for row in measured.curves})
     assert sizes[-1] == N_LAYERS * D_MODEL
-    curve = [row for row in measured.curves if row["control"] == "none"]
-    assert [row["size"] for row in curve] == sizes
+    measured_at = [row["size"] for row in measured.curves if row["control"] == "none"]
+    assert measured_at == sizes
     sweep = evaluation.sweep(attributed_effects(stream, saes, recordings), sizes, "nodes")
-    assert found == pytest.approx(area(sweep, "faithfulness"), abs=1e-6)
+    area = log_weights(sweep.sizes) @ curve(sweep, "faithfulness")
+    assert found == pytest.approx(area, abs=1e-6)
 
 
 def test_prompts_name_the_mirror_images_among_them(stream, recordings, runs, saes):

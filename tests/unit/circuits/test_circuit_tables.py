@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from circuit_areas import area_difference, area_interval
 from synthetic_circuits import (
     FULL,
     MIN_GAP,
@@ -92,35 +91,34 @@ def test_deviation_is_prompt_by_prompt_and_all_latents_are_not(tables):
     assert rows["deviation_vs_baseline"]["single"] == pytest.approx(0.06)
 
 
-def test_intervals_are_those_of_the_sweeps(measured, circuits):
-    """The table's areas and differences against those made from whole sweeps."""
-    from clustersae.circuits.faithfulness import Sweep
-
+def test_intervals_are_those_of_resampled_prompts_and_seeds(measured, circuits):
+    """The table's areas and differences against ratios resampled here."""
     table = circuits_table(circuits.experiment.arms, *measured, SETTINGS, MIN_GAP)
     row = headline(table, "toy_agreement").loc["single"]
-
-    def sweeps(partition):
-        prompts = measured[0]
-        rows = prompts[(prompts["partition"] == partition) & (prompts["variant"] == "base")]
-        rows = headline(rows.assign(arm=""), "toy_agreement")
-        # A sweep of one size is its own area.
-        return [
-            Sweep(
-                np.array([1]),
-                *(own[[name]].to_numpy().T for name in ("circuit", "complement")),
-                *(own[name].to_numpy() for name in ("empty", "full")),
-            )
-            for _, own in rows.groupby("seed")
-        ]
-
-    single, per_layer = sweeps("single"), sweeps("per-layer")
     bootstrap = Bootstrap(TASKS["toy_agreement"], 3, *SETTINGS)
     bootstrap.seed_weights = Bootstrap(1, 3, *SETTINGS).seed_weights
-    for measure in ("faithfulness", "completeness"):
-        ends = [row[f"{measure}{end}"] for end in ("", "_low", "_high")]
-        assert ends == pytest.approx(area_interval(single, measure, bootstrap))
-        ends = [row[f"{measure}_vs_baseline{end}"] for end in ("", "_low", "_high")]
-        assert ends == pytest.approx(area_difference(single, per_layer, measure, bootstrap))
+    resamples = (bootstrap.layer_weights[:, :, None], bootstrap.seed_weights[:, None, :])
+
+    def area(partition, name):
+        """The estimate, then every replicate."""
+        rows = measured[0]
+        rows = rows[(rows["partition"] == partition) & (rows["variant"] == "base")]
+        rows = headline(rows.assign(arm=""), "toy_agreement")
+        wide = {
+            each: rows.pivot(index="prompt", columns="seed", values=each).to_numpy()
+            for each in (name, "empty", "full")
+        }
+        sums = [
+            [values.mean(), *(values * resamples[0] * resamples[1]).sum((1, 2))]
+            for values in (wide[name] - wide["empty"], wide["full"] - wide["empty"])
+        ]
+        return np.divide(*sums)
+
+    for measure, name in (("faithfulness", "circuit"), ("completeness", "complement")):
+        single, per_layer = area("single", name), area("per-layer", name)
+        for column, own in ((measure, single), (f"{measure}_vs_baseline", single - per_layer)):
+            ends = [own[0], *np.quantile(own[1:], [0.025, 0.975])]
+            assert [row[f"{column}{end}"] for end in ("", "_low", "_high")] == pytest.approx(ends)
         assert row[f"{measure}_low"] < row[measure] < row[f"{measure}_high"]
 
 
@@ -332,8 +330,7 @@ def test_records_without_losses():
 
 
 def test_tables_of_circuits_need_no_torch():
-    modules = "clustersae.circuits.figure_areas, clustersae.circuits.figure_curves"
-    code = f"import sys, circuit_tables, {modules}"
+    code = "import sys, circuit_tables, figure_circuits, figure_circuit_curves"
     code += "; sys.exit('torch' in sys.modules)"
     path = str(Path(module.__file__).parents[2])
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": path})

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clustersae.circuits.text import circuits_sentence, listed
+from clustersae.circuits.text import line, paragraph
+from clustersae.presentation.findings import Findings
 
 AREA, LEFT = "area under faithfulness", "area under completeness"
 DEVIATION = "deviation of all latents without errors"
@@ -33,22 +34,46 @@ def row(arm, differences=(np.nan,) * 3, name="plural", value=0.5, **more):
     return found | more
 
 
-def said(*differences, tasks=(TASK,), excess=None, **more):
+def findings(rows, tasks, excess=0.12, arms=("single",), errors="ablated"):
+    """The arms, the first of which is chosen, are shared but for those that say otherwise."""
+    columns = ["arm", "role", "count", "matched_count"]
+    summary = pd.DataFrame(
+        [
+            ("per-layer", "baseline", 4, 4),
+            *(
+                (name, "main", 1, 1) if name == "single" else (name, "specialised", 4, 2)
+                for name in arms
+            ),
+        ],
+        columns=columns,
+    ).assign(n_layers=4, within_margins=True, dominated=False, variant="base", method="single")
+    summary["partition"] = [arm.partition(" ")[0] for arm in summary["arm"]]
+    summary["chosen"] = summary["arm"] == arms[0]
+    for end, width in {"": 0, "_low": -0.01, "_high": 0.01, "_validation": 0}.items():
+        summary[f"excess_fvu{end}"] = excess + width
+    tables = {"arms": summary, "circuits": pd.DataFrame(rows), "tasks": pd.DataFrame(tasks)}
+    return Findings(tables, {}, {}, {"errors": errors, "ablation": "mean"})
+
+
+def of_single(*differences, tasks=(TASK,), excess=-0.12, **more):
     rows = [row("per-layer", **more), row("single", differences, **more)]
-    return circuits_sentence(pd.DataFrame(rows), pd.DataFrame(tasks), "ablated", "mean", excess)
+    return findings(rows, tasks, excess)
+
+
+def said(*differences, **more):
+    return paragraph(of_single(*differences, **more))
+
+
+SHARED = "1 shared SAE at 25 % against per-layer SAEs"
 
 
 def test_worse_and_better_are_both_said_with_their_numbers():
     text = said(LOW, OPEN, LOW)
     assert (
-        "One SAE for all layers against per-layer SAEs, on plural: worse by area under"
+        f"{SHARED}, on plural: worse by area under"
         " faithfulness (0.40 against 0.50, difference −0.100 [−0.150 to −0.050]); better by"
-        f" {DEVIATION} (0.40 against 0.50, difference −0.100 [−0.150 to −0.050]); no difference"
-        f" shown by {LEFT} (0.51 against 0.50, difference +0.010 [−0.020 to +0.040])." in text
-    )
-    assert (
-        f"So circuits tell the two apart on this model by {AREA} and {DEVIATION}, though these"
-        f" disagree on which is better, and not by {LEFT}." in text
+        f" {DEVIATION} (0.40 against 0.50, difference −0.100 [−0.150 to −0.050]); undecided by"
+        f" {LEFT} (0.51 against 0.50, difference +0.010 [−0.020 to +0.040])." in text
     )
     assert text.endswith("95 % intervals, over prompts and seeds, stand in square brackets.")
     assert "reconstruction" not in text
@@ -58,28 +83,45 @@ def test_one_direction_is_said_without_a_quarrel():
     text = said(LOW, HIGH, HIGH)
     assert f"worse by {AREA} (0.40 against 0.50" in text
     assert "better by" not in text
-    assert f"on this model by {AREA}, {LEFT} and {DEVIATION}. 95 %" in text
-    text = said(OPEN, OPEN, OPEN)
-    assert "worse by" not in text
-    assert "None of these is shown to tell the two apart on this model" in text
+    assert "worse by" not in said(OPEN, OPEN, OPEN)
 
 
-def test_reconstruction_is_named_only_where_it_is_known():
-    assert "reconstruction" not in said(HIGH, OPEN, OPEN)
+@pytest.mark.parametrize(
+    ("differences", "words"),
+    [
+        ((LOW, OPEN, OPEN), "worse by faithfulness −0.100 [−0.150 to −0.050]; rest undecided"),
+        ((HIGH, LOW, HIGH), "worse by deviation; better by faithfulness and completeness"),
+        ((OPEN,) * 3, "undecided by faithfulness +0.010 [−0.020 to +0.040]; rest undecided"),
+        (((np.nan,) * 3,) * 3, "has no numbers to compare"),
+    ],
+)
+def test_the_line_has_numbers_where_there_is_room(differences, words):
+    text = line(of_single(*differences))
+    assert text.startswith(f"Circuits: 1 of 1 tasks; arm 1 {words}")
+    assert len(text) <= 100
+
+
+def test_without_tasks_nothing_is_said():
+    found = of_single(LOW, LOW, LOW)
+    del found.tables["tasks"]
+    assert line(found) == paragraph(found) == ""
+
+
+def test_a_better_circuit_is_held_against_the_reconstruction():
     text = said(HIGH, OPEN, OPEN, excess=0.12)
     assert (
-        f"by {AREA}, and not by {LEFT} and {DEVIATION}. That the single SAE looks better by {AREA}"
-        " its reconstruction does not bear out (mean FVU +12.0 %): do not choose" in text
+        f" That it looks better by {AREA} its reconstruction does not bear out (mean FVU +12.0 %"
+        " [+11.0 to +13.0 %]): do not choose" in text
     )
-    assert "is no worse, either (mean FVU −3.0 %)" in said(HIGH, OPEN, OPEN, excess=-0.03)
+    assert "reconstruction" in said(HIGH, OPEN, OPEN, excess=0.0)
+    assert "reconstruction" not in said(HIGH, OPEN, OPEN, excess=-0.03)
     assert "reconstruction" not in said(LOW, OPEN, OPEN, excess=0.12)
-    assert "reconstruction" not in said(HIGH, OPEN, OPEN, excess=np.nan)
 
 
 def test_no_interval_is_no_difference():
     bare = (0.1, np.nan, np.nan)
     text = said(bare, bare, bare, n_seeds=1)
-    assert f"no difference shown by {AREA} (0.60 against 0.50, difference +0.100, no int" in text
+    assert f"undecided by {AREA} (0.60 against 0.50, difference +0.100, no int" in text
     assert "[" not in text
     assert "95 %" not in text.split("plural 95 %")[1]
     assert "95 % intervals, over prompts, stand" in said(LOW, LOW, LOW, n_seeds=1)
@@ -88,12 +130,12 @@ def test_no_interval_is_no_difference():
 def test_too_small_a_gap_and_gaps_of_their_own_are_no_finding():
     nothing = (np.nan,) * 3
     text = said(*nothing, value=np.nan)
-    assert "per-layer SAEs, on plural: no numbers, as ablating everything moves" in text
+    assert f"{SHARED}, on plural: no numbers, as ablating everything moves" in text
     assert "nan" not in text
     text = said(*nothing, excess=0.1)
     assert f": {AREA} (0.50 against 0.50), {LEFT} (0.50 against 0.50) and" in text
     assert "no differences, as with mean ablation every SAE is measured by a gap of its" in text
-    for claim in ("worse", "better", "no difference shown", "apart"):
+    for claim in ("worse", "better", "undecided"):
         assert claim not in text
 
 
@@ -108,42 +150,34 @@ def test_tasks_that_tell_the_two_apart_by_themselves_are_named():
     ]
     rows += of("all", (OPEN,) * 3)
     tasks = [task(name) for name in ("plural", "gender", "place")]
-    text = circuits_sentence(pd.DataFrame(rows), pd.DataFrame(tasks), "ablated", "mean")
-    assert "In the mean over tasks none of these is shown to tell the two apart. Task" in text
+    text = paragraph(findings(rows, tasks))
     worse = "(0.60 against 0.50, difference +0.100 [+0.050 to +0.150])"
     assert (
         f" Task by task, on plural it is worse by {DEVIATION} {worse}; on gender it is worse by"
         f" {AREA} (0.40 against 0.50, difference −0.100 [−0.150 to −0.050]) and {LEFT} {worse}"
         " (9 comparisons, not corrected for their number)." in text
     )
-    none = circuits_sentence(pd.DataFrame(rows[4:]), pd.DataFrame(tasks), "ablated", "mean")
-    assert "Task by task" not in none
-    assert "None of these is shown to tell the two apart on this model" in none
+    assert "Task by task" not in paragraph(findings(rows[4:], tasks))
 
 
-def test_the_specialised_saes_of_a_name_are_spoken_of():
-    special = {"role": "specialised"}
-    rows = [row("per-layer"), row("a", (OPEN,) * 3, matched_count=1, **special)]
-    rows.append(row("b", (LOW, OPEN, OPEN), matched_count=2, **special))
-    tables = pd.DataFrame(rows), pd.DataFrame([TASK]), "ablated", "mean"
-    assert "Specialised SAEs (25 % of the training)" in circuits_sentence(*tables)
-    named = circuits_sentence(*tables, specialised="b")
-    assert f"Specialised SAEs (50 % of the training) against per-layer: worse by {AREA}" in named
-
-
-def test_the_mean_of_all_tasks_and_the_cheapest_specialised_saes_are_spoken_of():
-    special = {"role": "specialised", "name": "all"}
+def test_the_best_arm_and_the_shown_ones_are_spoken_of_in_the_mean_of_all_tasks():
     rows = [row("per-layer", name=name) for name in ("a", "b", "all")]
     rows += [row("single", (OPEN,) * 3, name=name) for name in ("a", "b")]
+    rows += [row("per-layer@single (x)", (OPEN,) * 3, name=name) for name in ("a", "b")]
     rows.append(row("single", (LOW, OPEN, OPEN), name="all"))
-    rows.append(row("dear", (OPEN,) * 3, matched_count=3, **special))
-    rows.append(row("cheap", (HIGH, LOW, HIGH), matched_count=1, **special))
-    text = circuits_sentence(pd.DataFrame(rows), pd.DataFrame([TASK]), "ablated", "mean")
-    assert f"per-layer SAEs, over 2 tasks: worse by {AREA} (0.40" in text
+    rows.append(row("per-layer@single (x)", (HIGH, LOW, HIGH), name="all"))
+    found = findings(rows, [TASK], arms=("per-layer@single (x)", "single"))
+    text = paragraph(found)
     assert (
-        f"Specialised SAEs (25 % of the training) against per-layer: worse by {DEVIATION} (0.60"
-        " against 0.50, difference +0.100 [+0.050 to +0.150]); better by" in text
+        f"Fine-tuned from 1 SAE at 50 % against per-layer SAEs, over 2 tasks: worse by {DEVIATION}"
+        " (0.60 against 0.50, difference +0.100 [+0.050 to +0.150]); better by" in text
     )
+    assert f" {SHARED}, over 2 tasks: worse by {AREA} (0.40" in text
+    assert text.index("Fine-tuned") < text.index(SHARED)
+    assert "arm 1 worse by deviation" in line(found)
+    # An arm whose circuits were not measured is not spoken of, and the line names the other one.
+    only = findings([row("per-layer"), row("single", (LOW,) * 3)], [TASK], arms=("x@y", "single"))
+    assert "1 shared SAE at 25 % worse by faithfulness" in line(only)
 
 
 def test_tasks_without_circuits_say_why():
@@ -155,20 +189,15 @@ def test_tasks_without_circuits_say_why():
         task("dates", np.nan, False, np.nan, n_usable=0, n_train=0, n_test=0),
         task("quotes", np.nan, False, np.nan, n_tried=0, n_usable=0, n_train=0, n_test=0),
     ]
-    text = circuits_sentence(pd.DataFrame([row("per-layer")]), pd.DataFrame(tasks), "kept", "mean")
+    found = findings([row("per-layer")], tasks, errors="kept")
+    text = paragraph(found)
     assert text == (
-        "Circuits: the model can do 2 of 6 tasks (plural 95 %, gender 97 %); it cannot do sums"
+        "The model can do 2 of 6 tasks (plural 95 %, gender 97 %); it cannot do sums"
         " 40 %; too few pairs to try names (12 of 300 usable; 7 for training, 3 for test) and dates"
         " (0 of 300 usable; 0 for training, 0 for test); what its tokenizer knows makes no prompts"
         " for quotes; gender (logit difference +3.10, +2.90 with everything ablated) does not rest"
         " on the stream, so circuits say nothing of it."
     )
-    none = circuits_sentence(
-        pd.DataFrame([row("per-layer")]), pd.DataFrame(tasks[2:3]), "kept", "mean"
-    )
-    assert none == "Circuits: the model can do 0 of 1 tasks; it cannot do sums 40 %."
-
-
-@pytest.mark.parametrize(("names", "text"), [("a", "a"), ("ab", "a and b"), ("abc", "a, b and c")])
-def test_lists(names, text):
-    assert listed(list(names)) == text
+    assert line(found) == "Circuits: the model can do 2 of 6 tasks"
+    none = paragraph(findings([row("per-layer")], tasks[2:3]))
+    assert none == "The model can do 0 of 1 tasks; it cannot do sums 40 %."

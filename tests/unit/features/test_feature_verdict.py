@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from clustersae.features.summary import most_lost, spoken_of
 from clustersae.features.table import COMPARED, MEASURES
-from clustersae.features.text import features_sentence, most_lost, spoken_of
+from clustersae.features.text import line, paragraph
+from clustersae.presentation.findings import Findings
 
 NOTE = "95 % intervals stand in square brackets."
 
@@ -51,7 +53,12 @@ def special(spent=2.4, **changes):
     values = {
         **{"layers_served": 6, "share_kept": (0.352, 0.3, 0.4), "meaning_ceiling": 0.9},
         "share_pairs_kept": (0.63, 0.6, 0.66),
-        **{"meaning_other": 0.79, "meaning_lost": (0.11, 0.1, 0.12), "coverage": 0.69},
+        **{
+            "meaning_other": 0.79,
+            "meaning_floor": 0.51,
+            "meaning_lost": (0.11, 0.1, 0.12),
+            "coverage": 0.69,
+        },
         "coverage_vs_baseline": (-0.01, -0.03, 0.02),
     }
     return row("per-layer@single (x)", "specialised", 6, spent, **values | changes)
@@ -67,59 +74,80 @@ def coverage(**factors):
 LOST = coverage(gender=(-0.02, 0.2), subject=(-0.3, 0.004), place=(-0.4, 0.03))
 
 
-def sentence(*rows, factors=LOST):
-    return features_sentence(pd.DataFrame(rows), factors)
+def findings(*rows, factors=LOST):
+    """The last of the arms is the chosen one."""
+    features = pd.DataFrame(rows)
+    columns = ["arm", "partition", "variant", "role", "count", "matched_count"]
+    arms = features[columns].assign(method="complete", n_layers=6, dominated=False)
+    arms["within_margins"] = arms["chosen"] = arms["arm"] == rows[-1]["arm"]
+    arms["excess_fvu_validation"] = 0.0
+    return Findings({"arms": arms, "features": features, "feature_coverage": factors}, {}, {}, {})
+
+
+def sentence(*rows, **more):
+    return paragraph(findings(*rows, **more))
 
 
 def test_everything_in_words():
     assert sentence(per_layer(), single(), special()) == (
-        "Features: 72 % [66 % to 78 %] of rules keep their meaning on another layer, with one SAE"
-        " for all layers (900 pairs of a rule that holds on its own layer and another layer). Of"
-        " 300 live latents 120 fire often enough on"
-        " every layer that they serve and follow a rule on one, and 41 % [38 % to 44 %] of these"
-        " mean the same on all of them. Rules learned on one layer have a balanced accuracy of"
-        " 0.88 there, 0.81 on the other layers (less by 0.07 [0.05 to 0.09]) and 0.52 on a"
-        " random latent. With SAEs specialised from 1 SAE (40 % of the training) it is 63 % [60"
-        " % to 66 %] of rules, 35 % [30 % to 40 %] of 120 latents, and 0.90 against 0.79. Known"
-        " factors of the text (42 values) are"
-        " found with a mean F1 of 0.70 by the best latents of per-layer SAEs, 0.62 by those of"
-        " one SAE for all layers (difference −0.08 [−0.10 to −0.05], most on subject), 0.69 by"
-        " those of the specialised ones (no difference shown: −0.01 [−0.03 to 0.02])."
-        f" {NOTE}"
-    ).replace("to 0.02", "to +0.02")
+        "With fine-tuned from 1 SAE at 40 %, 63 % [60 to 66 %] of rules keep their meaning on"
+        " another layer (900 pairs of a rule that holds on its own layer and another layer). Of 300"
+        " live latents 120 fire often enough on every layer that they serve and follow a rule on"
+        " one, and 35 % [30 to 40 %] of these mean the same on all of them. Rules learned on one"
+        " layer have a balanced accuracy of 0.90 there, 0.79 on the other layers (less by 0.11"
+        " [0.10 to 0.12]) and 0.51 on a random latent. With 1 shared SAE at 16.7 %, 72 % [66 to"
+        " 78 %] of rules keep their meaning on another layer (900 pairs of a rule that holds on its"
+        " own layer and another layer). Of 300 live latents 120 fire often enough on every layer"
+        " that they serve and follow a rule on one, and 41 % [38 to 44 %] of these mean the same on"
+        " all of them. Rules learned on one layer have a balanced accuracy of 0.88 there, 0.81 on"
+        " the other layers (less by 0.07 [0.05 to 0.09]) and 0.52 on a random latent. Known factors"
+        " of the text (42 values) are found with a mean F1 of 0.70 by the best latents of per-layer"
+        " SAEs, 0.69 by those of fine-tuned from 1 SAE at 40 % (undecided: −0.01 [−0.03 to +0.02]),"
+        " 0.62 by those of 1 shared SAE at 16.7 % (difference −0.08 [−0.10 to −0.05], most on"
+        f" subject). {NOTE}"
+    )
+
+
+def test_the_line_is_about_the_best_arm_or_names_another():
+    best = findings(per_layer(), single(), special())
+    assert line(best) == (
+        "Features (arm 1): 63 % [60 to 66 %] of rules hold on other layers; factor F1 −0.01 [−0.03"
+        " to +0.02]"
+    )
+    other = line(findings(single(), per_layer()))
+    assert other.startswith("Features (1 shared SAE at 16.7 %): 72 % [66 to 78 %] of rules hold on")
+    assert max(len(text) for text in (line(best), other)) <= 100
+    none = line(findings(per_layer(), single(share_pairs_kept=np.nan)))
+    assert none.startswith("Features (arm 1): no rule could be tested on another layer; factor F1")
+    assert "no latent can change its meaning" in line(findings(per_layer()))
 
 
 def test_intervals_that_hold_zero_show_nothing():
     text = sentence(per_layer(), single(meaning_lost=(0.01, -0.01, 0.03)))
-    assert "(no loss shown: 0.01 [−0.01 to 0.03])" in text
+    assert "(undecided: 0.01 [−0.01 to 0.03])" in text
     text = sentence(per_layer(), single(coverage_vs_baseline=(-0.08, -0.2, 0.01)))
-    assert "(no difference shown: −0.08 [−0.20 to +0.01]" in text
+    assert "(undecided: −0.08 [−0.20 to +0.01]" in text
 
 
 def test_a_single_seed_has_no_intervals():
     values = {"share_kept": 0.41, "share_pairs_kept": 0.72, "meaning_lost": 0.07}
     text = sentence(per_layer(), single(**values, coverage_vs_baseline=-0.08))
-    assert "Features: 72 % of rules" in text
+    assert "With 1 shared SAE at 16.7 %, 72 % of rules" in text
     assert "41 % of these" in text
-    assert "(no loss shown: 0.07, without an interval)" in text
-    assert "(no difference shown: −0.08, without an interval" in text
+    assert "(undecided: 0.07, without an interval)" in text
+    assert "(undecided: −0.08, without an interval" in text
     assert "nan" not in text
     assert NOTE not in text
 
 
 def test_latents_that_could_not_be_asked():
-    text = sentence(per_layer(), single(share_kept=np.nan), special(share_kept=np.nan))
+    text = sentence(per_layer(), single(share_kept=np.nan))
     assert "Of 300 live latents none both fires often enough on every layer and" in text
-    assert "it is 63 % [60 % to 66 %] of rules, and 0.90 against 0.79." in text
     assert "Rules learned on one layer" in text
-    none = {"share_kept": np.nan, "share_pairs_kept": np.nan}
+    none = {"share_kept": np.nan, "share_pairs_kept": np.nan, "meaning_lost": np.nan}
     text = sentence(per_layer(), single(**none), special(**none))
-    assert "of one SAE for all layers no rule that holds on its own layer could be tested" in text
-    assert "there is no such rule." in text
-    assert "nan" not in text
-    text = sentence(per_layer(), single(meaning_lost=np.nan), special(meaning_lost=np.nan))
+    assert "Of 1 shared SAE at 16.7 % no rule that holds on its own layer could be tested" in text
     assert "Rules learned" not in text
-    assert "it is 63 % [60 % to 66 %] of rules, and 35 % [30 % to 40 %] of 120 latents." in text
     assert "nan" not in text
 
 
@@ -135,9 +163,9 @@ def test_text_without_factors_and_without_a_judge():
 
 def test_without_shared_latents():
     text = sentence(per_layer())
-    assert text.startswith("Features: no SAE serves several layers")
+    assert text.startswith("No SAE serves several layers")
     assert text.endswith("a mean F1 of 0.70 by the best latents of per-layer SAEs.")
-    assert sentence(per_layer(coverage=np.nan)).endswith("change its meaning.")
+    assert sentence(per_layer(coverage=np.nan)).endswith("no latent can change meaning.")
 
 
 def test_the_fewest_shared_and_the_cheapest_specialised_are_spoken_of():
@@ -148,7 +176,6 @@ def test_the_fewest_shared_and_the_cheapest_specialised_are_spoken_of():
     spoken = spoken_of(rows)
     assert spoken["arm"].tolist() == ["complete-2", "per-layer@single (x)"]
     assert spoken["matched_count"].tolist() == [2, 2.4]
-    assert "of 2 shared SAEs no rule" in features_sentence(rows, LOST)
     assert spoken_of(rows[rows["layers_served"] == 1]).empty
     named = rows.assign(arm=rows["arm"].mask(rows["matched_count"] == 4, "the longer one"))
     assert spoken_of(named, "the longer one")["matched_count"].tolist() == [2, 4]
@@ -184,4 +211,4 @@ def test_every_number_stands_in_the_tables(seed):
     text = sentence(per_layer(), arm).removesuffix(NOTE).replace("F1", "")
     told = re.findall(r"\d+(?:\.\d+)?", text)
     assert len(told) > 12
-    assert set(told) - held <= {"300", "120", "900", "42", "0.70"}
+    assert set(told) - held <= {"300", "120", "900", "42", "0.70", "1", "16.7"}

@@ -1,80 +1,39 @@
-"""Which arm is chosen, from invented losses: the cheapest within the margins."""
+"""Which arm is chosen, from invented losses, and how an arm's loss is measured."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from clustersae.experiment.arms import Arm
-from clustersae.quality.choice import Loss, cheapest_within, judged
-from clustersae.quality.pilots import by_layer
+from clustersae.quality.choice import Loss, cheapest_within, loss_of, marked
 from clustersae.runtime.errors import InputError
 
-#: (number of shared SAEs, budget) → cost, mean and worst loss.
-CANDIDATES = {
-    (1, 0.2): Loss(0.2, 0.10, 0.15),
-    (2, 0.2): Loss(0.2, 0.12, 0.13),
-    (1, 0.4): Loss(0.4, 0.03, 0.09),
-    (2, 0.4): Loss(0.4001, 0.01, 0.12),
-    (1, 0.8): Loss(0.8, -0.05, 0.00),
+LOSSES = {
+    "cheap": Loss(0.10, 0.20, 1.0),
+    "uneven": Loss(0.02, 0.15, 2.0),
+    "even": Loss(0.04, 0.06, 1.999),
+    "dear": Loss(-0.05, 0.0, 4.0),
 }
 
 
 @pytest.mark.parametrize(
     ("mean", "worst", "chosen"),
     [
-        (0.2, 0.2, (1, 0.2)),  # both would do at this cost: the better in the mean
-        (0.2, 0.14, (2, 0.2)),
-        (0.05, 0.2, (2, 0.4)),  # 0.4 and 0.4001 are one budget
-        (0.05, 0.1, (1, 0.4)),
-        (0.02, 0.1, (1, 0.8)),
+        (0.1, 0.2, "cheap"),  # a bound belongs to the margins
+        (0.05, 0.2, "uneven"),  # roundings of 1.999 and 2 are one cost, and this loses less
+        (0.05, 0.1, "even"),  # the worst layer counts as well
+        (0.03, 0.1, "dear"),
         (-0.1, 0.1, None),
     ],
 )
 def test_the_cheapest_within_both_margins_is_chosen(mean, worst, chosen):
-    margins = {"mean": mean, "worst": worst}
-    assert cheapest_within(CANDIDATES.items(), margins) == chosen
+    assert cheapest_within(LOSSES, {"mean": mean, "worst": worst}) == chosen
 
 
-def table(**arms):
-    """arms.csv: role, matched_count, excess on test, and mean and worst excess on validation."""
-    rows = [
-        {
-            **{"arm": name, "role": role, "matched_count": cost, "excess_fvu": test},
-            **{"excess_fvu_worst": test, "excess_fvu_validation": mean},
-            **{"excess_fvu_worst_validation": worst},
-        }
-        for name, (role, cost, test, mean, worst) in arms.items()
-    ]
-    return pd.DataFrame(rows)
-
-
-def test_arms_are_judged_on_validation_and_dominated_on_test():
-    arms = table(
-        base=("baseline", 4, 0.0, 0.0, 0.0),
-        special=("specialised", 2, 0.01, 0.02, 0.08),
-        half=("equal-compute", 2, 0.2, 0.2, 0.3),
-        control=("control", 1, 0.0, 0.0, 0.0),
-        many=("main", 3, 0.05, 0.04, 0.04),
-        few=("main", 1, 0.5, 0.04, 0.2),
-    )
-    found = judged(arms, {"mean": 0.05, "worst": 0.1}).set_index("arm")
-    assert list(found.index[found["within_margins"]]) == ["base", "special", "control", "many"]
-    # The control is cheaper, and no candidate; it dominates all the same.
-    assert list(found.index[found["chosen"]]) == ["special"]
-    assert list(found.index[found["dominated"]]) == ["base", "special", "half", "many", "few"]
-    without = judged(arms[arms["role"] != "control"], {"mean": 0.05, "worst": 0.1})
-    assert list(without["arm"][without["dominated"]]) == ["half", "many"]
-
-
-def test_nobody_dominates_an_arm_of_the_same_saes():
-    arms = table(base=("baseline", 4, 0.0, 0.0, 0.0), one=("main", 1, 0.3, 0.3, 0.3),
-                 same=("control", 1, 0.3, 0.3, 0.3))  # fmt: skip
-    assert not judged(arms, {"mean": 0.05, "worst": 0.1})["dominated"].any()
-
-
-def test_the_baseline_is_chosen_where_nothing_cheaper_will_do():
-    arms = table(base=("baseline", 4, 0.0, 0.0, 0.0), one=("main", 1, 0.3, 0.3, 0.3))
-    found = judged(arms, {"mean": 0.05, "worst": 0.1})
-    assert list(found["chosen"]) == [True, False]
+def test_nothing_is_chosen_from_nothing_and_what_was_not_measured():
+    margins = {"mean": 1, "worst": 1}
+    assert cheapest_within({}, margins) is None
+    assert cheapest_within({1: Loss(np.nan, np.nan, 1.0)}, margins) is None
 
 
 def arm(variant: str) -> Arm:
@@ -85,19 +44,80 @@ def arm(variant: str) -> Arm:
 def frame(**fvu: list[float]) -> pd.DataFrame:
     """FVU of two layers, two seeds each: [layer 0 seed 0, layer 0 seed 1, layer 1 seed 0, ...]."""
     rows = [
-        {"variant": variant, "cluster": str(i // 2), "layer": i // 2, "seed": i % 2, "fvu": value}
+        {
+            **{"variant": variant, "cluster": str(i // 2), "layer": i // 2, "seed": i % 2},
+            **{"split": "validation", "fvu": value},
+        }
         for variant, values in fvu.items()
         for i, value in enumerate(values)
     ]
     return pd.DataFrame(rows)
 
 
-def test_pilots_are_held_together_layer_by_layer_after_averaging_seeds():
+def test_seeds_are_averaged_before_layers_are_looked_at():
+    rows = frame(base=[0.1, 0.3, 0.5, 0.7], other=[0.2, 0.24, 0.6, 0.8])
+    loss = loss_of(rows, arm("other"), arm("base"))
+    assert loss.mean_excess == pytest.approx((0.22 + 0.7) / (0.2 + 0.6) - 1)
+    # Seed 0 of layer 0 alone would be twice as much.
+    assert loss.worst_excess == pytest.approx(0.7 / 0.6 - 1)
+    assert loss.cost == 2
+    assert loss_of(rows, arm("base"), arm("base")) == (0, 0, 2)
+
+
+def test_seeds_that_only_one_arm_has_do_not_count():
     rows = frame(base=[0.1, 0.3, 0.5, 0.7], other=[0.2, 0.2, 0.6, 0.8])
-    assert list(by_layer(rows, arm("other"))) == pytest.approx([0.2, 0.7])
+    lacking = rows[(rows["variant"] == "base") | (rows["seed"] == 0)]
+    assert loss_of(lacking, arm("other"), arm("base")).mean_excess == pytest.approx(0.8 / 0.6 - 1)
+    apart = lacking[(lacking["variant"] == "other") | (lacking["seed"] == 1)]
+    with pytest.raises(InputError, match="no seed in common"):
+        loss_of(apart, arm("other"), arm("base"))
 
 
-def test_an_arm_with_a_missing_sae_is_named():
+def test_an_arm_with_a_missing_sae_and_a_second_split_are_named():
     rows = frame(base=[0.1, 0.3, 0.5, 0.7], other=[0.2, 0.2])
     with pytest.raises(InputError, match=r"per-layer \(other\) has not been evaluated"):
-        by_layer(rows, arm("other"))
+        loss_of(rows, arm("other"), arm("base"))
+    both = pd.concat([rows, rows.assign(split="test")])
+    with pytest.raises(InputError, match="one split"):
+        loss_of(both, arm("base"), arm("base"))
+
+
+def table(*rows: tuple) -> pd.DataFrame:
+    """Arms by name, role, training, excess on test, on validation, and of the worst layer there."""
+    columns = ["arm", "role", "matched_count", "excess_fvu"]
+    columns += ["excess_fvu_validation", "excess_fvu_worst_validation"]
+    return pd.DataFrame([("per-layer", "baseline", 4, 0.0, 0.0, 0.0), *rows], columns=columns)
+
+
+def marks(*rows: tuple) -> pd.DataFrame:
+    return marked(table(*rows), {"mean": 0.05, "worst": 0.1}).set_index("arm")
+
+
+def test_marks_stand_behind_the_training():
+    found = marks(
+        ("a", "main", 1, 0.3, 0.3, 0.4),
+        ("b", "main", 2, 0.02, 0.04, 0.2),
+        ("c", "specialised", 2, 0.03, 0.05, 0.1),
+        ("d", "equal-compute", 3, 0.03, 0.03, 0.03),
+    )
+    assert list(found.columns[:5]) == [
+        *("role", "matched_count", "within_margins", "dominated", "chosen")
+    ]
+    assert list(found.index[found["within_margins"]]) == ["per-layer", "c", "d"]
+    # c loses more than b on the test split, at the same cost.
+    assert list(found.index[found["dominated"]]) == ["c", "d"]
+    assert list(found.index[found["chosen"]]) == ["c"]
+
+
+def test_controls_are_not_chosen_and_per_layer_saes_are_if_nothing_else_is():
+    found = marks(("even", "control", 1, 0.0, 0.0, 0.0), ("a", "main", 3, 0.3, 0.3, 0.4))
+    assert list(found.index[found["chosen"]]) == ["per-layer"]
+    # The control loses no more for less, of the one as of the other.
+    assert list(found.index[found["dominated"]]) == ["per-layer", "a"]
+
+
+def test_equal_arms_do_not_dominate_one_another():
+    twins = (("a", "main", 3, 0.1, 0.1, 0.1), ("even", "control", 3, 0.1, 0.1, 0.1))
+    assert not marks(*twins)["dominated"].any()
+    unmeasured = marks(("a", "main", 3, 0.1, np.nan, np.nan))
+    assert list(unmeasured["within_margins"]) == [True, False]

@@ -1,4 +1,4 @@
-"""Faithfulness and completeness against circuit size, the areas under them, and intervals.
+"""Faithfulness and completeness against circuit size, and what sizes count for in their areas.
 
     faithfulness(C) = (m(C) − m(∅)) / (m(M) − m(∅))        completeness(C) = faithfulness(M∖C)
 

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from clustersae.circuits.summary import listed, of_mode, separates
 from clustersae.circuits.table import ALL_TASKS, RESIDUAL_BASIS, overall
-from clustersae.circuits.text import listed, of_mode, separates
 from clustersae.experiment.arms import PER_LAYER, SINGLE
 from clustersae.experiment.variants import EQUAL_EXPOSURE
 from clustersae.presentation.starts import looks_of

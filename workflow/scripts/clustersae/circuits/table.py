@@ -32,6 +32,7 @@ from clustersae.statistics.intervals import (
     Bootstrap,
     Bootstrapping,
     Interval,
+    cells,
     percentile_interval,
     ratio_replicates,
 )
@@ -150,10 +151,10 @@ def _mode_rows(
             row = {"task": task, **mode, **arm_columns(arm)}
             row |= dict(zip(_ROW, (n_prompts, *bootstrap.shape, settings.n_resamples, *ends)))
             for name in MEASURES:
-                row |= _cells(name, values[name].interval(bootstrap))
+                row |= cells(name, values[name].interval(bootstrap))
                 if arm.name != PER_LAYER and mode["ablation"] != _OWN_GAP:
                     difference = _minus(values[name], against[name])
-                    row |= _cells(f"{name}_vs_baseline", difference.interval(bootstrap))
+                    row |= cells(f"{name}_vs_baseline", difference.interval(bootstrap))
             yield row
 
 
@@ -266,10 +267,6 @@ def _of_all(by_task: Sequence[Mapping[str, _ArmMeasured]]) -> dict[str, _ArmMeas
 
 def _minus(one: _Measured, other: _Measured) -> _Measured:
     return _Measured(one.estimate - other.estimate, one.replicates - other.replicates)
-
-
-def _cells(name: str, interval: Interval) -> dict[str, float]:
-    return {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
 def curves_table(arms: Sequence[Arm], curves: pd.DataFrame, circuits: pd.DataFrame) -> pd.DataFrame:

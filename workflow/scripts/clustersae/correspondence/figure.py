@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from clustersae.presentation.shown import start_of
+from clustersae.presentation.specialised import start_of
 from clustersae.presentation.starts import looks_of
 from clustersae.presentation.style import FAINT, GREY, INK, Look, canvas, conditions, styled
 from clustersae.presentation.words import share

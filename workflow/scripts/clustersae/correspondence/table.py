@@ -16,7 +16,7 @@ from clustersae.presentation.arms import arm_columns
 from clustersae.presentation.tables import Format
 from clustersae.quality.measures import CORRESPONDENCE_MEASURES as MEASURES
 from clustersae.runtime.errors import InputError
-from clustersae.statistics.intervals import Bootstrap, Bootstrapping
+from clustersae.statistics.intervals import Bootstrap, Bootstrapping, cells
 
 #: Rows of `evaluation/correspondence/{variant}/{partition}.csv`.
 CORRESPONDENCE = Format(
@@ -104,6 +104,5 @@ def _summary(rows: pd.DataFrame, settings: Bootstrapping) -> dict[str, Any]:
         "share_alive": float(rows["share_alive"].mean()),
     }
     for name in MEASURES:
-        ends = bootstrap.mean(wide[name].to_numpy())
-        result |= {name: ends.estimate, f"{name}_low": ends.low, f"{name}_high": ends.high}
+        result |= cells(name, bootstrap.mean(wide[name].to_numpy()))
     return result

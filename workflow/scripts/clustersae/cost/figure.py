@@ -9,7 +9,8 @@ from matplotlib.ticker import EngFormatter
 from clustersae.experiment import variants
 from clustersae.experiment.arms import PER_LAYER, SINGLE
 from clustersae.presentation.judging import same_training
-from clustersae.presentation.shown import SPECIALISED, shared, specialised, start_of
+from clustersae.presentation.shown import shared, specialised
+from clustersae.presentation.specialised import SPECIALISED, start_of
 from clustersae.presentation.style import (
     FAINT,
     GREY,

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from clustersae.experiment.arms import PER_LAYER, SINGLE
 from clustersae.experiment.variants import EQUAL_EXPOSURE
-from clustersae.features.text import arm_words, most_lost, shows_difference, spoken_of
+from clustersae.features.summary import arm_words, most_lost, shows_difference, spoken_of
 from clustersae.presentation.points import looks_of_arms, places_of
 from clustersae.presentation.style import (
     FAINT,

@@ -37,8 +37,8 @@ from clustersae.experiment.arms import Arm, baseline
 from clustersae.presentation.arms import arm_columns
 from clustersae.presentation.tables import Format
 from clustersae.runtime.errors import InputError
-from clustersae.statistics.intervals import Bootstrapping
-from clustersae.statistics.ratios import Ratio, cells
+from clustersae.statistics.intervals import Bootstrapping, cells
+from clustersae.statistics.ratios import Ratio
 from clustersae.statistics.spread import SPREAD
 
 _ARM = ("variant", "partition", "seed")

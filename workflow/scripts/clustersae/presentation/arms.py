@@ -1,12 +1,25 @@
-"""Arms in tables: the columns that name one, and the rows that belong to its SAEs."""
+"""Arms in tables: the columns that name one, the rows that belong to it, and what it is called."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import pandas as pd
 
-from clustersae.experiment.arms import Arm, measured_as
+from clustersae.experiment.arms import PER_LAYER, Arm, measured_as
+from clustersae.experiment.variants import kind_of
+from clustersae.presentation import shown
+from clustersae.presentation.judging import same_training
+from clustersae.presentation.specialised import budget, start_of
+from clustersae.presentation.words import share
 from clustersae.runtime.errors import InputError
+
+METHODS = {
+    "complete": "complete linkage",
+    "average": "average linkage",
+    "contiguous": "optimal runs",
+    "kmeans": "k-means",
+    "even": "evenly spaced",
+}
 
 
 def arm_columns(arm: Arm) -> dict[str, Any]:
@@ -52,3 +65,53 @@ def of_every_arm(frame: pd.DataFrame, arms: Sequence[Arm]) -> pd.DataFrame:
             rows = frame[(frame["variant"] == measured[0]) & (frame["partition"] == measured[1])]
             parts.append(rows.assign(variant=variant, partition=partition))
     return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+
+
+def label(arm: pd.Series) -> str:
+    """What an arm of `tables/arms.csv` is called; arms of one label differ in training."""
+    if arm["role"] == "specialised":
+        return f"fine-tuned {start_of(arm['partition'])}"
+    if arm["partition"] == PER_LAYER:
+        kinds = {"narrower": "per-layer, narrower", "base": "per-layer, full"}
+        return kinds.get(kind_of(arm["variant"]), "per-layer")
+    one = arm["count"] == 1
+    text = "1 shared SAE" if one else f"{arm['count']} shared SAEs"
+    text += "" if one else f", {METHODS.get(arm['method'], arm['method'])}"
+    return f"{text}, equal exposure" if arm["role"] == "equal-exposure" else text
+
+
+def full_label(arm: pd.Series) -> str:
+    """An arm's label with its training, which no other arm has."""
+    full = arm["arm"] == PER_LAYER
+    return "full per-layer SAEs" if full else f"{label(arm)} at {share(budget(arm))}"
+
+
+def dominating(arms: pd.DataFrame, arm: pd.Series) -> pd.DataFrame:
+    """The arms that cost no more training and lose no more mean FVU (test), one of the two less."""
+    alike = same_training(arms["matched_count"], arm["matched_count"])
+    cheaper = ~alike & (arms["matched_count"] < arm["matched_count"])
+    better = arms["excess_fvu"] < arm["excess_fvu"]
+    equal = arms["excess_fvu"] == arm["excess_fvu"]
+    return arms[((alike | cheaper) & better) | (cheaper & equal)]
+
+
+def best(arms: pd.DataFrame) -> pd.Series:
+    """The arm that the answer begins with: the chosen one, or what dominates it on the test split.
+
+    The choice is made on the validation split and with the worst layer in view, so that on the
+    test split another arm may lose less in the mean for no more training.
+    """
+    chosen = shown.chosen(arms)
+    if not chosen["dominated"]:
+        return chosen
+    above = dominating(arms, chosen)
+    above = above[~above["dominated"]] if (~above["dominated"]).any() else above
+    return above.sort_values(["excess_fvu", "matched_count"], kind="stable").iloc[0]
+
+
+def spoken_of(arms: pd.DataFrame, measured: Container[str]) -> pd.DataFrame:
+    """The measured arms that texts hold beside the full per-layer SAEs: up to three, best first."""
+    found = (best(arms), shown.specialised(arms), shown.shared(arms))
+    names = dict.fromkeys(arm["arm"] for arm in found if arm is not None)
+    names = [name for name in names if name in measured and name != PER_LAYER]
+    return arms.set_index("arm", drop=False).loc[names]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from itertools import cycle
 
-from clustersae.presentation.shown import SPECIALISED, start_key, start_of
+from clustersae.presentation.specialised import SPECIALISED, start_key, start_of
 from clustersae.presentation.style import METHOD_COLOURS, Look
 
 #: Colour and marker: from one SAE, and from more SAEs in the order of their number.

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+#: Characters of a line of text.
+WIDTH = 100
+
 
 def percent(value: float, signed: bool = False) -> str:
     """0.0412 as "4.1 %", signed as "+4.1 %" or "−4.1 %"; whole from 20 % upwards."""
@@ -29,5 +32,32 @@ def paragraph(sentences: Sequence[str]) -> str:
     """Sentences in lines of up to 100 characters."""
     # A number and its per cent sign stay on one line.
     text = " ".join(sentences).replace(" %", "\u00a0%")
-    filled = textwrap.fill(text, width=100, break_on_hyphens=False)
+    filled = textwrap.fill(text, width=WIDTH, break_on_hyphens=False)
     return filled.replace("\u00a0", " ") + "\n"
+
+
+def bounds(low: float, high: float) -> str:
+    """A relative interval as "[+3.2 to +5.0 %]"; nothing where there is none."""
+    if np.isnan(low) or np.isnan(high):
+        return ""
+    return f"[{percent(low, True).removesuffix(' %')} to {percent(high, True)}]"
+
+
+def listed(names: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def fitted(start: str, parts: Sequence[str], more: str = "", width: int = WIDTH) -> str:
+    """`start` and as many parts, the first ones, as stand in one line of `width` characters.
+
+    Args:
+        more: said of the parts that are left out, with their number for {}.
+    """
+    for count in range(len(parts), 0, -1):
+        left = len(parts) - count
+        rest = [more.format(left)] if left and more else []
+        line = f"{start} {'; '.join([*parts[:count], *rest])}"
+        if len(line) <= width:
+            return line
+    return textwrap.shorten(f"{start} {'; '.join(parts[:1])}", width, placeholder=" …")

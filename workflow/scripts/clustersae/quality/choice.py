@@ -1,74 +1,109 @@
-"""The one criterion that arms are chosen by: the cheapest whose loss stays within the margins.
+"""The one criterion by which arms are chosen: the cheapest whose loss stays within the margins.
 
-Arms are judged on the validation split and reported on the test split: one that is picked on the
-numbers it is reported with looks better than it is.
+Losses are excess FVU over per-layer SAEs on the validation split: an arm picked on the numbers that
+it is reported with looks better than it is.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Mapping
 from typing import NamedTuple, TypeVar
 
-import numpy as np
 import pandas as pd
 
-from clustersae.presentation.judging import judged_excess, same_training
+from clustersae.experiment.arms import PER_LAYER, Arm
+from clustersae.presentation.arms import dominating, select
+from clustersae.presentation.judging import same_training
+from clustersae.runtime.errors import InputError
 
-Key = TypeVar("Key")
+Key = TypeVar("Key", bound=Hashable)
 
 
 class Loss(NamedTuple):
-    """What an arm costs and loses against full per-layer training.
+    """What an arm loses against per-layer SAEs, and what it costs.
 
     Attributes:
-        cost: training, in units of one full per-layer SAE.
-        mean, worst: excess FVU of the mean over layers and of the worst layer.
+        mean_excess: mean FVU over that of the per-layer SAEs, minus 1.
+        worst_excess: the largest of the same ratio of single layers.
+        cost: training, as the arm's `matched_count`.
     """
 
+    mean_excess: float
+    worst_excess: float
     cost: float
-    mean: float
-    worst: float
 
     def within(self, margins: Mapping[str, float]) -> bool:
-        """Whether both losses are acceptable."""
-        return bool(self.mean <= margins["mean"] and self.worst <= margins["worst"])
+        """Whether both excesses are at most `margins["mean"]` and `margins["worst"]`."""
+        return self.mean_excess <= margins["mean"] and self.worst_excess <= margins["worst"]
 
 
-def cheapest_within(
-    candidates: Iterable[tuple[Key, Loss]], margins: Mapping[str, float]
-) -> Key | None:
-    """The cheapest candidate within the margins, of several that with the least mean loss."""
-    enough = [(key, loss) for key, loss in candidates if loss.within(margins)]
-    least = min((loss.cost for _, loss in enough), default=0.0)
-    alike = [(loss.mean, key) for key, loss in enough if same_training(loss.cost, least)]
-    return min(alike, key=lambda each: each[0])[1] if alike else None
+def cheapest_within(candidates: Mapping[Key, Loss], margins: Mapping[str, float]) -> Key | None:
+    """The key of the cheapest candidate within the margins; None if there is none.
 
-
-def judged(arms: pd.DataFrame, margins: Mapping[str, float]) -> pd.DataFrame:
-    """`arms_table` with `within_margins`, `dominated` and `chosen`.
-
-    Dominated is an arm if another costs no more training and loses no more in mean FVU on the test
-    split, and is strictly better in one of them. Chosen is the cheapest arm within the margins that
-    is no control; it may be the per-layer baseline, which is always within them.
+    Of several that cost the same, the one of least mean excess.
     """
-    losses = [
-        Loss(arm["matched_count"], judged_excess(arm, "excess_fvu"), judged_excess(arm))
-        for _, arm in arms.iterrows()
-    ]
-    open_to = [
-        (place, loss)
-        for place, (loss, role) in enumerate(zip(losses, arms["role"]))
-        if role != "control"
-    ]
-    best = cheapest_within(open_to, margins)
-    return arms.assign(
-        within_margins=[loss.within(margins) for loss in losses],
-        dominated=[_is_dominated(arm, arms) for _, arm in arms.iterrows()],
-        chosen=np.arange(len(arms)) == best,
+    enough = {key: loss for key, loss in candidates.items() if loss.within(margins)}
+    least = min((loss.cost for loss in enough.values()), default=0.0)
+    alike = [key for key, loss in enough.items() if same_training(loss.cost, least)]
+    return min(alike, key=lambda key: enough[key].mean_excess, default=None)
+
+
+def loss_of(reconstruction: pd.DataFrame, arm: Arm, against: Arm) -> Loss:
+    """What `arm` loses against `against`: seeds that both have are averaged, then layers taken.
+
+    Args:
+        reconstruction: rows of one split, columns variant, cluster, seed, layer, split, fvu.
+
+    Raises:
+        InputError: there are rows of several splits, an SAE has no rows, or no seed is common.
+    """
+    splits = sorted(set(reconstruction["split"]))
+    if len(splits) > 1:
+        raise InputError(f"Choose arms on one split (validation), not on {' and '.join(splits)}.")
+    own, alone = (_fvu(reconstruction, each) for each in (arm, against))
+    seeds = own.columns.intersection(alone.columns)
+    if seeds.empty:
+        raise InputError(f"The SAEs of {arm.name} and {against.name} have no seed in common.")
+    by_layer, baseline = own[seeds].mean(axis=1), alone[seeds].mean(axis=1)
+    return Loss(
+        float(by_layer.mean() / baseline.mean() - 1),
+        float((by_layer / baseline).max() - 1),
+        arm.matched_count,
     )
 
 
-def _is_dominated(arm: pd.Series, arms: pd.DataFrame) -> bool:
-    alike = same_training(arms["matched_count"], arm["matched_count"])
-    cheaper = (arms["matched_count"] < arm["matched_count"]) & ~alike
-    better = arms["excess_fvu"] < arm["excess_fvu"]
-    no_worse = arms["excess_fvu"] <= arm["excess_fvu"]
-    return bool(((cheaper & no_worse) | (alike & better)).any())
+def _fvu(reconstruction: pd.DataFrame, arm: Arm) -> pd.DataFrame:
+    """[n_layers, n_seeds], of the seeds that every layer has."""
+    rows = select(reconstruction, arm)
+    if set(zip(rows["variant"], rows["cluster"])) != set(arm.saes):
+        raise InputError(f"An SAE of {arm.name} has not been evaluated.")
+    return rows.pivot(index="layer", columns="seed", values="fvu").dropna(axis=1)
+
+
+def marked(arms: pd.DataFrame, margins: Mapping[str, float]) -> pd.DataFrame:
+    """`arms` with the columns `within_margins`, `dominated` and `chosen` after `matched_count`.
+
+    `within_margins` is judged on the validation split, where the full per-layer SAEs lose nothing;
+    `dominated` by the mean excess on the test split (see `presentation.arms.dominating`); `chosen`
+    is one arm that is no control, the full per-layer SAEs if no other is within the margins.
+
+    Args:
+        arms: rows of `tables/arms.csv`, the full per-layer SAEs among them.
+        margins: largest excess FVU, of the mean over layers (mean) and of one layer (worst).
+    """
+    losses = {
+        row["arm"]: Loss(
+            row["excess_fvu_validation"], row["excess_fvu_worst_validation"], row["matched_count"]
+        )
+        for _, row in arms.iterrows()
+    }
+    candidates = {name: losses[name] for name in arms.loc[arms["role"] != "control", "arm"]}
+    found = cheapest_within(candidates, margins) or PER_LAYER
+    marks = {
+        "within_margins": [
+            name == PER_LAYER or bool(loss.within(margins)) for name, loss in losses.items()
+        ],
+        "dominated": [len(dominating(arms, row)) > 0 for _, row in arms.iterrows()],
+        "chosen": [name == found for name in losses],
+    }
+    place = list(arms.columns).index("matched_count") + 1
+    parts = [arms.iloc[:, :place], pd.DataFrame(marks, index=arms.index), arms.iloc[:, place:]]
+    return pd.concat(parts, axis=1)

@@ -7,7 +7,7 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import offset_copy
 
 from clustersae.presentation.judging import same_training
-from clustersae.presentation.rivals import against_lengths
+from clustersae.presentation.specialised import against_lengths
 from clustersae.presentation.style import GREY, INK, Look, log_scale, percent_axis
 from clustersae.presentation.words import share
 

@@ -11,7 +11,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from clustersae.experiment.arms import PER_LAYER
 from clustersae.presentation.saes import rows_of, saes_of_arm
-from clustersae.presentation.shown import SPECIALISED, budget, shared, specialised, start_of
+from clustersae.presentation.shown import shared, specialised
+from clustersae.presentation.specialised import SPECIALISED, budget, start_of
 from clustersae.presentation.style import (
     GREY,
     INK,

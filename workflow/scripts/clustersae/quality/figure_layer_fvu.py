@@ -6,7 +6,8 @@ from matplotlib.figure import Figure
 
 from clustersae.experiment.arms import PER_LAYER, SINGLE
 from clustersae.experiment.clusters import layers_of
-from clustersae.presentation.shown import SPECIALISED, budget, shared, specialised, start_of
+from clustersae.presentation.shown import shared, specialised
+from clustersae.presentation.specialised import SPECIALISED, budget, start_of
 from clustersae.presentation.style import (
     GREY,
     HIGHLIGHT,

@@ -8,8 +8,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from clustersae.experiment.arms import PER_LAYER
-from clustersae.presentation.rivals import at_equal_training
-from clustersae.presentation.shown import SPECIALISED, budget, specialised, start_of
+from clustersae.presentation.specialised import at_equal_training
+from clustersae.presentation.shown import specialised
+from clustersae.presentation.specialised import SPECIALISED, budget, start_of
 from clustersae.presentation.starts import looks_of
 from clustersae.presentation.style import (
     HIGHLIGHT,

@@ -18,7 +18,8 @@ from matplotlib.ticker import (
 from clustersae.experiment.arms import PER_LAYER
 from clustersae.experiment.clusters import FROM, layers_of
 from clustersae.presentation.saes import ancestors, rows_of, saes_of_arm
-from clustersae.presentation.shown import budget, shared, specialised, start_of
+from clustersae.presentation.shown import shared, specialised
+from clustersae.presentation.specialised import budget, start_of
 from clustersae.presentation.style import canvas, conditions, styled
 from clustersae.presentation.words import percent, share
 

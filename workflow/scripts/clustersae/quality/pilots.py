@@ -5,11 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from clustersae.experiment.arms import Arm
 from clustersae.experiment.plan import candidates, make_pilots
-from clustersae.presentation.arms import select
-from clustersae.quality.choice import Loss, cheapest_within
-from clustersae.runtime.errors import InputError
+from clustersae.quality.choice import cheapest_within, loss_of
 
 
 def settle(
@@ -30,44 +27,24 @@ def settle(
     """
     margins = settings["arms"]["margins"]
     frame = reconstruction[reconstruction["split"] == "validation"]
-    alone = by_layer(frame, make_pilots(description, settings).arms[0])
-    found, losses = [], []
-    for each in candidates(description, settings):
-        excess = by_layer(frame, each.pilot) / alone - 1
-        mean = float(by_layer(frame, each.pilot).mean() / alone.mean() - 1)
-        loss = Loss(each.pilot.matched_count, mean, float(excess.max()))
-        losses.append((each, loss))
-        found.append(
-            {
-                **{
-                    "family": each.family,
-                    "entry": each.entry,
-                    "within_margins": loss.within(margins),
-                },
-                **{"budget": each.pilot.matched_count / description["n_layers"]},
-                **{"excess_fvu": mean, "excess_fvu_worst": loss.worst},
-            }
-        )
-    chosen = cheapest_within(losses, margins)
+    alone = make_pilots(description, settings).arms[0]
+    tried = candidates(description, settings)
+    losses = {place: loss_of(frame, each.pilot, alone) for place, each in enumerate(tried)}
+    best = cheapest_within(losses, margins)
     return {
-        "family": chosen.family if chosen else None,
-        "entry": chosen.entry if chosen else None,
+        "family": None if best is None else tried[best].family,
+        "entry": None if best is None else tried[best].entry,
         "margins": margins,
         "pilot_fraction": settings["arms"]["pilot_fraction"],
-        "candidates": found,
+        "candidates": [
+            {
+                "family": each.family,
+                "entry": each.entry,
+                "pilot_budget": losses[place].cost / description["n_layers"],
+                "excess_fvu": losses[place].mean_excess,
+                "excess_fvu_worst": losses[place].worst_excess,
+                "within_margins": losses[place].within(margins),
+            }
+            for place, each in enumerate(tried)
+        ],
     }
-
-
-def by_layer(reconstruction: pd.DataFrame, arm: Arm) -> pd.Series:
-    """FVU of every layer in an arm, seeds averaged.
-
-    Args:
-        reconstruction: rows of one split.
-
-    Raises:
-        InputError: an SAE of the arm has no rows.
-    """
-    rows = select(reconstruction, arm)
-    if set(zip(rows["variant"], rows["cluster"])) != set(arm.saes):
-        raise InputError(f"An SAE of {arm.name} has not been evaluated.")
-    return rows.groupby("layer")["fvu"].mean()

@@ -10,10 +10,10 @@ from clustersae.experiment.arms import PER_LAYER, Arm
 from clustersae.experiment.variants import EQUAL_EXPOSURE, kind_of
 from clustersae.presentation.arms import arm_columns
 from clustersae.presentation.judging import same_training
-from clustersae.quality.choice import judged
+from clustersae.quality.choice import marked
 from clustersae.quality.layers import array, seeds_of
 from clustersae.runtime.errors import InputError
-from clustersae.statistics.intervals import Bootstrap, Bootstrapping, Interval
+from clustersae.statistics.intervals import Bootstrap, Bootstrapping, Interval, cells
 
 _ABSENT = Interval(np.nan, np.nan, np.nan)
 
@@ -29,16 +29,16 @@ def arms_table(
     """Quality (test split) and cost of every arm, each beside the per-layer baseline.
 
     `excess_fvu_validation` and `excess_fvu_worst_validation` repeat, on the validation split, the
-    numbers that arms are chosen by; `choice.judged` says what follows. `excess_ce_all` is the
-    cross-entropy with all layers spliced above that of the per-layer SAEs, in nats per token,
-    paired by seed. Cells are empty where nothing was measured.
+    numbers that arms are chosen by (see `choice.marked`). `excess_ce_all` is the cross-entropy with
+    all layers spliced above that of the per-layer SAEs, in nats per token, paired by seed. Cells
+    are empty where nothing was measured.
 
     Args:
         arms: with the per-layer baseline among them.
         quality: `layer_quality` of the arms.
         partition_splice: rows of `evaluation/splice/{variant}/{partition}/all.csv`.
         cost: `cost_table` of the arms.
-        margins: largest acceptable excess FVU, `mean` and `worst`.
+        margins: largest excess FVU, of the mean over layers (mean) and of one layer (worst).
         settings: of the intervals; all arms share the resamples.
     """
     test, validation = (quality[quality["split"] == name] for name in ("test", "validation"))
@@ -54,17 +54,17 @@ def arms_table(
                 "n_seeds": len(pair.seeds),
                 "n_tokens": int(pair.rows["n_tokens"].max()),
                 "n_bootstrap": settings.n_resamples,
-                **_interval("fvu", pair.bootstrap.mean(fvu)),
-                **_interval("fvu_worst", pair.bootstrap.mean(fvu, "worst")),
+                **cells("fvu", pair.bootstrap.mean(fvu)),
+                **cells("fvu_worst", pair.bootstrap.mean(fvu, "worst")),
                 "worst_layer": int(pair.layers[fvu.mean(1).argmax()]),
-                **_interval("excess_fvu", pair.excess()),
-                **_interval("excess_fvu_worst", pair.excess("worst")),
+                **cells("excess_fvu", pair.excess()),
+                **cells("excess_fvu_worst", pair.excess("worst")),
                 "worst_excess_layer": int(
                     pair.layers[(fvu.mean(1) / pair.values("fvu", PER_LAYER).mean(1)).argmax()]
                 ),
                 "excess_fvu_validation": _excess_on(validation, arm.name, settings, "mean"),
                 "excess_fvu_worst_validation": _excess_on(validation, arm.name, settings, "worst"),
-                **_interval("delta_ce", pair.mean("delta_ce")),
+                **cells("delta_ce", pair.mean("delta_ce")),
                 **_all_layers(partition_splice, arm, settings),
                 **{
                     name: float(pair.rows[name].mean())
@@ -80,7 +80,7 @@ def arms_table(
                 "cost_relative_predicted": by_cost.loc[arm.name, "relative_predicted"],
             }
         )
-    return judged(pd.DataFrame(rows), margins)
+    return marked(pd.DataFrame(rows), margins)
 
 
 def comparisons_table(
@@ -110,8 +110,8 @@ def comparisons_table(
                     "n_layers": len(pair.layers),
                     "n_seeds": len(pair.seeds),
                     "n_bootstrap": settings.n_resamples,
-                    **_interval("excess_fvu", pair.excess()),
-                    **_interval("excess_fvu_worst", pair.excess("worst")),
+                    **cells("excess_fvu", pair.excess()),
+                    **cells("excess_fvu_worst", pair.excess("worst")),
                     "cost_ratio": seconds[arm.name] / seconds[rival.name],
                 }
             )
@@ -193,8 +193,8 @@ def _all_layers(splice: pd.DataFrame, arm: Arm, settings: Bootstrapping) -> dict
         "kl_all": "kl",
     }
     return {
-        **_interval("delta_ce_all", rise),
-        **_interval("excess_ce_all", excess),
+        **cells("delta_ce_all", rise),
+        **cells("excess_ce_all", excess),
         **{name: float(rows[column].mean()) for name, column in means.items()},
         "n_seeds_all": len(rows),
     }
@@ -204,7 +204,3 @@ def _over_seeds(values: pd.Series, settings: Bootstrapping) -> Interval:
     if values.empty:
         return _ABSENT
     return Bootstrap(1, len(values), *settings).mean(values.to_numpy(np.float64)[None])
-
-
-def _interval(name: str, interval: Interval) -> dict[str, float]:
-    return {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}

@@ -1,130 +1,207 @@
-"""What quality and cost answer, in words: a line of caveats, and paragraphs about single arms."""
-
-from collections.abc import Mapping
-from typing import Any
+"""How many SAEs, with how much training, and what is lost, in words."""
 
 import numpy as np
 import pandas as pd
 
+from clustersae.experiment.arms import PER_LAYER, SINGLE
 from clustersae.experiment.variants import kind_of
-from clustersae.presentation.names import arm_name
-from clustersae.presentation.shown import baseline, budget, chosen, shared, specialised
-from clustersae.presentation.words import interval_text, paragraph, percent, share
+from clustersae.presentation import shown
+from clustersae.presentation.arms import best, dominating, full_label, spoken_of
+from clustersae.presentation.findings import Findings
+from clustersae.presentation.judging import same_training
+from clustersae.presentation.specialised import budget
+from clustersae.presentation.words import bounds, fitted, listed, percent, share
+
+#: Fewer seeds than this say next to nothing of how training varies.
+_FEW_SEEDS = 3
+_NO_RIVAL = "No per-layer SAEs of its training stand beside the best arm: whether it wins is open."
+#: Longer per-layer training is expected to bring less than this where training has converged.
+_CONVERGED = 0.05
 
 
-def caveats(arms: pd.DataFrame) -> str:
-    """What keeps the numbers from being taken at their word, in a line."""
+def line(found: Findings) -> str:
+    """The model's own loss with all layers spliced at once; nothing where it was not measured."""
+    arms = found.tables["arms"].set_index("arm")
+    first, full = arms.loc[best(found.tables["arms"])["arm"]], arms.loc[PER_LAYER]
+    if np.isnan(first["ce_all"]) or np.isnan(full["ce_all"]):
+        return ""
+    parts = [f"arm 1 {first['ce_all']:.3f}", f"without SAEs {full['ce_clean']:.3f}"]
+    if first.name != PER_LAYER:
+        parts.insert(1, f"per-layer {full['ce_all']:.3f}: {_nats(first)}")
+    return fitted("Cross-entropy (nats):", parts)
+
+
+def paragraph(found: Findings) -> str:
+    """The choice, what each arm that is spoken of loses and costs, and against whom."""
+    arms = found.tables["arms"]
+    sentences = _choice(found)
+    for _, arm in spoken_of(arms, set(arms["arm"])).iterrows():
+        sentences += [_loss(arm, found), *_rivals(arm, found), *_spliced(arm, arms)]
+    return " ".join([*sentences, *_dominated(arms), *caveats(found, long=True)])
+
+
+def caveats(found: Findings, long: bool = False) -> list[str]:
+    """What the numbers do not tell, in a few words each or in sentences, the gravest first."""
+    arms = found.tables["arms"]
     n_seeds = int(arms["n_seeds"].min())
     seeds = "1 seed" if n_seeds == 1 else f"{n_seeds} seeds"
-    found = [seeds if n_seeds >= 3 else f"only {seeds}, which give no interval worth the name"]
-    dead = arms.loc[arms["dead_fraction"].idxmax()]
-    if dead["dead_fraction"] > 0.1:
-        found.append(f"{percent(dead['dead_fraction'])} of latents dead ({arm_name(dead)})")
-    return "Caveats: " + "; ".join([*found, *_convergence(arms)]) + "."
+    narrow = f"Intervals are over layers and {seeds}, and few seeds make them too narrow."
+    said = [(f"few seeds ({n_seeds})", narrow)]
+    if n_seeds < _FEW_SEEDS:
+        warning = f"only {seeds}: the intervals are not to be trusted"
+        said = [(warning, f"{_capital(warning)}; use at least three.")]
+    if _lacks_rival(best(arms), found.tables["comparisons"]):
+        said.append(("no per-layer rival of equal training", _NO_RIVAL))
+    said += [*_dead(arms), *_convergence(arms)]
+    return [each[long] for each in said]
 
 
-def _convergence(arms: pd.DataFrame) -> list[str]:
-    """Whether per-layer SAEs of the longest training, else of the next shorter one, are done."""
+def _choice(found: Findings) -> list[str]:
+    arms, margins = found.tables["arms"], found.margins
+    chosen, first = shown.chosen(arms), best(arms)
+    limits = (
+        f"margins of {share(margins['mean'])} in the mean and {share(margins['worst'])} in the"
+        " worst layer (excess FVU over full per-layer training, on the validation split)"
+    )
+    if chosen["arm"] == PER_LAYER:
+        sentences = [f"No arm that costs less than full per-layer training is within the {limits}."]
+    else:
+        there = (
+            f"{percent(chosen['excess_fvu_validation'], True)} and"
+            f" {percent(chosen['excess_fvu_worst_validation'], True)} there"
+        )
+        sentences = [f"The cheapest arm within the {limits} is {full_label(chosen)} ({there})."]
+    if first["arm"] != chosen["arm"]:
+        sentences.append(
+            f"On the test split {full_label(first)} loses less for no more training, so it stands"
+            f" first; it is {'' if first['within_margins'] else 'not '}within the margins."
+        )
+    return [*sentences, "What follows is from the test split."]
+
+
+def _loss(arm: pd.Series, found: Findings) -> str:
+    """What an arm loses against full training, at what cost; its clusters where it has any."""
+    known = found.partitions.get(arm["partition"])
+    several = known and arm["partition"] not in (PER_LAYER, SINGLE)
+    clusters = f" (layers {', '.join(known['clusters'])})" if several else ""
+    return (
+        f"{_capital(full_label(arm))}{clusters} against full per-layer training:"
+        f" {_numbers(arm)}, the worst in layer {arm['worst_excess_layer']};"
+        f" {percent(arm['cost_relative'])} of the measured cost (predicted"
+        f" {percent(arm['cost_relative_predicted'])}){_pilots(arm, found)}."
+    )
+
+
+def _pilots(arm: pd.Series, found: Findings) -> str:
+    cost = found.tables.get("cost")
+    seconds = 0 if cost is None else cost.set_index("arm").loc[arm["arm"], "pilot_seconds"]
+    return f", of which {seconds:.3g} s are the pilot trainings that proposed it" if seconds else ""
+
+
+def _rivals(arm: pd.Series, found: Findings) -> list[str]:
+    """The arm beside each of its rivals; those of other training only where none is alike."""
+    arms = found.tables["arms"].set_index("arm", drop=False)
+    rows = found.tables["comparisons"]
+    rows = rows[(rows["arm"] == arm["arm"]) & (rows["against"] != PER_LAYER)]
+    alike = same_training(rows["matched_count"], rows["against_matched_count"])
+    parts = [
+        f"{full_label(arms.loc[row['against']])}: {_numbers(row)}, cost ratio"
+        f" {row['cost_ratio']:.2f}"
+        for _, row in rows[alike | (rows["role"] == "equal-exposure")].iterrows()
+    ]
+    return [f"Against {'; against '.join(parts)}."] if parts else []
+
+
+def _lacks_rival(arm: pd.Series, comparisons: pd.DataFrame) -> bool:
+    """Whether an arm has no per-layer SAEs of equal training to be held against."""
+    rows = comparisons[
+        (comparisons["arm"] == arm["arm"]) & (comparisons["role"] == "equal-compute")
+    ]
+    alike = same_training(rows["matched_count"], rows["against_matched_count"])
+    return arm["role"] in ("main", "specialised") and not alike.any()
+
+
+def _numbers(row: pd.Series) -> str:
+    """Mean FVU with its interval, and in words only what the interval shows; then the worst layer.
+
+    An interval that holds zero is no parity.
+    """
+    low, high = row["excess_fvu_low"], row["excess_fvu_high"]
+    if low == high == 0:
+        return "the same SAEs"
+    shown = "no interval"
+    if not np.isnan(low):
+        shown = "less" if high < 0 else "more" if low > 0 else "undecided"
+    return (
+        f"mean FVU {percent(row['excess_fvu'], True)} {bounds(low, high)}".rstrip()
+        + f" ({shown}), worst layer {percent(row['excess_fvu_worst'], True)}"
+    )
+
+
+def _spliced(arm: pd.Series, arms: pd.DataFrame) -> list[str]:
+    full = arms[arms["arm"] == PER_LAYER].iloc[0]
+    if np.isnan(arm["ce_all"]) or np.isnan(full["ce_all"]):
+        return []
+    return [
+        f"With all layers spliced at once, cross-entropy is {arm['ce_all']:.3f} nats per token"
+        f" against {full['ce_all']:.3f} with full per-layer SAEs ({_nats(arm)} over seeds) and"
+        f" {arm['ce_clean']:.3f} without SAEs."
+    ]
+
+
+def _nats(arm: pd.Series) -> str:
+    excess, low, high = (
+        f"{arm[f'excess_ce_all{end}']:+.3f}".replace("-", "−") for end in ("", "_low", "_high")
+    )
+    return excess if np.isnan(arm["excess_ce_all_low"]) else f"{excess} [{low} to {high}]"
+
+
+def _dominated(arms: pd.DataFrame) -> list[str]:
+    below: dict[str, list[str]] = {}
+    for _, arm in arms[arms["dominated"]].iterrows():
+        above = dominating(arms, arm)
+        by = full_label(above.loc[above["excess_fvu"].idxmin()])
+        below.setdefault(by, []).append(full_label(arm))
+    if not below:
+        return []
+    parts = "; ".join(f"by {by}: {listed(names)}" for by, names in below.items())
+    return [f"Dominated (another arm loses no more for no more training) are {parts}."]
+
+
+def _dead(arms: pd.DataFrame) -> list[tuple[str, str]]:
+    first, full = best(arms), arms[arms["arm"] == PER_LAYER].iloc[0]
+    own, base = (f"{100 * arm['dead_fraction']:.2g} %" for arm in (first, full))
+    short = f"{own} of latents dead"
+    if first["arm"] == PER_LAYER:
+        return [(short, f"Of its latents {own} are dead.")]
+    dead = f"Of {full_label(first)} {own} of the latents are dead, of full per-layer SAEs {base}."
+    return [(f"{short} (per-layer {base})", dead)]
+
+
+def _convergence(arms: pd.DataFrame) -> list[tuple[str, str]]:
+    """What per-layer SAEs of the longest training, else of the next shorter one, show."""
     kinds = arms["variant"].map(kind_of)
     lengths = arms[(arms["role"] == "equal-compute") & (kinds == "tokens")]
     longer = lengths[lengths["matched_count"] > lengths["n_layers"]]
     shorter = lengths[lengths["matched_count"] < lengths["n_layers"]]
     if len(longer):
-        arm = longer.loc[longer["matched_count"].idxmax()]
-        if arm["excess_fvu"] < -0.05:
-            gain = percent(-arm["excess_fvu"])
-            return [f"not converged: {share(budget(arm))} of the training has {gain} less FVU"]
+        arm, limit = longer.loc[longer["matched_count"].idxmax()], -_CONVERGED
     elif len(shorter):
-        arm = shorter.loc[shorter["matched_count"].idxmax()]
-        if arm["excess_fvu"] > 0.1:
-            loss = percent(arm["excess_fvu"])
-            return [f"not converged: {share(budget(arm))} of the training has {loss} more FVU"]
-    return []
-
-
-def paragraphs(
-    arms: pd.DataFrame, comparisons: pd.DataFrame, auto: Mapping[str, Any] | None
-) -> str:
-    """Every arm that stands for its kind against per-layer training and against its rivals.
-
-    Args:
-        arms, comparisons: the tables of those names.
-        auto: what pilots have settled, as in plan.json.
-    """
-    spoken = [chosen(arms), specialised(arms), shared(arms)]
-    several = pd.DataFrame([arm for arm in spoken if arm is not None]).drop_duplicates("arm")
-    parts = [_pilots(auto)] if auto else []
-    parts += [_about(arm, arms, comparisons) for _, arm in several.iterrows()]
-    return "\n".join(parts)
-
-
-def _pilots(auto: Mapping[str, Any]) -> str:
-    fraction = share(auto["pilot_fraction"])
-    start = f"Pilots on {fraction} of the training tried {len(auto['candidates'])} arms"
-    if auto["family"] is None:
-        return paragraph([f"{start}; none stayed within the margins."])
-    best = next(
-        each
-        for each in auto["candidates"]
-        if (each["family"], each["entry"]) == (auto["family"], auto["entry"])
-    )
-    if auto["family"] == "shared":
-        what = f"{auto['entry']} shared"
+        arm, limit = shorter.loc[shorter["matched_count"].idxmax()], 2 * _CONVERGED
     else:
-        (spent,) = auto["entry"]["budgets"]
-        what = f"specialised from {auto['entry']['from']}, {share(spent)}"
-    return paragraph(
-        [
-            f"{start}. The cheapest within the margins was {what}: mean FVU"
-            f" {percent(best['excess_fvu'], True)}, worst layer"
-            f" {percent(best['excess_fvu_worst'], True)} against per-layer pilots of the same"
-            " length, on the validation split. Their cost is part of that of the arm."
-        ]
-    )
-
-
-def _about(arm: pd.Series, arms: pd.DataFrame, comparisons: pd.DataFrame) -> str:
-    name = arm_name(arm)
-    name = name[:1].upper() + name[1:]
-    if arm["role"] == "baseline":
-        return paragraph([f"{name}: no cheaper arm stays within the margins."])
-    between = interval_text(arm["excess_fvu_low"], arm["excess_fvu_high"])
-    sentences = [
-        f"{name}: mean FVU {percent(arm['excess_fvu'], True)} against full per-layer SAEs"
-        f" ({between}; {arm['n_layers']} layers, {arm['n_seeds']} seeds), the layer that loses most"
-        f" is {arm['worst_excess_layer']} ({percent(arm['excess_fvu_worst'], True)}), at"
-        f" {percent(arm['cost_relative'])} of the measured cost (predicted"
-        f" {percent(arm['cost_relative_predicted'])}).",
-        *_all_layers(arm, baseline(arms)),
-    ]
-    rivals = comparisons[comparisons["arm"] == arm["arm"]]
-    by_name = arms.set_index("arm", drop=False)
-    for _, row in rivals.iterrows():
-        sentences.append(_against(row, by_name.loc[row["against"]]))
-    return paragraph(sentences)
-
-
-def _against(row: pd.Series, rival: pd.Series) -> str:
-    excess, low, high = row["excess_fvu"], row["excess_fvu_low"], row["excess_fvu_high"]
-    name = arm_name(rival)
-    if excess == low == high == 0:
-        return f"Against {name} nothing differs: the clusters are the same."
-    outcome = "undecided" if np.isnan(low) or low <= 0 <= high else "better"
-    outcome = "worse" if outcome == "better" and excess > 0 else outcome
-    numbers = f"{percent(excess, True)} ({interval_text(low, high)})"
-    return f"Against {name} {outcome}: {numbers}, cost ratio {row['cost_ratio']:.2f}."
-
-
-def _all_layers(arm: pd.Series, base: pd.Series) -> list[str]:
-    if np.isnan(arm["delta_ce_all"]) or np.isnan(base["delta_ce_all"]):
         return []
-    excess, low, high = (
-        f"{arm[f'excess_ce_all{end}']:+.3f}".replace("-", "−") for end in ("", "_low", "_high")
-    )
-    none = np.isnan(arm["excess_ce_all_low"])
-    ends = "no interval" if none else f"95 % interval {low} to {high} over seeds"
+    excess = arm["excess_fvu"]
+    if (excess >= limit) if limit < 0 else (excess <= limit):
+        return []
+    other = f"{percent(abs(excess))} {'less' if excess < 0 else 'more'} FVU"
     return [
-        f"With all layers spliced at once, cross-entropy is {arm['ce_all']:.3f} nats per token"
-        f" against {base['ce_all']:.3f} per-layer ({excess}, {ends}) and {arm['ce_clean']:.3f}"
-        " without SAEs."
+        (
+            "training not converged",
+            f"Training is not converged: per-layer SAEs with {share(budget(arm))} of the training"
+            f" have {other}, so the gaps may differ with more tokens.",
+        )
     ]
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

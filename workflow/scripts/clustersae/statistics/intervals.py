@@ -28,6 +28,11 @@ class Interval(NamedTuple):
     high: float
 
 
+def cells(name: str, interval: Interval) -> dict[str, float]:
+    """An interval as columns of a table."""
+    return {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
+
+
 class Bootstrapping(NamedTuple):
     """Number of resamples and seed of every interval of a table."""
 
@@ -122,27 +127,18 @@ class Bootstrap:
         return values
 
 
-def _shares(generator: np.random.Generator, n_resamples: int, n: int) -> np.ndarray:
-    """Share of each of `n` indices in each resample of size `n`, `[n_resamples, n]`."""
-    return generator.multinomial(n, np.full(n, 1 / n), size=n_resamples) / n
-
-
-def _over_layers(by_layer: np.ndarray, layers: Layers) -> float:
-    return float(by_layer.max() if layers == "worst" else by_layer.mean())
-
-
 def ratio_replicates(
     rise: np.ndarray, gap: np.ndarray, bootstrap: Bootstrap
 ) -> tuple[float, np.ndarray]:
-    """Mean of `rise` over mean of `gap`, both [n_prompts, n_seeds], and its replicates [B].
+    """Mean of `rise` over mean of `gap`, both [n_units, n_seeds], and its replicates [B].
 
     Raises:
-        InputError: the bootstrap is of other numbers of prompts and seeds.
+        InputError: the bootstrap is of other numbers of units and seeds.
     """
     if rise.shape != bootstrap.shape:
         raise InputError(
-            f"Sweeps over {rise.shape[0]} prompts and {rise.shape[1]} seeds do not fit a"
-            f" bootstrap of {bootstrap.shape[0]} and {bootstrap.shape[1]}."
+            f"Values of {rise.shape[0]} units and {rise.shape[1]} seeds do not fit a bootstrap of"
+            f" {bootstrap.shape[0]} and {bootstrap.shape[1]}."
         )
 
     def resampled(values: np.ndarray) -> np.ndarray:
@@ -158,3 +154,12 @@ def percentile_interval(estimate: float, replicates: np.ndarray, bootstrap: Boot
         return Interval(estimate, np.nan, np.nan)
     low, high = np.quantile(replicates, [bootstrap.tail, 1 - bootstrap.tail])
     return Interval(estimate, float(low), float(high))
+
+
+def _shares(generator: np.random.Generator, n_resamples: int, n: int) -> np.ndarray:
+    """Share of each of `n` indices in each resample of size `n`, `[n_resamples, n]`."""
+    return generator.multinomial(n, np.full(n, 1 / n), size=n_resamples) / n
+
+
+def _over_layers(by_layer: np.ndarray, layers: Layers) -> float:
+    return float(by_layer.max() if layers == "worst" else by_layer.mean())

@@ -87,11 +87,6 @@ class Ratio(NamedTuple):
         return [Ratio(each.sums.loc[both], each.counts.loc[both]) for each in (self, other)]
 
 
-def cells(name: str, interval: Interval) -> dict[str, float]:
-    """An interval as columns of a table."""
-    return {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
-
-
 def _interval(ratios: Sequence[Ratio], settings: Bootstrapping) -> Interval:
     """Of one mean, or of the first less the second."""
     shape = ratios[0].sums.shape

@@ -1,11 +1,17 @@
-"""Which arms are compared with specialised ones: of each budget the best, and per-layer SAEs."""
+"""Specialised arms: where they start, what they spend, and their rivals."""
 
 import pandas as pd
 
-from clustersae.experiment.arms import PER_LAYER
-from clustersae.experiment.clusters import FROM
+from clustersae.experiment.arms import PER_LAYER, SINGLE
+from clustersae.experiment.clusters import FROM, parent
 from clustersae.presentation.judging import judged_excess, same_training
-from clustersae.presentation.shown import SPECIALISED
+
+SPECIALISED = "specialised"
+
+
+def budget(arm: pd.Series) -> float:
+    """Training of an arm over that of the full per-layer SAEs."""
+    return float(arm["matched_count"] / arm["n_layers"])
 
 
 def best_by_budget(arms: pd.DataFrame) -> pd.DataFrame:
@@ -16,6 +22,18 @@ def best_by_budget(arms: pd.DataFrame) -> pd.DataFrame:
     spent = rows["matched_count"]
     budgets = (~same_training(spent, spent.shift())).cumsum()
     return rows.loc[rows.apply(judged_excess, axis=1).groupby(budgets).idxmin()]
+
+
+def start_of(partition: str) -> str:
+    """Where the SAEs of a specialised arm came from: "from 1 SAE", "from 3 SAEs"."""
+    count = start_key(partition)
+    return f"from {count} SAE{'' if count == 1 else 's'}"
+
+
+def start_key(partition: str) -> int:
+    """The number of roots of a specialised arm, which orders starts."""
+    roots = parent(partition)
+    return 1 if roots == SINGLE else int(roots.rpartition("-")[2])
 
 
 def against_lengths(comparisons: pd.DataFrame) -> pd.DataFrame:

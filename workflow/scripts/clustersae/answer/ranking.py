@@ -1,0 +1,126 @@
+"""The arms beside one another in a few lines: the best first, the others in order of cost."""
+
+import pandas as pd
+
+from clustersae.experiment.arms import PER_LAYER
+from clustersae.presentation import shown
+from clustersae.presentation.arms import best, dominating, full_label, label
+from clustersae.presentation.findings import Findings
+from clustersae.presentation.judging import same_training
+from clustersae.presentation.specialised import budget
+from clustersae.presentation.words import bounds, fitted, percent, share
+
+#: Of the columns before the last.
+_WIDTHS = (26, 5, 9, 6, 26, 12)
+
+
+def headline(found: Findings) -> str:
+    """One sentence: the best arm, what it costs and what it loses."""
+    arms, margins = found.tables["arms"], found.margins
+    arm, chosen = best(arms), shown.chosen(arms)
+    if arm["arm"] == PER_LAYER:
+        return (
+            "Best: one SAE per layer, trained in full; no cheaper arm stays within"
+            f" {share(margins['mean'])} more mean FVU and {share(margins['worst'])} in the worst"
+            " layer."
+        )
+    interval = bounds(arm["excess_fvu_low"], arm["excess_fvu_high"])
+    text = (
+        f"Best: {_who(arm, found)}: {share(budget(arm))} of the training and"
+        f" {percent(arm['cost_relative'])} of the measured cost of full per-layer SAEs, for"
+        f" {percent(arm['excess_fvu'], True)} mean FVU{interval and f' {interval}'} and"
+        f" {percent(arm['excess_fvu_worst'], True)} in the worst layer"
+    )
+    if arm["arm"] != chosen["arm"]:
+        text += f"; it dominates the choice on validation ({full_label(chosen)})"
+    return f"{text}."
+
+
+def _who(arm: pd.Series, found: Findings) -> str:
+    """An arm's label, in full where it is met for the first time, with its clusters if short."""
+    if arm["role"] == "specialised":
+        start = label(arm).removeprefix("fine-tuned").replace("SAE", "shared SAE")
+        return f"SAEs fine-tuned (specialised){start}"
+    if arm["partition"] == PER_LAYER:
+        return f"{label(arm)} SAEs"
+    known = found.partitions.get(arm["partition"], {"clusters": []})["clusters"]
+    clusters = f" (layers {', '.join(known)})"
+    return label(arm) + (clusters if len(known) > 1 and len(clusters) < 40 else "")
+
+
+def ranking(found: Findings, n_rows: int) -> list[str]:
+    """A head, up to `n_rows` arms, and one line on those that are left out.
+
+    Shown are the best arm, the full per-layer SAEs, the per-layer SAEs trained as long as the best
+    arm, and then those that no other arm dominates, as near in cost to the best as can be.
+    """
+    arms = found.tables["arms"].sort_values(["matched_count", "excess_fvu"], kind="stable")
+    first = best(arms)
+    rows = arms.loc[_shown(arms, first, n_rows)]
+    numbers = {name: number for number, name in enumerate(rows["arm"], 1)}
+    margins = "/".join(f"{100 * found.margins[each]:g}" for each in ("mean", "worst"))
+    head = ("  arm", "SAEs", "training", "cost", "mean FVU excess [95 %]", "worst layer")
+    lines = [_cells(head, f"margins {margins} %")]
+    for name, number in numbers.items():
+        arm = rows[rows["arm"] == name].iloc[0]
+        lines.append(_row(arm, number, _note(arm, arms, numbers)))
+    left = arms.drop(rows.index)
+    for dominated, start in ((False, "Not dominated, not shown:"), (True, "Dominated:")):
+        names = [full_label(arm) for _, arm in left[left["dominated"] == dominated].iterrows()]
+        if names:
+            lines.append(fitted(start, names, "{} more"))
+    return lines
+
+
+def _shown(arms: pd.DataFrame, first: pd.Series, n_rows: int) -> list[int]:
+    """Index of the rows to show, the best first, the others in the order of `arms`."""
+    rival = same_training(arms["matched_count"], first["matched_count"]) & (
+        arms["variant"].str.startswith("tokens") & (arms["partition"] == PER_LAYER)
+    )
+    distance = abs(arms["matched_count"] - first["matched_count"])
+    near = distance.sort_values(kind="stable").index
+    order = [
+        first.name,
+        *arms.index[arms["arm"] == PER_LAYER],
+        *arms.index[rival],
+        *(index for index in near if not arms.loc[index, "dominated"]),
+        *near,
+    ]
+    picked = list(dict.fromkeys(order))[:n_rows]
+    return [first.name, *(index for index in arms.index if index in picked[1:])]
+
+
+def _row(arm: pd.Series, number: int, note: str) -> str:
+    excess = percent(arm["excess_fvu"], True)
+    interval = bounds(arm["excess_fvu_low"], arm["excess_fvu_high"])
+    full = arm["arm"] == PER_LAYER
+    cells = (
+        f"{number} {_short_label(arm)}",
+        str(arm["count"]),
+        share(budget(arm)),
+        percent(arm["cost_relative"]),
+        "" if full else f"{excess} {interval}".rstrip(),
+        "" if full else percent(arm["excess_fvu_worst"], True),
+    )
+    return _cells(cells, note)
+
+
+def _short_label(arm: pd.Series) -> str:
+    """A label without the number of SAEs, which has its own column."""
+    text, most = label(arm).replace(f"{arm['count']} shared SAEs", "shared"), _WIDTHS[0] - 2
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _cells(cells: tuple[str, ...], note: str) -> str:
+    first, *others = zip(cells, _WIDTHS)
+    aligned = "".join(cell.rjust(width) for cell, width in others)
+    return f"{first[0].ljust(first[1])}{aligned}  {note}".rstrip()
+
+
+def _note(arm: pd.Series, arms: pd.DataFrame, numbers: dict[str, int]) -> str:
+    """Whether an arm is within the margins, and which arm of the table dominates it."""
+    if arm["dominated"]:
+        above = dominating(arms, arm)
+        by = [numbers[name] for name in above["arm"] if name in numbers]
+        return f"dominated by {min(by)}" if by else "dominated"
+    return "within" if arm["within_margins"] else "outside"
