@@ -44,8 +44,9 @@ class Wildcards(Protocol):
     task: str
 
 
-#: What a rule takes: it is called with the wildcards of each job.
+#: What a rule takes: it is called with the wildcards of each job, for several files or for one.
 InputFunction = Callable[[Wildcards], list[str]]
+FileFunction = Callable[[Wildcards], str]
 
 
 class Inputs:
@@ -66,9 +67,9 @@ class Inputs:
         """The model whose text, weights and activations are used: itself, or `same_as`."""
         return self.models[model]["same_as"] or model
 
-    def of_home(self, path: str) -> InputFunction:
+    def of_home(self, path: str) -> FileFunction:
         """A file of the model whose weights and activations are used."""
-        return lambda wildcards: [f"results/{self.home(wildcards.model)}/{path}"]
+        return lambda wildcards: f"results/{self.home(wildcards.model)}/{path}"
 
     def model_folder(self, wildcards: Wildcards) -> str | None:
         """The directory that the wildcard's model is imported from; None if it is on the Hub."""
@@ -91,13 +92,9 @@ class Inputs:
         """The files of a text: inputs, so that editing it re-runs what reads it."""
         return self.models[wildcards.model]["corpus"]["files"]
 
-    def tokens(self, split: str | None = None) -> InputFunction:
+    def tokens(self, split: str | None = None) -> FileFunction:
         """The text in tokens, of one split or of the wildcard's, where it was made."""
-
-        def files(wildcards: Wildcards) -> list[str]:
-            return [f"{self._corpus(wildcards)}/{split or wildcards.split}.safetensors"]
-
-        return files
+        return lambda wildcards: f"{self._corpus(wildcards)}/{split or wildcards.split}.safetensors"
 
     def factors(self, wildcards: Wildcards) -> list[str]:
         """What generated each row, where the text is toy English; else nothing."""
