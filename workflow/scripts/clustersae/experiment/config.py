@@ -126,13 +126,12 @@ def _check_model(name: str, settings: dict[str, Any], trained: Mapping[str, Trai
     _check_origin(where, settings)
     if settings["trained"]:
         known = _check_trained(where, settings, trained)
-        n_layers, d_model = known.n_layers, known.d_model
+        settings["toy_english"] = known.toy_english
+        check_arms(where, settings, known.n_layers, known.d_model)
     else:
-        known = None
         check_text(f"{where}.corpus", settings["corpus"])
-        n_layers, d_model = model_shape(settings)
-    settings["toy_english"] = known is not None and known.toy_english
-    check_arms(where, settings, n_layers, d_model)
+        settings["toy_english"] = False
+        check_arms(where, settings, *model_shape(settings))
     tasks = settings["evaluation"]["tasks"]
     check_tasks(f"{where}: evaluation.tasks", tasks, settings["toy_english"])
     _check_judge(where, settings["evaluation"]["judge"])
