@@ -15,11 +15,22 @@ if not workflow.config_settings.configfiles:
 report: "workflow/report/workflow.rst"
 
 
+# Language models that are trained first, where the configuration has any.
+TRAINED_HERE = bool(config.get("language_models"))
+
+if TRAINED_HERE:
+
+    module language_models:
+        snakefile:
+            "workflow/modules/language_models/Snakefile"
+        config:
+            config["language_models"]
+
+    use rule * from language_models
+
+
 include: "workflow/rules/common.smk"
-include: "workflow/rules/files.smk"
 include: "workflow/rules/models.smk"
-include: "workflow/rules/seeds.smk"
-include: "workflow/rules/shared.smk"
 include: "workflow/rules/activations.smk"
 include: "workflow/rules/plan.smk"
 include: "workflow/rules/saes.smk"
@@ -33,6 +44,18 @@ include: "workflow/rules/answer.smk"
 include: "workflow/rules/figures.smk"
 
 
+if TRAINED_HERE:
+
+    # Too small a text is found before a model is trained on it.
+    use rule build_corpus from language_models with:
+        params:
+            asked=params.tokens_asked_of_trained,
+
+    use rule generate_corpus from language_models with:
+        params:
+            asked=params.tokens_asked_of_trained,
+
+
 localrules:
     all,
 
@@ -42,7 +65,7 @@ rule all:
     input:
         collect("results/{model}/tables/verdict.txt", model=MODELS),
         figures.wanted(MODELS),
-        wanted_records(),
+        language_models.inputs.wanted if TRAINED_HERE else [],
 
 
 onsuccess:

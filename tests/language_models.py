@@ -1,5 +1,6 @@
 """Language models for tests: tiny random ones of three families, and a real one."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ import transformers
 from tokenizers import Tokenizer, models
 
 from clustersae.corpora.tokens import TokenFile, Vocabulary
+from clustersae.models.anatomy import describe
+from clustersae.runtime.files import write_json
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 STORIES = SHARED / "models" / "stories260k"
@@ -53,6 +56,13 @@ def save_tiny_tokenizer(folder: Path, n_words: int = VOCAB_SIZE) -> None:
     transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token="w0", unk_token="w1"
     ).save_pretrained(folder)
+
+
+def write_description(
+    model_dir: Path, output: Path, source: str, revision: str | None = None
+) -> None:
+    """What importing the model in `model_dir` would say of it, to `output`."""
+    write_json(output, dataclasses.asdict(describe(model_dir, source, revision)))
 
 
 def stories(n_rows: int, n_ctx: int = 512) -> torch.Tensor:

@@ -19,13 +19,13 @@ import torch
 import yaml
 
 from clustersae.corpora import characters
-from clustersae.experiment import config
+from clustersae.pretraining import config
 from clustersae.pretraining.architecture import Architecture, build_model
 from clustersae.pretraining.settings import TrainingSettings
 from clustersae.pretraining.training import train
 from clustersae.runtime import device
 
-SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
+MODULE = Path(__file__).parents[2] / "workflow" / "modules" / "language_models"
 #: Training and validation symbols, and different ones, of the named corpora (see `corpora.named`).
 SIZES = {
     "shakespeare_char": (1_003_854, 111_540, 65),
@@ -48,7 +48,8 @@ def stand_in(text: Path, n_symbols: int, n_letters: int) -> np.ndarray:
 
 
 def measure(preset: Path, text: Path, steps: int, where: torch.device) -> dict:
-    models = config.load(yaml.safe_load(preset.read_text(encoding="utf-8")), SCHEMA)
+    given = yaml.safe_load(preset.read_text(encoding="utf-8"))["language_models"]
+    models = config.load(given, MODULE / "schema.yaml")
     name, model = next(iter(models.items()))
     n_train, n_validation, n_letters = SIZES[model["corpus"]["name"]]
     n_ctx = model["corpus"]["n_ctx"]

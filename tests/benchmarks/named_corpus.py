@@ -13,9 +13,10 @@ import time
 from pathlib import Path
 
 import numpy as np
-from build_corpus import CorpusFiles, main
+from build_corpus import main
 
 from clustersae.corpora import characters
+from clustersae.corpora.build import CorpusFiles
 
 N_CTX = 256
 PIECE = 1_000_000
@@ -37,7 +38,8 @@ def measure(megabytes: int, folder: Path) -> None:
     del symbols
     settings = {"source": "named", "name": "enwik8", "path": str(path), "checksum": "any"}
     started, cpu_started = time.perf_counter(), time.process_time()
-    main(CorpusFiles(*(folder / name for name in NAMES)), settings, N_CTX, model_dir=None)
+    files = CorpusFiles(*(folder / name for name in NAMES))
+    main(files, folder / "a.json", folder / "b.json", None, settings, N_CTX, asked={})
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
     print(
         f"{megabytes} MB read, checked, encoded and written: {seconds:.2f} s ({cpu_seconds:.2f} s"

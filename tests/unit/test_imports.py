@@ -15,7 +15,6 @@ ORDER = (
 APART = "pretraining"
 #: (file, package): imports against the order that are still to go; nothing is to be added.
 KNOWN = {
-    ("experiment/config.py", "corpora"),
     ("statistics/ratios.py", "circuits"),
     ("statistics/ratios.py", "quality"),
     ("clustering/figure.py", "answer"),

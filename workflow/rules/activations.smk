@@ -3,9 +3,9 @@
 
 rule cache_activations:
     input:
-        weights="results/{model}/model/model.safetensors",
-        description="results/{model}/model/description.json",
-        tokens="results/{model}/corpus/{split}.safetensors",
+        weights=inputs.of_home("model/model.safetensors"),
+        description=inputs.of_home("model/description.json"),
+        tokens=inputs.tokens(),
     output:
         shard="results/{model}/activations/{split}/shard-{shard}.safetensors",
         cost="results/{model}/activations/{split}/shard-{shard}.json",
@@ -13,8 +13,6 @@ rule cache_activations:
         "results/logs/{model}/cache_activations/{split}-{shard}.log",
     benchmark:
         "results/benchmarks/{model}/cache_activations/{split}-{shard}.tsv"
-    wildcard_constraints:
-        model=models_where(lambda model: not is_shared(model)),
     conda:
         "../../envs/torch.yaml"
     threads: 1

@@ -4,9 +4,9 @@
 
 checkpoint assess_task:
     input:
-        weights="results/{model}/model/model.safetensors",
-        description="results/{model}/model/description.json",
-        tokenizer="results/{model}/model/tokenizer.json",
+        weights=inputs.of_home("model/model.safetensors"),
+        description=inputs.of_home("model/description.json"),
+        tokenizer=inputs.of_home("model/tokenizer.json"),
         prompts=inputs.task_file,
     output:
         task="results/{model}/tasks/{task}/task.json",
@@ -54,8 +54,8 @@ rule evaluate_circuits:
     input:
         saes=inputs.of_arm("sae.safetensors"),
         configs=inputs.of_arm("cfg.json"),
-        weights="results/{model}/model/model.safetensors",
-        description="results/{model}/model/description.json",
+        weights=inputs.of_home("model/model.safetensors"),
+        description=inputs.of_home("model/description.json"),
         recordings="results/{model}/tasks/{task}/recordings.safetensors",
     output:
         curves=f"{CIRCUITS_FOLDER}/curves.csv",
@@ -88,8 +88,8 @@ rule evaluate_circuits:
 use rule evaluate_circuits as evaluate_residual_basis with:
     input:
         saes=[],
-        weights="results/{model}/model/model.safetensors",
-        description="results/{model}/model/description.json",
+        weights=inputs.of_home("model/model.safetensors"),
+        description=inputs.of_home("model/description.json"),
         recordings="results/{model}/tasks/{task}/recordings.safetensors",
     output:
         curves=f"{WITHOUT_SAES}/curves.csv",

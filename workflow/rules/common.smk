@@ -28,7 +28,9 @@ from clustersae.runtime.errors import InputError
 
 try:
     MODELS = configuration.load(
-        config, SCRIPTS.parent / "schemas" / "config.schema.yaml"
+        config,
+        SCRIPTS.parent / "schemas" / "config.schema.yaml",
+        trained=language_models.KNOWN if TRAINED_HERE else {},
     )
 except InputError as error:
     raise WorkflowError(str(error)) from None
@@ -36,12 +38,6 @@ except InputError as error:
 inputs = Inputs(MODELS, checkpoints)
 params = Params(MODELS, SCRIPTS)
 figures = Figures(SCRIPTS, captions=SCRIPTS.parent / "report")
-
-
-def models_where(condition) -> str:
-    """A pattern for the names of models that meet a condition; one that never matches if none."""
-    names = [name for name, model in MODELS.items() if condition(model)]
-    return "|".join(map(re.escape, names)) or "(?!)"
 
 
 def are_specialised(settings) -> bool:
@@ -63,7 +59,10 @@ wildcard_constraints:
 
 
 def print_verdicts() -> None:
-    """The answer, on the command line at the end of a run."""
+    """The answer, on the command line at the end of a run, and how the models were trained."""
+    for record in map(Path, language_models.inputs.texts if TRAINED_HERE else []):
+        if record.is_file():
+            print(f"\n{record.read_text(encoding='utf-8')}")
     for model in MODELS:
         verdict = Path("results", model, "tables", "verdict.txt")
         if verdict.is_file():

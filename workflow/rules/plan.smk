@@ -4,7 +4,7 @@
 rule layer_distances:
     input:
         shards=inputs.shards("train"),
-        statistics="results/{model}/activations/statistics.safetensors",
+        statistics=inputs.of_home("activations/statistics.safetensors"),
     output:
         tensors="results/{model}/clusters/distances.safetensors",
         table="results/{model}/clusters/distances.csv",

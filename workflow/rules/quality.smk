@@ -31,10 +31,10 @@ rule evaluate_reconstruction:
 
 rule evaluate_language_model:
     input:
-        weights="results/{model}/model/model.safetensors",
-        description="results/{model}/model/description.json",
-        tokens="results/{model}/corpus/test.safetensors",
-        statistics="results/{model}/activations/statistics.safetensors",
+        weights=inputs.of_home("model/model.safetensors"),
+        description=inputs.of_home("model/description.json"),
+        tokens=inputs.tokens("test"),
+        statistics=inputs.of_home("activations/statistics.safetensors"),
     output:
         "results/{model}/evaluation/language_model.csv",
     log:
@@ -62,9 +62,9 @@ rule evaluate_splice:
     input:
         saes=inputs.of_arm("sae.safetensors"),
         configs=inputs.of_arm("cfg.json"),
-        weights="results/{model}/model/model.safetensors",
-        description="results/{model}/model/description.json",
-        tokens="results/{model}/corpus/test.safetensors",
+        weights=inputs.of_home("model/model.safetensors"),
+        description=inputs.of_home("model/description.json"),
+        tokens=inputs.tokens("test"),
         language_model="results/{model}/evaluation/language_model.csv",
     output:
         each_layer="results/{model}/evaluation/splice/{variant}/{partition}/layers.csv",

@@ -5,7 +5,7 @@
 rule train_sae:
     input:
         shards=inputs.shards("train"),
-        statistics="results/{model}/activations/statistics.safetensors",
+        statistics=inputs.of_home("activations/statistics.safetensors"),
         start=inputs.start,
         validation=inputs.tuning_shards,
         tuned=inputs.tuned,

@@ -12,20 +12,13 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def main(
-    source: str, path: str, revision: str | None, output_dir: Path, trust_remote_code: bool
-) -> None:
-    """Fill `output_dir` with the model and its description (see `import_model`)."""
-    import_model(source, path, revision, output_dir, trust_remote_code)
-
-
 if __name__ == "__main__":
     log.to(snakemake.log[0])
     torch.set_num_threads(snakemake.threads)
-    main(
-        source=snakemake.params.source,
-        path=snakemake.params.path,
-        revision=snakemake.params.revision or None,
-        output_dir=Path(snakemake.output.description).parent,
+    import_model(
+        snakemake.params.path or snakemake.params.repo,
+        Path(snakemake.output.description).parent,
+        on_hub=snakemake.params.path is None,
+        revision=snakemake.params.revision,
         trust_remote_code=snakemake.params.trust_remote_code,
     )

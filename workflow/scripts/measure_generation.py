@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import torch
 from tokenizers import Tokenizer
 
-from clustersae.models.description import read_description
-from clustersae.models.residual import load_model
+from clustersae.corpora.toy_lexicon import BOS
+from clustersae.models.residual import load_pretrained
 from clustersae.pretraining.generation import measure
 from clustersae.runtime import device, log
 from clustersae.runtime.errors import InputError
@@ -21,15 +21,14 @@ def main(model_dir: Path, record: Path, seed: int, where: torch.device) -> None:
     """Write tokens per second of generation from a blank on, and the first sample.
 
     Args:
-        model_dir: of a GPT-2, with its tokenizer and description.
+        model_dir: of a GPT-2, with its tokenizer.
         record: JSON; `avg_inference_tokens_per_second` is what the published record calls so.
         seed: of the samples.
     """
-    description = read_description(model_dir)
     tokenizer = Tokenizer.from_file(str(model_dir / "tokenizer.json"))
     start = blank(tokenizer)
-    model = load_model(model_dir, description, where)
-    speed = measure(model, start, seed, description.bos_id)
+    model = load_pretrained(model_dir, device=where)
+    speed = measure(model, start, seed, tokenizer.token_to_id(BOS))
     speed["first_sample"] = tokenizer.decode(speed["first_sample"], skip_special_tokens=False)
     on_gpu = where.type == "cuda"
     write_json(
@@ -62,7 +61,7 @@ if __name__ == "__main__":
     log.to(snakemake.log[0])
     torch.set_num_threads(snakemake.threads)
     main(
-        model_dir=Path(snakemake.input.description).parent,
+        model_dir=Path(snakemake.input.weights).parent,
         record=Path(snakemake.output[0]),
         seed=snakemake.params.seed,
         where=device.choose(snakemake.resources.get("gpu", 0)),

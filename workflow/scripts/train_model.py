@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from clustersae.corpora.tokens import read_tokens
-from clustersae.models.anatomy import write_description
 from clustersae.pretraining import competence
 from clustersae.pretraining.architecture import Architecture, build_model
 from clustersae.pretraining.settings import TrainingSettings
@@ -32,7 +31,6 @@ def main(
     validation_tokens: Path,
     tokenizer_files: list[Path],
     model_dir: Path,
-    description: Path,
     record: Path,
     architecture: dict[str, Any],
     training: dict[str, Any],
@@ -47,7 +45,6 @@ def main(
     Args:
         train_tokens, validation_tokens: token files; their rows are as long as the model's n_ctx.
         tokenizer_files: tokenizer.json and tokenizer_config.json, copied beside the model.
-        description: JSON for the steps that run the model.
         record: JSON with settings, learning curve, seconds and task scores.
         architecture: the fields of `Architecture` but n_ctx.
         training: the fields of `TrainingSettings`.
@@ -97,7 +94,6 @@ def main(
     if check_tasks:
         competence.require(scores)
     _save(model, tokenizer_files, model_dir)
-    write_description(model_dir, description, source=f"trained on {corpus.source}", revision=None)
     write_json(
         record,
         {
@@ -152,7 +148,6 @@ if __name__ == "__main__":
         validation_tokens=Path(snakemake.input.validation),
         tokenizer_files=[Path(snakemake.input.tokenizer), Path(snakemake.input.tokenizer_config)],
         model_dir=Path(snakemake.output.weights).parent,
-        description=Path(snakemake.output.description),
         record=Path(snakemake.output.record),
         architecture=snakemake.params.architecture,
         training=snakemake.params.training,

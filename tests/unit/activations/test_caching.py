@@ -11,13 +11,13 @@ from language_models import (
     save_tiny_model,
     stories,
     token_file,
+    write_description,
 )
 
 from clustersae.activations.caching import CachingSettings, cache_shard
 from clustersae.activations.shards import open_shard, open_shards
 from clustersae.corpora.tokens import write_tokens
 from clustersae.models import residual
-from clustersae.models.anatomy import write_description
 from clustersae.models.description import read_description
 from clustersae.models.residual import ResidualStream, load_model
 from clustersae.runtime.errors import InputError

@@ -3,16 +3,14 @@
 import json
 import math
 import re
-import zipfile
 
 import pytest
 import yaml
-from snakemake_project import REPOSITORY, TINY, merged
+from configurations import LANGUAGE_MODELS, SCHEMA, load
+from snakemake_project import TINY, merged
 
-from clustersae.experiment.config import load, model_shape
+from clustersae.experiment.config import model_shape
 from clustersae.runtime.errors import InputError
-
-SCHEMA = REPOSITORY / "workflow" / "schemas" / "config.schema.yaml"
 
 
 @pytest.fixture
@@ -23,8 +21,6 @@ def config(tmp_path, monkeypatch):
     (tmp_path / "prompts.jsonl").touch()
     (tmp_path / "empty.txt").touch()
     (tmp_path / "folder").mkdir()
-    with zipfile.ZipFile(tmp_path / "text.zip", "w") as archive:
-        archive.writestr("text8", "Once upon a time.")
     for name, content in {
         "llama": '{"num_hidden_layers": 4, "hidden_size": 8}',
         "broken": '{"num_hidden_layers": ',
@@ -38,13 +34,10 @@ def tiny(**changes):
     return {"models": {"tiny": changes}}
 
 
-def imported(path, **changes):
-    return tiny(source="local", path=path, corpus={"tokenizer": "model"}, **changes)
-
-
-def named(**changes):
-    corpus = {"source": "named", "name": "text8", "path": "text.txt", "checksum": "any"}
-    return tiny(corpus=corpus | changes)
+def imported(path, corpus=None, **changes):
+    """The model in the directory `path`, which reads text.txt."""
+    text = {"source": "text", "files": ["text.txt"]}
+    return tiny(trained=None, path=path, corpus=text | (corpus or {}), **changes)
 
 
 def specialising(*entries):
@@ -56,23 +49,6 @@ def shared(*counts, **sections):
 
 
 WRONG = [
-    # training
-    (tiny(training={"sampling": "words"}), 'models.tiny.training.sampling is "words", but must be'),
-    (tiny(training={"seed": 3, "other_seeds": [3], "record": True}), "other_seeds has 3, which is"),
-    (tiny(training={"other_seeds": [3]}), "record to true, or leave other_seeds out"),
-    (tiny(training={"published": "text8"}), "record to true, or leave published out"),
-    (tiny(training={"published": "text9", "record": True}), "be shakespeare_char or enwik8 or"),
-    (tiny(training={"published": "text8", "record": True}), "and this model reads another text"),
-    (tiny(training={"evaluate_batches": 0}), "evaluate_batches is 0, but must be at least 1"),
-    (tiny(architecture={"initializer_range": 0}), "initializer_range is 0, but must be above 0"),
-    (
-        tiny(corpus={"source": "toy-english"}, training={"sampling": "offsets"}),
-        "models.tiny.training.sampling: the rows of toy-english are sentences of their own",
-    ),
-    (
-        tiny(corpus={"source": "toy-english"}, training={"record": True}),
-        "models.tiny.training.record is for models of characters",
-    ),
     # keys and types
     ({"sea": {}}, "unknown key 'sea' in the top level; allowed are activations, arms"),
     ({"sae": {"kk": 3}}, "unknown key 'kk' in sae; allowed are architecture, auxk_alpha"),
@@ -113,9 +89,8 @@ WRONG = [
         {"sae": {"training_tokens": "4e6"}},
         "must be an integer; YAML took it for text, write 4000000",
     ),
-    (tiny(source="trian"), 'models.tiny.source is "trian", but must be train or local or hub'),
     ({"models": None}, "models is null, but must be a section"),
-    (tiny(corpus=None), "models.tiny.corpus is null, but must be a section"),
+    (imported("llama", {"source": "txt"}), 'corpus.source is "txt", but must be text or jsonl or'),
     # names
     ({"models": {"a/b": {}}}, 'models has the name "a/b", but a name is up to 100 letters, digits'),
     ({"models": {"..": {}}}, 'models has the name ".."'),
@@ -209,47 +184,48 @@ WRONG = [
         "one batch of 128 for variant tokens-1of10, which gets 128 of them",
     ),
     # files
-    (tiny(corpus={"files": ["no.txt"]}), "models.tiny.corpus.files: no.txt does not exist"),
-    (tiny(corpus={"files": ["folder"]}), "corpus.files: folder does not exist or is no file"),
-    (tiny(corpus={"files": ["empty.txt"]}), "empty.txt is empty: remove it from the list"),
-    (tiny(corpus={"files": []}), "corpus.files is empty: a text corpus needs at least one file"),
+    (imported("llama", {"files": ["no.txt"]}), "models.tiny.corpus.files: no.txt does not exist"),
+    (imported("llama", {"files": ["folder"]}), "corpus.files: folder does not exist or is no file"),
+    (imported("llama", {"files": ["empty.txt"]}), "empty.txt is empty: remove it from the list"),
+    (
+        imported("llama", {"files": []}),
+        "corpus.files is empty: a text corpus needs at least one file",
+    ),
     (imported("no"), "models.tiny.path: no is not a directory"),
     (
         imported("folder"),
         "models.tiny.path: folder has no config.json, so it is not a",
     ),
     (imported("broken"), "broken/config.json is not valid JSON"),
-    (imported(None), "models.tiny.path is missing: source local needs a model directory"),
-    (tiny(source="hub"), "models.tiny.repo is missing: source hub needs a repository"),
-    # named corpora
     (
-        tiny(corpus={"source": "named"}),
-        "models.tiny.corpus.name is missing: write one of shakespeare_char, enwik8, text8",
+        imported("llama", {"source": "dataset"}),
+        "models.tiny.corpus.dataset is missing: source dataset needs a name or a path",
     ),
-    (named(name="wiki"), 'corpus.name is "wiki", but must be shakespeare_char or enwik8 or text8'),
-    (named(max_tokens=99), "corpus.max_tokens: text8 is read as a whole, with the splits of"),
-    (named(path="no.txt"), "models.tiny.corpus.path: no.txt does not exist or is no file"),
-    (named(path="text.zip"), "corpus.path: text.zip is a zip archive. Unpack it"),
+    # where a model comes from
+    (tiny(trained=None), "models.tiny does not say which model it is: give path (a Hugging Face"),
+    (tiny(path="llama"), "models.tiny has path and trained: take out one of them"),
+    (imported("llama", repo="a/b"), "models.tiny has path and repo: take out one of them"),
+    (tiny(trained=None, path="llama"), "models.tiny lacks 'corpus', the text that the model reads"),
     (
-        named(path="text.txt", checksum="published"),
-        "text.txt has 17 bytes, but text8 as published has 100000000. Name another file or, if"
-        " this one is meant, write checksum: any",
-    ),
-    (named(path=None), "corpus.checksum: any is for a file of your own: name it in path"),
-    (
-        merged(named(), {"models": {"tiny": {"source": "local", "path": "llama"}}}),
-        "corpus: text8 is read as characters, for a model trained here",
+        tiny(corpus={"source": "text"}),
+        "models.tiny has a corpus, but reads the text that tiny is trained on: take out one of",
     ),
     (
-        named(name="shakespeare_char", path=None, checksum="published", n_ctx=256)
-        | {"activations": {"tokens": {"validation": 55553}}},
+        tiny(trained="tine"),
+        "models.tiny.trained is tine, but must be a name of the section language_models, which has"
+        " tiny.",
+    ),
+    ({"language_models": None}, "the section language_models, which has nothing"),
+    (
+        {
+            "language_models": {
+                "tiny": {"corpus": {"source": "named", "name": "shakespeare_char", "n_ctx": 256}}
+            },
+            "activations": {"tokens": {"validation": 55553}},
+        },
         "activations.tokens.validation asks for 55553, but test begins after 55552 tokens of the"
-        " validation split of shakespeare_char: ask for at most 55552",
+        " validation split of tiny: ask for at most 55552",
     ),
-    # contradictions
-    (tiny(source="local", path="llama"), "corpus.tokenizer: an imported model brings its own"),
-    (tiny(corpus={"tokenizer": "model"}), "a model trained here has no tokenizer yet; write"),
-    (tiny(architecture={"n_heads": 3}), "n_heads = 3 does not divide d_model = 16"),
     (
         imported("llama") | {"sae": {"k": 65, "d_sae": None}},
         "sae.k is 65, more than the 64",
@@ -260,67 +236,62 @@ WRONG = [
 @pytest.mark.parametrize(("changes", "message"), WRONG, ids=[message[:60] for _, message in WRONG])
 def test_a_mistake_is_named_with_what_is_allowed(config, changes, message):
     with pytest.raises(InputError, match=re.escape(message)) as error:
-        load(merged(config, changes), SCHEMA)
+        load(merged(config, changes))
     assert str(error.value).startswith(("config: ", "broken/"))
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["logs", "benchmarks", "reference", "README.md", "report.html"])
+@pytest.mark.parametrize(
+    "name", ["logs", "benchmarks", "language_models", "README.md", "report.html"]
+)
 def test_a_model_may_not_take_a_folder_with_another_use(config, name):
     config["models"] = {name: config["models"]["tiny"]}
     with pytest.raises(InputError, match=rf"results/{re.escape(name)} has another use"):
-        load(config, SCHEMA)
+        load(config)
 
 
 @pytest.mark.parametrize("wrong", [[], {}, {"models": {}}])
 def test_a_configuration_names_at_least_one_model(wrong):
     with pytest.raises(InputError, match=r"^config: (the top level|models) (is|lacks) "):
-        load(wrong, SCHEMA)
+        load(wrong)
 
 
 @pytest.mark.parametrize("empty", [None, {}])
 def test_an_empty_section_means_the_defaults(config, empty):
     for section in ("clustering", "evaluation"):
         without = {key: value for key, value in config.items() if key != section}
-        assert load({**config, section: empty}, SCHEMA) == load(without, SCHEMA)
+        assert load({**config, section: empty}) == load(without)
     model = config["models"]["tiny"]
-    without = {"models": {"tiny": {k: v for k, v in model.items() if k != "training"}}}
-    with_empty = {"models": {"tiny": {**model, "training": empty, "clustering": empty}}}
-    assert load({**config, **with_empty}, SCHEMA) == load({**config, **without}, SCHEMA)
+    with_empty = {"models": {"tiny": {**model, "clustering": empty}}}
+    assert load({**config, **with_empty}) == load(config)
+    here = merged(config, imported("llama"))
+    assert load({**here, "language_models": empty}) == load(here)
 
 
 def test_a_model_overrides_what_it_names_and_nothing_else(config):
     other = merged(config["models"]["tiny"], {"sae": {"k": 3}, "activations": {"seed": 7}})
-    models = load(merged(config, {"models": {"other": other}}), SCHEMA)
+    models = load(merged(config, {"models": {"other": other}}))
     assert (models["tiny"]["sae"]["k"], models["other"]["sae"]["k"]) == (4, 3)
     assert models["other"]["activations"] == {**models["tiny"]["activations"], "seed": 7}
     assert models["other"]["sae"] == {**models["tiny"]["sae"], "k": 3}
 
 
-def test_a_named_corpus_needs_neither_file_nor_tokenizer(config):
-    corpus = {"source": "named", "name": "shakespeare_char"}
-    tokens = {"tokens": {"validation": 55552}}
-    model = config["models"]["tiny"] | {"corpus": corpus, "activations": tokens}
-    settings = load(config | {"models": {"tiny": model}}, SCHEMA)["tiny"]["corpus"]
-    assert (settings["path"], settings["cache"], settings["checksum"]) == (None, None, "published")
-
-
 def test_whole_numbers_written_with_a_dot_become_integers(config):
-    settings = load(merged(config, {"sae": {"k": 4.0, "seeds": [1.0]}}), SCHEMA)["tiny"]["sae"]
+    settings = load(merged(config, {"sae": {"k": 4.0, "seeds": [1.0]}}))["tiny"]["sae"]
     assert json.dumps([settings["k"], settings["seeds"]]) == "[4, [1]]"
-    arms = load(merged(config, shared(2.0)), SCHEMA)["tiny"]["arms"]
+    arms = load(merged(config, shared(2.0)))["tiny"]["arms"]
     assert json.dumps(arms["shared"]["counts"]) == "[2]"
 
 
 def test_equal_exposure_of_all_layers_is_the_baseline_and_needs_no_arm(config):
-    load(merged(config, {"arms": {"equal_exposure": [3]}}), SCHEMA)
+    load(merged(config, {"arms": {"equal_exposure": [3]}}))
 
 
 def test_what_a_newcomer_gets_unasked(config):
     """A config that names a model and a text alone carries the findings."""
     for section in ("arms", "sae", "clustering", "activations"):
         config.pop(section, None)
-    settings = load(config, SCHEMA)["tiny"]
+    settings = load(config)["tiny"]
     assert settings["arms"]["per_layer"] == [1, 0.5]
     assert settings["arms"]["shared"] == {"counts": [1], "methods": ["complete"]}
     assert settings["arms"]["specialised"] == [{"from": 1, "budgets": [0.5]}]
@@ -333,21 +304,18 @@ def test_what_a_newcomer_gets_unasked(config):
 
 def test_learning_rates_may_be_a_list_for_roots_and_for_specialised_saes(config):
     changes = {"sae": {"learning_rate": [0.01, 1], "specialise": {"learning_rate": [0.001]}}}
-    sae = load(merged(config, changes), SCHEMA)["tiny"]["sae"]
+    sae = load(merged(config, changes))["tiny"]["sae"]
     assert sae["learning_rate"] == [0.01, 1]
     assert sae["specialise"] == {"shared_fraction": 0.5, "learning_rate": [0.001]}
 
 
 def test_a_model_may_be_the_same_as_another(config):
-    config["models"]["tiny"]["training"] |= {"record": True, "other_seeds": [7]}
     config["models"]["wide"] = {"same_as": "tiny", "sae": {"d_sae": 48}}
-    models = load(config, SCHEMA)
+    models = load(config)
     tiny, wide = models["tiny"], models["wide"]
-    for key in ("source", "corpus", "architecture", "activations", "clustering"):
+    for key in ("path", "trained", "corpus", "activations", "clustering"):
         assert wide[key] == tiny[key]
     assert (tiny["sae"]["d_sae"], wide["sae"]["d_sae"]) == (32, 48)
-    # Its seeds are tabulated once.
-    assert (wide["training"]["record"], wide["training"]["other_seeds"]) == (False, [])
 
 
 @pytest.mark.parametrize(
@@ -360,17 +328,18 @@ def test_a_model_may_be_the_same_as_another(config):
             {"same_as": "tiny", "corpus": {"source": "text"}},
             r"models.wide has corpus, which it takes from tiny \(same_as\): take out one",
         ),
-        ({"sae": {"d_sae": 48}}, "models.wide lacks 'source'"),
+        ({"sae": {"d_sae": 48}}, "models.wide does not say which model it is"),
     ],
 )
 def test_what_cannot_be_the_same_is_named(config, wide, said):
     config["models"]["wide"] = wide
     with pytest.raises(InputError, match=said):
-        load(config, SCHEMA)
+        load(config)
 
 
-def test_every_key_of_the_schema_has_a_description_and_a_default_or_is_required():
-    schema = yaml.safe_load(SCHEMA.read_text())
+@pytest.mark.parametrize("file", [SCHEMA, LANGUAGE_MODELS], ids=lambda file: file.name)
+def test_every_key_of_a_schema_has_a_description_and_a_default_or_is_required(file):
+    schema = yaml.safe_load(file.read_text())
 
     def check(where, entry):
         for key, each in entry.get("properties", {}).items():
@@ -388,5 +357,5 @@ def test_every_key_of_the_schema_has_a_description_and_a_default_or_is_required(
 
 
 def test_the_shape_of_a_local_model_is_known_before_any_job(config):
-    models = load(merged(config, imported("llama")), SCHEMA)
+    models = load(merged(config, imported("llama")))
     assert model_shape(models["tiny"]) == (4, 8)

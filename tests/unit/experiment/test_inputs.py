@@ -20,7 +20,8 @@ DESCRIPTION = {
     },
 }
 MODEL = {
-    "same_as": None,
+    **{"same_as": None, "path": None, "trained": None, "toy_english": False},
+    "corpus": {"files": ["text.txt"]},
     "activations": {"tokens": {"train": 250, "validation": 100, "test": 1}, "shard_tokens": 100},
     "clustering": {"distance": "angular", "tokens": None, "seed": 0},
     "sae": {
@@ -36,7 +37,7 @@ MODEL = {
         "pilot_fraction": 0.1,
     },
     "evaluation": {
-        **{"tasks": ["induction", "mine.jsonl"], "judge": {"base_url": None}},
+        **{"tasks": ["induction", "mine.jsonl"], "judge": {"base_url": None}, "splice_tokens": 9},
         "circuits": {"errors": ["kept", "nodes"], "sizes": 3},
     },
 }
@@ -70,7 +71,13 @@ def inputs(tmp_path):
         **{"induction": {"usable": False}, "mine": {"usable": True}},
     }.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
-    models = {"m": MODEL, "wide": {**MODEL, "same_as": "m"}, "auto": AUTO}
+    models = {
+        "m": {**MODEL, "path": str(tmp_path / "gpt")},
+        "wide": {**MODEL, "same_as": "m"},
+        "hub": MODEL,
+        "trained": {**MODEL, "trained": "toy", "toy_english": True},
+        "auto": AUTO,
+    }
     return Inputs(models, Checkpoints(tmp_path))
 
 
@@ -84,7 +91,28 @@ def test_a_model_that_is_the_same_as_another_reads_its_activations(inputs):
     assert inputs.shards("train")(wildcards("wide")) == shards
     assert len(inputs.shards("test")(wildcards())) == 1
     assert inputs.caching("{model}/{shard}")(wildcards("wide")) == ["m/0", "m/1", "m/2"]
-    assert inputs.of_home("model/x")(wildcards("wide")) == ["results/m/model/x"]
+    assert inputs.of_home("model/x")(wildcards("wide")) == "results/m/model/x"
+    assert inputs.tokens()(wildcards("wide", split="test")) == "results/m/corpus/test.safetensors"
+
+
+def test_a_trained_model_is_imported_like_any_other_and_its_text_is_read_where_it_is(inputs):
+    folder = "results/language_models/toy"
+    assert inputs.model_folder(wildcards("trained")) == f"{folder}/model"
+    assert f"{folder}/model/model.safetensors" in inputs.model_files(wildcards("trained"))
+    assert inputs.tokens("test")(wildcards("trained")) == f"{folder}/corpus/test.safetensors"
+    assert inputs.factors(wildcards("trained")) == [f"{folder}/corpus/factors.parquet"]
+    assert inputs.factors(wildcards()) == []
+
+
+def test_a_model_that_is_here_is_an_input_and_one_on_the_hub_is_none(inputs, tmp_path):
+    (tmp_path / "gpt").mkdir()
+    for name in ("config.json", "model.safetensors", "notes.txt"):
+        (tmp_path / "gpt" / name).touch()
+    files = inputs.model_files(wildcards())
+    assert [Path(file).name for file in files] == ["config.json", "model.safetensors"]
+    assert inputs.model_folder(wildcards("hub")) is None
+    assert inputs.model_files(wildcards("hub")) == []
+    assert inputs.corpus_files(wildcards()) == ["text.txt"]
 
 
 def test_a_specialised_sae_waits_for_what_it_starts_from(inputs):
@@ -146,7 +174,8 @@ def test_pilots_are_asked_for_where_they_settle_something(inputs):
 
 def test_the_plans_that_are_known_before_training(inputs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    known = ["results/m/plan.json", "results/wide/plan.json", "results/auto/pilots.json"]
+    plans = [f"results/{name}/plan.json" for name in ("m", "wide", "hub", "trained")]
+    known = [*plans, "results/auto/pilots.json"]
     assert inputs.plans(wildcards()) == known
     (tmp_path / "results/auto").mkdir(parents=True)
     (tmp_path / "results/auto/plan.json").touch()
@@ -178,6 +207,20 @@ def test_params_are_the_settings_that_decide_a_job():
     assert "specialise" not in root, "how others go on from it changes nothing"
     assert child["specialise"] == {"learning_rate": 0.05}
     assert params.clustering(wildcards())["controls"] == ["even"]
+
+
+def test_a_text_is_asked_for_what_all_its_readers_want():
+    more = {**MODEL, "activations": {"tokens": {"train": 300, "validation": 1, "test": 1}}}
+    models = {"a": {**MODEL, "trained": "toy"}, "b": {**more, "trained": "toy"}, "m": MODEL}
+    params = Params(models, ".")
+    expected = {
+        "activations.tokens.train": ("train", 300),
+        "activations.tokens.validation": ("validation", 100),
+        "activations.tokens.test": ("test", 1),
+        "evaluation.splice_tokens": ("test", 9),
+    }
+    assert params.tokens_asked_of_trained(wildcards("toy"), None) == expected
+    assert params.tokens_asked(wildcards("m"), None)["activations.tokens.train"] == ("train", 250)
 
 
 def test_resources_double_with_every_attempt():

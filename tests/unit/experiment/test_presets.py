@@ -5,24 +5,20 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-from clustersae.experiment import config
+from configurations import language_models, load
 
 ROOT = Path(__file__).parents[3]
-SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
 #: config.json of the local models that presets ask their user to put in place.
 LOCAL_MODELS = {"stories260k": {"num_hidden_layers": 5, "hidden_size": 64}}
 
 
 def put_in_place(given):
     """Stand-ins below the current folder for the texts and models that a preset asks for."""
-    for model in given["models"].values():
-        if "same_as" in model:
-            continue
-        for name in model["corpus"].get("files", []):
+    for model in (*given["models"].values(), *given.get("language_models", {}).values()):
+        for name in model.get("corpus", {}).get("files", []):
             Path(name).parent.mkdir(parents=True, exist_ok=True)
             Path(name).write_text("Once upon a time.")
-        if model["source"] == "local":
+        if "path" in model:
             folder = Path(model["path"])
             folder.mkdir(parents=True)
             (folder / "config.json").write_text(json.dumps(LOCAL_MODELS[folder.name]))
@@ -37,7 +33,7 @@ def test_a_ready_configuration_is_valid(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = yaml.safe_load(path.read_text(encoding="utf-8"))
     put_in_place(given)
-    models = config.load(given, SCHEMA)
+    models = load(given)
     for settings in models.values():
         n_rows = settings["activations"]["tokens"]
         assert settings["sae"]["training_tokens"] >= settings["sae"]["batch_size"]
@@ -61,32 +57,32 @@ def preset(name):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_published_model_is_trained_as_published(name):
     rows, steps, rate, warmup, evaluate, log = PUBLISHED[name]
-    seeds = {"seed": 1337, "other_seeds": [1338, 1339] if name == "shakespeare_char" else []}
-    models = config.load(preset(name), SCHEMA)
-    assert list(models) == [name, f"{name}-16x"]
-    for model, expansion in zip(models.values(), (8, 16)):
-        assert (model["corpus"]["name"], model["corpus"]["n_ctx"]) == (name, 256)
-        assert model["corpus"]["checksum"] == "published"
-        assert model["architecture"] == {
-            **{"n_layers": 6, "d_model": 384, "n_heads": 6, "bias": False},
-            "initializer_range": 0.02,
-        }
-        training = {
-            **{"steps": steps, "batch_rows": rows, "learning_rate": rate},
-            **{"warmup_steps": warmup, "min_learning_rate_fraction": 0.1, "weight_decay": 0.1},
-            **{"betas": [0.9, 0.99], "grad_clip": 1.0, "dropout": 0.2, "sampling": "offsets"},
-            **{"evaluate_every": evaluate, "evaluate_batches": 200, "log_every": log},
-            **{"dtype": "bfloat16", "compile": True},
-        }
-        assert {key: model["training"][key] for key in training} == training
-        assert model["sae"]["expansion_factor"] == expansion
-    first = models[name]["training"]
-    assert {key: first[key] for key in seeds} == seeds
-    assert (first["record"], first["published"]) == (True, name)
+    models = load(preset(name))
+    assert {model: each["sae"]["expansion_factor"] for model, each in models.items()} == {
+        name: 8,
+        f"{name}-16x": 16,
+    }
+    assert {each["trained"] for each in models.values()} == {name}
+    (model,) = language_models(preset(name)).values()
+    assert (model["corpus"]["name"], model["corpus"]["n_ctx"]) == (name, 256)
+    assert model["corpus"]["checksum"] == "published"
+    assert model["architecture"] == {
+        **{"n_layers": 6, "d_model": 384, "n_heads": 6, "bias": False},
+        "initializer_range": 0.02,
+    }
+    training = {
+        **{"steps": steps, "batch_rows": rows, "learning_rate": rate},
+        **{"warmup_steps": warmup, "min_learning_rate_fraction": 0.1, "weight_decay": 0.1},
+        **{"betas": [0.9, 0.99], "grad_clip": 1.0, "dropout": 0.2, "sampling": "offsets"},
+        **{"evaluate_every": evaluate, "evaluate_batches": 200, "log_every": log},
+        **{"dtype": "bfloat16", "compile": True, "record": True, "published": name},
+        **{"seed": 1337, "other_seeds": [1338, 1339] if name == "shakespeare_char" else []},
+    }
+    assert model["training"] == training
 
 
 def test_the_baseline_on_a_cpu_has_the_size_that_is_asked_for():
-    (model,) = preset("shakespeare_char_cpu")["models"].values()
+    (model,) = preset("shakespeare_char_cpu")["language_models"].values()
     shape, training = model["architecture"], model["training"]
     assert (shape["n_layers"], shape["n_heads"], shape["d_model"]) == (4, 4, 128)
     assert (model["corpus"]["n_ctx"], training["batch_rows"], training["steps"]) == (64, 12, 2000)
@@ -94,10 +90,11 @@ def test_the_baseline_on_a_cpu_has_the_size_that_is_asked_for():
 
 def test_presets_of_published_models_can_be_run_together():
     """Whatever sets them apart is said of each model, so none is changed by another's file."""
-    together = {"models": {}}
+    together = {"language_models": {}, "models": {}}
     for name in PUBLISHED:
         given = preset(name)
-        assert list(given) == ["models"]
-        together["models"] |= given["models"]
-    apart = {name: config.load(preset(name), SCHEMA)[name] for name in PUBLISHED}
-    assert {name: config.load(together, SCHEMA)[name] for name in PUBLISHED} == apart
+        assert given.keys() == together.keys()
+        for section in together:
+            together[section] |= given[section]
+    apart = {name: load(preset(name))[name] for name in PUBLISHED}
+    assert {name: load(together)[name] for name in PUBLISHED} == apart

@@ -12,10 +12,11 @@ from language_models import (
     VOCAB_SIZE,
     needs_stories,
     save_tiny_model,
+    write_description,
 )
 
 from clustersae.models import residual
-from clustersae.models.anatomy import describe, write_description
+from clustersae.models.anatomy import describe
 from clustersae.models.description import fingerprint, read_description
 from clustersae.runtime.errors import InputError
 

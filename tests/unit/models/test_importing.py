@@ -26,7 +26,7 @@ def same_weights(one: Path, other: Path) -> bool:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_local_model_is_complete_afterwards(family, tmp_path):
     source = save_tiny_model(family, tmp_path / "source")
-    import_model("local", str(source), None, tmp_path / "model")
+    import_model(str(source), tmp_path / "model")
     names = {path.name for path in (tmp_path / "model").iterdir()}
     assert names == {
         "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
@@ -41,16 +41,16 @@ def test_a_local_model_is_complete_afterwards(family, tmp_path):
 @needs_stories
 def test_a_real_read_only_model_is_imported(tmp_path):
     mode = (STORIES / "model.safetensors").stat().st_mode
-    import_model("local", str(STORIES), None, tmp_path / "model")
+    import_model(str(STORIES), tmp_path / "model")
     assert same_weights(STORIES, tmp_path / "model")
     assert (STORIES / "model.safetensors").stat().st_mode == mode
 
 
 def test_importing_twice_replaces_the_files(tmp_path):
     source = save_tiny_model("gpt2", tmp_path / "source")
-    import_model("local", str(source), None, tmp_path / "model")
+    import_model(str(source), tmp_path / "model")
     first = read_description(tmp_path / "model")
-    import_model("local", str(source), None, tmp_path / "model")
+    import_model(str(source), tmp_path / "model")
     assert read_description(tmp_path / "model") == first
 
 
@@ -66,7 +66,7 @@ def split(source: Path, folder: Path) -> Path:
 def test_weights_in_several_files_are_merged(tmp_path):
     source = save_tiny_model("llama", tmp_path / "source")
     parts = split(source, tmp_path / "parts")
-    import_model("local", str(parts), None, tmp_path / "model")
+    import_model(str(parts), tmp_path / "model")
     assert same_weights(source, tmp_path / "model")
 
 
@@ -75,7 +75,7 @@ def test_a_missing_part_is_named(tmp_path):
     lost = max(parts.glob("model-*.safetensors"))
     lost.unlink()
     with pytest.raises(InputError, match=f"{lost.name} does not exist"):
-        import_model("local", str(parts), None, tmp_path / "model")
+        import_model(str(parts), tmp_path / "model")
 
 
 def test_a_part_without_its_tensors_is_named(tmp_path):
@@ -83,14 +83,14 @@ def test_a_part_without_its_tensors_is_named(tmp_path):
     first, *_, last = sorted(parts.glob("model-*.safetensors"))
     last.write_bytes(first.read_bytes())
     with pytest.raises(InputError, match=r"lack \d+ tensors that model\.safetensors\.index\.json"):
-        import_model("local", str(parts), None, tmp_path / "model")
+        import_model(str(parts), tmp_path / "model")
 
 
 def test_pickled_weights_are_refused(tmp_path):
     source = save_tiny_model("gpt2", tmp_path / "source")
     (source / "model.safetensors").rename(source / "pytorch_model.bin")
     with pytest.raises(InputError, match=r"pickle only.*save_pretrained"):
-        import_model("local", str(source), None, tmp_path / "model")
+        import_model(str(source), tmp_path / "model")
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
@@ -98,7 +98,7 @@ def test_a_missing_file_is_named(tmp_path, name):
     source = save_tiny_model("gpt2", tmp_path / "source")
     (source / name).unlink()
     with pytest.raises(InputError, match=rf"neither {name}|no {name}"):
-        import_model("local", str(source), None, tmp_path / "model")
+        import_model(str(source), tmp_path / "model")
 
 
 def test_an_encoder_decoder_is_refused(tmp_path):
@@ -106,7 +106,7 @@ def test_an_encoder_decoder_is_refused(tmp_path):
     transformers.T5ForConditionalGeneration(config).save_pretrained(tmp_path / "source")
     save_tiny_tokenizer(tmp_path / "source")
     with pytest.raises(InputError, match="encoder-decoder model"):
-        import_model("local", str(tmp_path / "source"), None, tmp_path / "model")
+        import_model(str(tmp_path / "source"), tmp_path / "model")
 
 
 def test_a_checkpoint_without_its_unembedding_is_refused(tmp_path):
@@ -115,14 +115,14 @@ def test_a_checkpoint_without_its_unembedding_is_refused(tmp_path):
     weights = {n: w for n, w in model.state_dict().items() if n != "lm_head.weight"}
     model.save_pretrained(source, state_dict=weights)
     with pytest.raises(InputError, match=r"lacks weights .* lm_head\.weight"):
-        import_model("local", str(source), None, tmp_path / "model")
+        import_model(str(source), tmp_path / "model")
 
 
 def test_a_tokenizer_of_another_model_is_refused(tmp_path):
     source = save_tiny_model("gpt2", tmp_path / "source")
     save_tiny_tokenizer(source, n_words=60)
     with pytest.raises(InputError, match="has 60 tokens, but the model embeds only 50"):
-        import_model("local", str(source), None, tmp_path / "model")
+        import_model(str(source), tmp_path / "model")
     assert not (tmp_path / "model" / "description.json").exists()
 
 
@@ -217,7 +217,7 @@ def hub(tmp_path, monkeypatch):
 
 
 def test_a_model_comes_from_the_hub_with_its_commit(hub, tmp_path):
-    import_model("hub", "some/model", "main", tmp_path / "model")
+    import_model("some/model", tmp_path / "model", on_hub=True, revision="main")
     assert same_weights(hub.folder, tmp_path / "model")
     assert read_description(tmp_path / "model").revision == COMMIT
     assert read_description(tmp_path / "model").source == "some/model"
@@ -226,22 +226,22 @@ def test_a_model_comes_from_the_hub_with_its_commit(hub, tmp_path):
 def test_pickles_and_code_are_not_even_fetched(hub, tmp_path):
     (hub.folder / "pytorch_model.bin").write_bytes(b"never")
     (hub.folder / "modeling.py").write_text("raise RuntimeError")
-    import_model("hub", "some/model", None, tmp_path / "model")
+    import_model("some/model", tmp_path / "model", on_hub=True)
     fetched = {name for name, _ in hub.sent}
     assert "model.safetensors" in fetched
     assert not fetched & {"pytorch_model.bin", "modeling.py"}
 
 
 def test_an_unknown_repository_is_named_with_the_ways_out(hub, tmp_path):
-    with pytest.raises(InputError, match=r"no/such could not be fetched.*source: local"):
-        import_model("hub", "no/such", None, tmp_path / "model")
+    with pytest.raises(InputError, match=r"no/such could not be fetched.*as path instead of repo"):
+        import_model("no/such", tmp_path / "model", on_hub=True)
 
 
 def test_without_a_network_the_cache_serves(hub, tmp_path, monkeypatch):
-    import_model("hub", "some/model", "main", tmp_path / "model")
+    import_model("some/model", tmp_path / "model", on_hub=True, revision="main")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     n_answers = len(hub.sent)
-    import_model("hub", "some/model", "main", tmp_path / "again")
+    import_model("some/model", tmp_path / "again", on_hub=True, revision="main")
     assert same_weights(hub.folder, tmp_path / "again")
     assert len(hub.sent) == n_answers
 
@@ -250,7 +250,7 @@ def test_a_server_that_is_not_there_is_one_message(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     with pytest.raises(InputError, match=r"could not be fetched .* HF_HUB_OFFLINE=1"):
-        import_model("hub", "some/model", None, tmp_path / "model")
+        import_model("some/model", tmp_path / "model", on_hub=True)
 
 
 @pytest.fixture
@@ -262,7 +262,7 @@ def impatient(monkeypatch):
 
 def test_a_broken_connection_is_taken_up_where_it_broke(hub, tmp_path, impatient):
     hub.breaks = 1
-    import_model("hub", "some/model", None, tmp_path / "model")
+    import_model("some/model", tmp_path / "model", on_hub=True)
     assert same_weights(hub.folder, tmp_path / "model")
     pieces = [n for name, n in hub.sent if name == "model.safetensors"]
     assert pieces[0] == hub.break_at
@@ -272,9 +272,9 @@ def test_a_broken_connection_is_taken_up_where_it_broke(hub, tmp_path, impatient
 def test_an_interrupted_import_leaves_nothing_and_keeps_whole_files(hub, tmp_path, impatient):
     hub.breaks = math.inf
     with pytest.raises(InputError, match="files that arrived whole are kept"):
-        import_model("hub", "some/model", None, tmp_path / "model")
+        import_model("some/model", tmp_path / "model", on_hub=True)
     assert not (tmp_path / "model").exists()
     hub.breaks = 0
-    import_model("hub", "some/model", None, tmp_path / "model")
+    import_model("some/model", tmp_path / "model", on_hub=True)
     assert same_weights(hub.folder, tmp_path / "model")
     assert [name for name, _ in hub.sent].count("tokenizer.json") == 1

@@ -4,13 +4,12 @@ from itertools import islice
 
 import pytest
 import torch
-from build_corpus import CorpusFiles
 from build_corpus import main as build_corpus
 from train_model import main as train_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from clustersae.corpora.build import CorpusFiles
 from clustersae.corpora.tokens import read_tokens
-from clustersae.models.description import fingerprint
 from clustersae.pretraining.architecture import Architecture, build_model
 from clustersae.pretraining.batches import batch_indices
 from clustersae.pretraining.loss import mean_loss, next_token_losses
@@ -161,21 +160,19 @@ def test_the_trained_model_is_a_hugging_face_directory(tmp_path):
     corpus = CorpusFiles(
         *(tmp_path / f"{name}.safetensors" for name in ("train", "validation", "test")),
         tmp_path / "corpus.json",
-        tmp_path / "tokenizer.json",
-        tmp_path / "tokenizer_config.json",
     )
+    tokenizer_files = [tmp_path / name for name in ("tokenizer.json", "tokenizer_config.json")]
     section = {
-        **{"source": "text", "files": [text], "separator": None, "tokenizer": "character"},
+        **{"source": "text", "files": [text], "separator": None},
         **{"max_tokens": None, "fractions": {"validation": 0.1, "test": 0.1}},
     }
-    build_corpus(corpus, section, n_ctx=16, model_dir=None)
+    build_corpus(corpus, *tokenizer_files, None, section, n_ctx=16, asked={})
     model_dir, record = tmp_path / "model", tmp_path / "training.json"
     train_model(
         corpus.train,
         corpus.validation,
-        [corpus.tokenizer, corpus.tokenizer_config],
+        tokenizer_files,
         model_dir,
-        model_dir / "description.json",
         record,
         SHAPE,
         {**SETTINGS, "betas": [0.9, 0.98], "steps": 30, "evaluate_every": 10},
@@ -189,12 +186,8 @@ def test_the_trained_model_is_a_hugging_face_directory(tmp_path):
     assert losses.mean().item() == pytest.approx(written["validation_loss"], rel=1e-5)
     assert written["architecture"].items() >= {**SHAPE, "n_ctx": 16}.items()
     assert [point["step"] for point in written["curve"]] == [10, 20, 30]
-    description = json.loads((model_dir / "description.json").read_text())
-    assert (description["n_layers"], description["n_ctx"], description["bos_id"]) == (2, 16, 0)
-    assert description["fingerprint"] == fingerprint(model_dir)
     tokenizer = AutoTokenizer.from_pretrained(model_dir)
     assert tokenizer.decode(tokenizer("not to be:\nthat")["input_ids"]) == "not to be:\nthat"
     assert {path.name for path in model_dir.iterdir()} == {
         *("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"),
-        "description.json",
     }

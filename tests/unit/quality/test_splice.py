@@ -17,11 +17,12 @@ from language_models import (
     save_tiny_model,
     stories,
     token_file,
+    write_description,
 )
 
 from clustersae.corpora.tokens import write_tokens
 from clustersae.experiment.sae_settings import SAESettings
-from clustersae.models.anatomy import describe, write_description
+from clustersae.models.anatomy import describe
 from clustersae.models.residual import ResidualStream, load_model
 from clustersae.quality.language_model import EvaluationTokens, measure_ablations
 from clustersae.quality.splice import mean_ablation, measure, recovered, splice_of, zero_ablation

@@ -1,31 +1,32 @@
-"""A corpus from its section of the configuration."""
+"""A corpus: the rows of each split, the tokenizer that reads them, and where they come from."""
 
-import hashlib
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor
 
-from clustersae.corpora import characters, toy_english
-from clustersae.corpora.named import ANY, NAMED, cache_folder
-from clustersae.corpora.obtain import obtain
 from clustersae.corpora.packing import Digest, pack, split_rows
 from clustersae.corpora.text import dataset_documents, jsonl_documents, text_documents, text_pieces
-from clustersae.corpora.tokenizer import (
-    LoadedTokenizer,
-    character_tokenizer,
-    model_tokenizer,
-    word_tokenizer,
-)
-from clustersae.corpora.tokens import SPLITS, TokenFile
-from clustersae.corpora.toy_factors import factor_table
+from clustersae.corpora.tokenizer import LoadedTokenizer
+from clustersae.corpora.tokens import SPLITS, TokenFile, write_tokens
 from clustersae.runtime.errors import InputError
+from clustersae.runtime.files import write_json
+
+logger = logging.getLogger(__name__)
+
+
+class CorpusFiles(NamedTuple):
+    """Where the parts of every corpus are written."""
+
+    train: Path
+    validation: Path
+    test: Path
+    summary: Path
 
 
 @dataclass(frozen=True)
@@ -62,118 +63,57 @@ class Corpus:
             "n_tokens": {split: int(file.kept_per_row.sum()) for split, file in files.items()},
         }
 
+    def write(self, files: CorpusFiles, asked: Mapping[str, tuple[str, int]]) -> None:
+        """Write the token file of every split, and the summary.
 
-def build(settings: Mapping[str, Any], n_ctx: int, model_dir: Path | None = None) -> Corpus:
-    """Build the corpus that the configuration describes.
+        Args:
+            asked: (split, tokens) by the configuration's key: what will be read.
+
+        Raises:
+            InputError: there is less text than is asked for; nothing is written then.
+        """
+        summary = self.summary()
+        for key, (split, n_tokens) in asked.items():
+            available = summary["n_tokens"][split]
+            if available < n_tokens:
+                raise InputError(
+                    f"The {split} split has {available} tokens and {key} asks for {n_tokens}: ask"
+                    f" for at most {available}, or make the corpus larger."
+                )
+        for split in self.rows:
+            write_tokens(getattr(files, split), self.token_file(split))
+        write_json(files.summary, summary)
+        logger.info("%s: %s rows, %s tokens", self.source, summary["n_rows"], summary["n_tokens"])
+
+
+def packed(
+    settings: Mapping[str, Any], n_ctx: int, loaded: LoadedTokenizer, in_pieces: bool = False
+) -> Corpus:
+    """The text of a section `corpus`, in full rows, split by its `fractions`.
 
     Args:
-        settings: the `corpus` section.
-        model_dir: the model whose tokenizer to use where `tokenizer` is "model".
+        settings: with source text, jsonl or dataset.
+        in_pieces: read text files as `documents` does.
 
     Raises:
         InputError: the text cannot be read, or there is too little of it.
     """
-    if settings["source"] == "toy-english":
-        return _toy_english(settings["rows"], settings["seed"], n_ctx)
-    if settings["source"] == "named":
-        return _named(settings, n_ctx)
-    if settings["tokenizer"] == "character":
-        return _characters(settings, n_ctx)
-    if model_dir is None:
-        raise InputError(
-            "corpus.tokenizer is 'model', but this model is trained here and has none yet: set"
-            " corpus.tokenizer to 'character'."
-        )
-    return _packed(settings, n_ctx, model_tokenizer(model_dir))
-
-
-def _toy_english(n_rows: Mapping[str, int], seed: int, n_ctx: int) -> Corpus:
-    if n_ctx < toy_english.MAX_ROW_LENGTH:
-        raise InputError(
-            f"Toy English has rows of up to {toy_english.MAX_ROW_LENGTH} tokens and n_ctx is"
-            f" {n_ctx}: set n_ctx to {toy_english.MAX_ROW_LENGTH} or more."
-        )
-    loaded = word_tokenizer()
-    ids = loaded.tokenizer.get_vocab()
-    vocabulary = loaded.vocabulary
-    sentences = {split: toy_english.take(split, n_rows[split], seed) for split in SPLITS}
-    digest = hashlib.sha256()
-    rows = {}
-    for split in SPLITS:
-        array = np.full((n_rows[split], n_ctx), vocabulary.pad_id, dtype=np.int32)
-        array[:, 0] = vocabulary.bos_id
-        for row, sentence in enumerate(sentences[split]):
-            array[row, 1 : len(sentence.words) + 1] = [ids[word] for word in sentence.words]
-            digest.update(f"{' '.join(sentence.words)}\n".encode())
-        rows[split] = torch.from_numpy(array)
-    return Corpus(
-        rows, loaded, f"toy-english, seed {seed}", digest.hexdigest(), factor_table(sentences)
-    )
-
-
-def _named(settings: Mapping[str, Any], n_ctx: int) -> Corpus:
-    """No BOS and no padding: the rows of a split, one after the other, are its text."""
-    corpus = NAMED[settings["name"]]
-    own = settings["path"] is not None
-    path = Path(settings["path"]) if own else obtain(corpus, cache_folder(settings["cache"]))
-    text = characters.read_symbols(path)
-    checksum = characters.digest(text, corpus.algorithm)
-    if checksum != corpus.checksum and settings["checksum"] != ANY:
-        advice = "name another file or, if this one is meant, set corpus.checksum to any"
-        raise InputError(
-            f"{path} is not {corpus.name} as published ({corpus.algorithm} {checksum} instead of"
-            f" {corpus.checksum}): {advice if own else 'delete it and run again'}."
-        )
-    sha256, letters = characters.digest(text, "sha256"), characters.alphabet(text)
-    bounds = corpus.bounds(len(text))
-    facts = {
-        "name": corpus.name,
-        "checksum": {corpus.algorithm: checksum, "as_published": checksum == corpus.checksum},
-        "n_bytes": len(text),
-        "n_symbols": len(letters),
-        "splits": bounds,
-    }
-    characters.encode(text, letters)  # in place: from here on, ids
-    return Corpus(
-        characters.rows(text, bounds, n_ctx),
-        character_tokenizer(letters.tobytes().decode("latin-1"), with_bos=False),
-        f"{corpus.name}, {path if own else corpus.url}",
-        sha256,
-        facts=facts,
-    )
-
-
-def _characters(settings: Mapping[str, Any], n_ctx: int) -> Corpus:
-    """Pass over the text twice: for its alphabet, then for its tokens."""
-    alphabet: set[str] = set()
-    n_characters = 0
-    for piece in _documents(settings):
-        alphabet.update(piece)
-        n_characters += len(piece)
-        if settings["max_tokens"] is not None and n_characters >= settings["max_tokens"]:
-            break
-    return _packed(settings, n_ctx, character_tokenizer(alphabet))
-
-
-def _packed(settings: Mapping[str, Any], n_ctx: int, loaded: LoadedTokenizer) -> Corpus:
     digest = Digest()
-    documents = digest.watch(_documents(settings))
-    separate = not _in_pieces(settings)
-    rows = pack(loaded, documents, n_ctx, settings["max_tokens"], separate)
+    pieces = digest.watch(documents(settings, in_pieces))
+    rows = pack(loaded, pieces, n_ctx, settings["max_tokens"], separate=not in_pieces)
     fractions = settings["fractions"]
     splits = split_rows(rows, fractions["validation"], fractions["test"])
     return Corpus(splits, loaded, _source_name(settings), digest.sha256)
 
 
-def _in_pieces(settings: Mapping[str, Any]) -> bool:
-    """Whether the text is one stream that may be cut anywhere, as characters may."""
-    without_separator = settings["source"] == "text" and not settings["separator"]
-    return without_separator and settings["tokenizer"] == "character"
+def documents(settings: Mapping[str, Any], in_pieces: bool = False) -> Iterator[str]:
+    """The documents of a text, one after the other.
 
-
-def _documents(settings: Mapping[str, Any]) -> Iterator[str]:
+    Args:
+        in_pieces: a text file is one stream that may be cut anywhere, as characters may.
+    """
     match settings["source"]:
-        case "text" if _in_pieces(settings):
+        case "text" if in_pieces:
             return chain.from_iterable(text_pieces(path) for path in settings["files"])
         case "text":
             return text_documents(settings["files"], settings["separator"])

@@ -4,13 +4,9 @@ Imported by the Snakefile, so it loads nothing heavy.
 """
 
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from clustersae.runtime.errors import InputError
 
 #: Names the folder of downloaded corpora where the configuration does not.
 VARIABLE = "CLUSTERSAE_DATA"
@@ -92,69 +88,3 @@ def cache_folder(configured: str | None) -> Path:
         return Path(os.path.expanduser(named))
     root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return Path(root) / "clustersae"
-
-
-def check_named(where: str, settings: Mapping[str, Any]) -> None:
-    """Mistakes in the corpus section of a named corpus that no schema can see.
-
-    Args:
-        where: `config: models.<name>.corpus`.
-        settings: of the model, complete.
-
-    Raises:
-        InputError: names the key and the remedy.
-    """
-    given = settings["corpus"]
-    if given["name"] is None:
-        raise InputError(f"{where}.name is missing: write one of {', '.join(NAMED)}.")
-    corpus = NAMED[given["name"]]
-    if settings["source"] != "train":
-        raise InputError(
-            f"{where}: {corpus.name} is read as characters, for a model trained here; an imported"
-            " model brings its own tokenizer. Write source: text and list the file in files."
-        )
-    if given["max_tokens"] is not None:
-        raise InputError(
-            f"{where}.max_tokens: {corpus.name} is read as a whole, with the splits of the"
-            " literature. Write null, or give part of it as path with checksum: any."
-        )
-    if given["path"] is None and given["checksum"] == ANY:
-        raise InputError(f"{where}.checksum: any is for a file of your own: name it in path.")
-    n_bytes = corpus.n_bytes if given["path"] is None else _size(where, corpus, given)
-    _check_held_out(where, corpus, settings, n_bytes)
-
-
-def _size(where: str, corpus: NamedCorpus, given: Mapping[str, Any]) -> int:
-    """Bytes of the user's own copy, which must be a file that can be the corpus."""
-    path = Path(given["path"])
-    if not path.is_file():
-        raise InputError(
-            f"{where}.path: {path} does not exist or is no file. Paths are relative to the folder"
-            " that Snakemake runs in."
-        )
-    size = path.stat().st_size
-    if zipfile.is_zipfile(path):
-        raise InputError(
-            f"{where}.path: {path} is a zip archive. Unpack it and name the file inside."
-        )
-    if given["checksum"] != ANY and size != corpus.n_bytes:
-        raise InputError(
-            f"{where}.path: {path} has {size} bytes, but {corpus.name} as published has"
-            f" {corpus.n_bytes}. Name another file or, if this one is meant, write checksum: any."
-        )
-    return size
-
-
-def _check_held_out(
-    where: str, corpus: NamedCorpus, settings: Mapping[str, Any], n_bytes: int
-) -> None:
-    """Where test is part of validation, SAEs may be chosen on what comes before it alone."""
-    bounds = corpus.bounds(n_bytes)
-    n_ctx = settings["corpus"]["n_ctx"]
-    apart = (bounds["test"][0] - bounds["validation"][0]) // n_ctx * n_ctx
-    asked = settings["activations"]["tokens"]["validation"]
-    if bounds["test"][0] < bounds["validation"][1] and asked > apart:
-        raise InputError(
-            f"{where}: activations.tokens.validation asks for {asked}, but test begins after"
-            f" {apart} tokens of the validation split of {corpus.name}: ask for at most {apart}."
-        )

@@ -13,10 +13,9 @@ may repeat, and in families with few prompts they do: simple agreement has 336 p
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TypeVar
 
 import numpy as np
 
@@ -41,10 +40,9 @@ from clustersae.corpora.toy_lexicon import (
     VERBS,
     YEARS,
 )
+from clustersae.runtime.choices import Chooser
 
 HELD_OUT_PERCENT = 10  # of all prompts, for each of validation and test
-
-Option = TypeVar("Option")
 
 
 @dataclass(frozen=True)
@@ -93,24 +91,6 @@ class Sentence:
         if percent < HELD_OUT_PERCENT:
             return "test"
         return "validation" if percent < 2 * HELD_OUT_PERCENT else "train"
-
-
-class Chooser:
-    """Uniform choices; each takes one `random()` of a numpy generator, a stable stream."""
-
-    def __init__(self, rng: np.random.Generator) -> None:
-        self._rng = rng
-
-    def one(self, options: Sequence[Option]) -> Option:
-        return options[int(self._rng.random() * len(options))]
-
-    def distinct(self, options: Sequence[Option], n: int) -> list[Option]:
-        chosen: list[Option] = []
-        while len(chosen) < n:
-            option = self.one(options)
-            if option not in chosen:
-                chosen.append(option)
-        return chosen
 
 
 def indirect_object(choose: Chooser) -> Sentence:

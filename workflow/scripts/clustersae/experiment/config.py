@@ -7,9 +7,8 @@ import copy
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from clustersae.corpora.named import check_named
 from clustersae.experiment import schema
 from clustersae.experiment.feasibility import check_arms
 from clustersae.experiment.moved import check_form
@@ -19,22 +18,37 @@ from clustersae.runtime.errors import InputError
 SECTIONS = ("activations", "clustering", "sae", "arms", "evaluation")
 
 #: Beside the models' folders in results/.
-RESERVED_NAMES = ("logs", "benchmarks", "reference", "trainings", "README.md", "report.html")
+RESERVED_NAMES = ("logs", "benchmarks", "reference", "language_models", "README.md", "report.html")
 
 #: What a model that is the `same_as` another takes from it.
-SHARED = (
-    *("source", "path", "repo", "revision", "trust_remote_code", "corpus", "architecture"),
-    *("training", "activations"),
-)
+SHARED = ("path", "repo", "revision", "trust_remote_code", "trained", "corpus", "activations")
 
 #: Where config.json of the usual model families keeps these figures.
 N_LAYERS_KEYS = ("num_hidden_layers", "n_layer", "num_layers")
 D_MODEL_KEYS = ("hidden_size", "n_embd", "d_model")
 
 
-def load(config: Mapping[str, Any], schema_file: str | Path) -> dict[str, dict[str, Any]]:
+class Trained(NamedTuple):
+    """What is known, before it is trained, of a model that `trained` names."""
+
+    n_layers: int
+    d_model: int
+    toy_english: bool  # it reads sentences with known factors
+    max_validation_tokens: int | None = None  # where test is a later part of validation
+
+
+def load(
+    config: Mapping[str, Any],
+    schema_file: str | Path,
+    trained: Mapping[str, Trained] | None = None,
+) -> dict[str, dict[str, Any]]:
     """The complete settings of every model: its own section plus activations, clustering, sae,
     arms and evaluation, overrides merged and defaults filled in.
+
+    `toy_english` is added to them; `corpus` is None where the text is that of a trained model.
+
+    Args:
+        trained: the models of the section `language_models`, by name.
 
     Raises:
         InputError: names the key, what was given and what is allowed.
@@ -48,7 +62,8 @@ def load(config: Mapping[str, Any], schema_file: str | Path) -> dict[str, dict[s
         for key in SECTIONS:
             merged = _merged(config.get(key, {}), section.get(key, {}))
             complete[key] = schema.filled(merged, rules["$defs"][key], rules)
-        _check_model(name, complete)
+        complete["corpus"] = complete["corpus"] if "corpus" in section else None
+        _check_model(name, complete, trained or {})
         models[name] = complete
     return models
 
@@ -89,12 +104,7 @@ def _with_shared(
         raise InputError(
             f"{where} has {own[0]}, which it takes from {other} (same_as): take out one of them."
         )
-    shared = {key: first[key] for key in SHARED if key in first}
-    training = shared.get("training")
-    if isinstance(training, Mapping):  # the other's trainings are tabulated there
-        drop = ("record", "other_seeds", "published")
-        shared["training"] = {key: each for key, each in training.items() if key not in drop}
-    return {**copy.deepcopy(shared), **section}
+    return {**{key: copy.deepcopy(first[key]) for key in SHARED if key in first}, **section}
 
 
 def _merged(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,28 +116,45 @@ def _merged(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, A
     return result
 
 
-def _check_model(name: str, settings: Mapping[str, Any]) -> None:
+def _check_model(name: str, settings: dict[str, Any], trained: Mapping[str, Trained]) -> None:
     """Contradictions that no schema can see, each with the keys involved."""
     if name in RESERVED_NAMES:
         raise InputError(
             f"config: models.{name}: results/{name} has another use; give the model another name."
         )
     where = f"config: models.{name}"
-    _check_source(where, settings)
-    _check_corpus(f"{where}.corpus", settings)
-    if settings["source"] == "train":
-        _check_training(f"{where}.training", settings)
-    n_layers, d_model = model_shape(settings)
-    check_arms(where, settings, n_layers, d_model)
-    toy = settings["corpus"]["source"] == "toy-english"
-    check_tasks(f"{where}: evaluation.tasks", settings["evaluation"]["tasks"], toy)
+    _check_origin(where, settings)
+    if settings["trained"]:
+        known = _check_trained(where, settings, trained)
+        settings["toy_english"] = known.toy_english
+        check_arms(where, settings, known.n_layers, known.d_model)
+    else:
+        check_text(f"{where}.corpus", settings["corpus"])
+        settings["toy_english"] = False
+        check_arms(where, settings, *model_shape(settings))
+    tasks = settings["evaluation"]["tasks"]
+    check_tasks(f"{where}: evaluation.tasks", tasks, settings["toy_english"])
     _check_judge(where, settings["evaluation"]["judge"])
 
 
-def _check_source(where: str, settings: Mapping[str, Any]) -> None:
-    if settings["source"] == "local":
-        if not settings["path"]:
-            raise InputError(f"{where}.path is missing: source local needs a model directory.")
+def _check_origin(where: str, settings: Mapping[str, Any]) -> None:
+    """One place that the model comes from, and a text unless that place has one."""
+    given = [key for key in ("path", "repo", "trained") if settings[key]]
+    if not given:
+        raise InputError(
+            f"{where} does not say which model it is: give path (a Hugging Face directory), repo"
+            " (of the Hub), trained (of language_models) or same_as (another entry of models)."
+        )
+    if len(given) > 1:
+        raise InputError(f"{where} has {given[0]} and {given[1]}: take out one of them.")
+    if (settings["corpus"] is None) != (given == ["trained"]):
+        raise InputError(
+            f"{where} has a corpus, but reads the text that {settings['trained']} is trained on:"
+            " take out one of corpus and trained."
+            if settings["trained"]
+            else f"{where} lacks 'corpus', the text that the model reads."
+        )
+    if settings["path"]:
         folder = Path(settings["path"])
         if not folder.is_dir():
             raise InputError(
@@ -139,18 +166,38 @@ def _check_source(where: str, settings: Mapping[str, Any]) -> None:
                 f"{where}.path: {folder} has no config.json, so it is not a Hugging Face model"
                 " directory. Save the model there with save_pretrained, or correct the path."
             )
-    if settings["source"] == "hub" and not settings["repo"]:
-        raise InputError(f"{where}.repo is missing: source hub needs a repository.")
-    architecture = settings["architecture"]
-    if settings["source"] == "train" and architecture["d_model"] % architecture["n_heads"]:
+
+
+def _check_trained(
+    where: str, settings: Mapping[str, Any], trained: Mapping[str, Trained]
+) -> Trained:
+    name = settings["trained"]
+    if name not in trained:
+        known = ", ".join(trained) or "nothing"
         raise InputError(
-            f"{where}.architecture: n_heads = {architecture['n_heads']} does not divide d_model ="
-            f" {architecture['d_model']}."
+            f"{where}.trained is {name}, but must be a name of the section language_models, which"
+            f" has {known}."
         )
+    most = trained[name].max_validation_tokens
+    asked = settings["activations"]["tokens"]["validation"]
+    if most is not None and asked > most:
+        raise InputError(
+            f"{where}: activations.tokens.validation asks for {asked}, but test begins after"
+            f" {most} tokens of the validation split of {name}: ask for at most {most}."
+        )
+    return trained[name]
 
 
-def _check_corpus(where: str, settings: Mapping[str, Any]) -> None:
-    corpus, source = settings["corpus"], settings["corpus"]["source"]
+def check_text(where: str, corpus: Mapping[str, Any]) -> None:
+    """Refuse a corpus of text, jsonl or dataset whose text is not there.
+
+    Args:
+        where: what messages begin with, e.g. `config: models.gpt2.corpus`.
+
+    Raises:
+        InputError: names the key and the remedy.
+    """
+    source = corpus["source"]
     if source in ("text", "jsonl"):
         if not corpus["files"]:
             raise InputError(f"{where}.files is empty: a {source} corpus needs at least one file.")
@@ -164,48 +211,6 @@ def _check_corpus(where: str, settings: Mapping[str, Any]) -> None:
                 raise InputError(f"{where}.files: {file} is empty: remove it from the list.")
     if source == "dataset" and not corpus["dataset"]:
         raise InputError(f"{where}.dataset is missing: source dataset needs a name or a path.")
-    if source == "named":
-        check_named(where, settings)
-        return
-    trained = settings["source"] == "train"
-    if source == "toy-english" and not trained:
-        raise InputError(f"{where}: toy-english has its own words; use it with source: train.")
-    if corpus["tokenizer"] == "character" and not trained:
-        raise InputError(f"{where}.tokenizer: an imported model brings its own; write model.")
-    if trained and source != "toy-english" and corpus["tokenizer"] == "model":
-        raise InputError(
-            f"{where}.tokenizer: a model trained here has no tokenizer yet; write character."
-        )
-
-
-def _check_training(where: str, settings: Mapping[str, Any]) -> None:
-    training, toy = settings["training"], settings["corpus"]["source"] == "toy-english"
-    if toy and training["sampling"] == "offsets":
-        raise InputError(
-            f"{where}.sampling: the rows of toy-english are sentences of their own, so there is no"
-            " text to cut sequences from; write rows."
-        )
-    if toy and training["record"]:
-        raise InputError(
-            f"{where}.record is for models of characters: toy-english has no blank to write from."
-        )
-    if training["seed"] in training["other_seeds"]:
-        raise InputError(
-            f"{where}.other_seeds has {training['seed']}, which is {where}.seed already: remove it."
-        )
-    for key in ("other_seeds", "published"):
-        if training[key] and not training["record"]:
-            raise InputError(
-                f"{where}.{key} is for the table of seeds, which nobody has asked for: set"
-                f" {where}.record to true, or leave {key} out."
-            )
-    named = settings["corpus"].get("name")
-    if training["published"] not in (None, named):
-        raise InputError(
-            f"{where}.published is {training['published']}, a run on the named corpus"
-            f" {training['published']}, and this model reads another text: write published: null,"
-            f" or corpus: {{source: named, name: {training['published']}}}."
-        )
 
 
 def _check_judge(where: str, judge: Mapping[str, Any]) -> None:
@@ -217,11 +222,8 @@ def _check_judge(where: str, judge: Mapping[str, Any]) -> None:
 
 
 def model_shape(settings: Mapping[str, Any]) -> tuple[int | None, int | None]:
-    """n_layers and d_model where they can be known before any job: not for a hub model."""
-    if settings["source"] == "train":
-        architecture = settings["architecture"]
-        return architecture["n_layers"], architecture["d_model"]
-    if settings["source"] != "local":
+    """n_layers and d_model of a model directory; not to be known before a Hub model is here."""
+    if not settings["path"]:
         return None, None
     try:
         facts = json.loads((Path(settings["path"]) / "config.json").read_text(encoding="utf-8"))

@@ -24,6 +24,9 @@ MODEL = "results/{model}"
 SAE_FOLDER = f"{MODEL}/saes/{{variant}}/{{sae}}/seed-{{seed}}"
 ARM_FOLDER = f"{MODEL}/evaluation/{{kind}}/{{variant}}/{{partition}}"
 CIRCUITS_FOLDER = f"{MODEL}/evaluation/circuits/{{task}}/{{variant}}/{{partition}}"
+#: Models that are trained here, each a folder with a Hugging Face directory and its text.
+TRAINED = "results/language_models"
+MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 #: The control without SAEs, in the place of a partition.
 RESIDUAL_BASIS = "residual-basis"
 
@@ -41,8 +44,9 @@ class Wildcards(Protocol):
     task: str
 
 
-#: What a rule takes: it is called with the wildcards of each job.
+#: What a rule takes: it is called with the wildcards of each job, for several files or for one.
 InputFunction = Callable[[Wildcards], list[str]]
+FileFunction = Callable[[Wildcards], str]
 
 
 class Inputs:
@@ -63,9 +67,44 @@ class Inputs:
         """The model whose text, weights and activations are used: itself, or `same_as`."""
         return self.models[model]["same_as"] or model
 
-    def of_home(self, path: str) -> InputFunction:
-        """A file of the model whose text, weights and activations are used."""
-        return lambda wildcards: [f"results/{self.home(wildcards.model)}/{path}"]
+    def of_home(self, path: str) -> FileFunction:
+        """A file of the model whose weights and activations are used."""
+        return lambda wildcards: f"results/{self.home(wildcards.model)}/{path}"
+
+    def model_folder(self, wildcards: Wildcards) -> str | None:
+        """The directory that the wildcard's model is imported from; None if it is on the Hub."""
+        settings = self.models[wildcards.model]
+        if settings["trained"]:
+            return f"{TRAINED}/{settings['trained']}/model"
+        return settings["path"]
+
+    def model_files(self, wildcards: Wildcards) -> list[str]:
+        """The files of a model that is here: inputs, so that another one is imported again."""
+        folder = self.model_folder(wildcards)
+        if folder is None:
+            return []
+        if self.models[wildcards.model]["trained"]:
+            return [f"{folder}/{name}" for name in MODEL_FILES]
+        patterns = ("*.json", "*.safetensors")
+        return [str(file) for pattern in patterns for file in sorted(Path(folder).glob(pattern))]
+
+    def corpus_files(self, wildcards: Wildcards) -> list[str]:
+        """The files of a text: inputs, so that editing it re-runs what reads it."""
+        return self.models[wildcards.model]["corpus"]["files"]
+
+    def tokens(self, split: str | None = None) -> FileFunction:
+        """The text in tokens, of one split or of the wildcard's, where it was made."""
+        return lambda wildcards: f"{self._corpus(wildcards)}/{split or wildcards.split}.safetensors"
+
+    def factors(self, wildcards: Wildcards) -> list[str]:
+        """What generated each row, where the text is toy English; else nothing."""
+        known = self.models[wildcards.model]["toy_english"]
+        return [f"{self._corpus(wildcards)}/factors.parquet"] if known else []
+
+    def _corpus(self, wildcards: Wildcards) -> str:
+        trained = self.models[wildcards.model]["trained"]
+        folder = f"{TRAINED}/{trained}" if trained else f"results/{self.home(wildcards.model)}"
+        return f"{folder}/corpus"
 
     def shards(self, split: str) -> InputFunction:
         """The cached activations of one split."""

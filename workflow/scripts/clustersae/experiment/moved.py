@@ -5,6 +5,9 @@ from typing import Any
 
 from clustersae.runtime.errors import InputError
 
+#: Where the corpus, architecture and training of models that are trained here have gone.
+_MODULE = "language_models.NAME.{}, with trained: NAME here"
+
 #: Old key → what to write instead. `*` is the name of a model; sections may stand in a model too.
 MOVED = {
     "clustering.methods": "arms.shared.methods",
@@ -32,6 +35,13 @@ MOVED = {
     "evaluation.circuits.least_gap": "evaluation.circuits.min_gap",
     "evaluation.features.rule_clauses": "evaluation.features.max_clauses",
     "evaluation.features.least_firings": "evaluation.features.min_firings",
+    "models.*.source": "path (a directory), repo (of the Hub) or trained (of language_models)",
+    **{f"models.*.{key}": _MODULE.format(key) for key in ("architecture", "training")},
+    **{
+        f"models.*.corpus.{key}": _MODULE.format(f"corpus.{key}")
+        for key in ("name", "path", "cache", "checksum", "rows", "seed")
+    },
+    "models.*.corpus.tokenizer": "nothing: a model brings its own",
     "report": "nothing: figures have one resolution",
 }
 

@@ -45,6 +45,34 @@ class Params:
         """The first entry of the list at `keys`."""
         return lambda wildcards: self.section(*keys)(wildcards)[0]
 
+    def tokens_asked(self, wildcards: Wildcards, input: Any) -> dict[str, tuple[str, int]]:
+        """What will be read of each split, so that too small a text is found at once.
+
+        Snakemake does not track params that may depend on `input`: asking for more tokens later
+        must not read the text again. Caching checks once more.
+        """
+        return self._asked(self.models[wildcards.model])
+
+    def tokens_asked_of_trained(
+        self, wildcards: Wildcards, input: Any
+    ) -> dict[str, tuple[str, int]]:
+        """The same of a text that a language model is trained on, by all that study the model."""
+        asked: dict[str, tuple[str, int]] = {}
+        for settings in self.models.values():
+            if settings["trained"] == wildcards.model:
+                for key, each in self._asked(settings).items():
+                    asked[key] = max(each, asked.get(key, each))
+        return asked
+
+    def _asked(self, settings: Mapping[str, Any]) -> dict[str, tuple[str, int]]:
+        asked = {
+            f"activations.tokens.{split}": (split, n_tokens)
+            for split, n_tokens in settings["activations"]["tokens"].items()
+        }
+        return asked | {
+            "evaluation.splice_tokens": ("test", settings["evaluation"]["splice_tokens"])
+        }
+
     def planned(self, wildcards: Wildcards) -> dict[str, Any]:
         """What decides the plan: the sections `arms` and `sae`, as far as they do."""
         settings = self.models[wildcards.model]

@@ -4,7 +4,6 @@ The only user of TransformerLens: it knows the anatomy of each architecture, and
 independent check on ours.
 """
 
-import dataclasses
 from pathlib import Path
 
 import torch
@@ -12,7 +11,6 @@ import torch
 from clustersae.models import residual
 from clustersae.models.description import HOOK, ModelDescription, fingerprint
 from clustersae.runtime.errors import InputError
-from clustersae.runtime.files import write_json
 
 #: Relative difference allowed between our hooks and TransformerLens's. Eager and fused attention
 #: differ by rounding (1e-6 to 1e-4); reading the wrong place differs by more than 1e-1.
@@ -20,13 +18,6 @@ TOLERANCE = 1e-3
 
 #: Relative change of earlier positions, when the last token changes, that still is rounding.
 CAUSAL_TOLERANCE = 1e-6
-
-
-def write_description(
-    model_dir: Path, output: Path, source: str, revision: str | None = None
-) -> None:
-    """Describe the model in `model_dir` (see `describe`) and write it to `output` as JSON."""
-    write_json(output, dataclasses.asdict(describe(model_dir, source, revision)))
 
 
 def describe(

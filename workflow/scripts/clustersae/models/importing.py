@@ -24,17 +24,16 @@ INDEX = "model.safetensors.index.json"
 
 
 def import_model(
-    source: str,
-    path: str,
-    revision: str | None,
+    place: str,
     output_dir: Path,
+    on_hub: bool = False,
+    revision: str | None = None,
     trust_remote_code: bool = False,
 ) -> None:
     """Make `output_dir` a complete model: config, one weight file, tokenizer and description.
 
     Args:
-        source: "local" or "hub".
-        path: the model's directory, or its repository on the Hub ("EleutherAI/pythia-160m").
+        place: the model's directory, or its repository on the Hub ("EleutherAI/pythia-160m").
         revision: branch, tag or commit on the Hub; the commit it stands for is recorded.
         trust_remote_code: lets Python code from the model's own directory run. Off unless the
             user asked for it.
@@ -43,11 +42,9 @@ def import_model(
         InputError: the model cannot be fetched, is incomplete, has only pickle weights, is not a
             causal language model that TransformerLens knows, or disagrees with its tokenizer.
     """
-    if source not in ("local", "hub"):
-        raise InputError(f"A model's source is local or hub, not {source!r}.")
-    folder = Path(path) if source == "local" else fetch(path, revision, trust_remote_code)
+    folder = fetch(place, revision, trust_remote_code) if on_hub else Path(place)
     # The Hub's cache names each snapshot after its commit.
-    commit = folder.name if source == "hub" else None
+    commit = folder.name if on_hub else None
     output_dir = Path(output_dir)
     _copy_config(folder, output_dir)
     _copy_tokenizer(folder, output_dir)
@@ -56,7 +53,7 @@ def import_model(
         for code in folder.glob("*.py"):
             _copy(code, output_dir / code.name)
 
-    description = describe(output_dir, path, commit, trust_remote_code)
+    description = describe(output_dir, place, commit, trust_remote_code)
     n_words = len(load_tokenizer(output_dir, trust_remote_code))
     if n_words > description.vocab_size:
         raise InputError(
@@ -91,8 +88,8 @@ def fetch(repository: str, revision: str | None = None, with_code: bool = False)
         raise InputError(
             f"{repository}{at} could not be fetched from the Hugging Face Hub"
             f" ({first_line(error)}). Check the name and run again (files that arrived"
-            " whole are kept); or download it elsewhere, copy it here and set source: local; or set"
-            " HF_HUB_OFFLINE=1 if it is already in the cache (HF_HOME)."
+            " whole are kept); or download it elsewhere, copy it here and give its folder as path"
+            " instead of repo; or set HF_HUB_OFFLINE=1 if it is already in the cache (HF_HOME)."
         ) from error
 
 

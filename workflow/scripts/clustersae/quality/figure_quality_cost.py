@@ -14,9 +14,8 @@ from matplotlib.transforms import offset_copy
 from clustersae.experiment.arms import PER_LAYER, SINGLE
 from clustersae.experiment.variants import EQUAL_EXPOSURE
 from clustersae.presentation.judging import same_training
-from clustersae.presentation.specialised import best_by_budget
 from clustersae.presentation.shown import shared, specialised
-from clustersae.presentation.specialised import SPECIALISED
+from clustersae.presentation.specialised import SPECIALISED, best_by_budget
 from clustersae.presentation.style import (
     GREY,
     HIGHLIGHT,

@@ -8,9 +8,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from clustersae.experiment.arms import PER_LAYER
-from clustersae.presentation.specialised import at_equal_training
 from clustersae.presentation.shown import specialised
-from clustersae.presentation.specialised import SPECIALISED, budget, start_of
+from clustersae.presentation.specialised import SPECIALISED, at_equal_training, budget, start_of
 from clustersae.presentation.starts import looks_of
 from clustersae.presentation.style import (
     HIGHLIGHT,

@@ -31,7 +31,7 @@ from clustersae.circuits.tasks.lexicon import (
     YEARS,
 )
 from clustersae.circuits.tasks.prompts import TaskPrompt
-from clustersae.corpora.toy_english import Chooser
+from clustersae.runtime.choices import Chooser
 
 Family = Callable[[Chooser, Fillers], list[TaskPrompt]]
 

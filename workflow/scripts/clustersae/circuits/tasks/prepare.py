@@ -14,8 +14,8 @@ from clustersae.circuits.tasks.splits import split
 from clustersae.circuits.tasks.toy import TOY_TASKS, toy_prompts
 from clustersae.circuits.tasks.transliteration import in_its_letters
 from clustersae.corpora.tokenizer import LoadedTokenizer
-from clustersae.corpora.toy_english import Chooser
 from clustersae.experiment.tasks import is_file, task_name
+from clustersae.runtime.choices import Chooser
 from clustersae.runtime.errors import InputError
 
 #: A generator gives up after so many draws in a row without a new pair.

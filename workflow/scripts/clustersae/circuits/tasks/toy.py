@@ -6,10 +6,10 @@ import numpy as np
 
 from clustersae.circuits.tasks.families import later_and_earlier
 from clustersae.circuits.tasks.prompts import TaskPrompt
-from clustersae.corpora.toy_english import Chooser
 from clustersae.corpora.toy_lexicon import BE, FIRST_YEARS, HAVE, NOUNS, VERBS
 from clustersae.corpora.toy_tasks import Prompt, prompts
 from clustersae.experiment.tasks import TOY_PREFIX
+from clustersae.runtime.choices import Chooser
 
 _NOUN_FORMS = {noun for forms in NOUNS for noun in forms}
 _OTHER_NUMBER = {

@@ -6,14 +6,14 @@ import build_corpus
 import pytest
 import torch
 import train_model
-from build_corpus import CorpusFiles
 from snakemake_project import words
 from tiny_training import SETTINGS, Killed
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from clustersae.models.description import read_description
+from clustersae.corpora.build import CorpusFiles
 from clustersae.runtime.checkpoint import Checkpoint
 
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
 SPLITS = ("train", "validation", "test")
 ARCHITECTURE = {"n_layers": 2, "d_model": 16, "n_heads": 2, "bias": False}
 TRAINING = {**SETTINGS, "dropout": 0.1, "dtype": "float32", "compile": False}
@@ -23,25 +23,23 @@ TRAINING = {**SETTINGS, "dropout": 0.1, "dtype": "float32", "compile": False}
 def corpus(tmp_path_factory):
     folder = tmp_path_factory.mktemp("corpus")
     (folder / "text.txt").write_text(words(3000))
-    names = ("tokenizer", "tokenizer_config")
     files = CorpusFiles(
-        *(folder / f"{split}.safetensors" for split in SPLITS),
-        folder / "corpus.json",
-        *(folder / f"{name}.json" for name in names),
+        *(folder / f"{split}.safetensors" for split in SPLITS), folder / "corpus.json"
     )
     settings = {
         **{"source": "text", "files": [str(folder / "text.txt")], "separator": None},
-        **{"field": "text", "tokenizer": "character", "max_tokens": None},
+        **{"field": "text", "max_tokens": None},
         "fractions": {"validation": 0.1, "test": 0.1},
     }
-    build_corpus.main(files, settings, n_ctx=16, model_dir=None)
+    tokenizer = [folder / name for name in TOKENIZER]
+    build_corpus.main(files, *tokenizer, None, settings, n_ctx=16, asked={})
     return files
 
 
 def run(corpus, folder, code="code", **training):
     train_model.main(
-        *(corpus.train, corpus.validation, [corpus.tokenizer, corpus.tokenizer_config]),
-        *(folder, folder / "description.json", folder / "training.json"),
+        *(corpus.train, corpus.validation, [corpus.summary.parent / name for name in TOKENIZER]),
+        *(folder, folder / "training.json"),
         architecture=ARCHITECTURE,
         training={**TRAINING, **training},
         check_tasks=False,
@@ -75,7 +73,6 @@ def test_a_directory_that_transformers_and_the_steps_after_it_read(corpus, tmp_p
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
     assert tokenizer.decode(tokenizer("the cat sat")["input_ids"]) == "the cat sat"
     assert model.num_parameters() == record["n_parameters"]
-    assert read_description(tmp_path).n_layers == ARCHITECTURE["n_layers"]
     assert record["validation_loss"] == min(each["validation_loss"] for each in record["curve"])
     assert record["resumed_at_step"] == 0
 

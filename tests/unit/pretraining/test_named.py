@@ -8,15 +8,16 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 import torch
-from build_corpus import CorpusFiles, main
+from build_corpus import main
 from language_models import SHARED
 from transformers import AutoTokenizer
 
-from clustersae.corpora import build as module
 from clustersae.corpora import characters
-from clustersae.corpora.build import build
+from clustersae.corpora.build import CorpusFiles
 from clustersae.corpora.named import NAMED, cache_folder
 from clustersae.corpora.tokens import read_tokens
+from clustersae.pretraining import corpus as module
+from clustersae.pretraining.corpus import build
 from clustersae.runtime.errors import InputError
 
 SHAKESPEARE = SHARED / "text" / "tinyshakespeare.txt"
@@ -39,14 +40,19 @@ def written(folder, content=BYTES):
 @pytest.fixture
 def files(tmp_path):
     names = [*(f"{split}.safetensors" for split in SPLITS), "corpus.json"]
-    names += ["tokenizer.json", "tokenizer_config.json"]
     return CorpusFiles(*(tmp_path / "corpus" / name for name in names))
+
+
+def write(files, settings, n_ctx):
+    """What the job writes, the tokenizer beside the text."""
+    names = ("tokenizer.json", "tokenizer_config.json")
+    main(files, *(files.summary.parent / name for name in names), None, settings, n_ctx, {})
 
 
 @pytest.mark.parametrize("n_ctx", [4, 7, 64])
 def test_rows_one_after_the_other_are_the_text(tmp_path, files, n_ctx):
-    main(files, section("enwik8", written(tmp_path)), n_ctx, model_dir=None)
-    theirs = AutoTokenizer.from_pretrained(files.tokenizer.parent)
+    write(files, section("enwik8", written(tmp_path)), n_ctx)
+    theirs = AutoTokenizer.from_pretrained(files.summary.parent)
     for split, (start, stop) in {
         "train": (0, 4500),
         "validation": (4500, 4750),
@@ -68,7 +74,7 @@ def test_rows_one_after_the_other_are_the_text(tmp_path, files, n_ctx):
 
 def test_corpus_json_tells_what_was_read(tmp_path, files):
     path = written(tmp_path, BYTES.replace(b"\0", b"") + b"tail")
-    main(files, section("text8", path), n_ctx=16, model_dir=None)
+    write(files, section("text8", path), n_ctx=16)
     summary = json.loads(files.summary.read_text())
     text = path.read_bytes()
     md5 = hashlib.md5(text).hexdigest()
