@@ -30,6 +30,7 @@ if TRAINED_HERE:
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/snakemake.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/activations.smk"
 include: "workflow/rules/plan.smk"

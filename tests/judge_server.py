@@ -1,75 +1,29 @@
-"""An endpoint on the loopback that answers as a judge does, or as tests want it to fail."""
+"""What a judge on the loopback says, and contexts for it to judge."""
 
 import json
 import re
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
-from loopback import listening
+from loopback import Reply, Request
+
+JSON = {"Content-Type": "application/json"}
 
 
-class Request(NamedTuple):
-    path: str
-    headers: dict[str, str]
-    body: dict[str, Any]
-
-    @property
-    def text(self) -> str:
-        """What the user asks."""
-        return self.body["messages"][-1]["content"]
-
-
-class Answer(NamedTuple):
-    status: int = 200
-    body: str = ""
-    headers: Mapping[str, str] = MappingProxyType({})
-    late: bool = False
-    """Comes when the server is closed, after five seconds at most."""
-
-
-def says(content: str | None) -> Answer:
+def says(content: str | None) -> Reply:
     """A completion."""
     choice = {"index": 0, "message": {"role": "assistant", "content": content}}
-    return Answer(body=json.dumps({"object": "chat.completion", "choices": [choice]}))
+    body = json.dumps({"object": "chat.completion", "choices": [choice]})
+    return Reply(body=body.encode(), headers=JSON)
 
 
-class Server(NamedTuple):
-    base_url: str
-    requests: list[Request]
+def fails(status: int, message: str = "", **headers: str) -> Reply:
+    """An error, after which one may soon come back."""
+    body = json.dumps({"error": {"message": message}}).encode()
+    return Reply(status, body, {**JSON, "Retry-After": "0.01", **headers})
 
 
-@contextmanager
-def serving(respond: Callable[[Request, int], Answer]) -> Iterator[Server]:
-    """Answer requests by `respond`, which gets each and how many came before it."""
-    requests, lock = [], threading.Lock()
-
-    def reply_to(handler: BaseHTTPRequestHandler, closing: threading.Event) -> None:
-        body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
-        request = Request(handler.path, dict(handler.headers), body)
-        with lock:
-            number = len(requests)
-            requests.append(request)
-        answer = respond(request, number)
-        if answer.late:
-            closing.wait(5)
-            return
-        handler.send_response(answer.status)
-        for name, value in answer.headers.items():
-            handler.send_header(name, value)
-        handler.send_header("Content-Length", str(len(answer.body.encode())))
-        handler.end_headers()
-        handler.wfile.write(answer.body.encode())
-
-    with listening("POST", reply_to) as port:
-        yield Server(f"http://127.0.0.1:{port}/v1", requests)
-
-
-def expert(request: Request, _: int = 0) -> Answer:
+def expert(request: Request, _: int = 0) -> Reply:
     """A judge that takes the first marked word for the meaning of a latent."""
     passages = re.findall(r"^\d+\. (.*)$", request.text, re.MULTILINE)
     explained = re.search(r"explained so:\nthe word (\w+)", request.text)

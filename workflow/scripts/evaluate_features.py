@@ -90,7 +90,6 @@ def main(
         name: [] for name in Outputs._fields if name != "contexts"
     }
     progress = Progress("Measuring groups of latents", len(groups))
-    done = 0
     with parquet_writer(outputs.contexts) as write:
         # Groups come by seed, and all groups of a seed compete for coverage.
         for own_seed, of_seed in groupby(groups, key=lambda group: group.seed):
@@ -101,8 +100,7 @@ def main(
                 candidates += measured.candidates
                 for name, frame in measured.tables.items():
                     frames[name].append(labelled(frame, label))
-                done += 1
-                progress.update(done)
+                progress.update()
             known = material.predicates if candidates else None
             rows = [] if known is None else coverage_rows(candidates, known)
             frame = pd.DataFrame(rows, columns=COVERAGE_COLUMNS)

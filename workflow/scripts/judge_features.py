@@ -8,7 +8,6 @@ import pandas as pd
 
 from clustersae.features.judge.asking import Judge
 from clustersae.features.judge.contexts import read_latents
-from clustersae.features.judge.endpoint import Endpoint
 from clustersae.features.judge.scoring import COLUMNS, score_all
 from clustersae.features.judge.store import Store
 from clustersae.runtime import log
@@ -32,9 +31,9 @@ def main(contexts: Path, scores: Path, store: Path, settings: dict[str, Any], se
         raise InputError("There is no judge to ask: set evaluation.judge.base_url and model.")
     n_examples = settings["examples"]
     key = os.environ.get(settings["key_variable"], "").strip() or None
-    endpoint = Endpoint(settings["base_url"], settings["model"], key, settings["timeout"])
+    of_judge = {name: settings[name] for name in ("base_url", "model", "timeout", "retries")}
+    judge = Judge(**of_judge, key=key, store=Store(store))
     rows = []
-    judge = Judge(endpoint, Store(store), settings["retries"])
     for latents in read_latents(contexts, settings["latents"], n_examples, seed):
         rows += score_all(judge, latents, n_examples, seed, settings["concurrency"])
     judge.conclude()

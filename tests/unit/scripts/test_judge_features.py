@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from judge_features import main
-from judge_server import Answer, context_rows, expert, says, serving, write_contexts
+from judge_server import context_rows, expert, fails, says, write_contexts
+from loopback import serving
 
 from clustersae.features.judge import asking
 from clustersae.features.judge.scoring import COLUMNS
@@ -21,8 +22,6 @@ QUESTIONS = 1 + 2 * 3
 def surroundings(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.delenv("TEST_JUDGE_KEY", raising=False)
-    fast = {"first_pause": 0.01, "longest_pause": 0.05}
-    monkeypatch.setattr("judge_features.Judge", lambda *args: asking.Judge(*args, **fast))
 
 
 @pytest.fixture
@@ -37,7 +36,8 @@ def job(tmp_path):
     contexts = write_contexts(tmp_path / "contexts.parquet", rows)
 
     def run(server, name="scores.csv", **more):
-        settings = {"base_url": server.base_url, "model": "wise", "key_variable": "TEST_JUDGE_KEY"}
+        settings = {"base_url": f"{server.address}/v1", "model": "wise"}
+        settings |= {"key_variable": "TEST_JUDGE_KEY"}
         settings |= {"latents": 50, "examples": 10, "timeout": 5, "retries": 2, "concurrency": 3}
         scores = tmp_path / "out" / name
         main(contexts, scores, tmp_path / "out/answers.jsonl", settings | more, seed=0)
@@ -80,7 +80,7 @@ def test_a_judge_without_an_opinion_is_at_chance(job, verdict, accuracy):
 
 
 def test_a_run_among_failures_scores_as_one_without(job):
-    failures = [Answer(429, headers={"Retry-After": "0.02"}), says("What?"), Answer(500)]
+    failures = [fails(429), says("What?"), fails(500)]
     seen, lock = {}, threading.Lock()
 
     def troubled(request, _):
@@ -123,7 +123,7 @@ def test_a_run_that_was_given_up_resumes_where_it_was(job, tmp_path, monkeypatch
     def dying(request, number):
         if number >= 12:
             dead.set()
-        return Answer(503) if dead.is_set() else expert(request)
+        return fails(503) if dead.is_set() else expert(request)
 
     with serving(lambda *args: dying(*args) if not revived.is_set() else expert(*args)) as server:
         revived = threading.Event()
@@ -165,7 +165,7 @@ def test_without_a_judge_or_latents(job, tmp_path):
         with pytest.raises(InputError, match=r"set evaluation\.judge\.base_url"):
             job(server, base_url=None)
         few = write_contexts(tmp_path / "few.parquet", context_rows(0, 0, "word", range(3)))
-        settings = {"base_url": server.base_url, "model": "wise", "key_variable": "NO_SUCH"}
+        settings = {"base_url": server.address, "model": "wise", "key_variable": "NO_SUCH"}
         settings |= {"latents": 5, "examples": 4, "timeout": 5, "retries": 0, "concurrency": 1}
         main(few, tmp_path / "few.csv", tmp_path / "few.jsonl", settings, seed=0)
         assert list(pd.read_csv(tmp_path / "few.csv")) == list(COLUMNS)

@@ -48,18 +48,14 @@ def read_blocks(
         found = ", ".join(f"{n} layers of width {d}" for n, d in sorted(shapes)) or "no shard"
         raise InputError(f"The activation shards must come from one model; found {found}.")
     quotas = split_rows([shard.n_rows for shard in shards], n_rows)
-    progress = Progress(label, sum(quotas)) if label else None
-    done = 0
+    progress = Progress(label, sum(quotas), disable=not label)
     for shard, quota in zip(shards, quotas):
         n_blocks = -(-quota // rows_per_block)
         for block in range(n_blocks):
             start, stop = quota * block // n_blocks, quota * (block + 1) // n_blocks
             yield torch.stack([shard.layer(layer, start, stop) for layer in range(shard.n_layers)])
-            done += stop - start
-            if progress:
-                progress.update(done)
-    if progress:
-        progress.close()
+            progress.update(stop - start)
+    progress.close()
 
 
 def split_rows(sizes: Sequence[int], n_rows: int | None = None) -> list[int]:

@@ -129,13 +129,12 @@ def collect(
     dtype = DTYPES[settings.dtype]
     layers = [torch.empty(n_kept, d_model, dtype=dtype) for _ in range(stream.n_layers)]
     progress = Progress("Caching activations", n_kept)
-    started, done = time.monotonic(), 0
+    started = time.monotonic()
     for batch in _batches(places, settings.batch_rows):
         on_device = batch.where.to(device)
         store = functools.partial(_store, layers, batch, on_device, first_row)
         stream.visit(ids[batch.rows, : batch.width].to(device), store)
-        done += len(batch.place)
-        progress.update(done)
+        progress.update(len(batch.place))
     progress.close()
     seconds = time.monotonic() - started
     logger.info("%d tokens in %.1f s: %.0f tokens/s", n_kept, seconds, n_kept / max(seconds, 1e-9))

@@ -1,34 +1,37 @@
 """The file of a named corpus: from the cache, or downloaded, unpacked and checked into it."""
 
-import contextlib
-import fcntl
-import hashlib
-import logging
+import functools
 import os
+import shutil
+import sys
+import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from clustersae.corpora.download import DownloadError, Patience, download
+import pooch
+
 from clustersae.corpora.named import VARIABLE, NamedCorpus
 from clustersae.runtime.errors import InputError
 
-logger = logging.getLogger(__name__)
+CHUNK_BYTES = 1 << 18
 
-CHUNK_BYTES = 1 << 20
-ARCHIVE_BYTES = 1 << 12  # at most, that an archive adds to a file that it cannot compress
+#: Times that a failed download is begun again, after pauses of 1, 2, 3, … seconds.
+RETRIES = 4
+
+#: Seconds without a connection or a byte after which an attempt has failed.
+TIMEOUT = 30.0
 
 #: Set to 1 by those who want nothing downloaded, of the hub or elsewhere.
 OFFLINE = "HF_HUB_OFFLINE"
 
 
-def obtain(corpus: NamedCorpus, folder: Path, patience: Patience | None = None) -> Path:
+def obtain(corpus: NamedCorpus, folder: Path) -> Path:
     """The corpus's file in `folder`, which is downloaded if it is not there.
 
     A file that is there is not checked here but by its reader. One that is downloaded gets its
-    name once its checksum is right. Jobs that want the same file at the same time wait for one
-    of them.
+    name once it is whole and its checksum right, so jobs may fetch it at the same time.
 
     Raises:
         InputError: the file cannot be had, or not be written; with the ways out.
@@ -38,104 +41,53 @@ def obtain(corpus: NamedCorpus, folder: Path, patience: Patience | None = None) 
         return target
     if os.environ.get(OFFLINE, "").lower() in ("1", "on", "yes", "true"):
         raise _absent(corpus, folder, f"{OFFLINE} forbids a download", "unset it and run again")
+    source = pooch.create(
+        path=folder,
+        base_url="",
+        registry={corpus.file: f"{corpus.algorithm}:{corpus.checksum}"},
+        urls={corpus.file: corpus.url},
+        retry_if_failed=RETRIES,
+    )
+    downloader: Any = functools.partial(_download, corpus)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder / f".{corpus.file}.lock"):
-            if not target.is_file():
-                _fetch(corpus, target, patience or Patience())
-    except DownloadError as error:
-        raise _absent(corpus, folder, str(error), error.advice) from None
-    except OSError as error:
-        raise InputError(
-            f"Corpus {corpus.name} cannot be written to {folder} ({error.strerror or error}): mend"
-            f" that, or name another folder as corpus.cache or in {VARIABLE}."
-        ) from error
+        source.fetch(corpus.file, downloader=downloader)
+    except (OSError, ValueError) as error:  # requests' errors are OSErrors
+        advice = "see to it that this folder can be written and that there is a network"
+        raise _absent(corpus, folder, f"{corpus.url}: {_line(error)}", advice) from error
     return target
 
 
 def _absent(corpus: NamedCorpus, folder: Path, reason: str, advice: str) -> InputError:
     return InputError(
-        f"Corpus {corpus.name} is not in {folder} ({reason}). Three ways out: {advice}; name the"
-        f" folder that holds {corpus.file} as corpus.cache or in {VARIABLE}; or give a copy of"
-        f" {corpus.file} as corpus.path."
+        f"Corpus {corpus.name} is not in {folder} ({reason}). Ways out: {advice}; put"
+        f" {corpus.file} there by hand, from {corpus.url}; name the folder that holds it as"
+        f" corpus.cache or in {VARIABLE}; or give a copy of it as corpus.path."
     )
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Alone among the processes that lock `path`; the lock goes with the process that has it."""
-    with open(path, "w") as file:
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def _download(corpus: NamedCorpus, url: str, output_file: str, source: pooch.Pooch) -> None:
+    """What pooch calls to fill `output_file`, whose checksum it then compares.
+
+    Archives are unpacked on the way: it is the checksum of the text that is published.
+    """
+    os.remove(output_file)  # it was made readable to this user alone; a cache may be shared
+    progress = sys.stderr.isatty()
+    http = pooch.HTTPDownloader(progressbar=progress, chunk_size=CHUNK_BYTES, timeout=TIMEOUT)
+    if not corpus.zipped:
+        http(url, output_file, source)
+        return
+    with tempfile.TemporaryFile(dir=Path(output_file).parent) as archive:
+        http(url, archive, source)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            logger.info("waiting for another job that downloads the same file")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _fetch(corpus: NamedCorpus, target: Path, patience: Patience) -> None:
-    """Download, unpack and check, under hidden names beside `target`."""
-    part = target.with_name(f".{corpus.file}.part")  # kept by a killed job, for the next one
-    unpacked = target.with_name(f".{corpus.file}.unpacked")
-    while True:
-        continued = part.exists()
-        download(corpus.url, part, corpus.n_bytes + ARCHIVE_BYTES, patience)
-        try:
-            digest = _unpack(part, unpacked, corpus)
-            if digest != corpus.checksum:
-                raise DownloadError(
-                    f"what {corpus.url} has sent has {corpus.algorithm} {digest}, and"
-                    f" {corpus.checksum} as published",
-                    "run again (nothing of it was kept)",
-                )
-        except DownloadError:
-            part.unlink()
-            # Its beginning may have come from another version of the file: once more, afresh.
-            if not continued:
-                raise
-        else:
-            os.replace(unpacked, target)
-            part.unlink()
-            logger.info("%s is now in %s", corpus.name, target)
-            return
-        finally:
-            unpacked.unlink(missing_ok=True)
-
-
-def _unpack(part: Path, unpacked: Path, corpus: NamedCorpus) -> str:
-    """Write the content of what was downloaded to `unpacked`; its checksum."""
-    digest = hashlib.new(corpus.algorithm, usedforsecurity=False)
-    with open(unpacked, "wb") as file:
-        for chunk in _members_chunks(part, corpus) if corpus.zipped else _chunks(part):
-            digest.update(chunk)
-            file.write(chunk)
-    return digest.hexdigest()
-
-
-def _chunks(path: Path) -> Iterator[bytes]:
-    with open(path, "rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            yield chunk
-
-
-def _members_chunks(archive: Path, corpus: NamedCorpus) -> Iterator[bytes]:
-    """The content of the file inside a zip archive, never more than it should be."""
-    size = 0
-    try:
-        with zipfile.ZipFile(archive) as opened, opened.open(corpus.file) as file:
-            while chunk := file.read(CHUNK_BYTES):
-                size += len(chunk)
-                if size > corpus.n_bytes:
-                    raise zipfile.BadZipFile(f"{corpus.file} is larger than {corpus.n_bytes} bytes")
-                yield chunk
-    except KeyError:
-        raise _bad_archive(corpus, f"no {corpus.file} inside") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise _bad_archive(corpus, str(error)) from None
-
-
-def _bad_archive(corpus: NamedCorpus, reason: str) -> DownloadError:
-    return DownloadError(
-        f"what {corpus.url} has sent is no whole zip archive of it: {reason}",
-        "run again (nothing of it was kept)",
-    )
+            with (
+                zipfile.ZipFile(archive) as opened,
+                opened.open(corpus.file) as text,
+                open(output_file, "wb") as unpacked,
+            ):
+                shutil.copyfileobj(text, unpacked, CHUNK_BYTES)
+        except (zipfile.BadZipFile, KeyError, EOFError, zlib.error) as error:
+            raise ValueError(f"what has come is no whole zip archive of it: {error}") from None

@@ -189,12 +189,12 @@ def train(
         for tokens in (train_tokens, validation_tokens)
     )
     trainer = Trainer(model, *texts, settings, pad_id)
-    progress = Progress("training", settings.steps)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):  # for dropout
         torch.manual_seed(settings.seed)
         if checkpoint:
             checkpoint.restore(trainer)
         resumed_at = trainer.step_number
+        progress = Progress("Training", settings.steps, initial=resumed_at)
         batches = trainer.sources["train"].training(settings.batch_rows, settings.seed, resumed_at)
         model.train()
         while trainer.step_number < settings.steps:
@@ -202,8 +202,8 @@ def train(
             if checkpoint:
                 checkpoint(trainer, [])
             last = trainer.curve[-1:]
-            note = "".join(f"validation loss {point.validation_loss:.4f}" for point in last)
-            progress.update(trainer.step_number, note)
+            progress.note("".join(f"validation loss {point.validation_loss:.4f}" for point in last))
+            progress.update()
         if checkpoint:
             checkpoint.save(trainer, [])  # what comes after training may fail
     trainer.optimizer.zero_grad()

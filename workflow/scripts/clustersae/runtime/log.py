@@ -4,10 +4,19 @@ import logging
 import sys
 import time
 from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
 
 from clustersae.runtime.errors import InputError
 
 logger = logging.getLogger("clustersae")
+
+#: Seconds between two lines of progress in the log.
+LOG_EVERY = 15.0
+
+#: Without a bar, so that it reads well in a log.
+_FORMAT = "{desc}: {n_fmt}/{total_fmt} ({percentage:.0f} %), {remaining} left, {rate_fmt}{postfix}"
 
 
 def to(path: str | Path) -> None:
@@ -34,39 +43,37 @@ def _report(kind: type[BaseException], error: BaseException, traceback) -> None:
         sys.__excepthook__(kind, error, traceback)
 
 
-class Progress:
-    """Progress of a loop with an estimate of the time left.
+class Progress(tqdm):
+    """Progress of a loop, with an estimate of the time left.
 
-    On a terminal one line is rewritten in place; the log gets a plain line now and then.
+    On a terminal one line is rewritten in place; the log gets a plain line now and then, and one
+    at the end. `update` takes the steps done since it was last called, and is cheap enough for
+    every step.
     """
 
-    def __init__(self, label: str, total: int, log_every: float = 15.0) -> None:
-        self.label, self.total, self.log_every = label, total, log_every
-        self.started = self.logged = self.drawn = self.asked = time.monotonic()
+    monitor_interval = 0  # no thread: every update looks at the clock
 
-    def update(self, done: int, note: str = "") -> None:
-        """Report that `done` of `total` steps are finished; cheap enough for every step."""
-        now = time.monotonic()
-        if now - self.drawn >= 0.5 and sys.stderr.isatty():
-            self.drawn = now
-            print(f"\r\x1b[K{self._line(done, now)} {note}", end="", file=sys.stderr, flush=True)
-        if now - self.logged >= self.log_every or done == self.total:
-            self.logged = now
-            logger.info("%s %s", self._line(done, now), note)
+    def __init__(self, label: str, total: int, initial: int = 0, disable: bool = False) -> None:
+        self.logged = time.monotonic()
+        super().__init__(
+            **{"desc": label, "total": total, "initial": initial, "disable": disable},
+            **{"leave": False, "mininterval": 0.5, "miniters": 1, "bar_format": _FORMAT},
+        )
 
-    def rate(self, steps: int) -> float:
-        """Steps per second, for the `steps` done since this was last asked."""
-        now = time.monotonic()
-        elapsed, self.asked = now - self.asked, now
-        return steps / max(elapsed, 1e-9)
+    def note(self, text: str) -> None:
+        """What to say beside the numbers from the next update on."""
+        self.set_postfix_str(text, refresh=False)
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> Any:
+        if time.monotonic() - self.logged >= LOG_EVERY:
+            self._log()
+        return sys.stderr.isatty() and super().display(msg, pos)
 
     def close(self) -> None:
-        if sys.stderr.isatty():
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        if not self.disable:
+            self._log()
+        super().close()
 
-    def _line(self, done: int, now: float) -> str:
-        elapsed = now - self.started
-        left = f"{elapsed * (self.total - done) / done:.0f} s left" if done else "estimating"
-        return (
-            f"{self.label}: {done}/{self.total} ({100 * done / max(self.total, 1):.0f} %), {left}"
-        )
+    def _log(self) -> None:
+        self.logged = time.monotonic()
+        logger.info("%s", str(self))

@@ -1,5 +1,6 @@
 """Training of one SAE on a stream of normalised activations."""
 
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -190,16 +191,19 @@ def train(
     history: list[dict[str, Any]] = []
     n_steps, batch_size = trainer.settings.n_steps, trainer.settings.batch_size
     log_every = max(1, n_steps // HISTORY_ROWS)
-    progress = Progress(label, n_steps)
-    logged_at = trainer.step_number
+    logged_at, logged_time = trainer.step_number, time.monotonic()
+    progress = Progress(label, n_steps, initial=logged_at)
     for batch in batches:
         trainer.step(batch)
         if trainer.step_number % log_every == 0 or trainer.step_number == n_steps:
             row = trainer.metrics()
-            rate = progress.rate(trainer.step_number - logged_at) * batch_size
-            logged_at = trainer.step_number
+            now = time.monotonic()
+            n_seen = (trainer.step_number - logged_at) * batch_size
+            rate = n_seen / max(now - logged_time, 1e-9)
+            logged_at, logged_time = trainer.step_number, now
             history.append(row | {"activations_per_second": round(rate)})
-            progress.update(trainer.step_number, f"FVU {row['fvu']:.4f}, {rate:,.0f} act/s")
+            progress.note(f"FVU {row['fvu']:.4f}, {rate:,.0f} act/s")
+        progress.update()
         if after_step is not None:
             after_step(trainer, history)
     progress.close()

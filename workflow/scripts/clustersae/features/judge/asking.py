@@ -2,10 +2,9 @@
 
 import logging
 import threading
-import time
 from typing import Any
+from urllib.parse import urlsplit
 
-from clustersae.features.judge.endpoint import Endpoint, Refused, Unavailable
 from clustersae.features.judge.questions import Malformed, Question
 from clustersae.features.judge.store import Store, digest
 from clustersae.runtime.errors import InputError
@@ -15,38 +14,64 @@ logger = logging.getLogger(__name__)
 #: Questions without any reply, with none replied to between them, after which a judge is given up.
 PATIENCE = 10
 
+#: Answers that every question would get: a wrong address, key or model, or no money left.
+_HOPELESS = (401, 402, 404, 405)
+
 
 class Stopped(Exception):
     """Another thread has given up, or the job is being ended."""
 
 
 class Judge:
-    """A language model that answers questions; many threads may ask it.
+    """A language model behind an endpoint that speaks as OpenAI's does; many threads may ask it.
 
-    A question is asked `1 + retries` times at most. Its malformed replies of earlier runs count:
-    they are in the store. An endpoint that says when to come back keeps all threads waiting.
+    A malformed reply is asked for again, `retries` times at most; those of earlier runs count:
+    they are in the store. So is, by the client, what fails on the way; it keeps to the pauses
+    that the endpoint asks for.
 
     Args:
-        first_pause: seconds before a question is asked again; the next pauses double.
-        longest_pause: seconds, also if the endpoint asks for more.
+        base_url: up to where `/chat/completions` follows.
+        model: its name there.
+        key: None for an endpoint that asks for none. No message of this class holds it.
+        timeout: seconds to wait for an answer.
+
+    Raises:
+        InputError: an address or key that cannot be one, or no `openai` package.
     """
 
     def __init__(
         self,
-        endpoint: Endpoint,
+        base_url: str,
+        model: str,
+        key: str | None,
         store: Store,
+        timeout: float,
         retries: int,
-        first_pause: float = 1.0,
-        longest_pause: float = 60.0,
     ) -> None:
-        self.endpoint, self.store, self.retries = endpoint, store, retries
-        self.first_pause, self.longest_pause = first_pause, longest_pause
+        _check(base_url, key)
+        self.base_url, self.model, self._key = base_url.rstrip("/"), model, key
+        self.store, self.retries = store, retries
         self.n_replies = self.n_lost = 0
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._lost_in_a_row = 0
-        self._resume_at = 0.0
         self._reason = ""
+        try:
+            import openai  # here, since only those who have a judge need it
+        except ImportError:
+            raise InputError(
+                "The judge needs the openai package: pip install"
+                " 'clustered-sparse-autoencoders[judge]', or set evaluation.judge.base_url to null."
+            ) from None
+        self._openai = openai
+        self._client = openai.OpenAI(
+            base_url=self.base_url,
+            api_key=key or "none",  # without one, the client would look for one by itself
+            timeout=timeout,
+            max_retries=retries,
+        )
+        self._headers = {} if key else {"Authorization": openai.Omit()}
+        logging.getLogger("httpx2").setLevel(logging.WARNING)  # it writes a line per request
 
     def ask(self, question: Question) -> Any | None:
         """What the question reads from the judge's reply; None if it remains unanswered.
@@ -55,45 +80,31 @@ class Judge:
             InputError: the endpoint takes no questions, or has given no reply for long.
             Stopped: `stop` was called.
         """
-        key = digest([self.endpoint.base_url, self.endpoint.model, question.messages])
+        key = digest([self.base_url, self.model, question.messages])
         replies = self.store.replies(key)
         for reply in replies:
             try:
                 return question.read(reply)
             except Malformed:
                 continue
-        # First the most likely words. A model would then repeat itself, and some accept no
-        # temperature but their own.
-        temperature = None if replies else 0.0
-        lost = False
         for attempt in range(len(replies), self.retries + 1):
-            self._wait_for_turn()
+            if self._stop.is_set():
+                raise Stopped
+            # First the most likely words. A model would then repeat itself.
+            reply = self._reply(question.messages, None if attempt else 0.0)
+            if reply is None:
+                return None
+            self.store.add(key, reply)
             try:
-                reply = self.endpoint.reply(question.messages, temperature)
-            except Refused as error:
-                lost, self._reason = True, str(error)
-                if temperature is None:
-                    break
-                temperature = None
-            except Unavailable as error:
-                lost, self._reason = True, str(error)
-                if attempt < self.retries:
-                    self._pause(attempt - len(replies), error.wait)
-            else:
-                lost, temperature = False, None
-                self.store.add(key, reply)
-                self._replied()
-                try:
-                    return question.read(reply)
-                except Malformed as error:
-                    logger.info("The judge gave a malformed answer: %s", error)
-        if lost:
-            self._count_lost()
+                return question.read(reply)
+            except Malformed as error:
+                logger.info("The judge gave a malformed answer: %s", error)
         return None
 
     def stop(self) -> None:
-        """Let threads that ask or wait end soon."""
+        """Let threads ask nothing more, nor again what they ask now."""
         self._stop.set()
+        self._client.close()
 
     def conclude(self) -> None:
         """Say what remains unanswered.
@@ -111,39 +122,87 @@ class Judge:
                 self._reason,
             )
 
-    def _wait_for_turn(self) -> None:
-        # Another thread may prolong the wait; each makes it no longer than the longest pause.
-        while (left := self._resume_at - time.monotonic()) > 0:
-            self._sleep(left)
-        self._sleep(0)
+    def _reply(self, messages: list[Any], temperature: float | None) -> str | None:
+        """What the model says, "" if nothing; None if no reply comes to this question.
 
-    def _pause(self, attempt: int, asked: float | None) -> None:
-        if asked is None:
-            self._sleep(min(self.first_pause * 2**attempt, self.longest_pause))
-            return
-        with self._lock:
-            until = time.monotonic() + min(asked, self.longest_pause)
-            self._resume_at = max(self._resume_at, until)
-
-    def _sleep(self, seconds: float) -> None:
-        if self._stop.wait(seconds):
-            raise Stopped
-
-    def _replied(self) -> None:
+        Args:
+            temperature: None for the model's own.
+        """
+        completion: Any = None
+        try:
+            completion = self._client.chat.completions.create(
+                model=self.model,
+                messages=messages,
+                temperature=self._openai.omit if temperature is None else temperature,
+                extra_headers=self._headers,
+            )
+        except self._openai.APIStatusError as error:
+            if error.status_code in _HOPELESS:
+                raise self._hopeless(error.message) from None
+            if error.status_code == 400 and temperature is not None:
+                return self._reply(messages, None)  # some models take none but their own
+            return self._lost(error.message)
+        except self._openai.OpenAIError as error:
+            return self._lost(f"{error} {error.__cause__ or ''}")
+        except RuntimeError:
+            if not self._stop.is_set():
+                raise
+            raise Stopped from None  # the client was closed
+        except ValueError:
+            pass  # no JSON
+        try:
+            reply = completion.choices[0].message.content or ""
+        except (AttributeError, LookupError, TypeError):
+            return self._lost("the answer is no chat completion; is base_url right?")
         with self._lock:
             self.n_replies += 1
             self._lost_in_a_row = 0
+        return reply
 
-    def _count_lost(self) -> None:
-        logger.warning("A question got no reply: %s", self._reason)
+    def _lost(self, reason: str) -> None:
+        """Count a question that gets no reply."""
         with self._lock:
+            self._reason = f"{self.base_url}: {self._line(reason)}"
+            logger.warning("A question got no reply: %s", self._reason)
             self.n_lost += 1
             self._lost_in_a_row += 1
             if self._lost_in_a_row >= PATIENCE:
                 raise self._given_up()
 
+    def _hopeless(self, said: str) -> InputError:
+        key = "a key was sent" if self._key else "no key was sent: the variable is not set"
+        return InputError(
+            f"The judge at {self.base_url} answers: {self._line(said)}. Check evaluation.judge:"
+            f" base_url, model, and the environment variable named by key_variable ({key})."
+            " Answers so far are kept."
+        )
+
     def _given_up(self) -> InputError:
         return InputError(
             f"The judge does not reply ({self._reason}). See evaluation.judge, or wait, and run"
             " again: answers so far are kept."
+        )
+
+    def _line(self, text: str) -> str:
+        """The beginning of what an endpoint says, on one line and without the key."""
+        if self._key:
+            text = text.replace(self._key, "[key]")
+        return " ".join(text.split())[:200]
+
+
+def _check(base_url: str, key: str | None) -> None:
+    try:
+        parts = urlsplit(base_url)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number
+        is_address = False
+    if not is_address:
+        raise InputError(
+            f"evaluation.judge.base_url is {base_url!r}, which is no address: write one such as"
+            " http://localhost:8000/v1."
+        )
+    if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
+        raise InputError(
+            "The judge's key has spaces, line breaks or foreign letters in it. Set its"
+            " environment variable (evaluation.judge.key_variable) to the key alone."
         )

@@ -39,15 +39,15 @@ def score_all(
         InputError: the judge had to be given up; what is under way ends first, nothing new begins.
     """
     separator = separator_of(context for latent in latents for context in latent.shown)
-    progress = Progress("judging", len(latents))
+    progress = Progress("Judging", len(latents))
     executor = ThreadPoolExecutor(concurrency)
     try:
         futures: list[Future] = [
             executor.submit(score, judge, latent, n_examples, separator, seed) for latent in latents
         ]
-        for done, future in enumerate(as_completed(futures), 1):
+        for future in as_completed(futures):
             future.result()
-            progress.update(done)
+            progress.update()
     except BaseException:
         judge.stop()
         raise

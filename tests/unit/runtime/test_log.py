@@ -1,0 +1,61 @@
+"""Progress, in a log and on a terminal."""
+
+import logging
+import sys
+
+import pytest
+
+from clustersae.runtime import log
+from clustersae.runtime.log import Progress
+
+
+@pytest.fixture
+def lines(caplog):
+    caplog.set_level(logging.INFO)
+    return lambda: [record.getMessage() for record in caplog.records]
+
+
+def run(n=1000):
+    progress = Progress("Walking", n)
+    for step in range(n):
+        progress.note(f"at {step}")
+        progress.update()
+    progress.close()
+
+
+def test_a_short_loop_is_one_line_in_the_log_and_nothing_elsewhere(lines, capsys):
+    run()
+    (line,) = lines()
+    assert line.startswith("Walking: 1000/1000 (100 %), 00:00 left, ")
+    assert line.endswith("it/s, at 999")
+    assert capsys.readouterr().err == ""
+
+
+def test_the_log_hears_of_a_long_loop_now_and_then(lines, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("tqdm.std.time", lambda: clock[0])
+    monkeypatch.setattr(log.time, "monotonic", lambda: clock[0])
+    progress = Progress("Walking", 100, initial=40)
+    for _ in range(60):
+        clock[0] += 1
+        progress.update()
+    progress.close()
+    assert [line.partition(", ")[0] for line in lines()] == [
+        f"Walking: {done}/100 ({done} %)" for done in (55, 70, 85, 100, 100)
+    ]
+    assert ", 00:45 left, " in lines()[0]
+    assert not any({"\r", "\n"} & set(line) for line in lines())
+
+
+def test_a_terminal_sees_one_line_rewritten(lines, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    run()
+    assert "\rWalking: 0/1000" in capsys.readouterr().err
+    assert len(lines()) == 1
+
+
+def test_a_silent_one_says_nothing(lines, capsys):
+    progress = Progress("Walking", 10, disable=True)
+    progress.update()
+    progress.close()
+    assert (lines(), capsys.readouterr().err) == ([], "")
