@@ -24,7 +24,6 @@ rule verdict:
             category="Answer",
             labels={"model": "{model}", "figure": "verdict"},
         ),
-        long="results/{model}/tables/verdict_long.txt",
     log:
         "results/logs/{model}/verdict.log",
     benchmark:
