@@ -183,7 +183,7 @@ def test_counts_auto_reuses_the_cache_and_settles_on_a_count(finished):
     chosen = json.loads((folder / "clusters" / "chosen.json").read_text())
     assert chosen["count"] == 1  # any loss is tolerated
     assert (folder / "saes" / "base" / "0-2").is_dir()
-    assert "1 of 3 SAEs" in (folder / "tables" / "verdict.txt").read_text(encoding="utf-8")
+    assert "1 shared SAE" in (folder / "tables" / "verdict.txt").read_text(encoding="utf-8")
 
 
 def test_the_copies_hold_the_workflow_of_the_repository(fresh):
