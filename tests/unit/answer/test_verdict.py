@@ -95,19 +95,19 @@ def test_the_cheapest_within_the_margins_stands_first_and_the_others_by_cost():
         "cost of full per-layer SAEs, for +3.0 % mean FVU [+2.0 to +4.0 %] and +5.0 % in the worst"
         " layer.",
         "",
-        "  arm                      SAEs training  cost    mean FVU excess [95 %] worst layer"
-        "  margins 5/10 %",
-        "1 fine-tuned from 1 SAE       5     50 %  55 %   +3.0 % [+2.0 to +4.0 %]      +5.0 %"
-        "  within",
-        "2 per-layer                   5     50 %  55 %    +20 % [+19.0 to +21 %]       +22 %"
-        "  dominated by 1",
-        "3 fine-tuned from 3 SAEs      5     60 %  64 %   +2.0 % [+1.0 to +3.0 %]      +4.0 %"
-        "  within",
-        "4 shared, complete linkage    3     60 %  64 %      +30 % [+29 to +31 %]       +32 %"
-        "  dominated by 1",
+        "  arm                      SAEs training  cost     mean FVU excess [95 %] worst layer"
+        " margins 5/10 %",
+        "1 fine-tuned from 1 SAE       5     50 %  55 %    +3.0 % [+2.0 to +4.0 %]      +5.0 %"
+        " within",
+        "2 per-layer                   5     50 %  55 %     +20 % [+19.0 to +21 %]       +22 %"
+        " dominated by 1",
+        "3 fine-tuned from 3 SAEs      5     60 %  64 %    +2.0 % [+1.0 to +3.0 %]      +4.0 %"
+        " within",
+        "4 shared, complete linkage    3     60 %  64 %       +30 % [+29 to +31 %]       +32 %"
+        " dominated by 1",
     ]
     assert lines(found)[8].startswith("5 per-layer, full ")
-    assert lines(found)[8].endswith("  within")
+    assert lines(found)[8].endswith(" within")
     text = long(found)
     assert "fine-tuned from 1 SAE at 50 % (+3.0 % and +5.0 % there)" in text
     # 1.03 / 1.2 - 1 = -14.2 %.

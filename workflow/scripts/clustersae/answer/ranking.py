@@ -11,7 +11,7 @@ from clustersae.presentation.specialised import budget
 from clustersae.presentation.words import bounds, fitted, percent, share
 
 #: Of the columns before the last.
-_WIDTHS = (26, 5, 9, 6, 26, 12)
+_WIDTHS = (26, 5, 9, 6, 27, 12)
 
 
 def headline(found: Findings) -> str:
@@ -114,7 +114,7 @@ def _short_label(arm: pd.Series) -> str:
 def _cells(cells: tuple[str, ...], note: str) -> str:
     first, *others = zip(cells, _WIDTHS)
     aligned = "".join(cell.rjust(width) for cell, width in others)
-    return f"{first[0].ljust(first[1])}{aligned}  {note}".rstrip()
+    return f"{first[0].ljust(first[1])}{aligned} {note}".rstrip()
 
 
 def _note(arm: pd.Series, arms: pd.DataFrame, numbers: dict[str, int]) -> str:

@@ -31,8 +31,7 @@ def layer_quality(
     parts = []
     for arm in arms:
         own = select(joined, arm)
-        # `variant` is the arm's; its SAEs may have others: borrowed from `base`, or further down
-        # a tree.
+        # `variant` is the arm's; its SAEs may have others, such as those borrowed from `base`.
         own = own.rename(columns={"variant": "sae_variant"})
         parts.append(own.assign(**arm_columns(arm)))
     names = [*arm_columns(arms[0]), "sae_variant", "cluster", "layer", "seed", "split"]
