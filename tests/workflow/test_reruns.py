@@ -178,10 +178,7 @@ def test_auto_reuses_the_cache_and_settles_on_a_count(finished):
     auto = json.loads((folder / "plan.json").read_text())["auto"]
     assert (auto["family"], auto["entry"]) == ("shared", 1)  # any loss is within these margins
     assert (folder / "saes" / "base" / "0-2").is_dir()
-<<<<<<< HEAD
-=======
     assert "1 shared SAE" in (folder / "tables" / "verdict.txt").read_text(encoding="utf-8")
->>>>>>> verdict
 
 
 def test_the_copies_hold_the_workflow_of_the_repository(fresh):
