@@ -330,7 +330,8 @@ def test_records_without_losses():
 
 
 def test_tables_of_circuits_need_no_torch():
-    code = "import sys, circuit_tables, figure_circuits, figure_circuit_curves"
+    modules = "clustersae.circuits.figure_areas, clustersae.circuits.figure_curves"
+    code = f"import sys, circuit_tables, {modules}"
     code += "; sys.exit('torch' in sys.modules)"
     path = str(Path(module.__file__).parents[2])
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": path})

@@ -87,10 +87,10 @@ def test_cost_by_hand_with_every_root_once():
     assert cost.loc[one, "relative_training"] == pytest.approx(126 / 301.5)
     assert (cost["pilot_seconds"] == 0).all()  # who names its K pays for no search
 
-    pilots = [rows[-1] | {"kind": "specialised pilot", "seed": seed} for seed in (0, 1)]
-    searched = cost_table(arms, pd.DataFrame(rows + pilots), 100, seed=0).set_index("arm")
-    # One run of the pilots, 25 s, for each specialised arm and for no other.
-    assert searched["pilot_seconds"].to_dict() == {base: 0, two: 25, one: 25}
+    pilots = [rows[-1] | {"kind": "pilot", "seed": seed} for seed in (0, 1)]
+    searched = cost_table(arms, pd.DataFrame(rows[:-1] + pilots), 100, 0, one).set_index("arm")
+    # One run of the pilots, 25 s, for the arm that they have found and for no other.
+    assert searched["pilot_seconds"].to_dict() == {base: 0, two: 0, one: 25}
     assert searched.loc[one, "total_seconds"] == cost.loc[one, "total_seconds"] + 25
 
     lacking = [row for row in rows if row.get("cluster") != "1@0-2"]

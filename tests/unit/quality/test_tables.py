@@ -188,7 +188,7 @@ def test_a_layer_that_one_arm_lacks_is_an_error_not_an_average(experiment, tmp_p
 PER_LAYER_SAES = (("base", "0"), ("base", "1"))
 
 
-def test_pilots_are_paid_by_the_clustered_arms_of_the_main_method_alone():
+def test_pilots_are_paid_by_the_arm_that_they_have_found_alone():
     arms = [
         Arm("per-layer", "base", "per-layer", 2, 2.0, "baseline", PER_LAYER_SAES),
         Arm("single", "base", "single", 1, 1.0, "main", (("base", "0-1"),)),
@@ -203,7 +203,7 @@ def test_pilots_are_paid_by_the_clustered_arms_of_the_main_method_alone():
             rows.append({"kind": "pilot", **pilot, "seconds": 7.0})
     same = {"job_seconds": 0.0, "tuning_seconds": 0.0, "peak_memory_mb": 1.0, "activations": 1.0}
     frame = pd.DataFrame([{**row, **same, "flops": row["seconds"]} for row in rows])
-    cost = cost_table(arms, frame, n_bootstrap=100, seed=0).set_index("arm")
+    cost = cost_table(arms, frame, 100, 0, found_by_pilots="single").set_index("arm")
     assert cost["total_seconds"].to_dict() == {"per-layer": 210, "single": 131, "even-1": 110}
     assert cost["pilot_seconds"].to_dict() == {"per-layer": 0, "single": 21, "even-1": 0}
     assert cost.loc["single", "relative"] == pytest.approx(131 / 210)
