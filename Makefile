@@ -30,7 +30,7 @@ test-all: $(VENV)/installed
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/snakefmt --check Snakefile workflow/rules
+	$(VENV)/bin/snakefmt --check Snakefile workflow/rules workflow/modules
 	$(VENV)/bin/mypy
 
 # Installed once, and again when the pins change.

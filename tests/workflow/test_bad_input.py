@@ -9,6 +9,7 @@ from language_models import save_tiny_model, save_tiny_tokenizer
 from safetensors.torch import load_file, save_file
 from snakemake_project import merged
 
+CORPUS = "results/language_models/tiny/corpus/corpus.json"
 DESCRIPTION = "results/tiny/model/description.json"
 
 
@@ -29,8 +30,8 @@ def left_behind(project):
 
 
 def use_local_model(project):
-    corpus = {"tokenizer": "model", "n_ctx": 16}
-    model = {"source": "local", "path": "model", "corpus": corpus}
+    corpus = {"source": "text", "files": ["text.txt"], "n_ctx": 16}
+    model = {"trained": None, "path": "model", "corpus": corpus}
     project.configure(models={"tiny": model})
     return save_tiny_model("gpt2", project.folder / "model")
 
@@ -56,6 +57,11 @@ def test_a_wrong_key_is_all_that_is_reported(fresh, refused):
             "sae.tokens is of an earlier form of the configuration",
         ),
         ({"models": {"a b": {}}}, 'models has the name "a b"'),
+        ({"models": {"tiny": {"source": "hub"}}}, "models.tiny.source is of an earlier form"),
+        (
+            {"language_models": {"tiny": {"training": {"steps": 0}}}},
+            "language_models.tiny.training.steps is 0, but must be at least 1",
+        ),
     ],
 )
 def test_contradictions_stop_the_dry_run(fresh, refused, changes, message):
@@ -72,7 +78,7 @@ def test_a_missing_configfile_is_named(refused):
 
 def test_a_text_in_another_encoding(fresh):
     (fresh.folder / "text.txt").write_bytes("Müller ".encode("latin1") * 2000)
-    message = failure(fresh, "results/tiny/corpus/corpus.json")
+    message = failure(fresh, CORPUS)
     assert re.match(
         r"text\.txt is not UTF-8 text \(byte 1: .*\)\. Convert it, e\.g\. with", message
     )
@@ -80,7 +86,7 @@ def test_a_text_in_another_encoding(fresh):
 
 
 def test_a_text_that_is_too_short(fresh):
-    fresh.configure(models={"tiny": {"training": {"steps": 1}}})
+    fresh.configure(language_models={"tiny": {"training": {"steps": 1}}})
     (fresh.folder / "text.txt").write_text("Once upon a time there was a cat. " * 40)
     message = failure(fresh, "results/tiny/activations/train/shard-0.safetensors")
     asks = r"train split has \d+ tokens and activations\.tokens\.train asks for 2000"
@@ -89,9 +95,9 @@ def test_a_text_that_is_too_short(fresh):
 
 
 def test_a_named_corpus_that_is_neither_here_nor_to_be_had(fresh):
-    fresh.configure(models={"tiny": {"corpus": {"source": "named", "name": "enwik8"}}})
-    fresh.configure(models={"tiny": {"corpus": {"cache": "texts"}}})
-    message = failure(fresh, "results/tiny/corpus/corpus.json")
+    fresh.configure(language_models={"tiny": {"corpus": {"source": "named", "name": "enwik8"}}})
+    fresh.configure(language_models={"tiny": {"corpus": {"cache": "texts"}}})
+    message = failure(fresh, CORPUS)
     assert message == (
         f"Corpus enwik8 is not in {fresh.folder}/texts (HF_HUB_OFFLINE forbids a download). Three"
         " ways out: unset it and run again; name the folder that holds enwik8 as corpus.cache or"
@@ -102,9 +108,9 @@ def test_a_named_corpus_that_is_neither_here_nor_to_be_had(fresh):
 
 
 def test_a_named_corpus_that_was_damaged_in_the_cache(fresh):
-    fresh.configure(models={"tiny": {"corpus": {"source": "named", "name": "text8"}}})
+    fresh.configure(language_models={"tiny": {"corpus": {"source": "named", "name": "text8"}}})
     (fresh.folder / "text.txt").rename(fresh.folder / "text8")
-    message = failure(fresh, "results/tiny/corpus/corpus.json", CLUSTERSAE_DATA=str(fresh.folder))
+    message = failure(fresh, CORPUS, CLUSTERSAE_DATA=str(fresh.folder))
     assert re.search(r"/text8 is not text8 as published \(md5 .*: delete it and run", message)
     assert left_behind(fresh) == []
 

@@ -68,8 +68,8 @@ def test_every_job_runs_and_measures_what_the_cpu_measures(first_run, on_gpu):
 
 
 def test_the_jobs_were_given_the_gpu(on_gpu):
-    folder = on_gpu.folder / "results" / "tiny"
-    assert json.loads((folder / "model" / "training.json").read_text())["device"] == str(DEVICE)
+    model = on_gpu.folder / "results" / "language_models" / "tiny" / "model"
+    assert json.loads((model / "training.json").read_text())["device"] == str(DEVICE)
     used = (on_gpu.folder / USED).read_text().split()
     asked = (
         *("train_model", "cache_activations", "train_sae", "evaluate_reconstruction"),

@@ -149,7 +149,7 @@ def baseline_records(tmp_path_factory):
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
     command += ["--directory", str(folder), "--configfile", str(preset)]
     command += ["--cores", "all", "--resources", "gpu=0", "--"]
-    model = "results/shakespeare_char_cpu/model"
+    model = "results/language_models/shakespeare_char_cpu/model"
     records = [f"{model}/{name}.json" for name in ("training", "generation")]
     done = subprocess.run([*command, *records], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]

@@ -116,7 +116,7 @@ def test_comments_docstrings_formatting_and_time_stamps_rerun_nothing(finished):
 
 def test_an_edited_text_is_read_again(finished):
     finished.edit("text.txt", "dog", "cow")
-    start = {"build_corpus": 1, "train_model": 1, "cache_activations": 1, "cluster_layers": 1}
+    start = {"build_corpus": 1, "train_model": 1, "import_model": 1, "cluster_layers": 1}
     assert finished.plan().items() >= start.items()
 
 
@@ -130,8 +130,8 @@ def test_activations_may_be_deleted_after_a_run(finished):
 
 
 def test_an_imported_model_is_imported_again_when_it_was_replaced(fresh):
-    corpus = {"tokenizer": "model", "n_ctx": 16}
-    fresh.configure(models={"tiny": {"source": "local", "path": "model", "corpus": corpus}})
+    corpus = {"source": "text", "files": ["text.txt"], "n_ctx": 16}
+    fresh.configure(models={"tiny": {"trained": None, "path": "model", "corpus": corpus}})
     source = save_tiny_model("gpt2", fresh.folder / "model") / "model.safetensors"
     before = source.stat()
     description = "results/tiny/model/description.json"
@@ -147,8 +147,9 @@ def test_an_imported_model_is_imported_again_when_it_was_replaced(fresh):
 
 
 def test_several_models_share_one_run(finished):
-    tiny = yaml.safe_load((finished.folder / "config.yaml").read_text())["models"]["tiny"]
-    finished.configure(models={"other": tiny})
+    given = yaml.safe_load((finished.folder / "config.yaml").read_text())
+    other = given["language_models"]["tiny"]
+    finished.configure(language_models={"other": other}, models={"other": {"trained": "other"}})
     result = finished.snakemake("-n")
     once = {"build_corpus": 1, "train_model": 1, "cluster_layers": 1, "tables": 1}
     assert jobs(result.stdout).items() >= {**once, **FIGURES}.items()

@@ -65,15 +65,23 @@ def rules(tmp_path_factory):
 
 #: About all models together.
 ACROSS_MODELS = {"tabulate_trainings"}
+#: Of the module that trains language models.
+OF_MODULE = {
+    *("build_corpus", "generate_corpus", "train_model", "train_model_seed"),
+    *("measure_generation", "measure_generation_seed", "figure_language_model"),
+    *("tabulate_seeds", "tabulate_trainings"),
+}
 
 
 def test_every_rule_has_a_log_a_benchmark_an_environment_and_a_message(rules):
     for name, rule in rules.items():
         assert len(rule["log"]) == 1, name
-        folder = "" if name in ACROSS_MODELS else "{model"
+        folder = "language_models/" if name in OF_MODULE else ""
+        folder += "" if name in ACROSS_MODELS else "{model"
         assert rule["log"][0].startswith(f"results/logs/{folder}"), name
         assert rule["benchmark"].startswith(f"results/benchmarks/{folder}"), name
-        environment = REPOSITORY / "workflow" / "rules" / rule["conda"]
+        place = "modules/language_models" if name in OF_MODULE else "rules"
+        environment = REPOSITORY / "workflow" / place / rule["conda"]
         assert environment.is_file(), name
         about = "" if name in ACROSS_MODELS else r".*\{wildcards\.model\}"
         assert re.match(f"[A-Z]{about}", rule["message"]), name
@@ -106,7 +114,7 @@ def test_tables_and_figures_stay_local(rules):
     local = {name for name, rule in rules.items() if rule["local"]}
     figures = {name for name in rules if name.startswith("figure_")}
     tables = {"tables", "correspondence_table", "circuit_tables", "feature_tables"}
-    tables |= {"tabulate_seeds", "tabulate_trainings", "verdict", "share_file", "share_model"}
+    tables |= {"tabulate_seeds", "tabulate_trainings", "verdict"}
     assert local == {*tables, *figures}
     assert len(figures) == 12
 
@@ -155,6 +163,14 @@ def test_the_linter_has_nothing_to_say(fresh):
 
 
 def test_the_rules_are_formatted():
-    command = [sys.executable, "-m", "snakefmt", "--check", "Snakefile", "workflow/rules"]
+    command = [
+        sys.executable,
+        "-m",
+        "snakefmt",
+        "--check",
+        "Snakefile",
+        "workflow/rules",
+        "workflow/modules",
+    ]
     result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr

@@ -4,13 +4,14 @@ import json
 
 from clustersae.pretraining.published import METRICS
 
-RECORD = "results/tiny/tables/seeds.json"
+FOLDER = "results/language_models/tiny"
+RECORD = f"{FOLDER}/tables/seeds.json"
 #: Of the model under study, and of the other seed.
 PLACES = ("model", "seeds/7")
 
 
 def training(**changes):
-    return {"models": {"tiny": {"training": changes}}}
+    return {"language_models": {"tiny": {"training": changes}}}
 
 
 def test_without_a_record_there_is_one_training(fresh):
@@ -28,7 +29,7 @@ def test_every_seed_is_trained_and_the_table_names_them_all(fresh):
     assert (whole["tabulate_seeds"], whole["figure_language_model"]) == (1, 1)
 
     result = fresh.run(RECORD)
-    folder = fresh.folder / "results/tiny"
+    folder = fresh.folder / FOLDER
     assert (folder / "tables/seeds.txt").read_text(encoding="utf-8") in result.stdout
     (form,) = json.loads((fresh.folder / RECORD).read_text()).values()
     assert {metric: len(values) for metric, values in form["final_info_dict"].items()} == (

@@ -27,6 +27,15 @@ def wildcards(model, **given):
     return SimpleNamespace(model=model, **given)
 
 
+def test_patterns_are_of_whole_names(inputs):
+    models = {**inputs.models, "gpt.2": {"corpus": {"source": "toy-english"}}}
+    inputs = Trainings(models)
+    assert inputs.pattern(toy_english=True) == r"gpt\.2"
+    assert inputs.pattern(toy_english=False) == "tiny|shakespeare_char|enwik8"
+    assert Trainings({}).pattern() == "(?!)"
+    assert inputs.is_toy_english(wildcards("gpt.2"))
+
+
 def test_records_are_made_of_the_models_that_ask_for_them(inputs):
     assert inputs.recorded == ["shakespeare_char", "enwik8"]
     assert {*ACROSS, "results/language_models/enwik8/tables/seeds.json"} < {*inputs.wanted}

@@ -1,10 +1,12 @@
 """What the rules that train language models read and depend on: functions of their wildcards."""
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from clustersae.corpora.named import ANY, cache_folder
 from clustersae.experiment.inputs import InputFunction, Wildcards
+from clustersae.pretraining.config import is_toy_english
 
 #: Of one language model, and of a further seed of it.
 FOLDER = "results/language_models/{model}"
@@ -23,14 +25,23 @@ class Trainings:
     def __init__(self, models: Mapping[str, Mapping[str, Any]]) -> None:
         self.models = models
 
-    def names(self, condition: Callable[[Mapping[str, Any]], bool]) -> list[str]:
-        """The models whose settings meet a condition."""
-        return [name for name, settings in self.models.items() if condition(settings)]
+    def pattern(self, *, toy_english: bool | None = None) -> str:
+        """A pattern for names: of all models, or of those whose text is toy English or is not."""
+        names = [
+            name
+            for name, settings in self.models.items()
+            if toy_english in (None, is_toy_english(settings))
+        ]
+        return "|".join(map(re.escape, names)) or "(?!)"  # which never matches
+
+    def is_toy_english(self, wildcards: Wildcards) -> bool:
+        """Whether the wildcard's model reads sentences with known factors."""
+        return is_toy_english(self.models[wildcards.model])
 
     @property
     def recorded(self) -> list[str]:
         """The models whose seeds are tabulated."""
-        return self.names(lambda settings: settings["training"]["record"])
+        return [name for name, each in self.models.items() if each["training"]["record"]]
 
     @property
     def wanted(self) -> list[str]:
