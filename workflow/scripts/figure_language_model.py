@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def main(curves: str, published: str | None, model: str, svg: str, png: str, dpi: int) -> None:
+def main(curves: str, published: str | None, model: str, svg: str, png: str) -> None:
     """Write the figure of `tables/learning_curves.csv`, beside the run named `published`."""
     known = dict(zip(METRICS, MEANS[published]))["best_val_loss"] if published else None
     figure = language_model.draw(read_file(curves), model, known)
     with style.styled():
-        style.save(figure, svg, png, dpi)
+        style.save(figure, svg, png)
 
 
 if __name__ == "__main__":
@@ -28,5 +28,4 @@ if __name__ == "__main__":
         model=snakemake.wildcards.model,
         svg=snakemake.output.svg,
         png=snakemake.output.png,
-        dpi=snakemake.params.dpi,
     )

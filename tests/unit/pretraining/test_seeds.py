@@ -116,7 +116,7 @@ def test_the_scripts_write_what_they_say(tmp_path):
     (row,) = (line for line in text.splitlines() if line.startswith("best validation loss"))
     assert row.split()[-5:] == ["0.0049", "0.0023", "1.4693", "0.0023", "1"]
     svg, png = tmp_path / "a.svg", tmp_path / "a.png"
-    figure_language_model(str(outputs[3]), "shakespeare_char", "mine", str(svg), str(png), 60)
+    figure_language_model(str(outputs[3]), "shakespeare_char", "mine", str(svg), str(png))
     assert svg.read_text().rstrip().endswith("</svg>")
     assert png.read_bytes().startswith(b"\x89PNG")
 
