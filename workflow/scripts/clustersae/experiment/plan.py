@@ -320,8 +320,8 @@ def as_table(content: Mapping[str, Any]) -> str:
             "",
             *_aligned(saes, "<<><"),
             "",
-            f"{len(content['saes'])} SAEs x {len(content['seeds'])} seeds, {total:,} training tokens"
-            " per seed (trials of learning rates not counted).",
+            f"{len(content['saes'])} SAEs x {len(content['seeds'])} seeds, {total:,} training"
+            " tokens per seed (trials of learning rates not counted).",
         ]
     )
 
