@@ -1,10 +1,12 @@
 """One real run of a tiny experiment, shared by the tests; those that change things get copies."""
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from snakemake_project import TINY, Project
 
 
@@ -19,9 +21,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def first_run(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[Project, subprocess.CompletedProcess[str]]:
-    """The finished project and what Snakemake printed; for reading only."""
-    project = Project.create(tmp_path_factory.mktemp("tiny") / "project", TINY)
-    return project, project.run()
+    """The finished project and what Snakemake printed; for reading only.
+
+    Several workers of pytest-xdist share one: the first to come makes it.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    place, printed = folder / "tiny" / "project", folder / "tiny.txt"
+    with FileLock(folder / "tiny.lock"):
+        if not printed.is_file():
+            if place.exists():  # another worker has tried and failed
+                pytest.fail("the tiny experiment could not be run; see the first failure")
+            printed.write_text(Project.create(place, TINY).run().stdout, encoding="utf-8")
+    output = printed.read_text(encoding="utf-8")
+    return Project(place), subprocess.CompletedProcess([], 0, stdout=output)
 
 
 @pytest.fixture

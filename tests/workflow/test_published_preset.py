@@ -8,6 +8,8 @@ import pytest
 import yaml
 from snakemake_project import REPOSITORY, Project, merged, words
 
+pytestmark = pytest.mark.long
+
 NAME = "enwik8"
 PRESET = REPOSITORY / "workflow" / "presets" / f"{NAME}.yaml"
 SAES = {

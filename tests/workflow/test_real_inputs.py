@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-pytestmark = pytest.mark.workflow
+pytestmark = [pytest.mark.workflow, pytest.mark.long]
 
 ROOT = Path(__file__).parents[2]
 DATA = (ROOT / ".." / "shared" / "data").resolve()

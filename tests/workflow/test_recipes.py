@@ -35,6 +35,7 @@ def checkout(tmp_path):
     return folder
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
 def test_a_recipe_applies_and_runs(recipe, checkout):
     environment = {

@@ -304,21 +304,32 @@ def _checked(plan: Plan, settings: Settings) -> Plan:
 
 def as_table(content: Mapping[str, Any]) -> str:
     """plan.json for people: every arm, and every SAE with what it starts from."""
-    seeds = len(content["seeds"])
-    lines = [f"{'arm':<44}{'SAEs':>5}{'budget':>8}  measured as"]
+    arms = [("arm", "SAEs", "budget", "measured as")]
     for arm in content["arms"]:
         other = "" if arm["measured_as"] == arm["name"] else arm["measured_as"]
-        lines.append(f"{arm['name']:<44}{arm['count']:>5}{arm['budget']:>8.3g}  {other}".rstrip())
-    lines += ["", f"{'SAE':<20}{'variant':<32}{'training tokens':>16}  starts from"]
+        arms.append((arm["name"], str(arm["count"]), f"{arm['budget']:.3g}", other))
+    saes = [("SAE", "variant", "training tokens", "starts from")]
     for sae in content["saes"]:
         start = sae["starts_from"]
         where = f"{start[1]} ({start[0]})" if start else ""
-        tokens = f"{sae['training_tokens']:,}"
-        lines.append(f"{sae['sae']:<20}{sae['variant']:<32}{tokens:>16}  {where}".rstrip())
+        saes.append((sae["sae"], sae["variant"], f"{sae['training_tokens']:,}", where))
     total = sum(sae["training_tokens"] for sae in content["saes"])
-    lines += [
-        "",
-        f"{len(content['saes'])} SAEs x {seeds} seeds, {total:,} training tokens per seed"
-        " (trials of learning rates not counted).",
+    return "\n".join(
+        [
+            *_aligned(arms, "<>><"),
+            "",
+            *_aligned(saes, "<<><"),
+            "",
+            f"{len(content['saes'])} SAEs x {len(content['seeds'])} seeds, {total:,} training"
+            " tokens per seed (trials of learning rates not counted).",
+        ]
+    )
+
+
+def _aligned(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
+    """Rows in columns as wide as they need, each aligned to its side (< or >)."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(sides))]
+    return [
+        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths)).rstrip()
+        for row in rows
     ]
-    return "\n".join(lines)
