@@ -1,10 +1,11 @@
 """Measure how fast a language model that was trained here writes text."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from tokenizers import Tokenizer
+from transformers import GPT2LMHeadModel
 
 from clustersae.corpora.toy_lexicon import BOS
 from clustersae.models.residual import load_pretrained
@@ -27,7 +28,7 @@ def main(model_dir: Path, record: Path, seed: int, where: torch.device) -> None:
     """
     tokenizer = Tokenizer.from_file(str(model_dir / "tokenizer.json"))
     start = blank(tokenizer)
-    model = load_pretrained(model_dir, device=where)
+    model = cast(GPT2LMHeadModel, load_pretrained(model_dir, device=where))
     speed = measure(model, start, seed, tokenizer.token_to_id(BOS))
     speed["first_sample"] = tokenizer.decode(speed["first_sample"], skip_special_tokens=False)
     on_gpu = where.type == "cuda"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from transformers import GPT2LMHeadModel
 
 from clustersae.corpora.tokens import read_tokens
 from clustersae.pretraining import competence
@@ -64,7 +65,7 @@ def main(
         vocabulary.pad_id,
         settings.seed,
         settings.dropout,
-    ).to(on)
+    ).to(on)  # type: ignore[arg-type]  # transformers' wrapper of `to` loses its `self`
     started, cpu_started = time.perf_counter(), time.process_time()
     same = identity(
         settings,
@@ -130,7 +131,7 @@ def _figures(learning: Learning, seconds: float) -> dict[str, Any]:
     }
 
 
-def _save(model: torch.nn.Module, tokenizer_files: list[Path], model_dir: Path) -> None:
+def _save(model: GPT2LMHeadModel, tokenizer_files: list[Path], model_dir: Path) -> None:
     """Write the files of a Hugging Face model directory, each whole or not at all."""
     with tempfile.TemporaryDirectory() as temporary:
         model.save_pretrained(temporary)

@@ -48,7 +48,7 @@ def read_blocks(
         found = ", ".join(f"{n} layers of width {d}" for n, d in sorted(shapes)) or "no shard"
         raise InputError(f"The activation shards must come from one model; found {found}.")
     quotas = split_rows([shard.n_rows for shard in shards], n_rows)
-    progress = Progress(label, sum(quotas), disable=not label)
+    progress = Progress(label or "", sum(quotas), disable=not label)
     for shard, quota in zip(shards, quotas):
         n_blocks = -(-quota // rows_per_block)
         for block in range(n_blocks):

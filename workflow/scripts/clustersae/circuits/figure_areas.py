@@ -195,7 +195,10 @@ def _point(axis: Axes, arm: pd.Series, place: float, measure: str, look: Look) -
     axis.errorbar(
         *(place, value),
         yerr=None if np.isnan(bars).any() else bars,
-        **{"color": look.colour, "marker": look.marker, "ls": "none", "elinewidth": 1.0},
+        color=look.colour,
+        marker=look.marker,
+        ls="none",
+        elinewidth=1.0,
         markersize=9 if look.marker == "*" else 5.5,
         markerfacecolor=look.colour if separates(arm, measure) else "white",
         zorder=3,

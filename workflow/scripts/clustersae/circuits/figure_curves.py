@@ -76,7 +76,8 @@ def draw(
                 axes[0, 0].plot([], [], color=look.colour, label=look.label)[0]
                 for look in reversed(looks.values())
             ],
-            **{"loc": "outside lower center", "ncols": 3 if len(names) == 1 else len(looks)},
+            loc="outside lower center",
+            ncols=3 if len(names) == 1 else len(looks),
         )
     return figure
 

@@ -52,7 +52,8 @@ def pack(
     """
     bos_id = loaded.vocabulary.bos_id
     bos = np.array([] if bos_id is None else [bos_id], dtype=np.int32)
-    parts, n_tokens = [], 0
+    parts: list[np.ndarray] = []
+    n_tokens = 0
     for ids in encode_documents(loaded.tokenizer, documents):
         parts += [bos, ids] if parts and separate else [ids]
         n_tokens += len(ids)

@@ -28,7 +28,7 @@ class Vocabulary:
     @property
     def excluded_ids(self) -> tuple[int, ...]:
         """Tokens that are never analysed: BOS and padding, ascending."""
-        return tuple(sorted({self.bos_id, self.pad_id} - {None}))
+        return tuple(sorted({each for each in (self.bos_id, self.pad_id) if each is not None}))
 
 
 @dataclass(frozen=True)

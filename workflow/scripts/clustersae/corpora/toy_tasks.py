@@ -56,6 +56,7 @@ def prompts(
 
 
 def _options(task: str, sentence: toy_english.Sentence) -> Iterator[tuple[str, ...]]:
+    assert sentence.prompt_length is not None, "every task asks for a word"
     answer = sentence.words[sentence.prompt_length]
     if task == "indirect_object":
         yield (answer,)

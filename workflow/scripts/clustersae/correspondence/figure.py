@@ -133,7 +133,10 @@ def _means(axis: Axes, shown: pd.DataFrame, measure: str, looks: dict[str, Look]
         axis.errorbar(
             *(rows[measure], places),
             xerr=_bars(rows, measure),
-            **{"color": look.colour, "marker": look.marker, "ls": "none", "elinewidth": 1.2},
+            color=look.colour,
+            marker=look.marker,
+            ls="none",
+            elinewidth=1.2,
             markersize=8 if look.marker == "*" else 5,
         )
     for place in range(len(kinds)):
@@ -167,7 +170,11 @@ def _name_kinds(axis: Axes, shown: pd.DataFrame) -> None:
             *((0, place), (-188, 0)),
             xycoords=("axes fraction", "data"),
             textcoords="offset points",
-            **{"rotation": 90, "ha": "center", "va": "center", "size": 9, "weight": "bold"},
+            rotation=90,
+            ha="center",
+            va="center",
+            size=9,
+            weight="bold",
             color=GREY,
         )
     for each in axis.figure.axes[:3]:
@@ -186,7 +193,11 @@ def _with_distance(
         rows = apart[(apart["arm"] == widest) & (apart["kind"] == kind)]
         axis.plot(
             *(rows["distance"], rows[measure]),
-            **{"color": colour, "ls": dashes, "lw": 1.3, "marker": ".", "ms": 4},
+            color=colour,
+            ls=dashes,
+            lw=1.3,
+            marker=".",
+            ms=4,
         )
     for i, (partition, look) in enumerate(looks.items()):
         rows = apart[(apart["partition"] == partition) & (apart["kind"] == "siblings")]
@@ -194,7 +205,10 @@ def _with_distance(
         axis.errorbar(
             *(rows["distance"] + aside, rows[measure]),
             yerr=_bars(rows, measure),
-            **{"color": look.colour, "marker": look.marker, "linewidth": 1.6, "elinewidth": 1.0},
+            color=look.colour,
+            marker=look.marker,
+            linewidth=1.6,
+            elinewidth=1.0,
             markersize=8 if look.marker == "*" else 5,
             zorder=4,
         )

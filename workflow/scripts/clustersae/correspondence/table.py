@@ -86,18 +86,18 @@ def _by_distance(rows: pd.DataFrame) -> list[tuple[float, pd.DataFrame]]:
 
 def _summary(rows: pd.DataFrame, settings: Bootstrapping) -> dict[str, Any]:
     wide = {name: rows.pivot(index=_PLACE, columns="seed", values=name) for name in MEASURES}
-    shape = wide["jaccard"].shape
-    if len(rows) != shape[0] * shape[1]:
+    n_pairs, n_seeds = wide["jaccard"].shape
+    if len(rows) != n_pairs * n_seeds:
         first = rows.iloc[0]
         raise InputError(
             f"Seeds of {first['partition']} ({first['variant']}) were compared on different layers"
             f" (kind {first['kind']})."
         )
-    bootstrap = Bootstrap(*shape, *settings)
+    bootstrap = Bootstrap(n_pairs, n_seeds, *settings)
     result = {
         "matching": "+".join(sorted(set(rows["matching"]))),
-        "n_pairs": shape[0],
-        "n_seeds": shape[1],
+        "n_pairs": n_pairs,
+        "n_seeds": n_seeds,
         "n_bootstrap": settings.n_resamples,
         "n_tokens": int(rows["n_tokens"].max()),
         "n_latents": float(rows["n_latents"].mean()),

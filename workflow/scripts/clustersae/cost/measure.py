@@ -53,7 +53,8 @@ def cost_rows(
 
 def _row(place: Mapping[str, Any], record: Mapping[str, Any], benchmark: Path) -> dict[str, Any]:
     known = {key: record[key] for key in COLUMNS if key in record}
-    return dict.fromkeys(COLUMNS, "") | known | place | {"job_seconds": job_seconds(benchmark)}
+    empty = dict.fromkeys(COLUMNS, "")
+    return {**empty, **known, **place, "job_seconds": job_seconds(benchmark)}
 
 
 def job_seconds(benchmark: Path) -> float:

@@ -1,7 +1,7 @@
 """Whether a shared latent means the same on every layer that it serves, and what sharing costs."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -237,7 +237,10 @@ def _point(axis: Axes, arm: pd.Series, place: float, panel: _Panel, look: Look) 
         *(place, value),
         # The baseline's interval is the band.
         yerr=None if np.isnan(bars).any() or (baseline and panel.reference) else bars,
-        **{"color": look.colour, "marker": look.marker, "ls": "none", "elinewidth": 1.0},
+        color=look.colour,
+        marker=look.marker,
+        ls="none",
+        elinewidth=1.0,
         markersize=9 if look.marker == "*" else 5.5,
         markerfacecolor=look.colour if filled else "white",
         zorder=4,
@@ -255,7 +258,9 @@ def _by_distance(
         look = looks[name]
         axis.plot(
             means["balanced_accuracy"],
-            **{"color": look.colour, "marker": look.marker, "lw": 1.4},
+            color=look.colour,
+            marker=look.marker,
+            lw=1.4,
             markersize=8 if look.marker == "*" else 5,
             zorder=3,
         )
@@ -285,6 +290,6 @@ def _handles(looks: Mapping[str, Look]) -> list[Line2D]:
         handles.append(
             Line2D([], [], color=look.colour, marker=look.marker, ls="none", label=look.label)
         )
-    by_chance = {"color": GREY, "marker": "_", "ls": "none", "mew": 1.6}
+    by_chance: dict[str, Any] = {"color": GREY, "marker": "_", "ls": "none", "mew": 1.6}
     handles.append(Line2D([], [], label="random latent or direction", **by_chance))
     return handles

@@ -113,5 +113,5 @@ def spoken_of(arms: pd.DataFrame, measured: Container[str]) -> pd.DataFrame:
     """The measured arms that texts hold beside the full per-layer SAEs: up to three, best first."""
     found = (best(arms), shown.specialised(arms), shown.shared(arms))
     names = dict.fromkeys(arm["arm"] for arm in found if arm is not None)
-    names = [name for name in names if name in measured and name != PER_LAYER]
-    return arms.set_index("arm", drop=False).loc[names]
+    spoken = [name for name in names if name in measured and name != PER_LAYER]
+    return arms.set_index("arm", drop=False).loc[spoken]

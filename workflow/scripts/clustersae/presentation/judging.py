@@ -1,5 +1,7 @@
 """What arms are compared and chosen by: whose training is alike, and what counts as their loss."""
 
+from typing import overload
+
 import pandas as pd
 
 #: Training differs if it does by this part or more: variants are fractions of whole numbers up to
@@ -7,6 +9,10 @@ import pandas as pd
 _SAME = 0.01
 
 
+@overload
+def same_training(own: float, other: float) -> bool: ...
+@overload
+def same_training(own: pd.Series, other: float | pd.Series) -> pd.Series: ...
 def same_training(own: float | pd.Series, other: float | pd.Series) -> bool | pd.Series:
     """Whether two arms were trained alike long, given their matched counts."""
     return abs(own / other - 1) < _SAME

@@ -7,13 +7,14 @@ import textwrap
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import Bbox
 
@@ -75,7 +76,7 @@ class Look(NamedTuple):
 
 
 _TITLE_POINTS, _SUBTITLE_POINTS = 12.5, 9.0
-_RC = {
+_RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.titlesize": 10,
@@ -115,20 +116,25 @@ def canvas(width: float, height: float, title: str, subtitle: str) -> Figure:
     title_inches = len(title_lines) * _TITLE_POINTS * 1.3 / 72
     header = 0.12 + title_inches + len(subtitle_lines) * _SUBTITLE_POINTS * 1.35 / 72 + 0.1
     total = height + header
-    figure = Figure(figsize=(width, total), layout="constrained")
-    figure.get_layout_engine().set(
+    layout = ConstrainedLayoutEngine(
         rect=(0.006, 0.008, 0.988, height / total - 0.008), w_pad=0.06, h_pad=0.06
     )
+    figure = Figure(figsize=(width, total), layout=layout)
     left = 0.12 / width
     top = 1 - 0.1 / total
     figure.text(
         *(left, top, "\n".join(title_lines)),
-        **{"size": _TITLE_POINTS, "weight": "bold", "color": INK, "va": "top"},
+        size=_TITLE_POINTS,
+        weight="bold",
+        color=INK,
+        va="top",
         linespacing=1.2,
     )
     figure.text(
         *(left, top - (title_inches + 0.05) / total, "\n".join(subtitle_lines)),
-        **{"size": _SUBTITLE_POINTS, "color": GREY, "va": "top"},
+        size=_SUBTITLE_POINTS,
+        color=GREY,
+        va="top",
         linespacing=1.25,
     )
     return figure
@@ -235,7 +241,7 @@ def log_scale(axis: Axes, which: str, most: int, label: Callable[[float], str]) 
         if len(ticks) <= most:
             break
     if len(ticks) < 2:
-        ticks = MaxNLocator(most - 1, steps=[1, 2, 5, 10]).tick_values(low, high)
+        ticks = np.array(MaxNLocator(most - 1, steps=[1, 2, 5, 10]).tick_values(low, high))
         ticks = ticks[(ticks >= low) & (ticks <= high)]
     target.set_minor_locator(NullLocator())
     target.set_ticks(ticks, [label(tick) for tick in ticks])

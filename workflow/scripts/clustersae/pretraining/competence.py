@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-from transformers import PreTrainedModel
+from transformers import GPT2LMHeadModel
 
 from clustersae.corpora.toy_lexicon import BOS, PAD, VOCABULARY
 from clustersae.corpora.toy_tasks import Prompt, prompts
@@ -30,7 +30,7 @@ class Score(NamedTuple):
 
 
 @torch.no_grad()
-def score(model: PreTrainedModel, questions: Sequence[Prompt]) -> Score:
+def score(model: GPT2LMHeadModel, questions: Sequence[Prompt]) -> Score:
     """Score the next-token distribution of a toy-English model at the end of each prompt."""
     device = next(model.parameters()).device
     rows = [[TOKEN_ID[word] for word in (BOS, *question.words)] for question in questions]
@@ -50,7 +50,7 @@ def score(model: PreTrainedModel, questions: Sequence[Prompt]) -> Score:
     return Score(correct / len(rows), difference / len(rows), len(rows))
 
 
-def toy_english_scores(model: PreTrainedModel) -> dict[str, Score]:
+def toy_english_scores(model: GPT2LMHeadModel) -> dict[str, Score]:
     """The score on held-out prompts of each task of toy English."""
     return {task: score(model, prompts(task, N_PROMPTS, PROMPT_SEED)) for task in REQUIRED}
 

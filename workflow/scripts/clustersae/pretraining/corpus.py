@@ -45,6 +45,7 @@ def _toy_english(n_rows: Mapping[str, int], seed: int, n_ctx: int) -> Corpus:
     loaded = word_tokenizer()
     ids = loaded.tokenizer.get_vocab()
     vocabulary = loaded.vocabulary
+    assert vocabulary.bos_id is not None, "every row of toy English begins with it"
     sentences = {split: toy_english.take(split, n_rows[split], seed) for split in SPLITS}
     digest = hashlib.sha256()
     rows = {}

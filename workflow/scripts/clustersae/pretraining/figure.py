@@ -41,12 +41,16 @@ def draw(curves: pd.DataFrame, model: str, published_loss: float | None = None) 
         _lines(axis, curves, "validation", "validation text", INK, 1.3, marker=".", markersize=4)
         axis.plot(
             *(best["step"], best["loss"], "o"),
-            **{"color": HIGHLIGHT, "markersize": 6, "label": "best, and kept"},
+            color=HIGHLIGHT,
+            markersize=6,
+            label="best, and kept",
         )
         if published_loss is not None:
             axis.axhline(
                 published_loss,
-                **{"color": GREY, "linewidth": 1, "linestyle": (0, (4, 2))},
+                color=GREY,
+                linewidth=1,
+                linestyle=(0, (4, 2)),
                 label=f"best of the published run, {published_loss:.4f}",
             )
         axis.set(xlabel="steps", ylabel="loss", xlim=(0, curves["step"].max() * 1.02))

@@ -6,6 +6,7 @@ their dropout; only what happens between query, key and value is done here.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ def embedded(model: GPT2Model, tokens: Tensor, places: Tensor) -> Tensor:
     return model.drop(model.wte(tokens) + model.wpe(places))
 
 
-def after_block(block: nn.Module, x: Tensor, attend: Attend) -> Tensor:
+def after_block(block: Any, x: Tensor, attend: Attend) -> Tensor:
     """The stream [..., n, d_model] after a block of GPT-2, of the stream `x` before it."""
     heads = block.attn.c_attn(block.ln_1(x)).unflatten(-1, (3, block.attn.num_heads, -1))
     query, key, value = (each.transpose(-3, -2) for each in heads.unbind(-3))
@@ -33,7 +34,7 @@ def after_block(block: nn.Module, x: Tensor, attend: Attend) -> Tensor:
     return x + block.mlp(block.ln_2(x))
 
 
-def after_causal_block(block: nn.Module, x: Tensor) -> Tensor:
+def after_causal_block(block: Any, x: Tensor) -> Tensor:
     """The stream after a block in which every position looks at itself and at those before it."""
     dropout = block.attn.attn_dropout.p if block.training else 0.0
 

@@ -95,9 +95,9 @@ def beside_published(
     for corpus, ours in form.items():
         for index, metric in enumerate(METRICS):
             mean = ours["means"][f"{metric}_mean"]
-            compared = published and (of_same_text or metric not in LOSSES)
-            known = MEANS[published][index] if compared else math.nan
-            per_seed = PER_SEED.get(published) if compared else None
+            compared = published if of_same_text or metric not in LOSSES else None
+            known = MEANS[compared][index] if compared else math.nan
+            per_seed = PER_SEED.get(compared) if compared else None
             errors = _errors(per_seed[index]) if per_seed else (None,) * 2
             rows.append(
                 (

@@ -64,13 +64,13 @@ class Trainer:
             self.device.type, torch.bfloat16, enabled=settings.dtype == "bfloat16"
         )
         compiled = compiles(settings, pad_id, self.device)
-        weights = [weight for weight in model.parameters() if weight.requires_grad]
+        weights: list[Tensor] = [each for each in model.parameters() if each.requires_grad]
         self.optimizer = _optimizer(weights, settings, compiled)
         losses = partial(_losses, self.autocast, choose_losses(pad_id, compiled), model)
-        self.learn = partial(_learn, losses, weights, self.optimizer, settings.grad_clip)
-        self.loss = partial(_mean, losses)
-        if compiled:
-            self.learn, self.loss = graphs.Recorded(self.learn), graphs.Recorded(self.loss)
+        learn = partial(_learn, losses, weights, self.optimizer, settings.grad_clip)
+        loss = partial(_mean, losses)
+        self.learn = graphs.Recorded(learn) if compiled else learn
+        self.loss = graphs.Recorded(loss) if compiled else loss
         self.step_number = 0
         self.curve: list[CurvePoint] = []
         self.best: dict[str, Tensor] = {}
@@ -104,7 +104,9 @@ class Trainer:
         """Add a point to the curve, and keep the model if it is the best so far."""
         settings, train_split = self.settings, None
         if settings.evaluate_batches:
-            validation, train_split = (self._estimate(name) for name in self.sources)
+            validation, train_split = (
+                self._estimate(name, settings.evaluate_batches) for name in self.sources
+            )
         else:
             rows = self.sources["validation"].tokens
             with self.autocast:
@@ -119,16 +121,17 @@ class Trainer:
         self.total.zero_()
         self.since = 0
 
-    def _estimate(self, name: str) -> float:
+    def _estimate(self, name: str, n_batches: int) -> float:
         """Mean loss over random batches, others at every evaluation."""
         key = (self.settings.seed, EVALUATION, list(self.sources).index(name), self.step_number)
-        n_batches, batch_rows = self.settings.evaluate_batches, self.settings.batch_rows
-        batches = self.sources[name].sample(n_batches, batch_rows, key)
+        batches = self.sources[name].sample(n_batches, self.settings.batch_rows, key)
         return mean_of_batches(self.model, batches, self.loss)
 
     def state(self) -> dict[str, Tensor]:
         """All that a later process needs to go on as if nothing had happened."""
-        tensors = {f"model.{name}": weight for name, weight in self.model.named_parameters()}
+        tensors: dict[str, Tensor] = {
+            f"model.{name}": weight for name, weight in self.model.named_parameters()
+        }
         tensors |= {f"best.{name}": weight for name, weight in self.best.items()}
         for number, moments in self.optimizer.state_dict()["state"].items():
             tensors |= {f"adam.{number}.{name}": value for name, value in moments.items()}
@@ -184,11 +187,11 @@ def train(
         InputError: the loss is no longer a number.
     """
     device = next(model.parameters()).device
-    texts = (
+    train_source, validation_source = (
         source(tokens, settings.sampling, bos_id, pad_id, device)
         for tokens in (train_tokens, validation_tokens)
     )
-    trainer = Trainer(model, *texts, settings, pad_id)
+    trainer = Trainer(model, train_source, validation_source, settings, pad_id)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):  # for dropout
         torch.manual_seed(settings.seed)
         if checkpoint:

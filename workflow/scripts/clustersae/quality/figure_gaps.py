@@ -1,8 +1,11 @@
 """The panel of gaps: specialised SAEs over per-layer SAEs of every length of training."""
 
+from typing import cast
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import offset_copy
 
@@ -79,5 +82,5 @@ def _gap_curve(axis: Axes, rows: pd.DataFrame, look: Look, open_: bool, aside: f
         linewidth=1.2 if open_ else 1.6,
         linestyle=(0, (4, 2)) if open_ else "-",
         elinewidth=1.0,
-        transform=offset_copy(axis.transData, axis.figure, x=aside, units="points"),
+        transform=offset_copy(axis.transData, cast(Figure, axis.figure), x=aside, units="points"),
     )

@@ -134,7 +134,9 @@ def _panel(
             *((0.02, 0.93), (0, -10.5 * i)),
             xycoords="axes fraction",
             textcoords="offset points",
-            **{"size": 7.5, "color": colour, "va": "top"},
+            size=7.5,
+            color=colour,
+            va="top",
         )
     clusters = selected[PER_LAYER if shown is None else shown]
     cluster = clusters.loc[clusters["layer"] == layer, "cluster"].iloc[0]

@@ -171,7 +171,10 @@ def _strip(axis: Axes, rows: dict[int, list[str]], n_layers: int, shown: pd.Seri
                 if scattered and len(layers_of(name)) > 1:
                     axis.text(
                         *(x, (first + last + 1) / 2, chr(ord("a") + i % 26)),
-                        **{"ha": "center", "va": "center", "size": 6, "color": "white"},
+                        ha="center",
+                        va="center",
+                        size=6,
+                        color="white",
                     )
     step = 1 if len(counts) <= 16 else 2
     at = 0 if shown is None else counts.index(int(shown["count"]))

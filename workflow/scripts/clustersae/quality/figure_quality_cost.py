@@ -1,6 +1,7 @@
 """What sharing loses against what it saves, for every K, the controls and equal compute."""
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -65,8 +66,8 @@ def draw(arms: pd.DataFrame, margins: Mapping[str, float], model: str) -> Figure
         )
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
         for axis, column in zip(axes, panels):
-            limit = {"excess_fvu": "mean", "excess_fvu_worst": "worst"}.get(column)
-            include = [margins[limit]] if limit else []
+            bounded = {"excess_fvu": "mean", "excess_fvu_worst": "worst"}.get(column)
+            include = [margins[bounded]] if bounded else []
             _panel(axis, arms, column, shown, at_issue, include)
         axes[0].set_title("Mean over layers", pad=17)
         axes[0].set_ylabel("excess FVU over per-layer training")
@@ -79,7 +80,10 @@ def draw(arms: pd.DataFrame, margins: Mapping[str, float], model: str) -> Figure
                 *((1, limit), (-2, 3)),
                 xycoords=("axes fraction", "data"),
                 textcoords="offset points",
-                **{"ha": "right", "size": 8, "color": HIGHLIGHT, "zorder": 8},
+                ha="right",
+                size=8,
+                color=HIGHLIGHT,
+                zorder=8,
                 path_effects=[withStroke(linewidth=2.5, foreground="white")],
             )
         for axis in axes[:2]:
@@ -173,7 +177,7 @@ def _curve(axis: Axes, rows: pd.DataFrame, column: str, aside: float = 0.0) -> N
         linestyle="-" if main else (0, (2, 2)),
         elinewidth=1.3 if main else 0.8,
         zorder=4 if main else 3,
-        transform=offset_copy(axis.transData, axis.figure, x=aside, units="points"),
+        transform=offset_copy(axis.transData, cast(Figure, axis.figure), x=aside, units="points"),
     )
     base = rows[rows["arm"] == PER_LAYER]
     axis.plot(base["cost_relative"], base[column], "o", color=INK, markersize=6.5, zorder=5)
@@ -215,7 +219,12 @@ def _limits(
             *((row["cost_relative"], 1), (0, -4)),
             xycoords=("data", "axes fraction"),
             textcoords="offset points",
-            **{"rotation": 90, "ha": "center", "va": "top", "size": 8, "color": GREY, "zorder": 8},
+            rotation=90,
+            ha="center",
+            va="top",
+            size=8,
+            color=GREY,
+            zorder=8,
             path_effects=[withStroke(linewidth=2.5, foreground="white")],
         )
 
@@ -237,7 +246,9 @@ def _count_axis(axis: Axes, rows: pd.DataFrame, column: str, shown: pd.Series | 
         *((0, 1), (-4, 4)),
         xycoords="axes fraction",
         textcoords="offset points",
-        **{"ha": "right", "size": 8, "color": GREY},
+        ha="right",
+        size=8,
+        color=GREY,
     )
     if shown is None:
         return

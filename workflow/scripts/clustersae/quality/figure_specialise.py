@@ -137,7 +137,11 @@ def _against_cost(
     axis.axhline(drawn.loc[drawn["arm"] == PER_LAYER, column].item(), color=INK, lw=0.8, zorder=1)
     axis.plot(
         *(shown["cost_relative"], shown[column], "o"),
-        **{"ms": 13, "mfc": "none", "mec": HIGHLIGHT, "mew": 1.6, "zorder": 6},
+        ms=13,
+        mfc="none",
+        mec=HIGHLIGHT,
+        mew=1.6,
+        zorder=6,
     )
     _limits(axis, drawn, column)
     _far_above(axis, shared, column)
@@ -205,11 +209,16 @@ def _far_above(axis: Axes, shared: pd.DataFrame, column: str) -> None:
         last = x
         axis.annotate(
             f"K = {arm['count']}: {arm[column]:.2g} ↑",
-            *((arm["cost_relative"], 1), (0, -4)),
+            (arm["cost_relative"], 1),
+            (0, -4),
             xycoords=("data", "axes fraction"),
             textcoords="offset points",
-            **{"rotation": 90, "ha": "center", "va": "top"},
-            **{"size": 7.5, "color": METHOD_COLOURS["complete"], "zorder": 7},
+            rotation=90,
+            ha="center",
+            va="top",
+            size=7.5,
+            color=METHOD_COLOURS["complete"],
+            zorder=7,
             path_effects=[withStroke(linewidth=2, foreground="white")],
         )
 
@@ -237,7 +246,9 @@ def _names(axis: Axes, arms: pd.DataFrame) -> None:
                 f"K = {arm['count']}" if main else share(budget(arm)),
                 *((arm["cost_relative"], arm["fvu"]), (4, 5)),
                 textcoords="offset points",
-                **{"size": 7.5, "color": METHOD_COLOURS["complete"] if main else INK, "zorder": 7},
+                size=7.5,
+                color=METHOD_COLOURS["complete"] if main else INK,
+                zorder=7,
                 path_effects=[withStroke(linewidth=2, foreground="white")],
             )
 

@@ -107,7 +107,7 @@ def _curves(training: pd.DataFrame, quality: pd.DataFrame, arm: str) -> pd.DataF
     groups = rows.groupby(["cluster", "activations"])[["fvu", "dead_fraction"]]
     frame = groups.agg(["mean", "min", "max"]).sort_index()
     depths = {name: float(np.mean(layers_of(name))) for _, name in [*saes, *early]}
-    order = sorted(depths, key=depths.get)
+    order = sorted(depths, key=lambda name: depths[name])
     names = frame.index.get_level_values(0)
     serves = names.isin([name for _, name in saes])
     return frame.assign(depth=names.map(depths), serves=serves).reindex(order, level="cluster")

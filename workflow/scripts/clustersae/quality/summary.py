@@ -13,7 +13,7 @@ from clustersae.presentation.judging import same_training
 from clustersae.quality.choice import marked
 from clustersae.quality.layers import array, seeds_of
 from clustersae.runtime.errors import InputError
-from clustersae.statistics.intervals import Bootstrap, Bootstrapping, Interval, cells
+from clustersae.statistics.intervals import Bootstrap, Bootstrapping, Interval, Layers, cells
 
 _ABSENT = Interval(np.nan, np.nan, np.nan)
 
@@ -160,7 +160,7 @@ class _Pair(NamedTuple):
         rows = self.rows if arm in (None, self.rows["arm"].iloc[0]) else self.other
         return array(rows, column, self.layers, self.seeds)
 
-    def excess(self, layers: str = "mean") -> Interval:
+    def excess(self, layers: Layers = "mean") -> Interval:
         baseline = array(self.other, "fvu", self.layers, self.seeds)
         return self.bootstrap.excess(self.values("fvu"), baseline, layers)
 
@@ -170,7 +170,7 @@ class _Pair(NamedTuple):
         return self.bootstrap.mean(self.values(column))
 
 
-def _excess_on(frame: pd.DataFrame, arm: str, settings: Bootstrapping, layers: str) -> float:
+def _excess_on(frame: pd.DataFrame, arm: str, settings: Bootstrapping, layers: Layers) -> float:
     if frame.empty:
         return np.nan
     return _Pair.of(frame, arm, PER_LAYER, settings).excess(layers).estimate

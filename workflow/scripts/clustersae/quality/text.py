@@ -82,8 +82,8 @@ def _choice(found: Findings) -> list[str]:
 def _loss(arm: pd.Series, found: Findings) -> str:
     """What an arm loses against full training, at what cost; its clusters where it has any."""
     known = found.partitions.get(arm["partition"])
-    several = known and arm["partition"] not in (PER_LAYER, SINGLE)
-    clusters = f" (layers {', '.join(known['clusters'])})" if several else ""
+    several = known if arm["partition"] not in (PER_LAYER, SINGLE) else None
+    clusters = f" (layers {', '.join(several['clusters'])})" if several else ""
     return (
         f"{_capital(full_label(arm))}{clusters} against full per-layer training:"
         f" {_numbers(arm)}, the worst in layer {arm['worst_excess_layer']};"

@@ -61,7 +61,8 @@ class Ratio(NamedTuple):
             each.groupby(rows["seed"]).sum().reindex(seeds, fill_value=0).to_frame().T
             for each in (rows[column] * weights, weights)
         ]
-        return cls(*(each.astype(float).set_axis(["all"]) for each in both), (0.0, most))
+        sums, counts = (each.astype(float).set_axis(["all"]) for each in both)
+        return cls(sums, counts, (0.0, most))
 
     def interval(self, settings: Bootstrapping) -> Interval:
         """Over units and seeds by bootstrap; by Student's t where there is one unit.

@@ -82,9 +82,9 @@ class Judge:
         """
         key = digest([self.base_url, self.model, question.messages])
         replies = self.store.replies(key)
-        for reply in replies:
+        for earlier in replies:
             try:
-                return question.read(reply)
+                return question.read(earlier)
             except Malformed:
                 continue
         for attempt in range(len(replies), self.retries + 1):
@@ -141,9 +141,11 @@ class Judge:
                 raise self._hopeless(error.message) from None
             if error.status_code == 400 and temperature is not None:
                 return self._reply(messages, None)  # some models take none but their own
-            return self._lost(error.message)
+            self._lost(error.message)
+            return None
         except self._openai.OpenAIError as error:
-            return self._lost(f"{error} {error.__cause__ or ''}")
+            self._lost(f"{error} {error.__cause__ or ''}")
+            return None
         except RuntimeError:
             if not self._stop.is_set():
                 raise
@@ -153,7 +155,8 @@ class Judge:
         try:
             reply = completion.choices[0].message.content or ""
         except (AttributeError, LookupError, TypeError):
-            return self._lost("the answer is no chat completion; is base_url right?")
+            self._lost("the answer is no chat completion; is base_url right?")
+            return None
         with self._lock:
             self.n_replies += 1
             self._lost_in_a_row = 0
