@@ -111,7 +111,18 @@ checkpoint make_plan:
 rule plan:
     input:
         inputs.plans,
+    log:
+        "results/logs/plan.log",
+    benchmark:
+        "results/benchmarks/plan.tsv"
+    conda:
+        "../../envs/plot.yaml"
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         code=params.code("print_plan.py"),
+    message:
+        "Print the plan"
     script:
         "../scripts/print_plan.py"

@@ -1,0 +1,61 @@
+"""Which figures there are, and what the one rule that draws them takes for each."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from clustersae.experiment.digest import script_digest
+from clustersae.experiment.figures import Figure, Figures
+
+
+@pytest.fixture
+def figures(tmp_path):
+    (tmp_path / "draw.py").write_text("import importlib\n")
+    for name in ("one", "two"):
+        (tmp_path / f"package_{name}.py").write_text(f"NAME = '{name}'\n")
+    (tmp_path / "two.rst").write_text("Two of {model}.")
+    found = Figures(tmp_path, tmp_path)
+    found.add("one", Figure("package_one", "Quality", {"arms": "tables/arms.csv"}))
+    found.add(
+        "two",
+        Figure(
+            "package_two",
+            "Circuits",
+            {"tasks": "tables/tasks.csv"},
+            options={"errors": lambda wildcards: f"errors of {wildcards.model}"},
+            wanted=lambda settings: settings["tasks"],
+        ),
+    )
+    return found
+
+
+def wildcards(figure):
+    return SimpleNamespace(model="m", figure=figure)
+
+
+def test_only_figures_that_a_model_has_are_wanted(figures):
+    assert figures.pattern == "one|two"
+    both = [f"results/{m}/figures/one.{f}" for m in "ab" for f in ("svg", "png")]
+    wanted = figures.wanted({"a": {"tasks": False}, "b": {"tasks": True}})
+    assert wanted == [*both, "results/b/figures/two.svg", "results/b/figures/two.png"]
+
+
+def test_a_figure_reads_its_own_tables_with_its_own_options(figures):
+    assert figures.tables(wildcards("one")) == {"arms": "results/m/tables/arms.csv"}
+    assert figures.options(wildcards("one")) == {}
+    assert figures.options(wildcards("two")) == {"errors": "errors of m"}
+    assert figures.module(wildcards("two")) == "package_two"
+    assert figures.category(wildcards("two")) == "Circuits"
+    assert figures.caption(wildcards("two"), input=None) == "Two of m."
+
+
+def test_editing_one_figure_changes_no_digest_of_another(figures, tmp_path):
+    before = {name: figures.code(wildcards(name)) for name in ("one", "two")}
+    assert len({*before.values(), script_digest("draw.py", tmp_path)}) == 3
+    (tmp_path / "package_three.py").write_text("")
+    edited = Figures(tmp_path, tmp_path)
+    edited.add("one", Figure("package_one", "Quality", {}))
+    assert edited.code(wildcards("one")) == before["one"]
+    (tmp_path / "package_other.py").write_text("NAME = 'one'\n")
+    edited.add("one", Figure("package_other", "Quality", {}))
+    assert edited.code(wildcards("one")) != before["one"]
