@@ -8,14 +8,7 @@ localrules:
 rule verdict:
     input:
         partitions="results/{model}/clusters/partitions.json",
-        tables=[
-            "results/{model}/tables/arms.csv",
-            "results/{model}/tables/comparisons.csv",
-            "results/{model}/tables/cost.csv",
-            "results/{model}/tables/features.csv",
-            "results/{model}/tables/feature_coverage.csv",
-        ],
-        circuits=inputs.tables_of_circuits,
+        tables=questions.tables,
     output:
         long="results/{model}/tables/verdict_long.txt",
         short=report(
@@ -34,7 +27,8 @@ rule verdict:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        code=params.code("verdict.py"),
+        code=questions.code,
+        questions=questions.modules,
         margins=params.section("arms", "margins"),
         errors=params.first_of("evaluation", "circuits", "errors"),
         ablation=params.first_of("evaluation", "circuits", "ablations"),

@@ -175,3 +175,7 @@ figures.add(
         wanted=has_tasks,
     ),
 )
+questions.add(
+    "Circuits",
+    Question("clustersae.circuits.text", ("tasks", "circuits"), wanted=has_tasks),
+)

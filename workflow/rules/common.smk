@@ -1,4 +1,5 @@
-# Shared by all rules: the checked configuration; `inputs` and `params`, whose methods rules name.
+# Shared by all rules: the checked configuration; `inputs` and `params`, whose methods rules name;
+# `figures` and `questions`, to which the rule file of a question adds its own.
 
 import os
 import re
@@ -24,6 +25,7 @@ from clustersae.experiment.arms import PARTITION_PATTERN
 from clustersae.experiment.figures import Figure, Figures
 from clustersae.experiment.inputs import CIRCUITS_FOLDER, RESIDUAL_BASIS, Inputs
 from clustersae.experiment.params import Params, growing
+from clustersae.experiment.questions import Question, Questions
 from clustersae.runtime.errors import InputError
 
 try:
@@ -38,6 +40,7 @@ except InputError as error:
 inputs = Inputs(MODELS, checkpoints)
 params = Params(MODELS, SCRIPTS)
 figures = Figures(SCRIPTS, captions=SCRIPTS.parent / "report")
+questions = Questions(MODELS, SCRIPTS)
 
 
 def are_specialised(settings) -> bool:

@@ -121,3 +121,7 @@ figures.add(
         },
     ),
 )
+questions.add(
+    "Features",
+    Question("clustersae.features.text", ("features", "feature_coverage")),
+)

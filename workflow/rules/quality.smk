@@ -199,3 +199,7 @@ figures.add(
         },
     ),
 )
+questions.add(
+    "Quality and cost",
+    Question("clustersae.quality.text", ("arms", "comparisons", "cost")),
+)

@@ -1,8 +1,9 @@
 """Say what the tables of one model answer, in a few lines and at length."""
 
+import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from clustersae.answer import verdict
 from clustersae.presentation.findings import Findings
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 def main(
     tables: Sequence[str | Path],
+    questions: Mapping[str, str],
     partitions: str | Path,
     short: str | Path,
     long: str | Path,
@@ -26,7 +28,8 @@ def main(
     """Write the verdict from the tables of a model.
 
     Args:
-        tables: files of `tables/`, without those about circuits where no task was asked for.
+        tables: files of `tables/` that the questions read.
+        questions: title → module of what is answered.
         partitions: partitions.json.
         short, long: the texts to write.
         margins: largest excess FVU that arms were chosen by, `mean` and `worst`.
@@ -38,14 +41,18 @@ def main(
         margins=margins,
         mode={"errors": errors, "ablation": ablation},
     )
-    write_text(short, verdict.short(found))
-    write_text(long, verdict.long(found))
+    texts: dict[str, Any] = {
+        title: importlib.import_module(module) for title, module in questions.items()
+    }
+    write_text(short, verdict.short(found, texts))
+    write_text(long, verdict.long(found, texts))
 
 
 if __name__ == "__main__":
     log.to(snakemake.log[0])
     main(
-        tables=[*snakemake.input.tables, *snakemake.input.circuits],
+        tables=list(snakemake.input.tables),
+        questions=snakemake.params.questions,
         partitions=snakemake.input.partitions,
         short=snakemake.output.short,
         long=snakemake.output.long,

@@ -8,11 +8,14 @@ import pytest
 
 from clustersae.answer import verdict
 from clustersae.answer.ranking import headline
+from clustersae.circuits import text as circuits_text
+from clustersae.features import text as features_text
 from clustersae.presentation.arms import best
 from clustersae.presentation.findings import Findings
 from clustersae.quality import text
 from clustersae.quality.choice import marked
 
+QUESTIONS = {"Quality and cost": text, "Circuits": circuits_text, "Features": features_text}
 N_LAYERS = 5
 MARGINS = {"mean": 0.05, "worst": 0.1}
 PARTITIONS = {"complete-3": {"clusters": ["0-1", "2-3", "4"]}}
@@ -80,11 +83,11 @@ def findings(*rows: dict[str, Any]) -> Findings:
 
 
 def lines(found: Findings) -> list[str]:
-    return verdict.short(found).splitlines()
+    return verdict.short(found, QUESTIONS).splitlines()
 
 
 def long(found: Findings) -> str:
-    return " ".join(verdict.long(found).split())
+    return " ".join(verdict.long(found, QUESTIONS).split())
 
 
 def test_the_cheapest_within_the_margins_stands_first_and_the_others_by_cost():
@@ -187,7 +190,7 @@ def test_an_interval_that_holds_zero_is_neither_a_win_nor_parity():
     assert "mean FVU +1.0 % (no interval)" in long(bare)
     for each in (found, bare):
         for claim in ("not distinguishable", "no difference", "as good", "equal quality", "nan"):
-            assert claim not in verdict.short(each) + long(each)
+            assert claim not in verdict.short(each, QUESTIONS) + long(each)
 
 
 def test_the_same_saes_are_no_rival():

@@ -1,6 +1,6 @@
 """Which figures there are: questions register theirs, and one rule draws all of them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,3 @@ class Figures:
         """
         text = (self.captions / f"{wildcards.figure}.rst").read_text(encoding="utf-8")
         return text.replace("{model}", wildcards.model)
-
-    def __iter__(self) -> Iterator[tuple[str, Figure]]:
-        return iter(self._figures.items())

@@ -297,11 +297,6 @@ class Inputs:
 
         return files
 
-    def tables_of_circuits(self, wildcards: Wildcards) -> list[str]:
-        """The tables about circuits, where tasks are asked for: what the verdict says of them."""
-        names = ("tasks", "circuits") if self.tasks(wildcards) else ()
-        return [f"results/{wildcards.model}/tables/{name}.csv" for name in names]
-
     def judge(self, wildcards: Wildcards) -> list[str]:
         """What a judge says of every arm's latents, where the configuration names one."""
         if not self.models[wildcards.model]["evaluation"]["judge"]["base_url"]:

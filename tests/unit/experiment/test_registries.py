@@ -1,4 +1,4 @@
-"""Which figures there are, and what the one rule that draws them takes for each."""
+"""Which figures and questions there are, and what the rules that draw and answer take for them."""
 
 from types import SimpleNamespace
 
@@ -6,6 +6,7 @@ import pytest
 
 from clustersae.experiment.digest import script_digest
 from clustersae.experiment.figures import Figure, Figures
+from clustersae.experiment.questions import Question, Questions
 
 
 @pytest.fixture
@@ -59,3 +60,19 @@ def test_editing_one_figure_changes_no_digest_of_another(figures, tmp_path):
     (tmp_path / "package_other.py").write_text("NAME = 'one'\n")
     edited.add("one", Figure("package_other", "Quality", {}))
     assert edited.code(wildcards("one")) != before["one"]
+
+
+def test_a_question_that_a_model_is_not_asked_brings_no_table_and_no_text(tmp_path):
+    for name in ("verdict", "quality_text", "circuits_text"):
+        (tmp_path / f"{name}.py").write_text(f"NAME = '{name}'\n")
+    models = {"a": {"tasks": []}, "b": {"tasks": ["induction"]}}
+    questions = Questions(models, tmp_path)
+    questions.add("Quality", Question("quality_text", ("arms", "cost")))
+    own = Question("circuits_text", ("arms", "tasks"), wanted=lambda settings: settings["tasks"])
+    questions.add("Circuits", own)
+    without, asked = SimpleNamespace(model="a"), SimpleNamespace(model="b")
+    assert questions.modules(without) == {"Quality": "quality_text"}
+    assert questions.tables(without) == ["results/a/tables/arms.csv", "results/a/tables/cost.csv"]
+    names = ("arms", "cost", "tasks")
+    assert questions.tables(asked) == [f"results/b/tables/{name}.csv" for name in names]
+    assert questions.code(without) != questions.code(asked)
