@@ -77,10 +77,10 @@ def draw(arms: pd.DataFrame, margins: Mapping[str, float], model: str) -> Figure
             axis.axhline(limit, color=HIGHLIGHT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
             axis.annotate(
                 f"margin {100 * limit:g} %",
-                *((1, limit), (-2, 3)),
+                *((0, limit), (2, 3)),
                 xycoords=("axes fraction", "data"),
                 textcoords="offset points",
-                ha="right",
+                ha="left",
                 size=8,
                 color=HIGHLIGHT,
                 zorder=8,

@@ -12,6 +12,7 @@ from matplotlib.ticker import (
     FormatStrFormatter,
     FuncFormatter,
     LogLocator,
+    MaxNLocator,
     NullFormatter,
 )
 
@@ -93,6 +94,8 @@ def draw(
         bar.set_label("layer (mean of the cluster)")
         bar.ax.invert_yaxis()
         bar.outline.set_visible(False)
+        bar.locator = MaxNLocator(8, integer=True)
+        bar.update_ticks()
     return figure
 
 
