@@ -143,11 +143,6 @@ rule circuit_tables:
         "../scripts/circuit_tables.py"
 
 
-def has_tasks(settings) -> bool:
-    """Whether a model is asked for tasks, which circuits are found for."""
-    return bool(settings["evaluation"]["tasks"])
-
-
 figures.add(
     "circuits",
     Figure(

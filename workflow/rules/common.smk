@@ -1,32 +1,27 @@
 # Shared by all rules: the checked configuration; `inputs` and `params`, whose methods rules name;
 # `figures` and `questions`, to which the rule file of a question adds its own.
 
-import os
 import re
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-# Threads of one job that wait for each other by spinning starve the other jobs of a busy machine.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
-# Before an installed copy of the library: what runs is what the digests are taken of. Jobs get the
-# same by their environment.
+# Before an installed copy of the library; jobs get the same by their environment.
 sys.path.insert(0, str(SCRIPTS))
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    filter(None, [str(SCRIPTS), os.environ.get("PYTHONPATH")])
-)
 
 from clustersae.experiment import clusters, variants
 from clustersae.experiment import config as configuration
 from clustersae.experiment.arms import PARTITION_PATTERN
 from clustersae.experiment.figures import Figure, Figures
 from clustersae.experiment.inputs import CIRCUITS_FOLDER, RESIDUAL_BASIS, Inputs
-from clustersae.experiment.params import Params, growing
+from clustersae.experiment.params import Params, growing, has_tasks, is_specialised
 from clustersae.experiment.questions import Question, Questions
+from clustersae.runtime import environment
 from clustersae.runtime.errors import InputError
+
+environment.prepare(SCRIPTS)
 
 try:
     MODELS = configuration.load(
@@ -41,13 +36,6 @@ inputs = Inputs(MODELS, checkpoints)
 params = Params(MODELS, SCRIPTS)
 figures = Figures(SCRIPTS, captions=SCRIPTS.parent / "report")
 questions = Questions(MODELS, SCRIPTS)
-
-
-def are_specialised(settings) -> bool:
-    """Whether a model has specialised SAEs, or may get them by `auto`."""
-    return bool(
-        settings["arms"]["specialised"] or "specialised" in settings["arms"]["auto"]
-    )
 
 
 wildcard_constraints:

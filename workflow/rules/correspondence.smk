@@ -67,6 +67,6 @@ figures.add(
         "clustersae.correspondence.figure",
         "Specialised SAEs",
         tables={"table": "tables/correspondence.csv"},
-        wanted=are_specialised,
+        wanted=is_specialised,
     ),
 )

@@ -143,7 +143,7 @@ figures.add(
         "clustersae.quality.figure_specialise",
         "Quality",
         tables={"arms": "tables/arms.csv", "comparisons": "tables/comparisons.csv"},
-        wanted=are_specialised,
+        wanted=is_specialised,
     ),
 )
 figures.add(

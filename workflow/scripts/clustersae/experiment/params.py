@@ -106,3 +106,13 @@ def growing(amount: int) -> Callable[[Wildcards, int], int]:
         return amount * 2 ** (attempt - 1)
 
     return resource
+
+
+def has_tasks(settings: Mapping[str, Any]) -> bool:
+    """Whether a model is asked for tasks, which circuits are found for."""
+    return bool(settings["evaluation"]["tasks"])
+
+
+def is_specialised(settings: Mapping[str, Any]) -> bool:
+    """Whether a model has specialised SAEs, or may get them by `auto`."""
+    return bool(settings["arms"]["specialised"] or "specialised" in settings["arms"]["auto"])
