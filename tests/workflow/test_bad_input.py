@@ -99,9 +99,10 @@ def test_a_named_corpus_that_is_neither_here_nor_to_be_had(fresh):
     fresh.configure(language_models={"tiny": {"corpus": {"cache": "texts"}}})
     message = failure(fresh, CORPUS)
     assert message == (
-        f"Corpus enwik8 is not in {fresh.folder}/texts (HF_HUB_OFFLINE forbids a download). Three"
-        " ways out: unset it and run again; name the folder that holds enwik8 as corpus.cache or"
-        " in CLUSTERSAE_DATA; or give a copy of enwik8 as corpus.path."
+        f"Corpus enwik8 is not in {fresh.folder}/texts (HF_HUB_OFFLINE forbids a download). Ways"
+        " out: unset it and run again; put enwik8 there by hand, from"
+        " http://mattmahoney.net/dc/enwik8.zip; name the folder that holds it as corpus.cache or in"
+        " CLUSTERSAE_DATA; or give a copy of it as corpus.path."
     )
     assert left_behind(fresh) == []
     assert not (fresh.folder / "texts").exists()

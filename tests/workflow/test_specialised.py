@@ -83,8 +83,8 @@ def test_children_wait_for_parents_and_for_nobody_else(specialised):
 
 def test_the_recipe_reruns_only_what_was_specialised(specialised):
     specialised.configure(sae={"specialise": {"learning_rate": 0.002}})
-    plan = specialised.plan("--until", "train_sae")
-    assert plan["train_sae"] == 3
+    plan = specialised.plan()
+    assert (plan["train_sae"], plan["evaluate_reconstruction"], plan["evaluate_splice"]) == (3, 3, 1)
 
 
 def test_another_split_of_the_budget_trains_other_saes(specialised):
@@ -125,7 +125,7 @@ def test_pilots_choose_one_arm_and_the_run_goes_on_from_there(finished):
             **{"auto": ["shared", "specialised"], "pilot_fraction": 0.5, "shared": {"counts": []}},
             "margins": {"mean": 1000.0, "worst": 1000.0},
         },
-        sae={"training_tokens": 30_000},
+        sae={"training_tokens": 60_000},
         evaluation={"tasks": []},
     )
     printed = finished.run("plan").stdout

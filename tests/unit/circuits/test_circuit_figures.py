@@ -159,7 +159,7 @@ def test_other_modes_are_drawn_without_random_circuits(drawn):
     tables, _ = drawn("three tasks")
     figure = draw_both(tables, "kept", "zero")["areas"]
     assert "errors kept · zero ablation" in subtitle(figure)
-    names = [text.get_text() for text in figure.legends[0].gettexts_of()]
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert "no SAE: residual basis" in names
     assert not [name for name in names if name.startswith("random circuits")]
     assert "specialised from 1 SAE" in names
@@ -275,22 +275,25 @@ def test_without_a_task_the_figures_say_so(drawn):
         assert "tried: toy_arithmetic" in subtitle(figure)
 
 
-def test_scripts_write_the_same_bytes_twice(tmp_path):
-    import figure_circuit_curves
-    import figure_circuits
+def test_the_script_writes_the_same_bytes_twice(tmp_path):
+    import draw
 
     settings, tasks = CASES["one task, one seed"]
     paths = write_circuit_tables(Circuits(Experiment(tmp_path, **settings), tasks))
-    for copy in ("a", "b"):
-        files = [[tmp_path / f"{name}_{copy}.{end}" for end in ("svg", "png")] for name in "xy"]
-        figure_circuits.main(
-            *(paths["circuits"], paths["tasks"], "ablated", "mean", "a model", *files[0], 60)
-        )
-        figure_circuit_curves.main(
-            *(paths["circuit_curves"], paths["circuits"], paths["tasks"], "mean", "a model"),
-            *(*files[1], 60),
-        )
-    for name in ("x", "y"):
+    mode = {"errors": "ablated", "ablation": "mean"}
+    drawn = {
+        "areas": ({"circuits": "circuits", "tasks": "tasks"}, mode),
+        "curves": (
+            {"curves": "circuit_curves", "circuits": "circuits", "tasks": "tasks"},
+            {"ablation": "mean"},
+        ),
+    }
+    for name, (tables, options) in drawn.items():
+        read = {argument: str(paths[table]) for argument, table in tables.items()}
+        for copy in ("a", "b"):
+            files = [tmp_path / f"{name}_{copy}.{end}" for end in ("svg", "png")]
+            module = f"clustersae.circuits.figure_{name}"
+            draw.main(module, read, options, "a model", *files)
         for end in ("svg", "png"):
             one, other = (tmp_path / f"{name}_{copy}.{end}" for copy in ("a", "b"))
             assert one.read_bytes() == other.read_bytes()

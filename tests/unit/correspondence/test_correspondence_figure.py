@@ -77,15 +77,15 @@ def test_one_budget_is_drawn_the_one_that_most_starts_have():
 
 def test_one_seed_and_one_start_are_drawn_without_what_they_lack():
     kinds = [kind for kind in VALUES if not kind.startswith("independent")]
-    rows = table(roots=("complete-tree",), kinds=kinds).assign(n_seeds=1)
+    rows = table(roots=("complete-3",), kinds=kinds).assign(n_seeds=1)
     rows[[f"{name}_low" for name in MEASURES]] = np.nan
     figure = draw(rows, "a model")
     assert len(figure.axes[0].get_yticks()) == len(KINDS) - 2
-    assert "down the tree" in title(figure)
+    assert "from 3 SAEs" in title(figure)
     assert "(from scratch 31 %)" in title(figure)
     assert "at best" not in title(figure)
     names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names == ["specialised down the tree", KINDS["same_start"], KINDS["shuffled"]]
+    assert names == ["specialised from 3 SAEs", KINDS["same_start"], KINDS["shuffled"]]
 
 
 def test_without_specialised_saes_the_figure_says_so():

@@ -20,7 +20,7 @@ CASES = {
         {"n_layers": 6, "counts": (2, 3), "specialise": (1, 3), "lengths": (2,)},
         {"judged": True},
     ),
-    "no judge": ({"n_layers": 5, "counts": (2, 4), "seeds": (0, 1), "specialise": ("tree",)}, {}),
+    "no judge": ({"n_layers": 5, "counts": (2, 4), "seeds": (0, 1), "specialise": (1,)}, {}),
     "no factors, one seed": (
         {"n_layers": 5, "counts": (3,), "seeds": (0,), **FEW},
         {"factors": {}},
@@ -236,12 +236,13 @@ def test_arms_of_one_training_stand_beside_the_main_one(drawn):
 
 
 def test_the_script_writes_the_same_bytes_twice(tmp_path):
-    import figure_features
+    import draw
 
     settings, more = CASES["no factors, one seed"]
     paths = write_feature_tables(Features(Experiment(tmp_path, **settings), **more))
+    read = dict(zip(("features", "meaning", "coverage"), map(str, paths.values())))
     for copy in ("a", "b"):
         files = [tmp_path / f"{copy}.{end}" for end in ("svg", "png")]
-        figure_features.main(*paths.values(), "a model", *files, 60)
+        draw.main("clustersae.features.figure", read, {}, "a model", *files)
     for end in ("svg", "png"):
         assert (tmp_path / f"a.{end}").read_bytes() == (tmp_path / f"b.{end}").read_bytes()

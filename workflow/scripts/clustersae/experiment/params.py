@@ -76,7 +76,13 @@ class Params:
     def planned(self, wildcards: Wildcards) -> dict[str, Any]:
         """What decides the plan: the sections `arms` and `sae`, as far as they do."""
         settings = self.models[wildcards.model]
-        return {"arms": settings["arms"], "sae": settings["sae"]}
+        sae = settings["sae"]
+        keys = ("training_tokens", "batch_size", "min_steps", "seeds")
+        share = sae["specialise"]["shared_fraction"]
+        return {
+            "arms": settings["arms"],
+            "sae": {key: sae[key] for key in keys} | {"specialise": {"shared_fraction": share}},
+        }
 
     def clustering(self, wildcards: Wildcards) -> dict[str, Any]:
         """What decides the partitions. They are made for all numbers of clusters."""
