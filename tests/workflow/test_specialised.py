@@ -84,7 +84,11 @@ def test_children_wait_for_parents_and_for_nobody_else(specialised):
 def test_the_recipe_reruns_only_what_was_specialised(specialised):
     specialised.configure(sae={"specialise": {"learning_rate": 0.002}})
     plan = specialised.plan()
-    assert (plan["train_sae"], plan["evaluate_reconstruction"], plan["evaluate_splice"]) == (3, 3, 1)
+    assert (plan["train_sae"], plan["evaluate_reconstruction"], plan["evaluate_splice"]) == (
+        3,
+        3,
+        1,
+    )
 
 
 def test_another_split_of_the_budget_trains_other_saes(specialised):

@@ -27,7 +27,8 @@ rule layer_distances:
         "../scripts/layer_distances.py"
 
 
-rule cluster_layers:
+# A checkpoint, as it decides which pilots there are.
+checkpoint cluster_layers:
     input:
         distances="results/{model}/clusters/distances.safetensors",
     output:
@@ -56,8 +57,8 @@ localrules:
     plan,
 
 
-# SAEs are named by the layers that they read, so a plan with the same clusters trains nothing new.
-checkpoint plan_pilots:
+# What `snakemake plan` prints where pilots settle a part of the plan.
+rule plan_pilots:
     input:
         partitions="results/{model}/clusters/partitions.json",
     output:
@@ -80,6 +81,7 @@ checkpoint plan_pilots:
         "../scripts/plan_pilots.py"
 
 
+# SAEs are named by the layers that they read, so a plan with the same clusters trains nothing new.
 checkpoint make_plan:
     input:
         partitions="results/{model}/clusters/partitions.json",

@@ -8,7 +8,7 @@ import pytest
 
 from clustersae.experiment.inputs import Inputs
 from clustersae.experiment.params import Params, growing
-from clustersae.experiment.plan import make_pilots, make_plan
+from clustersae.experiment.plan import make_plan
 
 DESCRIPTION = {
     "n_layers": 3,
@@ -51,23 +51,22 @@ class Checkpoints:
         def plan(model):
             return SimpleNamespace(output=[folder / f"{model}-plan.json"])
 
-        def pilots(model):
-            return SimpleNamespace(output=[folder / f"{model}-pilots.json"])
+        def partitions(model):
+            return SimpleNamespace(output=[folder / "partitions.json"])
 
         def assess(model, task):
             return SimpleNamespace(output=SimpleNamespace(task=folder / f"{task}.json"))
 
         self.make_plan = SimpleNamespace(get=plan)
-        self.plan_pilots = SimpleNamespace(get=pilots)
+        self.cluster_layers = SimpleNamespace(get=partitions)
         self.assess_task = SimpleNamespace(get=assess)
 
 
 @pytest.fixture
 def inputs(tmp_path):
     plan = make_plan(DESCRIPTION, MODEL).as_json(MODEL["sae"])
-    pilots = make_pilots(DESCRIPTION, AUTO).as_json(MODEL["sae"])
     for name, content in {
-        **{"m-plan": plan, "wide-plan": plan, "auto-plan": plan, "auto-pilots": pilots},
+        **{"m-plan": plan, "wide-plan": plan, "auto-plan": plan, "partitions": DESCRIPTION},
         **{"induction": {"usable": False}, "mine": {"usable": True}},
     }.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(content))

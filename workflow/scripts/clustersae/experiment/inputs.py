@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from clustersae.experiment.arms import PER_LAYER, SAE, with_ancestors
 from clustersae.experiment.clusters import parent
-from clustersae.experiment.plan import Plan, read_plan
+from clustersae.experiment.plan import Plan, make_pilots, read_plan
 from clustersae.experiment.sae_settings import learning_rates
 from clustersae.experiment.tasks import is_file, task_name
 from clustersae.experiment.variants import BASE
@@ -54,7 +54,7 @@ class Inputs:
 
     Args:
         models: the complete settings of every model, as `config.load` gives them.
-        checkpoints: Snakemake's; `make_plan`, `plan_pilots` and `assess_task` are asked for.
+        checkpoints: Snakemake's; `make_plan`, `cluster_layers` and `assess_task` are asked for.
     """
 
     def __init__(self, models: Mapping[str, Mapping[str, Any]], checkpoints: Any) -> None:
@@ -186,7 +186,8 @@ class Inputs:
         """The plan of the pilots that `arms.auto` asks; None where it asks none."""
         if not self.models[wildcards.model]["arms"]["auto"]:
             return None
-        return _read(self.checkpoints.plan_pilots.get(model=wildcards.model).output[0])
+        partitions = self.checkpoints.cluster_layers.get(model=wildcards.model).output[0]
+        return make_pilots(read_json(partitions), self.models[wildcards.model])
 
     def plans(self, _wildcards: Wildcards) -> list[str]:
         """The plan of every model as far as it is known without training: `snakemake plan`.
