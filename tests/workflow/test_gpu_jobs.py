@@ -32,7 +32,7 @@ def on_gpu(tmp_path_factory):
     """The tiny experiment, and what it has not: specialised SAEs, all ways of ablating."""
     project = Project.create(tmp_path_factory.mktemp("gpu") / "project", TINY)
     project.configure(
-        clustering={"specialise": [{"from": [2], "budgets": [0.5]}]},
+        arms={"specialised": [{"from": 2, "budgets": [0.5]}]},
         evaluation={
             "circuits": {
                 "method": "integrated",
@@ -41,7 +41,7 @@ def on_gpu(tmp_path_factory):
             }
         },
     )
-    device = project.folder / "workflow" / "scripts" / "clustersae" / "device.py"
+    device = project.folder / "workflow" / "scripts" / "clustersae/runtime/device.py"
     device.write_text(device.read_text() + CHOOSE)
     tests = str(REPOSITORY / "tests")
     result = project.snakemake("--cores", "2", "--resources", "gpu=2", PYTHONPATH=tests)

@@ -167,7 +167,7 @@ def test_another_configfile_replaces_config_yaml(finished):
     result = finished.snakemake("-n", "--configfile", "other.yaml")
     assert "other" in result.stdout
     assert "results/tiny" not in result.stdout
-    assert "plan_pilots" in jobs(result.stdout)  # arms.auto: [shared] is the default again
+    assert "cluster_layers" in jobs(result.stdout)  # which arms.auto waits for, the default again
 
 
 def test_auto_reuses_the_cache_and_settles_on_a_count(finished):

@@ -8,6 +8,7 @@ TRAINING_BENCHMARK = (
 
 rule measure_cost:
     input:
+        plan="results/{model}/plan.json",
         caching=inputs.caching("results/{model}/activations/train/shard-{shard}.json"),
         caching_benchmarks=inputs.caching(
             "results/benchmarks/{model}/cache_activations/train-{shard}.tsv"
