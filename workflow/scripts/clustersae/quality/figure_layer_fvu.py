@@ -84,7 +84,7 @@ def _finding(test: pd.DataFrame, base: pd.DataFrame, shown: pd.Series | None) ->
         return "FVU of every layer with its own SAE"
     excess = _by_layer(test, shown["arm"])["mean"] / base["mean"] - 1
     text = (
-        f"With {shown['count']} SAEs for {len(base)} layers, layer {excess.idxmax()} loses most:"
+        f"With {shown['count']} SAE{'s' * (shown['count'] > 1)} for {len(base)} layers, layer {excess.idxmax()} loses most:"
         f" FVU {percent(excess.max(), True)}"
     )
     lost = excess[excess > 0].sort_values(ascending=False)

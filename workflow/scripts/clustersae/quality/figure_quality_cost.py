@@ -114,7 +114,7 @@ def _finding(shown: pd.Series | None, baseline: pd.Series) -> str:
         return "No partition with fewer SAEs than layers was evaluated"
     between = interval_text(shown["excess_fvu_low"], shown["excess_fvu_high"])
     text = (
-        f"{shown['count']} SAEs instead of {baseline['count']}: mean FVU"
+        f"{shown['count']} SAE{'s' * (shown['count'] > 1)} instead of {baseline['count']}: mean FVU"
         f" {percent(shown['excess_fvu'], True)} ({between}), worst layer"
         f" {percent(shown['excess_fvu_worst'], True)}, at {percent(shown['cost_relative'])} of the"
         " cost"
