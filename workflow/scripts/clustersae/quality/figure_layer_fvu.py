@@ -83,8 +83,9 @@ def _finding(test: pd.DataFrame, base: pd.DataFrame, shown: pd.Series | None) ->
     if shown is None:
         return "FVU of every layer with its own SAE"
     excess = _by_layer(test, shown["arm"])["mean"] / base["mean"] - 1
+    saes = "1 SAE" if shown["count"] == 1 else f"{shown['count']} SAEs"
     text = (
-        f"With {shown['count']} SAE{'s' * (shown['count'] > 1)} for {len(base)} layers, layer {excess.idxmax()} loses most:"
+        f"With {saes} for {len(base)} layers, layer {excess.idxmax()} loses most:"
         f" FVU {percent(excess.max(), True)}"
     )
     lost = excess[excess > 0].sort_values(ascending=False)

@@ -113,8 +113,9 @@ def _finding(shown: pd.Series | None, baseline: pd.Series) -> str:
     if shown is None:
         return "No partition with fewer SAEs than layers was evaluated"
     between = interval_text(shown["excess_fvu_low"], shown["excess_fvu_high"])
+    saes = "1 SAE" if shown["count"] == 1 else f"{shown['count']} SAEs"
     text = (
-        f"{shown['count']} SAE{'s' * (shown['count'] > 1)} instead of {baseline['count']}: mean FVU"
+        f"{saes} instead of {baseline['count']}: mean FVU"
         f" {percent(shown['excess_fvu'], True)} ({between}), worst layer"
         f" {percent(shown['excess_fvu_worst'], True)}, at {percent(shown['cost_relative'])} of the"
         " cost"
