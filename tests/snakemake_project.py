@@ -55,7 +55,7 @@ class Project:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=900,
+            timeout=3600,
         )
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
