@@ -44,6 +44,14 @@ def test_other_margins_change_tables_and_what_shows_them(finished):
     assert plan.items() >= {"tables": 1, "verdict": 1}.items()
 
 
+def test_the_plan_is_printed_every_time_and_without_an_earlier_answer(finished):
+    for _ in range(2):
+        printed = finished.run("plan").stdout
+        assert "tiny: plan" in printed
+        assert "complete-2" in printed
+        assert "Best:" not in printed
+
+
 def test_another_k_caches_nothing_and_trains_every_sae(finished):
     finished.configure(sae={"k": 3})
     finished.run(PLAN)

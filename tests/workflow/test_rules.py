@@ -84,7 +84,8 @@ def test_every_rule_has_a_log_a_benchmark_an_environment_and_a_message(rules):
         folder = "language_models/" if name in OF_MODULE else ""
         folder += "" if name in ACROSS_MODELS else "{model"
         assert rule["log"][0].startswith(f"results/logs/{folder}"), name
-        assert rule["benchmark"].startswith(f"results/benchmarks/{folder}"), name
+        if name != "plan":  # a product of its own would be there the second time
+            assert rule["benchmark"].startswith(f"results/benchmarks/{folder}"), name
         place = "modules/language_models" if name in OF_MODULE else "rules"
         environment = REPOSITORY / "workflow" / place / rule["conda"]
         assert environment.is_file(), name

@@ -109,14 +109,13 @@ checkpoint make_plan:
         "../scripts/make_plan.py"
 
 
-# `snakemake plan`: what will be trained and compared, before any of it is.
+# `snakemake plan`: what will be trained and compared, before any of it is. Without an output or a
+# benchmark it is never done, and so prints every time.
 rule plan:
     input:
         inputs.plans,
     log:
         "results/logs/plan.log",
-    benchmark:
-        "results/benchmarks/plan.tsv"
     conda:
         "../../envs/plot.yaml"
     resources:

@@ -18,7 +18,7 @@ from clustersae.runtime.errors import InputError
 SECTIONS = ("activations", "clustering", "sae", "arms", "evaluation")
 
 #: Beside the models' folders in results/.
-RESERVED_NAMES = ("logs", "benchmarks", "reference", "language_models", "README.md", "report.html")
+RESERVED_NAMES = ("logs", "benchmarks", "language_models", "README.md", "report.html")
 
 #: What a model that is the `same_as` another takes from it.
 SHARED = ("path", "repo", "revision", "trust_remote_code", "trained", "corpus", "activations")
