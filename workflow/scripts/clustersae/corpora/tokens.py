@@ -48,6 +48,11 @@ class TokenFile:
         return kept_mask(self.tokens, self.vocabulary.excluded_ids)
 
     @property
+    def scored(self) -> Tensor:
+        """Positions whose next token is predicted and scored, bool [n_rows, n_ctx − 1]."""
+        return self.kept[:, 1:]
+
+    @property
     def kept_per_row(self) -> np.ndarray:
         """How many tokens of each row are analysed, int64 [n_rows]."""
         # Not kept.sum(1): torch would hold eight bytes per token.
