@@ -23,14 +23,15 @@ def main(
     statistics: Path,
     limits: Path,
     output: Path,
-    n_tokens: int,
+    n_tokens: int | None,
     batch_rows: int,
     where: torch.device,
 ) -> None:
     """Write columns mode, layer, ce, n_tokens (see `measure_ablations`).
 
     Args:
-        tokens: token file of the test split, of which the first `n_tokens` analysed tokens count.
+        tokens: token file of the test split, of which the first `n_tokens` analysed tokens count;
+            None leaves the number to the model's size.
         statistics: the layers' means on the training split.
         limits: of the norm, beyond which tokens are left as they are.
     """
@@ -38,7 +39,7 @@ def main(
     norms = load_limits(limits, description.fingerprint)
     mean = load_statistics(statistics, description.fingerprint, norms.layers).mean
     stream = ResidualStream(load_model(model_dir, description, where), description)
-    text = read_evaluation_tokens(tokens, n_tokens)
+    text = read_evaluation_tokens(tokens, n_tokens, stream, len(norms.layers))
     write_csv(output, measure_ablations(stream, text, mean, batch_rows, norms))
 
 

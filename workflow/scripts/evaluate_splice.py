@@ -33,14 +33,15 @@ def main(
     partition: str,
     each_layer: Path,
     all_layers: Path,
-    n_tokens: int,
+    n_tokens: int | None,
     batch_rows: int,
     where: torch.device,
 ) -> None:
     """Write one row per seed and layer, and one per seed with all layers spliced.
 
     Args:
-        tokens: token file of the test split, of which the first `n_tokens` analysed tokens count.
+        tokens: token file of the test split, of which the first `n_tokens` analysed tokens count;
+            None leaves the number to the model's size.
         language_model: the table of `evaluate_language_model.py` for the same tokens.
         limits: of the norm, beyond which tokens are left as they are; they name the studied layers.
         saes: folders of the SAEs that serve the layers in this arm; every seed of each.
@@ -62,7 +63,7 @@ def main(
         together.append((group, layers))
 
     stream = ResidualStream(load_model(model_dir, description, where), description)
-    text = read_evaluation_tokens(tokens, n_tokens)
+    text = read_evaluation_tokens(tokens, n_tokens, stream, len(norms.layers))
     splices = [splice_of(group, layers) for group, layers in (*alone, *together)]
     clean, effects, n_scored = measure(stream, text, splices, batch_rows, norms)
     ablated = read_ablations(language_model)

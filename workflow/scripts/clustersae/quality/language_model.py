@@ -17,9 +17,26 @@ from clustersae.runtime.errors import InputError
 ALL = "all"
 
 
-def read_evaluation_tokens(path: Path, n_tokens: int, split: str = "test") -> EvaluationTokens:
-    """The first rows of a token file that hold `n_tokens` tokens to analyse."""
+#: Tokens × studied layers × parameters of the model that are spliced where nobody says how many:
+#: about as many operations as running half of the model once for every layer.
+WORK = 10**13
+MOST_TOKENS, FEWEST_TOKENS = 20_000, 1_000
+
+
+def read_evaluation_tokens(
+    path: Path, n_tokens: int | None, stream: ResidualStream, n_layers: int, split: str = "test"
+) -> EvaluationTokens:
+    """The first rows of a token file that hold `n_tokens` tokens to analyse.
+
+    Args:
+        n_tokens: None for as many as the size of the model, with `n_layers` studied layers, makes
+            reasonable: measuring must not cost more than training.
+    """
     file = read_tokens(path)
+    if n_tokens is None:
+        work = n_layers * sum(each.numel() for each in stream.model.parameters())
+        reasonable = min(MOST_TOKENS, max(FEWEST_TOKENS, WORK // work))
+        n_tokens = min(reasonable, int(file.kept_per_row.sum()))
     n_rows = rows_holding(file.kept_per_row, n_tokens, split)
     return EvaluationTokens(file.tokens[:n_rows], file.kept[:n_rows], file.scored[:n_rows])
 
