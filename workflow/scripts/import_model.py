@@ -1,4 +1,4 @@
-"""Import a pretrained language model from a directory or the Hugging Face Hub."""
+"""Import a pretrained language model from a directory, a GGUF file or the Hugging Face Hub."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

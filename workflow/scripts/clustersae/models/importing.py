@@ -1,6 +1,6 @@
-"""Bring a language model from a directory or the Hugging Face Hub into the results folder.
+"""Bring a language model from a directory, a GGUF file or the Hub into the results folder.
 
-Only safetensors weights are read: pickle files can run code when they are opened.
+Only safetensors and GGUF weights are read: pickle files can run code when they are opened.
 """
 
 import dataclasses
@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from clustersae.experiment.model_source import gguf_file
+from clustersae.models import gguf
 from clustersae.models.anatomy import describe
 from clustersae.models.residual import first_line, load_tokenizer
 from clustersae.runtime.errors import InputError
@@ -33,7 +35,8 @@ def import_model(
     """Make `output_dir` a complete model: config, one weight file, tokenizer and description.
 
     Args:
-        place: the model's directory, or its repository on the Hub ("EleutherAI/pythia-160m").
+        place: the model's directory or GGUF file, or its repository on the Hub
+            ("EleutherAI/pythia-160m").
         revision: branch, tag or commit on the Hub; the commit it stands for is recorded.
         trust_remote_code: lets Python code from the model's own directory run. Off unless the
             user asked for it.
@@ -46,12 +49,16 @@ def import_model(
     # The Hub's cache names each snapshot after its commit.
     commit = folder.name if on_hub else None
     output_dir = Path(output_dir)
-    _copy_config(folder, output_dir)
-    _copy_tokenizer(folder, output_dir)
-    _copy_weights(folder, output_dir / WEIGHTS)
-    if trust_remote_code:
-        for code in folder.glob("*.py"):
-            _copy(code, output_dir / code.name)
+    file = None if on_hub else gguf_file(folder)
+    if file:
+        gguf.convert(file, output_dir)
+    else:
+        _copy_config(folder, output_dir)
+        _copy_tokenizer(folder, output_dir)
+        _copy_weights(folder, output_dir / WEIGHTS)
+        if trust_remote_code:
+            for code in folder.glob("*.py"):
+                _copy(code, output_dir / code.name)
 
     description = describe(output_dir, place, commit, trust_remote_code)
     n_words = len(load_tokenizer(output_dir, trust_remote_code))
