@@ -22,7 +22,10 @@ SECTIONS = ("activations", "clustering", "sae", "arms", "evaluation")
 RESERVED_NAMES = ("logs", "benchmarks", "language_models", "README.md", "report.html")
 
 #: What a model that is the `same_as` another takes from it.
-SHARED = ("path", "repo", "revision", "trust_remote_code", "trained", "corpus", "activations")
+SHARED = (
+    *("path", "repo", "revision", "trust_remote_code", "dtype", "device_map", "trained"),
+    *("corpus", "activations"),
+)
 
 #: Where config.json of the usual model families keeps these figures.
 N_LAYERS_KEYS = ("num_hidden_layers", "n_layer", "num_layers")

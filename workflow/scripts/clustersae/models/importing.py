@@ -14,6 +14,7 @@ import torch
 from clustersae.experiment.model_source import gguf_file
 from clustersae.models import gguf
 from clustersae.models.anatomy import describe
+from clustersae.models.description import DTYPES
 from clustersae.models.residual import first_line, load_tokenizer
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import read_json, replacing, write_json
@@ -31,6 +32,8 @@ def import_model(
     on_hub: bool = False,
     revision: str | None = None,
     trust_remote_code: bool = False,
+    dtype: str = "float32",
+    device_map: str | None = None,
 ) -> None:
     """Make `output_dir` a complete model: config, one weight file, tokenizer and description.
 
@@ -40,6 +43,8 @@ def import_model(
         revision: branch, tag or commit on the Hub; the commit it stands for is recorded.
         trust_remote_code: lets Python code from the model's own directory run. Off unless the
             user asked for it.
+        dtype: number format that later jobs run the model in, "auto" for that of its config.json.
+        device_map: "auto" lets later jobs spread the model over several GPUs.
 
     Raises:
         InputError: the model cannot be fetched, is incomplete, has only pickle weights, is not a
@@ -68,7 +73,10 @@ def import_model(
             f" {description.vocab_size}: they do not belong together. Put the model's own"
             " tokenizer.json beside it."
         )
-    write_json(output_dir / "description.json", dataclasses.asdict(description))
+    described = dataclasses.replace(
+        description, dtype=dtype_name(output_dir, dtype), device_map=device_map
+    )
+    write_json(output_dir / "description.json", dataclasses.asdict(described))
 
 
 def fetch(repository: str, revision: str | None = None, with_code: bool = False) -> Path:
@@ -98,6 +106,20 @@ def fetch(repository: str, revision: str | None = None, with_code: bool = False)
             " whole are kept); or download it elsewhere, copy it here and give its folder as path"
             " instead of repo; or set HF_HUB_OFFLINE=1 if it is already in the cache (HF_HOME)."
         ) from error
+
+
+def dtype_name(model_dir: Path, asked: str) -> str:
+    """The number format that is meant by `asked`: itself, or for "auto" that of config.json.
+
+    float32 where config.json names none, or one that is no format of a whole model.
+    """
+    if asked != "auto":
+        return asked
+    config = read_json(model_dir / "config.json")
+    config = {**(config.get("text_config") or {}), **config}
+    # Older versions of transformers say torch_dtype.
+    named = str(config.get("dtype") or config.get("torch_dtype")).removeprefix("torch.")
+    return named if named in DTYPES else "float32"
 
 
 def _copy_config(folder: Path, output_dir: Path) -> None:
