@@ -9,6 +9,7 @@ at the right cannot reach the tokens before it, and what is computed at padding 
 """
 
 import functools
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ from clustersae.runtime.errors import InputError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+logger = logging.getLogger(__name__)
+
 #: Takes a block's output [batch, n_ctx, d_model]; returns what replaces it, or None to keep it.
 Change = Callable[[torch.Tensor], torch.Tensor | None]
 
@@ -30,9 +33,10 @@ def load_model(
     model_dir: Path,
     description: ModelDescription,
     device: torch.device | str = "cpu",
-    dtype: torch.dtype = torch.float32,
 ) -> "PreTrainedModel":
     """The Hugging Face model in `model_dir`, in evaluation mode and without gradients.
+
+    Its number format, and whether it is spread over several GPUs, stand in its description.
 
     Raises:
         InputError: the files are not those that were described, or cannot be loaded.
@@ -42,7 +46,9 @@ def load_model(
             f"The model in {model_dir} is not the one that its description.json describes."
             " Delete description.json and run again."
         )
-    return load_pretrained(model_dir, description.trust_remote_code, device, dtype)
+    dtype = getattr(torch, description.dtype)
+    spread = description.device_map if torch.device(device).type == "cuda" else None
+    return load_pretrained(model_dir, description.trust_remote_code, device, dtype, spread)
 
 
 def load_pretrained(
@@ -50,8 +56,13 @@ def load_pretrained(
     trust_remote_code: bool = False,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
+    device_map: str | dict[str, Any] | None = None,
 ) -> "PreTrainedModel":
-    """`load_model` for a model that has no description yet."""
+    """`load_model` for a model that has no description yet.
+
+    Args:
+        device_map: how transformers spreads the model over devices, in place of `device`.
+    """
     from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
@@ -61,7 +72,9 @@ def load_pretrained(
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             model_dir,
+            config=_config(model_dir, trust_remote_code),
             dtype=dtype,
+            device_map=device_map,
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=trust_remote_code,
@@ -78,7 +91,27 @@ def load_pretrained(
             f" {', '.join(sorted(loading['missing_keys'])[:3])}. They would be random."
             " Use the checkpoint of a whole language model."
         )
-    return model.eval().requires_grad_(False).to(device)
+    model = model.eval().requires_grad_(False)
+    return model if device_map else model.to(device)
+
+
+def _config(model_dir: Path, trust_remote_code: bool) -> Any:
+    """A model's configuration, without an attention that runs on some machines only.
+
+    Flash attention and kernels of the Hub must be installed, and know neither CPUs nor float32.
+    transformers then takes its own fused attention, or where the model has none the plain one; all
+    of them compute the same.
+    """
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(
+        model_dir, local_files_only=True, trust_remote_code=trust_remote_code
+    )
+    named = config._attn_implementation
+    if named not in (None, "eager", "sdpa"):
+        logger.info("%s asks for the attention %s; taking that of torch", model_dir, named)
+        config._attn_implementation = None
+    return config
 
 
 def load_tokenizer(model_dir: Path, trust_remote_code: bool = False):
@@ -119,6 +152,9 @@ class ResidualStream:
         self.blocks = cast(torch.nn.ModuleList, model.get_submodule(path))
         self.n_layers = len(self.blocks)
         self.vocab_size: int = model.get_output_embeddings().weight.shape[0]
+        # Where streams are handed over; a model may be spread over several devices.
+        weight = model.get_input_embeddings().get_parameter("weight")
+        self.device = None if weight.is_meta else weight.device
         # What a block returns beside its stream, e.g. the None of (stream, None); seen on any
         # forward pass, and needed to stand in for the block.
         self._extras: dict[int, tuple[Any, ...] | None] = {}
@@ -144,8 +180,8 @@ class ResidualStream:
             extras = output[1:] if isinstance(output, tuple) else None
             self._extras[layer] = extras
             x = output if extras is None else output[0]
-            replacement = change(x)
-            return None if replacement is None else _pack(replacement, extras)
+            replacement = change(x if self.device is None else x.to(self.device))
+            return None if replacement is None else _pack(replacement.to(x), extras)
 
         return hook
 
@@ -251,14 +287,18 @@ class ResidualStream:
         reach the later blocks as always, whatever the architecture.
         """
         skipped = self.blocks[: layer + 1]
+        # A block that lies on another device has a forward of its own, by accelerate.
+        own = [vars(block).get("forward") for block in skipped]
         try:
             for index, block in enumerate(skipped):
-                output = _pack(x, self._extras[index])
+                output = _pack(x.to(self.model.dtype), self._extras[index])
                 block.forward = lambda *_, output=output, **__: output
             yield
         finally:
-            for block in skipped:
+            for block, forward in zip(skipped, own):
                 vars(block).pop("forward", None)
+                if forward is not None:
+                    block.forward = forward
 
 
 def _pack(x: torch.Tensor, extras: tuple[Any, ...] | None) -> Any:
