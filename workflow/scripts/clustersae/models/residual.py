@@ -262,13 +262,9 @@ class ResidualStream:
         block: final norm, unembedding and whatever the architecture does to logits."""
         tokens = torch.zeros(len(x), 1, dtype=torch.int64, device=x.device)
         with torch.no_grad():
-            self._learn_all(tokens)
+            self.learn_extras(self.n_layers - 1, tokens)
             with self._standing_in(self.n_layers - 1, x[:, None]):
                 return self.logits(tokens)[:, 0]
-
-    def _learn_all(self, tokens: torch.Tensor) -> None:
-        if any(index not in self._extras for index in range(self.n_layers)):
-            self.logits_and_streams(tokens[:1])
 
     def learn_extras(self, layer: int, tokens: torch.Tensor) -> None:
         """See what the blocks up to `layer` return beside the stream, if that is not known yet.
@@ -276,7 +272,7 @@ class ResidualStream:
         `logits_from` does it as well, but with whatever replacements are in place, which may not
         fit a single row of `tokens` [batch, n_ctx].
         """
-        if self.restartable and any(index not in self._extras for index in range(layer + 1)):
+        if any(index not in self._extras for index in range(layer + 1)):
             self.logits_and_streams(tokens[:1])
 
     @contextmanager

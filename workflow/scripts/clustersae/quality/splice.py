@@ -190,6 +190,7 @@ def clean_passes(
             continue
         tokens, kept = tokens[:, :width].long().to(device), kept[:, :width].to(device)
         scored = scored[:, : width - 1].to(device)
+        stream.learn_extras(stream.n_layers - 1, tokens)
         streams = dict(zip(visited, stream.capture(tokens, visited)))
         last = streams[visited[-1]][:, :-1][scored]
         if limits:
