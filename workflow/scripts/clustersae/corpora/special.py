@@ -63,8 +63,9 @@ def special_tokens(
     ends = [number for number in ends if number in flagged]
     eos_id = first([*ends, theirs.eos_token_id, *after], "eos_token_id")
     pad_id = first([theirs.pad_token_id], "pad_token_id")
-    named = {bos_id, eos_id, pad_id, *map(known, before + after)} - {None}
-    special_ids = tuple(sorted(flagged | named))
+    named = [bos_id, eos_id, pad_id, *map(known, before + after)]
+    flagged |= {number for number in named if number is not None}
+    special_ids = tuple(sorted(flagged))
     return SpecialTokens(bos_id, eos_id, pad_id, special_ids, bool(before))
 
 
@@ -85,4 +86,4 @@ def _added(theirs: Any, special: set[int]) -> tuple[list[int], list[int]]:
 
 
 def _looks_special(own: Tokenizer, number: int) -> bool:
-    return re.fullmatch(r"<.+>|\[.+\]", own.id_to_token(number)) is not None
+    return re.fullmatch(r"<.+>|\[.+\]", own.id_to_token(number) or "") is not None
