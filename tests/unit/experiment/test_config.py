@@ -221,10 +221,10 @@ WRONG = [
             "language_models": {
                 "tiny": {"corpus": {"source": "named", "name": "shakespeare_char", "n_ctx": 256}}
             },
-            "activations": {"tokens": {"validation": 55553}},
+            "activations": {"tokens": {"validation": 55336}},
         },
-        "activations.tokens.validation asks for 55553, but test begins after 55552 tokens of the"
-        " validation split of tiny: ask for at most 55552",
+        "activations.tokens.validation asks for 55336, but test begins after 55335 tokens of the"
+        " validation split of tiny: ask for at most 55335",
     ),
     (
         imported("llama") | {"sae": {"k": 65, "d_sae": None}},
