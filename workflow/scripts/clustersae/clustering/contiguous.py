@@ -12,8 +12,9 @@ def contiguous_partitions(distances: np.ndarray) -> list[Clusters]:
     Minimises `scores.total_sharing`: the sum over runs of (number of layers − 1) · (mean distance
     between two of them). The weights of all partitions into K runs then add up to the same, L − K;
     with the number of layers itself a run of one layer would be free, and single layers would be
-    cut off the ends. Of equally good partitions the one with the earliest cuts is taken. Any additive cost of runs can be minimised
-    so (Bellman 1961; the Fisher 1958 problem), in O(n_layers³) steps for all counts together.
+    cut off the ends. Of equally good partitions the one with the earliest cuts is taken. Any
+    additive cost of runs can be minimised so (Bellman 1961; the Fisher 1958 problem), in
+    O(n_layers³) steps for all counts together.
 
     Returns:
         The partition into K runs at index K − 1, for K = 1 … n_layers.
