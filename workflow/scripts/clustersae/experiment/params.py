@@ -126,6 +126,13 @@ def has_tasks(settings: Mapping[str, Any]) -> bool:
     return bool(settings["evaluation"]["tasks"])
 
 
+def has_clusters(settings: Mapping[str, Any]) -> bool:
+    """Whether a model is asked for several clusters, so that it matters how they are made."""
+    asked = settings["arms"]
+    counts = [*asked["shared"]["counts"], *(entry["from"] for entry in asked["specialised"])]
+    return bool(asked["auto"]) or any(count > 1 for count in counts)
+
+
 def is_specialised(settings: Mapping[str, Any]) -> bool:
     """Whether a model has specialised SAEs, or may get them by `auto`."""
     return bool(settings["arms"]["specialised"] or "specialised" in settings["arms"]["auto"])
