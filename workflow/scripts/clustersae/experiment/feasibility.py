@@ -38,6 +38,9 @@ def check_arms(
             raise InputError(
                 f"{where}: {key} asks for {max(counts)} clusters, but the model has {n_layers}"
                 f" layers: use numbers from 1 to {n_layers}."
+                if n_layers > 1
+                else f"{where}: {key} asks for {max(counts)} clusters, but the model has one layer,"
+                f" which is a cluster of its own: write {key}: []."
             )
     alone = sorted(set(asked["equal_exposure"]) - set(asked["shared"]["counts"]) - {n_layers})
     if alone:
@@ -77,10 +80,12 @@ def _check_specialised(where: str, settings: Mapping[str, Any], n_layers: int) -
     asked, sae = settings["arms"], settings["sae"]
     for entry in asked["specialised"]:
         if entry["from"] >= n_layers:
-            remedy = f"use numbers from 1 to {n_layers - 1}" if n_layers > 1 else "leave it out"
             raise InputError(
                 f"{where}: arms.specialised starts from {entry['from']} clusters, but the model"
-                f" has {n_layers} layer{'s' * (n_layers > 1)}: {remedy}."
+                f" has {n_layers} layers: use numbers from 1 to {n_layers - 1}."
+                if n_layers > 1
+                else f"{where}: arms.specialised starts from SAEs that layers share, but the model"
+                " has one layer: write arms.specialised: []."
             )
         for budget in entry["budgets"]:
             _check_lengths(f"{where}: arms.specialised", sae, entry["from"], budget, n_layers, 1)
