@@ -26,6 +26,8 @@ rule import_model:
         repo=params.section("repo"),
         revision=params.section("revision"),
         trust_remote_code=params.section("trust_remote_code"),
+        dtype=params.section("dtype"),
+        device_map=params.section("device_map"),
     message:
         "Import the language model {wildcards.model}"
     script:

@@ -15,7 +15,8 @@ from clustersae.runtime.errors import InputError
 
 
 def tabulate(distances, methods=METHODS, controls=("even", "random"), draws=1, seed=0):
-    return tabulate_partitions(distances, "angular", methods, controls, draws, seed)
+    layers = range(len(distances))
+    return tabulate_partitions(distances, layers, "angular", methods, controls, draws, seed)
 
 
 @settings(deadline=None, max_examples=10)
@@ -99,7 +100,9 @@ def test_the_script_clusters_by_the_distance_it_is_told(tmp_path):
     angular, centred = on_a_line(0, 1, 8, 9), on_a_line(0, 8, 1, 9)
     matrices = (torch.from_numpy(m) / 10 for m in (angular, centred, angular))
     path = tmp_path / "distances.safetensors"
-    save_distances(path, tmp_path / "distances.csv", LayerDistances(*matrices, 99), "cafe")
+    save_distances(
+        path, tmp_path / "distances.csv", LayerDistances(*matrices, 99), "cafe", range(4)
+    )
     output = tmp_path / "partitions.json"
     arguments = {"methods": ["complete"], "controls": ["even"], "draws": 1, "seed": 0}
     cluster_layers.main(path, output, distance="angular_centred", **arguments)

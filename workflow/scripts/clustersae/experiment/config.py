@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from clustersae.experiment import schema
 from clustersae.experiment.feasibility import check_arms
+from clustersae.experiment.model_source import gguf_file
 from clustersae.experiment.moved import check_form
 from clustersae.experiment.paths import RULE, located
 from clustersae.experiment.tasks import check_tasks, is_file
@@ -22,7 +23,10 @@ SECTIONS = ("activations", "clustering", "sae", "arms", "evaluation")
 RESERVED_NAMES = ("logs", "benchmarks", "language_models", "README.md", "report.html")
 
 #: What a model that is the `same_as` another takes from it.
-SHARED = ("path", "repo", "revision", "trust_remote_code", "trained", "corpus", "activations")
+SHARED = (
+    *("path", "repo", "revision", "trust_remote_code", "dtype", "device_map", "trained"),
+    *("corpus", "activations"),
+)
 
 #: Where config.json of the usual model families keeps these figures.
 N_LAYERS_KEYS = ("num_hidden_layers", "n_layer", "num_layers")
@@ -179,14 +183,10 @@ def _check_origin(where: str, settings: Mapping[str, Any]) -> None:
             else f"{where} lacks 'corpus', the text that the model reads."
         )
     if settings["path"]:
-        folder = Path(settings["path"])
-        if not folder.is_dir():
-            raise InputError(f"{where}.path: {folder} is not a directory. {RULE}")
-        if not (folder / "config.json").is_file():
-            raise InputError(
-                f"{where}.path: {folder} has no config.json, so it is not a Hugging Face model"
-                " directory. Save the model there with save_pretrained, or correct the path."
-            )
+        try:
+            gguf_file(settings["path"])
+        except InputError as error:
+            raise InputError(f"{where}.path: {error}") from None
 
 
 def _check_trained(
@@ -251,8 +251,8 @@ def _check_judge(where: str, judge: Mapping[str, Any]) -> None:
 
 
 def model_shape(settings: Mapping[str, Any]) -> tuple[int | None, int | None]:
-    """n_layers and d_model of a model directory; not to be known before a Hub model is here."""
-    if not settings["path"]:
+    """n_layers and d_model of a model directory; GGUF files and the Hub tell at the import."""
+    if not settings["path"] or gguf_file(settings["path"]):
         return None, None
     try:
         facts = json.loads((Path(settings["path"]) / "config.json").read_text(encoding="utf-8"))

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from clustersae.experiment.arms import PER_LAYER, SAE, with_ancestors
 from clustersae.experiment.clusters import parent
+from clustersae.experiment.model_source import gguf_file
 from clustersae.experiment.paths import watched
 from clustersae.experiment.plan import Plan, make_pilots, read_plan
 from clustersae.experiment.sae_settings import learning_rates
@@ -73,7 +74,7 @@ class Inputs:
         return lambda wildcards: f"results/{self.home(wildcards.model)}/{path}"
 
     def model_folder(self, wildcards: Wildcards) -> str | None:
-        """The directory that the wildcard's model is imported from; None if it is on the Hub."""
+        """The directory or GGUF file that the wildcard's model is in; None if it is on the Hub."""
         settings = self.models[wildcards.model]
         if settings["trained"]:
             return f"{TRAINED}/{settings['trained']}/model"
@@ -86,6 +87,9 @@ class Inputs:
             return []
         if self.models[wildcards.model]["trained"]:
             return [f"{folder}/{name}" for name in MODEL_FILES]
+        packed = gguf_file(folder)
+        if packed:
+            return watched([str(packed)])
         patterns = ("*.json", "*.safetensors")
         return watched(
             str(file) for pattern in patterns for file in sorted(Path(folder).glob(pattern))

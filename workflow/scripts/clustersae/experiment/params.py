@@ -75,9 +75,10 @@ class Params:
             f"activations.tokens.{split}": (split, n_tokens)
             for split, n_tokens in settings["activations"]["tokens"].items()
         }
-        return asked | {
-            "evaluation.splice_tokens": ("test", settings["evaluation"]["splice_tokens"])
-        }
+        splice_tokens = settings["evaluation"]["splice_tokens"]
+        if splice_tokens is None:
+            return asked
+        return asked | {"evaluation.splice_tokens": ("test", splice_tokens)}
 
     def planned(self, wildcards: Wildcards) -> dict[str, Any]:
         """What decides the plan: the sections `arms` and `sae`, as far as they do."""

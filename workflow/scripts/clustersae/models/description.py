@@ -11,6 +11,9 @@ from clustersae.runtime.files import read_json
 #: block l. SAEs carry it, so that other tools know where they belong.
 HOOK = "blocks.{l}.hook_resid_post"
 
+#: Number formats that a model may run in, as torch names them.
+DTYPES = ("float32", "bfloat16", "float16")
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelDescription:
@@ -49,6 +52,10 @@ class ModelDescription:
     """Name of the activation in TransformerLens, with {l} for the layer."""
     trust_remote_code: bool = False
     """Whether the user allowed Python code from the model's repository to run."""
+    dtype: str = "float32"
+    """Number format that the model runs in, one of DTYPES."""
+    device_map: str | None = None
+    """"auto" if the model is spread over all GPUs that a job sees, None if it fits one."""
 
 
 def read_description(path: str | Path) -> ModelDescription:
