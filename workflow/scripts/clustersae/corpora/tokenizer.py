@@ -120,7 +120,9 @@ def model_tokenizer(model_dir: Path) -> LoadedTokenizer:
         config = read_json(model_dir / "config.json")
         config = config.get("text_config") or config
         vocab_size = config["vocab_size"]
-        special = special_tokens(_as_transformers_reads(model_dir), tokenizer, config, vocab_size)
+        settings = read_json(model_dir / "tokenizer_config.json")
+        theirs = _as_transformers_reads(model_dir)
+        special = special_tokens(theirs, tokenizer, settings, config, vocab_size)
     vocabulary = Vocabulary(
         str(model_dir),
         vocab_size,
