@@ -23,6 +23,11 @@ from clustersae.runtime.errors import InputError
 
 environment.prepare(SCRIPTS)
 
+if "{" in str(workflow.basedir):
+    raise WorkflowError(
+        f"Snakemake takes braces in the path of a workflow for its own: rename {workflow.basedir}."
+    )
+
 try:
     MODELS = configuration.load(
         config,
