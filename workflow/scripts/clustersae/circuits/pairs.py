@@ -21,8 +21,8 @@ class Pairs(NamedTuple):
     answer: torch.Tensor  # int64 [n_pairs], what the clean prompt asks for
     wrong: torch.Tensor  # int64 [n_pairs], what the corrupted prompt asks for
     first: int = 0
-    """Tokens before this one (BOS) are the same in every prompt and no SAE has seen them: their
-    stream is left as it is."""
+    """Tokens before this one (BOS, or the first token where there is none) are studied by no SAE:
+    their stream is left as it is."""
 
     @property
     def n_tokens(self) -> int:

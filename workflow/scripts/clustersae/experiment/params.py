@@ -41,9 +41,9 @@ class Params:
 
         return settings
 
-    def first_of(self, *keys: str) -> ParamsFunction:
-        """The first entry of the list at `keys`."""
-        return lambda wildcards: self.section(*keys)(wildcards)[0]
+    def first_of(self, *keys: str, otherwise: Any = None) -> ParamsFunction:
+        """The first entry of the list at `keys`, and `otherwise` if that is null."""
+        return lambda wildcards: (self.section(*keys)(wildcards) or [otherwise])[0]
 
     def tokens_asked(self, wildcards: Wildcards, input: Any) -> dict[str, tuple[str, int]]:
         """What will be read of each split, so that too small a text is found at once.

@@ -161,6 +161,10 @@ class ResidualStream:
     @torch.no_grad()
     def logits(self, tokens: torch.Tensor) -> torch.Tensor:
         """Logits [batch, n_ctx, vocab_size] of the model as it is now, replacements included."""
+        return self.forward(tokens)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """`logits` for a caller who takes gradients."""
         return self.model(input_ids=tokens, use_cache=False).logits
 
     def capture(self, tokens: torch.Tensor) -> list[torch.Tensor]:
@@ -175,17 +179,23 @@ class ResidualStream:
         with self.replaced(dict.fromkeys(range(self.n_layers), streams.append)):
             return self.logits(tokens), streams
 
-    def logits_from(self, layer: int, x: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    def logits_from(
+        self, layer: int, x: torch.Tensor, tokens: torch.Tensor, with_gradient: bool = False
+    ) -> torch.Tensor:
         """Logits when the stream after block `layer` is `x` [batch, n_ctx, d_model].
 
         Runs only the blocks after `layer`, where the architecture allows it.
+
+        Args:
+            with_gradient: they can be differentiated by x, if it asks for a gradient.
         """
-        if not self.restartable:
-            with self.replaced({layer: lambda _: x}):
-                return self.logits(tokens)
-        self.learn_extras(layer, tokens)
-        with self._standing_in(layer, x):
-            return self.logits(tokens)
+        if self.restartable:
+            self.learn_extras(layer, tokens)
+            put = self._standing_in(layer, x)
+        else:
+            put = self.replaced({layer: lambda _: x})
+        with torch.set_grad_enabled(with_gradient), put:
+            return self.forward(tokens)
 
     def learn_extras(self, layer: int, tokens: torch.Tensor) -> None:
         """See what the blocks up to `layer` return beside the stream, if that is not known yet.
