@@ -4,15 +4,17 @@
 
 records a task (a generated one, or a file of prompts; `random`: 16 random tokens) of so many pairs
 for training and for test, at so many layers, and measures one sweep of circuits in SAEs that nobody
-trained, of 8 · d_model latents. Beside each stands what a bare model takes for the blocks that have
-to run: each prompt once, and from each layer on forward and back for every point of the integral;
-for the sweep, every circuit on every prompt from the first layer on.
+trained, of 8 · d_model latents. Beside each stands what a bare model takes for the passes that have
+to be: each prompt once; from each layer on, forward and back for every step of the integral, from
+the first token on that differs; every circuit on every prompt from the first layer on. Ratios are
+of processor time, which other jobs of the machine disturb less.
 """
 
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 
@@ -20,9 +22,9 @@ from clustersae.circuits.attribution import attributed_effects, exact_effects
 from clustersae.circuits.curves import log_sizes
 from clustersae.circuits.dictionaries import dictionaries_of
 from clustersae.circuits.faithfulness import Evaluation
-from clustersae.circuits.gradients import POINTS, Method
+from clustersae.circuits.gradients import STEPS
 from clustersae.circuits.grouping import group_pairs, matching_lengths
-from clustersae.circuits.nodes import top
+from clustersae.circuits.nodes import Nodes, top
 from clustersae.circuits.pairs import Pairs
 from clustersae.circuits.recording import record, run_clean
 from clustersae.circuits.tasks.prepare import prepare
@@ -32,7 +34,14 @@ from clustersae.models.description import read_description
 from clustersae.models.residual import ResidualStream, load_pretrained
 from clustersae.sae.module import SparseAutoencoder
 
-N_SIZES, K, EXACT_NODES, BARE_ROWS = 8, 32, 10, 32
+N_SIZES, K, EXACT_NODES, BARE_ROWS = 8, 32, 5, 32
+
+
+class Spent(NamedTuple):
+    """Seconds."""
+
+    wall: float
+    cpu: float  # of all threads together
 
 
 def main(model_dir: Path, task: str, n_pairs: int, n_layers: int, threads: int) -> None:
@@ -48,42 +57,29 @@ def main(model_dir: Path, task: str, n_pairs: int, n_layers: int, threads: int) 
         f"{sum(len(each.clean) for _, each in splits)} pairs, {len(splits)} lengths from"
         f" {n_tokens} tokens, {len(layers)} of {stream.n_layers} layers, {threads} threads"
     )
-    once = [
-        (
-            sum(_bare(stream, p.clean) for p in split),
-            sum(_bare(stream, p.clean, True) for p in split),
-        )
-        for split in zip(*splits)
-    ]
-    (train, train_back), (test, _) = once
-    runs, clean_seconds = _timed(
-        lambda: [run_clean(stream, pairs, layers[0]) for _, pairs in splits]
-    )
-    print(f"clean test prompts: {clean_seconds:.1f} s of {test:.1f} s")
-    methods: tuple[Method, ...] = ("integrated", "gauss")
-    recordings = []
-    for method in methods:
-        recordings, seconds = _timed(
-            lambda method=method: [
-                record(stream, pairs, method, layers=layers) for pairs, _ in splits
-            ]
-        )
-        blocks = sum(stream.n_layers - 1 - layer for layer in layers) / stream.n_layers
-        least = 2 * train + POINTS[method] * blocks * train_back
-        _print(f"recording, {method}", seconds, least)
-    saes = [_untrained(layer, description.d_model) for layer in layers]
-    dictionaries = dictionaries_of(saes)
-    effects, seconds = _timed(lambda: attributed_effects(stream, dictionaries, recordings))
-    print(f"attributed effects: {seconds:.1f} s")
+    trains, tests = zip(*splits)
+    forward = sum(_bare(stream, pairs.clean).cpu for pairs in trains)
+    back = sum(_bare(stream, pairs.clean[:, _shared(pairs) :], True).cpu for pairs in trains)
+    test = sum(_bare(stream, pairs.clean).cpu for pairs in tests)
+    runs, spent = _timed(lambda: [run_clean(stream, pairs, layers[0]) for pairs in tests])
+    _print("clean test prompts", spent, test)
+    recordings, spent = _timed(lambda: [record(stream, pairs, layers=layers) for pairs in trains])
+    blocks = sum(stream.n_layers - 1 - layer for layer in layers) / stream.n_layers
+    _print("recording", spent, 2 * forward + STEPS * blocks * back)
+    dictionaries = dictionaries_of([_untrained(layer, description.d_model) for layer in layers])
+    effects, spent = _timed(lambda: attributed_effects(stream, dictionaries, recordings))
+    _print("attributed effects", spent)
     numbers = top(effects, EXACT_NODES)
-    _, seconds = _timed(lambda: exact_effects(stream, dictionaries, recordings, numbers))
-    print(f"exact effects of {EXACT_NODES} nodes: {seconds:.1f} s")
-    evaluation, seconds = _timed(lambda: Evaluation(stream, dictionaries, recordings, runs, "mean"))
-    print(f"stand-ins and the empty circuit: {seconds:.1f} s")
+    _, spent = _timed(lambda: exact_effects(stream, dictionaries, recordings, numbers))
+    nodes = Nodes(dictionaries)
+    depths = [1 - (1 + nodes.node(number).layer) / stream.n_layers for number in numbers]
+    _print(f"exact effects of {EXACT_NODES} nodes", spent, sum(depths) * forward)
+    evaluation, spent = _timed(lambda: Evaluation(stream, dictionaries, recordings, runs, "mean"))
+    after_first = test * (stream.n_layers - 1 - layers[0]) / stream.n_layers
+    _print("stand-ins and the empty circuit", spent, after_first)
     sizes = log_sizes(len(layers) * description.d_model, N_SIZES)
-    _, seconds = _timed(lambda: evaluation.sweep(effects, sizes, "ablated"))
-    least = 2 * len(sizes) * test * (stream.n_layers - 1 - layers[0]) / stream.n_layers
-    _print(f"a sweep of {len(sizes)} sizes", seconds, least)
+    _, spent = _timed(lambda: evaluation.sweep(effects, sizes, "ablated"))
+    _print(f"a sweep of {len(sizes)} sizes", spent, 2 * len(sizes) * after_first)
 
 
 def _pairs(model_dir: Path, task: str, n_pairs: int, description) -> list[tuple[Pairs, Pairs]]:
@@ -107,26 +103,36 @@ def _untrained(layer: int, d_model: int) -> SparseAutoencoder:
     return sae.requires_grad_(False)
 
 
-def _bare(stream: ResidualStream, tokens: torch.Tensor, back: bool = False) -> float:
-    """Seconds of the model without unembedding on these rows, and of the way back if asked for."""
-    started = time.perf_counter()
-    for rows in tokens.split(BARE_ROWS):
-        x = stream.model.get_input_embeddings()(rows).requires_grad_(back)
-        with torch.set_grad_enabled(back):
-            output = stream.model.base_model(inputs_embeds=x, use_cache=False).last_hidden_state
-            if back:
-                torch.autograd.grad(output[:, -1].sum(), x)
-    return time.perf_counter() - started
+def _shared(pairs: Pairs) -> int:
+    """Tokens before the first that differs in any pair."""
+    return int((pairs.clean != pairs.corrupted).any(0).int().argmax())
 
 
-def _timed(function: Callable) -> tuple:
-    started = time.perf_counter()
+def _bare(stream: ResidualStream, tokens: torch.Tensor, back: bool = False) -> Spent:
+    """The model without unembedding on these rows, and the way back if asked for."""
+
+    def run() -> None:
+        for rows in tokens.split(BARE_ROWS):
+            x = stream.model.get_input_embeddings()(rows).requires_grad_(back)
+            with torch.set_grad_enabled(back):
+                output = stream.model.base_model(inputs_embeds=x, use_cache=False)[0]
+                if back:
+                    torch.autograd.grad(output[:, -1].sum(), x)
+
+    return _timed(run)[1]
+
+
+def _timed(function: Callable) -> tuple[Any, Spent]:
+    started = time.perf_counter(), time.process_time()
     result = function()
-    return result, time.perf_counter() - started
+    return result, Spent(time.perf_counter() - started[0], time.process_time() - started[1])
 
 
-def _print(what: str, seconds: float, least: float) -> None:
-    print(f"{what}: {seconds:.1f} s, {seconds / least:.2f} of the {least:.1f} s of its passes")
+def _print(what: str, spent: Spent, least: float | None = None) -> None:
+    text = f"{what}: {spent.wall:.1f} s ({spent.cpu:.1f} of processors)"
+    if least is not None:
+        text += f", {spent.cpu / least:.2f} of the {least:.1f} s of its passes"
+    print(text, flush=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import torch
 
 from clustersae.activations.mask import load_limits
 from clustersae.circuits.ablation import Ablation
-from clustersae.circuits.affordable import settled
 from clustersae.circuits.assessment import assess
 from clustersae.circuits.storage import save_recordings
 from clustersae.circuits.tasks.prepare import TaskPairs, prepare
@@ -49,7 +48,6 @@ def main(
         limits: file of the norm limits, outside which positions are masked; None: none are.
     """
     description = read_description(model_dir)
-    settings = settled(settings, description.n_layers, description.d_model)
     loaded = model_tokenizer(model_dir)
     n_train, n_test = settings["pairs"]["train"], settings["pairs"]["test"]
     pairs = prepare(task, loaded, description.n_ctx, n_train, n_test, settings["seed"])

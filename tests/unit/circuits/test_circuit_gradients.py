@@ -5,7 +5,8 @@ import torch
 from language_models import D_MODEL, FAMILIES, N_LAYERS, VOCAB_SIZE, save_tiny_model
 from tiny_circuits import random_pairs
 
-from clustersae.circuits.gradients import points_of
+from clustersae.circuits.attribution import attributed_effects
+from clustersae.circuits.dictionaries import residual_basis
 from clustersae.circuits.pairs import logit_difference
 from clustersae.circuits.recording import record
 from clustersae.models.anatomy import describe
@@ -43,19 +44,52 @@ def test_gradients_from_the_layer_on_are_those_of_whole_passes(stream, max_entri
     pairs = random_pairs(5, N_TOKENS, VOCAB_SIZE, first=1)
     recording = record(stream, pairs, steps=4, max_entries=max_entries)
     for layer in range(N_LAYERS):
-        close(recording.gradients[layer], whole_passes(stream, pairs, layer, 4))
+        expected = whole_passes(stream, pairs, layer, 4)
+        # The first token is in both prompts.
+        assert (recording.gradients[layer][:, 0] == 0).all()
+        close(recording.gradients[layer][:, 1:], expected[:, 1:])
 
 
-def test_what_cannot_be_restarted_has_the_same_gradients(stream, monkeypatch):
+def late_pairs(shared):
+    """Pairs that differ from the token `shared` on."""
     pairs = random_pairs(5, N_TOKENS, VOCAB_SIZE, first=1)
-    restarted = record(stream, pairs, steps=3)
+    corrupted = torch.cat([pairs.clean[:, :shared], pairs.corrupted[:, shared:]], 1)
+    corrupted[0, shared] = (pairs.clean[0, shared] + 1) % VOCAB_SIZE
+    return pairs._replace(corrupted=corrupted)
+
+
+@pytest.mark.parametrize("shared", [1, 4, N_TOKENS - 1])
+@pytest.mark.parametrize("max_entries", [2**26, 50_000])
+def test_what_cannot_be_restarted_has_the_same_gradients(stream, monkeypatch, shared, max_entries):
+    pairs = late_pairs(shared)
+    restarted = record(stream, pairs, steps=3, max_entries=max_entries)
     monkeypatch.setattr(stream, "restartable", False)
     whole = record(stream, pairs, steps=3)
     for layer in range(N_LAYERS):
-        close(restarted.gradients[layer], whole.gradients[layer])
+        assert (whole.gradients[layer][:, 1] != 0).any() == (layer < N_LAYERS - 1)
+        close(restarted.gradients[layer][:, shared:], whole.gradients[layer][:, shared:])
+        assert (restarted.gradients[layer][:, :shared] == 0).all()
+    basis = residual_basis(range(N_LAYERS), D_MODEL)
+    effects = [attributed_effects(stream, basis, [each]) for each in (restarted, whole)]
+    close(*effects)
 
 
-@pytest.mark.parametrize("method", ["attribution", "integrated", "gauss"])
+def test_a_model_that_goes_on_in_another_way_runs_whole_prompts(stream, monkeypatch):
+    pairs = late_pairs(4)
+    whole = record(stream, pairs, steps=2)
+    known = stream.forward
+
+    def forgetful(tokens, past=None):
+        return known(tokens)
+
+    monkeypatch.setattr(stream, "forward", forgetful)
+    found = record(stream, pairs, steps=2)
+    for layer in range(N_LAYERS):
+        close(found.gradients[layer][:, 4:], whole.gradients[layer][:, 4:])
+    assert (found.gradients[0][:, 1:4] != 0).any()
+
+
+@pytest.mark.parametrize("method", ["attribution", "integrated"])
 def test_some_layers_are_recorded_as_if_all_were(stream, method):
     pairs = random_pairs(5, N_TOKENS, VOCAB_SIZE, first=1)
     full, some = (record(stream, pairs, method, layers=layers) for layers in (None, (1, 2)))
@@ -68,45 +102,28 @@ def test_some_layers_are_recorded_as_if_all_were(stream, method):
     assert torch.equal(some.clean_metric, full.clean_metric)
 
 
-def test_a_block_before_the_layer_is_not_run(stream):
-    pairs = random_pairs(5, N_TOKENS, VOCAB_SIZE, first=1)
-    rows = [0] * N_LAYERS
+def test_nothing_known_is_run_again(stream):
+    """Neither the blocks before the layer nor the tokens before the difference."""
+    pairs, n_pairs, shared, steps = late_pairs(4), 5, 4, 6
+    n_tokens = [0] * N_LAYERS
     handles = []
     for index, block in enumerate(stream.blocks):
 
         def count(module, inputs, output, index=index):
-            rows[index] += len(output[0] if isinstance(output, tuple) else output)
+            x = output[0] if isinstance(output, tuple) else output
+            n_tokens[index] += x.shape[0] * x.shape[1]
 
         handles.append(next(block.children()).register_forward_hook(count))
     try:
-        record(stream, pairs, steps=4)
+        record(stream, pairs, steps=steps)
     finally:
         for handle in handles:
             handle.remove()
-    of_points = 4 * len(pairs.clean)
-    # Clean and corrupted, and the points of every layer below.
-    assert rows == [10, 10 + of_points, 10 + 2 * of_points]
-
-
-def test_few_points_of_gauss_do_what_many_steps_do(stream):
-    pairs = random_pairs(5, N_TOKENS, VOCAB_SIZE, first=1)
-    truth = record(stream, pairs, "gauss", steps=40).gradients
-    away = {
-        (method, steps): max(
-            float((found - truth[layer]).abs().max() / truth[layer].abs().max())
-            for layer, found in record(stream, pairs, method, steps=steps).gradients.items()
-        )
-        for method, steps in (("gauss", 6), ("integrated", 6))
-    }
-    assert away["gauss", 6] < away["integrated", 6]
-
-
-def test_points_and_their_weights():
-    places, weights = points_of("integrated", 4)
-    assert (places, weights) == ([0.125, 0.375, 0.625, 0.875], [0.25] * 4)
-    places, weights = (torch.tensor(each) for each in points_of("gauss", 3))
-    for power in range(6):  # exact up to degree 5
-        assert float(weights @ places**power) == pytest.approx(1 / (power + 1), abs=1e-6)
+    once = n_pairs * (2 * N_TOKENS + shared)  # clean, corrupted, and what they share
+    behind = n_pairs * (N_TOKENS - shared)
+    # The steps of every layer below; and once, to see that the model can go on from there.
+    expected = [once + (steps * layer + (layer > 0)) * behind for layer in range(N_LAYERS)]
+    assert n_tokens == expected
 
 
 def test_the_last_layer_has_no_block_after_it(stream):

@@ -5,19 +5,17 @@ import dataclasses
 from clustersae.circuits.affordable import settled
 from clustersae.circuits.measuring import CircuitSettings
 
-OPEN = dict.fromkeys(("sizes", "errors", "ablations", "exact_nodes", "method"))
+OPEN = dict.fromkeys(("sizes", "errors", "ablations", "exact_nodes"))
 
 
 def test_a_small_model_gets_everything():
     found = settled(OPEN, n_layers=6, d_model=128)
-    assert found.pop("method") == "integrated"
     assert CircuitSettings(**found) == CircuitSettings()
 
 
 def test_a_large_model_gets_what_figures_and_verdict_are_about():
     large = settled(OPEN, n_layers=30, d_model=576)
     small = settled(OPEN, n_layers=6, d_model=128)
-    assert large["method"] == "gauss"
     for key in ("errors", "ablations"):
         assert large[key] == small[key][:1]
     for key in ("sizes", "exact_nodes"):

@@ -12,7 +12,6 @@ from typing import Any
 LARGE = 2**20
 
 _OPEN: dict[str, tuple[Any, Any]] = {  # for small models, for large ones
-    "method": ("integrated", "gauss"),
     "sizes": (16, 8),
     "errors": (("ablated", "nodes", "kept"), ("ablated",)),
     "ablations": (("mean", "zero", "resample"), ("mean",)),

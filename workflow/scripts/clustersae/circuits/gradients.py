@@ -1,42 +1,30 @@
 """∂m/∂x of the language model alone, at the clean prompt or on the way to the corrupted one.
 
-The integral over the way of a layer costs one pass forward and one back per point, both through
-the blocks *after* that layer alone: those before it would give what is known already.
+The integral over the way of a layer costs one pass forward and one back per step, both through the
+blocks *after* that layer alone, and through the tokens from the first that differs on: all before
+is known already.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-import numpy as np
 import torch
 
 from clustersae.circuits.pairs import Pairs, last_logits_only, logit_difference, vocabulary_size
+from clustersae.circuits.prefix import Prefix
 from clustersae.models.residual import ResidualStream
 
 #: `attribution`: the gradient at the clean prompt (attribution patching, Nanda 2023).
-#: `integrated`: its mean between clean and corrupted, as Marks et al. (2024, eq. 3) take it, at
-#: points evenly spaced. `gauss`: the same mean by Gauss and Legendre's rule, at fewer points.
-Method = Literal["attribution", "integrated", "gauss"]
+#: `integrated`: its mean between clean and corrupted (Marks et al. 2024, eq. 3).
+Method = Literal["attribution", "integrated"]
 
-#: Points at which the gradient is taken. Ten are the steps of Marks et al.
-POINTS: dict[Method, int] = {"integrated": 10, "gauss": 4}
+#: Steps of the integral, as Marks et al. take them. Half of them, or a few points of Gauss and
+#: Legendre, are not enough for the first layers of a real model, where m changes suddenly halfway.
+STEPS = 10
 
 #: Numbers that a block keeps for its gradient, per token and dimension of the stream: roughly 4
 #: for the attention, 2·4 for the MLP, and the norms, sums and copies.
 KEPT_PER_BLOCK = 24
-
-
-def points_of(method: Method, n_points: int) -> tuple[list[float], list[float]]:
-    """Places between 0 (clean) and 1 (corrupted), and the weights of a mean over them.
-
-    Evenly spaced points lie in the middle of steps, which is exact where m is quadratic in x (at
-    the left ends it would be exact only where m is linear). Gauss and Legendre's rule is exact for
-    m of degree 2 · n_points.
-    """
-    if method == "gauss":
-        nodes, weights = np.polynomial.legendre.leggauss(n_points)
-        return ((nodes + 1) / 2).tolist(), (weights / 2).tolist()
-    return [(step + 0.5) / n_points for step in range(n_points)], [1 / n_points] * n_points
 
 
 def rows_at_once(stream: ResidualStream, n_tokens: int, n_blocks: int, max_entries: int) -> int:
@@ -69,34 +57,33 @@ def at_clean(
 
 
 def on_the_way(
-    stream: ResidualStream,
-    pairs: Pairs,
+    prefix: Prefix,
     clean: Mapping[int, torch.Tensor],
     corrupted: Mapping[int, torch.Tensor],
-    method: Method,
-    n_points: int,
+    steps: int,
     max_entries: int,
 ) -> dict[int, torch.Tensor]:
     """Mean of ∂m/∂x while one layer's stream goes from clean to corrupted; later layers follow.
 
+    The gradient is taken in the middle of each step, which is exact where m is quadratic in x (at
+    the left ends it would be exact only where m is linear). It is left at zero in the prefix, where
+    there is no way to go.
+
     Args:
         clean, corrupted: layer → stream [n_pairs, n_tokens, d_model].
     """
-    places, weights = points_of(method, n_points)
+    stream, shared = prefix.stream, prefix.n_tokens
     found = {}
-    for layer, x in clean.items():
-        move = corrupted[layer] - x
-        on = torch.tensor([places, weights], dtype=x.dtype, device=x.device)
-        n_rows = rows_at_once(stream, pairs.n_tokens, stream.n_layers - 1 - layer, max_entries)
+    for layer, whole in clean.items():
+        x = whole[:, shared:]
+        move = corrupted[layer][:, shared:] - x
+        middles = (torch.arange(steps, device=x.device) + 0.5) / steps
+        n_rows = rows_at_once(stream, x.shape[1], stream.n_layers - 1 - layer, max_entries)
         total = torch.zeros_like(x)
-        n_places = max(1, n_rows // len(x))
-        for place, weight in on.view(2, -1, 1, 1, 1).split(n_places, dim=1):
-            path = (x + place * move).flatten(0, 1).requires_grad_()
-            tokens = pairs.clean.repeat(len(place), 1)
-            with last_logits_only(stream):
-                logits = stream.logits_from(layer, path, tokens, with_gradient=True)
-            metric = logit_difference(logits, pairs).sum()
-            (gradient,) = torch.autograd.grad(metric, path)
-            total += (weight * gradient.unflatten(0, (len(place), -1))).sum(0)
-        found[layer] = total
+        for part in middles.to(x.dtype).split(max(1, n_rows // len(x))):
+            path = (x + part.view(-1, 1, 1, 1) * move).flatten(0, 1).requires_grad_()
+            metric = prefix.metric(layer, path, with_gradient=True)
+            (gradient,) = torch.autograd.grad(metric.sum(), path)
+            total += gradient.unflatten(0, (len(part), -1)).sum(0)
+        found[layer] = torch.cat([torch.zeros_like(whole[:, :shared]), total / steps], 1)
     return found

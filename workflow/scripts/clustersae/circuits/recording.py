@@ -23,7 +23,7 @@ import torch
 
 from clustersae.activations.mask import NormLimits
 from clustersae.circuits import masking
-from clustersae.circuits.gradients import POINTS, Method, at_clean, on_the_way, rows_at_once
+from clustersae.circuits.gradients import STEPS, Method, at_clean, on_the_way, rows_at_once
 from clustersae.circuits.pairs import (
     Pairs,
     check_pairs,
@@ -31,6 +31,7 @@ from clustersae.circuits.pairs import (
     last_logits_only,
     logit_difference,
 )
+from clustersae.circuits.prefix import shared_prefix
 from clustersae.models.residual import ResidualStream
 
 #: Numbers held at once by a pass with a gradient or a batch of circuits (256 MB in float32).
@@ -43,7 +44,9 @@ class Recording(NamedTuple):
     pairs: Pairs
     clean: Mapping[int, torch.Tensor]  # layer → [n_pairs, n_tokens, d_model]
     corrupted: Mapping[int, torch.Tensor]
-    gradients: Mapping[int, torch.Tensor]  # ∂m/∂x; the answer stays that of the clean prompt
+    gradients: Mapping[int, torch.Tensor]
+    """∂m/∂x; the answer stays that of the clean prompt. Integrated ones are zero where prompts do
+    not differ yet."""
     clean_metric: torch.Tensor  # [n_pairs]
     corrupted_metric: torch.Tensor  # [n_pairs]
     masked: torch.Tensor | None = None
@@ -97,7 +100,7 @@ def record(
     stream: ResidualStream,
     pairs: Pairs,
     method: Method = "integrated",
-    steps: int | None = None,
+    steps: int = STEPS,
     max_entries: int = MAX_ENTRIES,
     layers: Sequence[int] | None = None,
     limits: NormLimits | None = None,
@@ -107,7 +110,7 @@ def record(
     The recording holds 3 · n_layers · n_pairs · n_tokens · d_model numbers.
 
     Args:
-        steps: points of the integral; None: as many as the method takes.
+        steps: of the integral.
         layers: of the model, ascending, whose streams are studied; None: all.
         limits: nodes are not taken apart at positions outside them, in either prompt.
     """
@@ -132,7 +135,7 @@ def _record_part(
     pairs: Pairs,
     layers: Sequence[int],
     method: Method,
-    steps: int | None,
+    steps: int,
     max_entries: int,
     limits: NormLimits | None,
 ) -> tuple:
@@ -155,8 +158,8 @@ def _record_part(
             else torch.where(mask.unsqueeze(-1), clean[layer], corrupted[layer])
             for layer in layers
         }
-        n_points = steps or POINTS[method]
-        gradients = on_the_way(stream, pairs, start, end, method, n_points, max_entries)
+        prefix = shared_prefix(stream, pairs, start, clean_metric)
+        gradients = on_the_way(prefix, start, end, steps, max_entries)
     if mask is not None:
         gradients = {layer: gradients[layer].masked_fill(mask.unsqueeze(-1), 0) for layer in layers}
     return clean, corrupted, gradients, clean_metric, corrupted_metric, mask

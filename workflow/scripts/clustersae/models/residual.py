@@ -163,9 +163,15 @@ class ResidualStream:
         """Logits [batch, n_ctx, vocab_size] of the model as it is now, replacements included."""
         return self.forward(tokens)
 
-    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """`logits` for a caller who takes gradients."""
-        return self.model(input_ids=tokens, use_cache=False).logits
+    def forward(self, tokens: torch.Tensor, past: Any = None) -> torch.Tensor:
+        """`logits` for a caller who takes gradients.
+
+        Args:
+            past: transformers' cache of the tokens before these, to which these are added.
+        """
+        if past is None:
+            return self.model(input_ids=tokens, use_cache=False).logits
+        return self.model(input_ids=tokens, past_key_values=past, use_cache=True).logits
 
     def capture(self, tokens: torch.Tensor) -> list[torch.Tensor]:
         """The stream after every block, each [batch, n_ctx, d_model], from one forward pass."""
@@ -180,7 +186,12 @@ class ResidualStream:
             return self.logits(tokens), streams
 
     def logits_from(
-        self, layer: int, x: torch.Tensor, tokens: torch.Tensor, with_gradient: bool = False
+        self,
+        layer: int,
+        x: torch.Tensor,
+        tokens: torch.Tensor,
+        with_gradient: bool = False,
+        past: Any = None,
     ) -> torch.Tensor:
         """Logits when the stream after block `layer` is `x` [batch, n_ctx, d_model].
 
@@ -188,6 +199,7 @@ class ResidualStream:
 
         Args:
             with_gradient: they can be differentiated by x, if it asks for a gradient.
+            past: see `forward`.
         """
         if self.restartable:
             self.learn_extras(layer, tokens)
@@ -195,7 +207,7 @@ class ResidualStream:
         else:
             put = self.replaced({layer: lambda _: x})
         with torch.set_grad_enabled(with_gradient), put:
-            return self.forward(tokens)
+            return self.forward(tokens, past)
 
     def learn_extras(self, layer: int, tokens: torch.Tensor) -> None:
         """See what the blocks up to `layer` return beside the stream, if that is not known yet.
