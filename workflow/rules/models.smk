@@ -22,9 +22,12 @@ rule import_model:
     params:
         code=params.code("import_model.py"),
         path=inputs.model_folder,
+        stamps=params.stamps("path"),
         repo=params.section("repo"),
         revision=params.section("revision"),
         trust_remote_code=params.section("trust_remote_code"),
+        dtype=params.section("dtype"),
+        device_map=params.section("device_map"),
     message:
         "Import the language model {wildcards.model}"
     script:
@@ -36,7 +39,7 @@ rule tokenise_corpus:
         files=inputs.corpus_files,
         tokenizer="results/{model}/model/tokenizer.json",
         tokenizer_config="results/{model}/model/tokenizer_config.json",
-        config="results/{model}/model/config.json",
+        description="results/{model}/model/description.json",
     output:
         train="results/{model}/corpus/train.safetensors",
         validation="results/{model}/corpus/validation.safetensors",
@@ -54,6 +57,7 @@ rule tokenise_corpus:
     params:
         code=params.code("tokenise_corpus.py"),
         corpus=params.section("corpus"),
+        stamps=params.stamps("corpus"),
         asked=params.tokens_asked,
     message:
         "Read the corpus with the tokenizer of {wildcards.model}"

@@ -1,4 +1,4 @@
-"""Import a pretrained language model from a directory or the Hugging Face Hub."""
+"""Import a pretrained language model from a directory, a GGUF file or the Hugging Face Hub."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,4 +21,6 @@ if __name__ == "__main__":
         on_hub=snakemake.params.path is None,
         revision=snakemake.params.revision,
         trust_remote_code=snakemake.params.trust_remote_code,
+        dtype=snakemake.params.dtype,
+        device_map=snakemake.params.device_map,
     )

@@ -5,14 +5,16 @@ Imported by the Snakefile, so it loads nothing heavy: jsonschema and yaml come w
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from clustersae.experiment import schema
 from clustersae.experiment.feasibility import check_arms
+from clustersae.experiment.model_source import gguf_file
 from clustersae.experiment.moved import check_form
-from clustersae.experiment.tasks import check_tasks
+from clustersae.experiment.paths import RULE, located
+from clustersae.experiment.tasks import check_tasks, is_file
 from clustersae.runtime.errors import InputError
 
 SECTIONS = ("activations", "clustering", "sae", "arms", "evaluation")
@@ -21,7 +23,10 @@ SECTIONS = ("activations", "clustering", "sae", "arms", "evaluation")
 RESERVED_NAMES = ("logs", "benchmarks", "language_models", "README.md", "report.html")
 
 #: What a model that is the `same_as` another takes from it.
-SHARED = ("path", "repo", "revision", "trust_remote_code", "trained", "corpus", "activations")
+SHARED = (
+    *("path", "repo", "revision", "trust_remote_code", "dtype", "device_map", "trained"),
+    *("corpus", "activations"),
+)
 
 #: Where config.json of the usual model families keeps these figures.
 N_LAYERS_KEYS = ("num_hidden_layers", "n_layer", "num_layers")
@@ -41,6 +46,7 @@ def load(
     config: Mapping[str, Any],
     schema_file: str | Path,
     trained: Mapping[str, Trained] | None = None,
+    folders: Sequence[str | Path] = (),
 ) -> dict[str, dict[str, Any]]:
     """The complete settings of every model: its own section plus activations, clustering, sae,
     arms and evaluation, overrides merged and defaults filled in.
@@ -49,6 +55,7 @@ def load(
 
     Args:
         trained: the models of the section `language_models`, by name.
+        folders: of the configuration files, for relative paths.
 
     Raises:
         InputError: names the key, what was given and what is allowed.
@@ -63,9 +70,30 @@ def load(
             merged = _merged(config.get(key, {}), section.get(key, {}))
             complete[key] = schema.filled(merged, rules["$defs"][key], rules)
         complete["corpus"] = complete["corpus"] if "corpus" in section else None
+        _locate(complete, folders)
         _check_model(name, complete, trained or {})
         models[name] = complete
     return models
+
+
+def _locate(settings: dict[str, Any], folders: Sequence[str | Path]) -> None:
+    """Make paths of the configuration such as jobs can open, in place."""
+    if settings["path"]:
+        settings["path"] = located(settings["path"], folders)
+    if settings["corpus"]:
+        locate_text(settings["corpus"], folders)
+    tasks = settings["evaluation"]["tasks"]
+    settings["evaluation"]["tasks"] = [
+        located(task, folders) if is_file(task) else task for task in tasks
+    ]
+
+
+def locate_text(corpus: dict[str, Any], folders: Sequence[str | Path]) -> None:
+    """The same for a section `corpus`; a dataset is a path only where there is one."""
+    corpus["files"] = [located(file, folders) for file in corpus["files"]]
+    if corpus["dataset"]:
+        dataset = located(corpus["dataset"], folders)
+        corpus["dataset"] = dataset if Path(dataset).exists() else corpus["dataset"]
 
 
 def with_shared(config: Any) -> Any:
@@ -155,17 +183,10 @@ def _check_origin(where: str, settings: Mapping[str, Any]) -> None:
             else f"{where} lacks 'corpus', the text that the model reads."
         )
     if settings["path"]:
-        folder = Path(settings["path"])
-        if not folder.is_dir():
-            raise InputError(
-                f"{where}.path: {folder} is not a directory. Paths are relative to the folder that"
-                " Snakemake runs in."
-            )
-        if not (folder / "config.json").is_file():
-            raise InputError(
-                f"{where}.path: {folder} has no config.json, so it is not a Hugging Face model"
-                " directory. Save the model there with save_pretrained, or correct the path."
-            )
+        try:
+            gguf_file(settings["path"])
+        except InputError as error:
+            raise InputError(f"{where}.path: {error}") from None
 
 
 def _check_trained(
@@ -199,18 +220,26 @@ def check_text(where: str, corpus: Mapping[str, Any]) -> None:
     """
     source = corpus["source"]
     if source in ("text", "jsonl"):
+        _check_encoding(where, corpus["encoding"])
         if not corpus["files"]:
             raise InputError(f"{where}.files is empty: a {source} corpus needs at least one file.")
         for file in corpus["files"]:
             if not Path(file).is_file():
-                raise InputError(
-                    f"{where}.files: {file} does not exist or is no file. Paths are"
-                    " relative to the folder that Snakemake runs in."
-                )
+                raise InputError(f"{where}.files: {file} does not exist or is no file. {RULE}")
             if Path(file).stat().st_size == 0:
                 raise InputError(f"{where}.files: {file} is empty: remove it from the list.")
     if source == "dataset" and not corpus["dataset"]:
         raise InputError(f"{where}.dataset is missing: source dataset needs a name or a path.")
+
+
+def _check_encoding(where: str, encoding: str) -> None:
+    try:
+        "".encode(encoding)  # refuses codecs such as hex, which are not of text
+    except LookupError:
+        raise InputError(
+            f"{where}.encoding: there is no encoding {encoding}. Write a name that Python knows,"
+            " such as utf-8, latin-1, cp1252 or utf-16."
+        ) from None
 
 
 def _check_judge(where: str, judge: Mapping[str, Any]) -> None:
@@ -222,8 +251,8 @@ def _check_judge(where: str, judge: Mapping[str, Any]) -> None:
 
 
 def model_shape(settings: Mapping[str, Any]) -> tuple[int | None, int | None]:
-    """n_layers and d_model of a model directory; not to be known before a Hub model is here."""
-    if not settings["path"]:
+    """n_layers and d_model of a model directory; GGUF files and the Hub tell at the import."""
+    if not settings["path"] or gguf_file(settings["path"]):
         return None, None
     try:
         facts = json.loads((Path(settings["path"]) / "config.json").read_text(encoding="utf-8"))

@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 from clustersae.experiment.arms import PER_LAYER, SAE, with_ancestors
 from clustersae.experiment.clusters import parent
+from clustersae.experiment.model_source import gguf_file
+from clustersae.experiment.paths import watched
 from clustersae.experiment.plan import Plan, make_pilots, read_plan
 from clustersae.experiment.sae_settings import learning_rates
 from clustersae.experiment.tasks import is_file, task_name
@@ -72,7 +74,7 @@ class Inputs:
         return lambda wildcards: f"results/{self.home(wildcards.model)}/{path}"
 
     def model_folder(self, wildcards: Wildcards) -> str | None:
-        """The directory that the wildcard's model is imported from; None if it is on the Hub."""
+        """The directory or GGUF file that the wildcard's model is in; None if it is on the Hub."""
         settings = self.models[wildcards.model]
         if settings["trained"]:
             return f"{TRAINED}/{settings['trained']}/model"
@@ -85,12 +87,17 @@ class Inputs:
             return []
         if self.models[wildcards.model]["trained"]:
             return [f"{folder}/{name}" for name in MODEL_FILES]
+        packed = gguf_file(folder)
+        if packed:
+            return watched([str(packed)])
         patterns = ("*.json", "*.safetensors")
-        return [str(file) for pattern in patterns for file in sorted(Path(folder).glob(pattern))]
+        return watched(
+            str(file) for pattern in patterns for file in sorted(Path(folder).glob(pattern))
+        )
 
     def corpus_files(self, wildcards: Wildcards) -> list[str]:
         """The files of a text: inputs, so that editing it re-runs what reads it."""
-        return self.models[wildcards.model]["corpus"]["files"]
+        return watched(self.models[wildcards.model]["corpus"]["files"])
 
     def tokens(self, split: str | None = None) -> FileFunction:
         """The text in tokens, of one split or of the wildcard's, where it was made."""
@@ -266,7 +273,7 @@ class Inputs:
     def task_file(self, wildcards: Wildcards) -> list[str]:
         """The file of a user's task: an input, so that editing it re-runs what reads it."""
         task = self.tasks(wildcards)[wildcards.task]
-        return [task] if is_file(task) else []
+        return watched([task] if is_file(task) else [])
 
     def task_records(self, wildcards: Wildcards) -> list[str]:
         """What became of every task."""

@@ -1,6 +1,6 @@
-"""Bring a language model from a directory or the Hugging Face Hub into the results folder.
+"""Bring a language model from a directory, a GGUF file or the Hub into the results folder.
 
-Only safetensors weights are read: pickle files can run code when they are opened.
+Only safetensors and GGUF weights are read: pickle files can run code when they are opened.
 """
 
 import dataclasses
@@ -8,11 +8,15 @@ import logging
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from clustersae.experiment.model_source import gguf_file
+from clustersae.models import gguf
 from clustersae.models.anatomy import describe
-from clustersae.models.residual import first_line, load_tokenizer
+from clustersae.models.description import DTYPES
+from clustersae.models.residual import first_line
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import read_json, replacing, write_json
 from clustersae.runtime.tensors import load_tensors, save_tensors
@@ -29,39 +33,45 @@ def import_model(
     on_hub: bool = False,
     revision: str | None = None,
     trust_remote_code: bool = False,
+    dtype: str = "float32",
+    device_map: str | None = None,
 ) -> None:
     """Make `output_dir` a complete model: config, one weight file, tokenizer and description.
 
     Args:
-        place: the model's directory, or its repository on the Hub ("EleutherAI/pythia-160m").
+        place: the model's directory or GGUF file, or its repository on the Hub
+            ("EleutherAI/pythia-160m").
         revision: branch, tag or commit on the Hub; the commit it stands for is recorded.
         trust_remote_code: lets Python code from the model's own directory run. Off unless the
             user asked for it.
+        dtype: number format that later jobs run the model in, "auto" for that of its config.json.
+        device_map: "auto" lets later jobs spread the model over several GPUs.
 
     Raises:
         InputError: the model cannot be fetched, is incomplete, has only pickle weights, is not a
-            causal language model that TransformerLens knows, or disagrees with its tokenizer.
+            causal language model that TransformerLens knows, or has no tokenizer that can be
+            read. Whether the tokenizer is the model's own shows with the text.
     """
     folder = fetch(place, revision, trust_remote_code) if on_hub else Path(place)
     # The Hub's cache names each snapshot after its commit.
     commit = folder.name if on_hub else None
     output_dir = Path(output_dir)
-    _copy_config(folder, output_dir)
-    _copy_tokenizer(folder, output_dir)
-    _copy_weights(folder, output_dir / WEIGHTS)
-    if trust_remote_code:
-        for code in folder.glob("*.py"):
-            _copy(code, output_dir / code.name)
+    file = None if on_hub else gguf_file(folder)
+    if file:
+        gguf.convert(file, output_dir)
+    else:
+        _copy_config(folder, output_dir)
+        _copy_tokenizer(folder, output_dir)
+        _copy_weights(folder, output_dir / WEIGHTS)
+        if trust_remote_code:
+            for code in folder.glob("*.py"):
+                _copy(code, output_dir / code.name)
 
     description = describe(output_dir, place, commit, trust_remote_code)
-    n_words = len(load_tokenizer(output_dir, trust_remote_code))
-    if n_words > description.vocab_size:
-        raise InputError(
-            f"The tokenizer in {folder} has {n_words} tokens, but the model embeds only"
-            f" {description.vocab_size}: they do not belong together. Put the model's own"
-            " tokenizer.json beside it."
-        )
-    write_json(output_dir / "description.json", dataclasses.asdict(description))
+    described = dataclasses.replace(
+        description, dtype=dtype_name(output_dir, dtype), device_map=device_map
+    )
+    write_json(output_dir / "description.json", dataclasses.asdict(described))
 
 
 def fetch(repository: str, revision: str | None = None, with_code: bool = False) -> Path:
@@ -93,6 +103,20 @@ def fetch(repository: str, revision: str | None = None, with_code: bool = False)
         ) from error
 
 
+def dtype_name(model_dir: Path, asked: str) -> str:
+    """The number format that is meant by `asked`: itself, or for "auto" that of config.json.
+
+    float32 where config.json names none, or one that is no format of a whole model.
+    """
+    if asked != "auto":
+        return asked
+    config = read_json(model_dir / "config.json")
+    config = {**(config.get("text_config") or {}), **config}
+    # Older versions of transformers say torch_dtype.
+    named = str(config.get("dtype") or config.get("torch_dtype")).removeprefix("torch.")
+    return named if named in DTYPES else "float32"
+
+
 def _copy_config(folder: Path, output_dir: Path) -> None:
     if not (folder / "config.json").is_file():
         raise InputError(
@@ -116,10 +140,30 @@ def _copy_tokenizer(folder: Path, output_dir: Path) -> None:
         )
     _copy(folder / "tokenizer.json", output_dir / "tokenizer.json")
     config = folder / "tokenizer_config.json"
-    if config.is_file():
-        _copy(config, output_dir / config.name)
-    else:
-        write_json(output_dir / config.name, {"tokenizer_class": "PreTrainedTokenizerFast"})
+    facts = read_json(config) if config.is_file() else {}
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", **_special_names(folder), **facts}
+    write_json(output_dir / config.name, settings)
+
+
+def _special_names(folder: Path) -> dict[str, str | list[str]]:
+    """What special_tokens_map.json calls the special tokens.
+
+    transformers reads that file of old models only, and tokenizer_config.json of all.
+    """
+    path = folder / "special_tokens_map.json"
+    if not path.is_file():
+        return {}
+
+    def name(token: Any) -> str:
+        return token["content"] if isinstance(token, dict) else token
+
+    names: dict[str, str | list[str]] = {}
+    for key, value in read_json(path).items():
+        if value and isinstance(value, list):
+            names["extra_special_tokens"] = [name(token) for token in value]
+        elif value and key.endswith("_token"):
+            names[key] = name(value)
+    return names
 
 
 def _copy_weights(folder: Path, output: Path) -> None:

@@ -9,7 +9,8 @@ at the right cannot reach the tokens before it, and what is computed at padding 
 """
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -22,6 +23,8 @@ from clustersae.runtime.errors import InputError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+logger = logging.getLogger(__name__)
+
 #: Takes a block's output [batch, n_ctx, d_model]; returns what replaces it, or None to keep it.
 Change = Callable[[torch.Tensor], torch.Tensor | None]
 
@@ -30,9 +33,10 @@ def load_model(
     model_dir: Path,
     description: ModelDescription,
     device: torch.device | str = "cpu",
-    dtype: torch.dtype = torch.float32,
 ) -> "PreTrainedModel":
     """The Hugging Face model in `model_dir`, in evaluation mode and without gradients.
+
+    Its number format, and whether it is spread over several GPUs, stand in its description.
 
     Raises:
         InputError: the files are not those that were described, or cannot be loaded.
@@ -42,7 +46,9 @@ def load_model(
             f"The model in {model_dir} is not the one that its description.json describes."
             " Delete description.json and run again."
         )
-    return load_pretrained(model_dir, description.trust_remote_code, device, dtype)
+    dtype = getattr(torch, description.dtype)
+    spread = description.device_map if torch.device(device).type == "cuda" else None
+    return load_pretrained(model_dir, description.trust_remote_code, device, dtype, spread)
 
 
 def load_pretrained(
@@ -50,8 +56,13 @@ def load_pretrained(
     trust_remote_code: bool = False,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
+    device_map: str | dict[str, Any] | None = None,
 ) -> "PreTrainedModel":
-    """`load_model` for a model that has no description yet."""
+    """`load_model` for a model that has no description yet.
+
+    Args:
+        device_map: how transformers spreads the model over devices, in place of `device`.
+    """
     from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
@@ -61,7 +72,9 @@ def load_pretrained(
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             model_dir,
+            config=_config(model_dir, trust_remote_code),
             dtype=dtype,
+            device_map=device_map,
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=trust_remote_code,
@@ -78,7 +91,27 @@ def load_pretrained(
             f" {', '.join(sorted(loading['missing_keys'])[:3])}. They would be random."
             " Use the checkpoint of a whole language model."
         )
-    return model.eval().requires_grad_(False).to(device)
+    model = model.eval().requires_grad_(False)
+    return model if device_map else model.to(device)
+
+
+def _config(model_dir: Path, trust_remote_code: bool) -> Any:
+    """A model's configuration, without an attention that runs on some machines only.
+
+    Flash attention and kernels of the Hub must be installed, and know neither CPUs nor float32.
+    transformers then takes its own fused attention, or where the model has none the plain one; all
+    of them compute the same.
+    """
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(
+        model_dir, local_files_only=True, trust_remote_code=trust_remote_code
+    )
+    named = config._attn_implementation
+    if named not in (None, "eager", "sdpa"):
+        logger.info("%s asks for the attention %s; taking that of torch", model_dir, named)
+        config._attn_implementation = None
+    return config
 
 
 def load_tokenizer(model_dir: Path, trust_remote_code: bool = False):
@@ -118,6 +151,10 @@ class ResidualStream:
         self.model = model
         self.blocks = cast(torch.nn.ModuleList, model.get_submodule(path))
         self.n_layers = len(self.blocks)
+        self.vocab_size: int = model.get_output_embeddings().weight.shape[0]
+        # Where streams are handed over; a model may be spread over several devices.
+        weight = model.get_input_embeddings().get_parameter("weight")
+        self.device = None if weight.is_meta else weight.device
         # What a block returns beside its stream, e.g. the None of (stream, None); seen on any
         # forward pass, and needed to stand in for the block.
         self._extras: dict[int, tuple[Any, ...] | None] = {}
@@ -143,18 +180,27 @@ class ResidualStream:
             extras = output[1:] if isinstance(output, tuple) else None
             self._extras[layer] = extras
             x = output if extras is None else output[0]
-            replacement = change(x)
-            return None if replacement is None else _pack(replacement, extras)
+            replacement = change(x if self.device is None else x.to(self.device))
+            return None if replacement is None else _pack(replacement.to(x), extras)
 
         return hook
 
     @torch.no_grad()
-    def visit(self, tokens: torch.Tensor, visitor: Callable[[int, torch.Tensor], None]) -> None:
+    def visit(
+        self,
+        tokens: torch.Tensor,
+        visitor: Callable[[int, torch.Tensor], None],
+        layers: Iterable[int] | None = None,
+    ) -> None:
         """Call `visitor(layer, x)` with the stream x [batch, n_ctx, d_model] after every block.
 
         One forward pass over `tokens` [batch, n_ctx], without the unembedding.
+
+        Args:
+            layers: visit only these.
         """
-        visits = {layer: functools.partial(visitor, layer) for layer in range(self.n_layers)}
+        visited = range(self.n_layers) if layers is None else layers
+        visits = {layer: functools.partial(visitor, layer) for layer in visited}
         with self.replaced(visits):
             self.model.base_model(input_ids=tokens, use_cache=False)
 
@@ -173,10 +219,15 @@ class ResidualStream:
             return self.model(input_ids=tokens, use_cache=False).logits
         return self.model(input_ids=tokens, past_key_values=past, use_cache=True).logits
 
-    def capture(self, tokens: torch.Tensor) -> list[torch.Tensor]:
-        """The stream after every block, each [batch, n_ctx, d_model], from one forward pass."""
+    def capture(
+        self, tokens: torch.Tensor, layers: Iterable[int] | None = None
+    ) -> list[torch.Tensor]:
+        """The stream after every block, or after these, each [batch, n_ctx, d_model].
+
+        One forward pass, without the unembedding.
+        """
         streams: list[torch.Tensor] = []
-        self.visit(tokens, lambda _, x: streams.append(x))
+        self.visit(tokens, lambda _, x: streams.append(x), layers)
         return streams
 
     def logits_and_streams(self, tokens: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
@@ -209,13 +260,41 @@ class ResidualStream:
         with torch.set_grad_enabled(with_gradient), put:
             return self.forward(tokens, past)
 
+    @torch.no_grad()
+    def last_from(self, layer: int, x: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """The stream after the last block when that after block `layer` is `x`, same shape.
+
+        As `logits_from`, without the unembedding, which costs as much as many blocks.
+        """
+        last = self.n_layers - 1
+        if layer == last:
+            return x
+        found: list[torch.Tensor] = []
+        if not self.restartable:
+            with self.replaced({layer: lambda _: x}), self.replaced({last: found.append}):
+                self.model.base_model(input_ids=tokens, use_cache=False)
+            return found[0]
+        self.learn_extras(layer, tokens)
+        with self._standing_in(layer, x), self.replaced({last: found.append}):
+            self.model.base_model(input_ids=tokens, use_cache=False)
+        return found[0]
+
+    def unembed(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits [n, vocab_size] of single vectors x [n, d_model] of the stream after the last
+        block: final norm, unembedding and whatever the architecture does to logits."""
+        tokens = torch.zeros(len(x), 1, dtype=torch.int64, device=x.device)
+        with torch.no_grad():
+            self.learn_extras(self.n_layers - 1, tokens)
+            with self._standing_in(self.n_layers - 1, x[:, None]):
+                return self.logits(tokens)[:, 0]
+
     def learn_extras(self, layer: int, tokens: torch.Tensor) -> None:
         """See what the blocks up to `layer` return beside the stream, if that is not known yet.
 
         `logits_from` does it as well, but with whatever replacements are in place, which may not
         fit a single row of `tokens` [batch, n_ctx].
         """
-        if self.restartable and any(index not in self._extras for index in range(layer + 1)):
+        if any(index not in self._extras for index in range(layer + 1)):
             self.logits_and_streams(tokens[:1])
 
     @contextmanager
@@ -226,14 +305,18 @@ class ResidualStream:
         reach the later blocks as always, whatever the architecture.
         """
         skipped = self.blocks[: layer + 1]
+        # A block that lies on another device has a forward of its own, by accelerate.
+        own = [vars(block).get("forward") for block in skipped]
         try:
             for index, block in enumerate(skipped):
-                output = _pack(x, self._extras[index])
+                output = _pack(x.to(self.model.dtype), self._extras[index])
                 block.forward = lambda *_, output=output, **__: output
             yield
         finally:
-            for block in skipped:
+            for block, forward in zip(skipped, own):
                 vars(block).pop("forward", None)
+                if forward is not None:
+                    block.forward = forward
 
 
 def _pack(x: torch.Tensor, extras: tuple[Any, ...] | None) -> Any:

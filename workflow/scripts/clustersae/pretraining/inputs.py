@@ -6,6 +6,7 @@ from typing import Any
 
 from clustersae.corpora.named import ANY, cache_folder
 from clustersae.experiment.inputs import InputFunction, Wildcards
+from clustersae.experiment.paths import watched
 from clustersae.pretraining.config import is_toy_english
 
 #: Of one language model, and of a further seed of it.
@@ -61,8 +62,8 @@ class Trainings:
         """The local files of a corpus: inputs, so that editing the text re-runs what reads it."""
         corpus = self.models[wildcards.model]["corpus"]
         if corpus["source"] == "named":
-            return [corpus["path"]] if corpus["path"] else []
-        return corpus["files"] if corpus["source"] in ("text", "jsonl") else []
+            return watched([corpus["path"]] if corpus["path"] else [])
+        return watched(corpus["files"] if corpus["source"] in ("text", "jsonl") else [])
 
     def cache(self, wildcards: Wildcards, input: Any) -> str:
         """Where downloaded corpora lie, as seen by whoever starts Snakemake.

@@ -1,0 +1,43 @@
+"""What `models.NAME.path` may name."""
+
+import re
+
+import pytest
+
+from clustersae.experiment.model_source import gguf_file
+from clustersae.runtime.errors import InputError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("one.gguf", "notes.txt"):
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def test_a_gguf_file_or_the_folder_of_one_is_found(folder):
+    assert gguf_file(folder / "one.gguf") == folder / "one.gguf"
+    assert gguf_file(folder) == folder / "one.gguf"
+
+
+def test_a_hugging_face_directory_is_one_whatever_else_lies_in_it(folder):
+    (folder / "config.json").touch()
+    assert gguf_file(folder) is None
+
+
+def test_of_several_files_one_must_be_named(folder):
+    (folder / "two.gguf").touch()
+    message = f"holds 2 GGUF files. Give the path of one of them, such as {folder / 'one.gguf'}."
+    with pytest.raises(InputError, match=re.escape(message)):
+        gguf_file(folder)
+
+
+def test_other_files_and_what_is_not_there_are_refused(folder):
+    (folder / "empty").mkdir()
+    for name, message in {
+        "notes.txt": "is a file, but no GGUF file",
+        "no": "is not a directory",
+        "empty": r"has no config\.json",
+    }.items():
+        with pytest.raises(InputError, match=message):
+            gguf_file(folder / name)

@@ -1,0 +1,141 @@
+"""The model runs as its description says: number format, devices, attention."""
+
+import dataclasses
+import json
+
+import accelerate
+import pytest
+import torch
+import transformers
+from language_models import FAMILIES, N_CTX, N_LAYERS, VOCAB_SIZE, save_tiny_model
+
+from clustersae.models.anatomy import describe
+from clustersae.models.description import read_description
+from clustersae.models.importing import import_model
+from clustersae.models.residual import ResidualStream, load_model, load_pretrained
+from clustersae.runtime.errors import InputError
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def source(request, tmp_path_factory):
+    return save_tiny_model(request.param, tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture
+def tokens() -> torch.Tensor:
+    return torch.randint(VOCAB_SIZE, (3, N_CTX), generator=torch.Generator().manual_seed(1))
+
+
+def change_config(folder, **changes):
+    file = folder / "config.json"
+    config = json.loads(file.read_text())
+    file.write_text(json.dumps({k: v for k, v in (config | changes).items() if v is not None}))
+
+
+def opened(folder) -> ResidualStream:
+    description = read_description(folder)
+    return ResidualStream(load_model(folder, description), description)
+
+
+def test_a_model_runs_in_the_format_that_was_asked_for(source, tokens, tmp_path):
+    import_model(str(source), tmp_path / "narrow", dtype="bfloat16")
+    import_model(str(source), tmp_path / "wide")
+    narrow, wide = opened(tmp_path / "narrow"), opened(tmp_path / "wide")
+    expected = transformers.AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16)
+    with torch.no_grad():
+        assert torch.equal(narrow.logits(tokens), expected(input_ids=tokens).logits)
+    for ours, theirs in zip(narrow.capture(tokens), wide.capture(tokens)):
+        assert ours.dtype == torch.bfloat16
+        torch.testing.assert_close(ours.float(), theirs, rtol=0.1, atol=0.1)
+    described = [read_description(tmp_path / name) for name in ("narrow", "wide")]
+    assert [each.dtype for each in described] == ["bfloat16", "float32"]
+    assert described[0].fingerprint == described[1].fingerprint
+
+
+@pytest.mark.parametrize("layer", range(N_LAYERS))
+def test_float32_replacements_are_rounded_to_the_models_format(source, tokens, tmp_path, layer):
+    import_model(str(source), tmp_path / "model", dtype="bfloat16")
+    stream = opened(tmp_path / "model")
+    clean, streams = stream.logits_and_streams(tokens)
+    with stream.replaced(dict.fromkeys(range(N_LAYERS), torch.Tensor.float)):
+        assert torch.equal(stream.logits(tokens), clean)
+    assert torch.equal(stream.logits_from(layer, streams[layer].float(), tokens), clean)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ({"dtype": "bfloat16"}, "bfloat16"),
+        ({"dtype": None, "torch_dtype": "float16"}, "float16"),
+        ({"dtype": None}, "float32"),
+        ({"dtype": "float8_e4m3fn"}, "float32"),
+    ],
+)
+def test_auto_is_the_format_of_the_configuration(tmp_path, given, meant):
+    source = save_tiny_model("gpt2", tmp_path / "source")
+    change_config(source, **given)
+    import_model(str(source), tmp_path / "model", dtype="auto")
+    assert read_description(tmp_path / "model").dtype == meant
+    assert opened(tmp_path / "model").model.dtype == getattr(torch, meant)
+
+
+@pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])
+@pytest.mark.parametrize("named", ["flash_attention_2", "flash_attention_3", "kernels-community/x"])
+def test_an_attention_that_is_not_installed_is_replaced(tmp_path, tokens, key, named):
+    source = save_tiny_model("llama", tmp_path / "source")
+    expected = ResidualStream(load_pretrained(source), "model.layers").logits(tokens)
+    change_config(source, **{key: named})
+    import_model(str(source), tmp_path / "model")
+    stream = opened(tmp_path / "model")
+    assert stream.model.config._attn_implementation == "sdpa"
+    assert torch.equal(stream.logits(tokens), expected)
+
+
+def test_an_attention_that_torch_brings_is_kept(tmp_path):
+    source = save_tiny_model("llama", tmp_path / "source")
+    change_config(source, attn_implementation="eager")
+    assert load_pretrained(source).config._attn_implementation == "eager"
+
+
+def test_a_job_without_a_gpu_does_not_spread_the_model(source, tmp_path):
+    import_model(str(source), tmp_path / "model", device_map="auto")
+    assert read_description(tmp_path / "model").device_map == "auto"
+    assert not hasattr(opened(tmp_path / "model").model, "hf_device_map")
+
+
+def test_a_job_with_a_gpu_leaves_the_places_to_transformers(source, monkeypatch):
+    described = dataclasses.replace(describe(source, "here"), device_map="auto")
+    asked = {}
+
+    def from_pretrained(folder, **given):
+        asked.update(given)
+        raise OSError("no GPU here")
+
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", from_pretrained)
+    with pytest.raises(InputError, match="no GPU here"):
+        load_model(source, described, "cuda:0")
+    assert asked["device_map"] == "auto"
+
+
+def test_a_model_in_several_places_is_read_and_changed_like_one(source, tokens, tmp_path):
+    """The middle block lies on the disk: accelerate fetches it by a forward of its own."""
+    blocks = describe(source, "here").blocks
+    whole = ResidualStream(load_pretrained(source), blocks)
+    model = load_pretrained(source)
+    middle = f"{blocks}.1"
+    names = {name.rpartition(".")[0] for name in model.state_dict()}
+    places = {name: "cpu" for name in names if not f"{name}.".startswith(f"{middle}.")}
+    accelerate.dispatch_model(
+        model, {**places, middle: "disk"}, main_device="cpu", offload_dir=tmp_path
+    )
+    spread = ResidualStream(model, blocks)
+    assert next(spread.blocks[1].parameters()).is_meta
+    forwards = [vars(block).get("forward") for block in spread.blocks]
+    assert forwards[1] is not None
+    for ours, theirs in zip(spread.capture(tokens), whole.capture(tokens), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    for layer in range(N_LAYERS):
+        x = torch.randn(3, N_CTX, 16, generator=torch.Generator().manual_seed(layer))
+        expected = whole.logits_from(layer, x, tokens)
+        torch.testing.assert_close(spread.logits_from(layer, x, tokens), expected)
+        assert [vars(block).get("forward") for block in spread.blocks] == forwards
