@@ -42,9 +42,9 @@ class Params:
 
         return settings
 
-    def first_of(self, *keys: str) -> ParamsFunction:
-        """The first entry of the list at `keys`."""
-        return lambda wildcards: self.section(*keys)(wildcards)[0]
+    def first_of(self, *keys: str, otherwise: Any = None) -> ParamsFunction:
+        """The first entry of the list at `keys`, and `otherwise` if that is null."""
+        return lambda wildcards: (self.section(*keys)(wildcards) or [otherwise])[0]
 
     def stamps(self, *keys: str) -> ParamsFunction:
         """What tells a change of files named at `keys` that no rule can have as input."""
