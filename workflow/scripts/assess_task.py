@@ -1,7 +1,6 @@
 """Can the model do a task? If so, record what circuits are found and judged with."""
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 def main(
     model_dir: Path,
+    limits: Path,
     task: str | Path,
     output: Path,
     pairs_out: Path,
@@ -34,20 +34,19 @@ def main(
     settings: dict[str, Any],
     ablation: Ablation,
     where: torch.device,
-    layers: Sequence[int] | None = None,
-    limits: Path | None = None,
 ) -> None:
     """Write what became of the task (JSON), its pairs as text (JSON Lines) and the recordings.
 
     Args:
+        limits: of the norm, outside which positions are left as they are; they name the studied
+            layers.
         task: name of a generated task, or a file of prompts.
         settings: the keys `pairs`, `seed`, `method`, `min_pairs`, `min_accuracy`
             and `min_gap` of evaluation.circuits.
         ablation: by which m(∅) is measured.
-        layers: of the model, ascending, that have SAEs; None: all.
-        limits: file of the norm limits, outside which positions are masked; None: none are.
     """
     description = read_description(model_dir)
+    norms = load_limits(limits, description.fingerprint)
     loaded = model_tokenizer(model_dir)
     n_train, n_test = settings["pairs"]["train"], settings["pairs"]["test"]
     pairs = prepare(task, loaded, description.n_ctx, n_train, n_test, settings["seed"])
@@ -60,8 +59,8 @@ def main(
         first=1,
         method=settings["method"],
         ablation=ablation,
-        layers=layers,
-        limits=None if limits is None else load_limits(limits, description.fingerprint),
+        layers=norms.layers,
+        limits=norms,
         **{key: settings[key] for key in ("min_pairs", "min_accuracy", "min_gap")},
     )
     logger.info("%s", found.record["reason"] or f"{pairs.summary()} The model can do it.")
@@ -80,6 +79,7 @@ if __name__ == "__main__":
     torch.set_num_threads(snakemake.threads)
     main(
         model_dir=Path(snakemake.input.description).parent,
+        limits=Path(snakemake.input.limits),
         task=snakemake.params.task,
         output=Path(snakemake.output.task),
         pairs_out=Path(snakemake.output.pairs),
@@ -87,6 +87,4 @@ if __name__ == "__main__":
         settings=snakemake.params.settings,
         ablation=snakemake.params.ablation,
         where=device.choose(snakemake.resources.get("gpu", 0)),
-        layers=snakemake.params.get("layers"),
-        limits=snakemake.input.get("limits"),
     )
