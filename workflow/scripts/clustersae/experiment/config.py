@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from clustersae.experiment import schema
 from clustersae.experiment.feasibility import check_arms
-from clustersae.experiment.model_source import gguf_file
 from clustersae.experiment.moved import check_form
+from clustersae.experiment.sources import gguf_file
 from clustersae.experiment.tasks import check_tasks
 from clustersae.runtime.errors import InputError
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from clustersae.experiment.model_source import gguf_file
+from clustersae.experiment.sources import gguf_file
 from clustersae.models import gguf
 from clustersae.models.anatomy import describe
 from clustersae.models.description import DTYPES

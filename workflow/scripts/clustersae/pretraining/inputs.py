@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from clustersae.corpora.named import ANY, cache_folder
+from clustersae.experiment.contents import contents_digest
 from clustersae.experiment.inputs import InputFunction, Wildcards
+from clustersae.experiment.sources import dataset_files
 from clustersae.pretraining.config import is_toy_english
 
 #: Of one language model, and of a further seed of it.
@@ -58,11 +60,17 @@ class Trainings:
         return [f"{FOLDER.format(model=model)}/tables/seeds.txt" for model in self.recorded]
 
     def corpus_files(self, wildcards: Wildcards) -> list[str]:
-        """The local files of a corpus: inputs, so that editing the text re-runs what reads it."""
+        """The local files of a corpus."""
         corpus = self.models[wildcards.model]["corpus"]
         if corpus["source"] == "named":
             return [corpus["path"]] if corpus["path"] else []
         return corpus["files"] if corpus["source"] in ("text", "jsonl") else []
+
+    def corpus_contents(self, wildcards: Wildcards) -> str | None:
+        """Digest of a corpus's local files: a param, so that what reads the text runs again when
+        it was edited or replaced."""
+        dataset = self.models[wildcards.model]["corpus"].get("dataset")
+        return contents_digest([*self.corpus_files(wildcards), *dataset_files(dataset)])
 
     def cache(self, wildcards: Wildcards, input: Any) -> str:
         """Where downloaded corpora lie, as seen by whoever starts Snakemake.
