@@ -151,12 +151,10 @@ class ResidualStream:
         self.model = model
         self.blocks = cast(torch.nn.ModuleList, model.get_submodule(path))
         self.n_layers = len(self.blocks)
-        # Where streams are handed over; a model may be spread over several devices.
-        weight = model.get_input_embeddings().get_parameter("weight")
-        self.device = None if weight.is_meta else weight.device
         # What a block returns beside its stream, e.g. the None of (stream, None); seen on any
         # forward pass, and needed to stand in for the block.
         self._extras: dict[int, tuple[Any, ...] | None] = {}
+        self._dtype: torch.dtype | None = None  # of the stream, seen likewise
 
     @contextmanager
     def replaced(self, changes: Mapping[int, Change]) -> Iterator[None]:
@@ -175,14 +173,24 @@ class ResidualStream:
                 handle.remove()
 
     def _hook(self, layer: int, change: Change):
+        home = self._home()
+
         def hook(module, arguments, output):
             extras = output[1:] if isinstance(output, tuple) else None
             self._extras[layer] = extras
             x = output if extras is None else output[0]
-            replacement = change(x if self.device is None else x.to(self.device))
+            self._dtype = x.dtype
+            replacement = change(x if home is None else x.to(home))
             return None if replacement is None else _pack(replacement.to(x), extras)
 
         return hook
+
+    def _home(self) -> torch.device | None:
+        """Where a model in several places hands over every stream: where its tokens come in."""
+        if not hasattr(self.model, "hf_device_map"):
+            return None
+        device = self.model.get_input_embeddings().get_parameter("weight").device
+        return None if device.type == "meta" else device  # which waits on the disk
 
     @torch.no_grad()
     def visit(self, tokens: torch.Tensor, visitor: Callable[[int, torch.Tensor], None]) -> None:
@@ -244,7 +252,7 @@ class ResidualStream:
         own = [vars(block).get("forward") for block in skipped]
         try:
             for index, block in enumerate(skipped):
-                output = _pack(x.to(self.model.dtype), self._extras[index])
+                output = _pack(x.to(self._dtype), self._extras[index])
                 block.forward = lambda *_, output=output, **__: output
             yield
         finally:
