@@ -33,10 +33,14 @@ def load_model(
     model_dir: Path,
     description: ModelDescription,
     device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
 ) -> "PreTrainedModel":
     """The Hugging Face model in `model_dir`, in evaluation mode and without gradients.
 
-    Its number format, and whether it is spread over several GPUs, stand in its description.
+    Its description says whether it is spread over several GPUs, and its number format.
+
+    Args:
+        dtype: another number format.
 
     Raises:
         InputError: the files are not those that were described, or cannot be loaded.
@@ -46,7 +50,7 @@ def load_model(
             f"The model in {model_dir} is not the one that its description.json describes."
             " Delete description.json and run again."
         )
-    dtype = getattr(torch, description.dtype)
+    dtype = dtype or getattr(torch, description.dtype)
     spread = description.device_map if torch.device(device).type == "cuda" else None
     return load_pretrained(model_dir, description.trust_remote_code, device, dtype, spread)
 
