@@ -92,6 +92,7 @@ class Experiment:
         self.partitions = self._partitions(counts, controls)
         self.description = {
             "n_layers": n_layers,
+            "layers": list(range(n_layers)),
             "distance": "angular_centred",
             "order": list(self.partitions),
             "partitions": self.partitions,
@@ -138,6 +139,8 @@ class Experiment:
             if arm.variant == "base" or arm.role == "specialised":
                 self._write_all_layers(arm)
         self._write_cost()
+        self.stream_file = self.folder / "activations/stream.csv"
+        write_csv(self.stream_file, [stream_row(layer) for layer in range(n_layers)])
 
     def _partitions(self, counts: Sequence[int], controls: bool) -> dict[str, dict[str, Any]]:
         L = self.n_layers
@@ -200,6 +203,8 @@ class Experiment:
                             "split": split,
                             "n_tokens": 1000,
                             "fvu": value,
+                            "fvu_all_tokens": value / 2,
+                            "fvu_standardised": 1.5 * value,
                             "mse": 2 * value,
                             "cosine": 1 - value / 2,
                             "l0": 32.0,
@@ -292,6 +297,16 @@ class Experiment:
         pd.DataFrame(rows).to_csv(self.cost_file, index=False)
 
 
+def stream_row(layer: int, **changes: float) -> dict[str, float]:
+    """A layer of which nothing special is to be said: BOS is left out, nothing else."""
+    counts = {"n_tokens": 1000, "n_special": 50, "n_first": 0, "n_norm": 0}
+    norms = {"median_norm": 10.0, "max_norm": 100.0, "mean_norm": 11.0, "scale": 1.0}
+    dimension = {"largest_dimension": 3, "largest_dimension_share": 0.1, "ten_tokens_share": 0.02}
+    left = {"left_out_share": 0.01, "special_share": 0.01, "first_share": 0.0, "norm_share": 0.0}
+    row = {"layer": layer, **counts, **norms, **dimension, **left, "rounding_share": 0.0}
+    return row | changes
+
+
 def _ce(delta: float) -> dict[str, float]:
     return {
         "ce_clean": CE_CLEAN,
@@ -310,7 +325,7 @@ def write_tables(
     """Run `scripts/tables.py` on an experiment; returns the paths of the tables by name."""
     import tables
 
-    names = ("layer_quality", "arms", "comparisons", "cost", "training", "latent_density")
+    names = ("layer_quality", "arms", "comparisons", "cost", "training", "latent_density", "stream")
     out = {name: experiment.folder / f"tables/{name}.csv" for name in names}
     settings = {
         "arms": experiment.arms,
@@ -325,6 +340,7 @@ def write_tables(
         experiment.paths["density"],
         experiment.paths["history"],
         experiment.cost_file,
+        experiment.stream_file,
         **{f"{name}_out": path for name, path in out.items()},
         **settings,
     )

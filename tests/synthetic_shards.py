@@ -44,7 +44,9 @@ def write_split(
 
 def write_statistics(path: Path, shards: Sequence[Path], fingerprint: str = FINGERPRINT) -> Path:
     """The layers' means and scales on `shards`."""
-    save_statistics(path, compute_statistics(read_blocks(open_shards(shards))), fingerprint)
+    opened = open_shards(shards)
+    statistics = compute_statistics(read_blocks(opened))
+    save_statistics(path, statistics, fingerprint, opened[0].layers)
     return path
 
 

@@ -119,9 +119,13 @@ def test_a_named_corpus_that_was_damaged_in_the_cache(fresh):
 def test_a_tokenizer_of_another_model(fresh):
     folder = use_local_model(fresh)
     save_tiny_tokenizer(folder, n_words=60)
-    message = failure(fresh, DESCRIPTION)
-    assert message.startswith("The tokenizer in model has 60 tokens, but the model embeds only 50")
-    assert left_behind(fresh) == []
+    text = " ".join(f"w{number % 56}" for number in range(5000))
+    (fresh.folder / "text.txt").write_text(text, encoding="utf-8")
+    fresh.configure(models={"tiny": {"corpus": {"separator": " "}}})
+    message = failure(fresh, "results/tiny/corpus/corpus.json")
+    assert message.startswith("The text has the token 'w55' (55), but the model of results/tiny")
+    assert "embeds only 50" in message
+    assert not any("corpus/" in file for file in left_behind(fresh))
 
 
 def test_a_model_that_computes_nan(fresh):

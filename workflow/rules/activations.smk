@@ -1,4 +1,34 @@
-# The residual stream of every layer, cached once, and its statistics.
+# The residual stream of the studied layers, cached once, and its statistics.
+
+
+# Before anything is cached, so that all shards agree on what is left out.
+rule measure_norms:
+    input:
+        weights=inputs.of_home("model/model.safetensors"),
+        description=inputs.of_home("model/description.json"),
+        tokens=inputs.tokens("train"),
+    output:
+        "results/{model}/activations/norms.safetensors",
+    log:
+        "results/logs/{model}/measure_norms.log",
+    benchmark:
+        "results/benchmarks/{model}/measure_norms.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    params:
+        code=params.code("measure_norms.py"),
+        layers=params.section("activations", "layers"),
+        multiple=params.section("activations", "max_norm_multiple"),
+        batch_rows=params.section("activations", "batch_rows"),
+    message:
+        "Measure how large the activations of {wildcards.model} are"
+    script:
+        "../scripts/measure_norms.py"
 
 
 rule cache_activations:
@@ -6,6 +36,7 @@ rule cache_activations:
         weights=inputs.of_home("model/model.safetensors"),
         description=inputs.of_home("model/description.json"),
         tokens=inputs.tokens(),
+        limits=inputs.of_home("activations/norms.safetensors"),
     output:
         shard="results/{model}/activations/{split}/shard-{shard}.safetensors",
         cost="results/{model}/activations/{split}/shard-{shard}.json",
@@ -26,7 +57,7 @@ rule cache_activations:
         n_tokens=lambda wildcards: params.section("activations", "tokens")(wildcards)[
             wildcards.split
         ],
-        settings=params.section("activations", without=("tokens", "shard_tokens")),
+        settings=params.section("activations", without=("tokens", "shard_tokens", "layers", "max_norm_multiple")),
     message:
         "Cache the activations of {wildcards.model}: {wildcards.split}, shard {wildcards.shard}"
     script:
@@ -36,8 +67,10 @@ rule cache_activations:
 rule activation_statistics:
     input:
         shards=inputs.shards("train"),
+        limits="results/{model}/activations/norms.safetensors",
     output:
-        "results/{model}/activations/statistics.safetensors",
+        statistics="results/{model}/activations/statistics.safetensors",
+        table="results/{model}/activations/stream.csv",
     log:
         "results/logs/{model}/activation_statistics.log",
     benchmark:

@@ -26,6 +26,7 @@ checkpoint assess_task:
     params:
         code=params.code("assess_task.py"),
         task=lambda wildcards: inputs.tasks(wildcards)[wildcards.task],
+        stamps=params.stamps("evaluation", "tasks"),
         settings=params.section(
             "evaluation",
             "circuits",

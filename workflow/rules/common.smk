@@ -28,6 +28,7 @@ try:
         config,
         SCRIPTS.parent / "schemas" / "config.schema.yaml",
         trained=language_models.KNOWN if TRAINED_HERE else {},
+        folders=[Path(file).parent for file in workflow.configfiles],
     )
 except InputError as error:
     raise WorkflowError(str(error)) from None

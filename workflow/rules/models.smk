@@ -41,7 +41,7 @@ rule tokenise_corpus:
         files=ancient(inputs.corpus_files),
         tokenizer="results/{model}/model/tokenizer.json",
         tokenizer_config="results/{model}/model/tokenizer_config.json",
-        config="results/{model}/model/config.json",
+        description="results/{model}/model/description.json",
     output:
         train="results/{model}/corpus/train.safetensors",
         validation="results/{model}/corpus/validation.safetensors",

@@ -35,6 +35,7 @@ rule evaluate_language_model:
         description=inputs.of_home("model/description.json"),
         tokens=inputs.tokens("test"),
         statistics=inputs.of_home("activations/statistics.safetensors"),
+        limits=inputs.of_home("activations/norms.safetensors"),
     output:
         "results/{model}/evaluation/language_model.csv",
     log:
@@ -65,6 +66,7 @@ rule evaluate_splice:
         weights=inputs.of_home("model/model.safetensors"),
         description=inputs.of_home("model/description.json"),
         tokens=inputs.tokens("test"),
+        limits=inputs.of_home("activations/norms.safetensors"),
         language_model="results/{model}/evaluation/language_model.csv",
     output:
         each_layer="results/{model}/evaluation/splice/{variant}/{partition}/layers.csv",
@@ -110,6 +112,7 @@ rule tables:
             "results/{model}/saes/{variant}/{sae}/seed-{seed}/history.csv"
         ),
         cost="results/{model}/evaluation/cost.csv",
+        stream=inputs.of_home("activations/stream.csv"),
     output:
         layer_quality="results/{model}/tables/layer_quality.csv",
         arms="results/{model}/tables/arms.csv",
@@ -117,6 +120,7 @@ rule tables:
         cost="results/{model}/tables/cost.csv",
         training="results/{model}/tables/training.csv",
         latent_density="results/{model}/tables/latent_density.csv",
+        stream="results/{model}/tables/stream.csv",
     log:
         "results/logs/{model}/tables.log",
     benchmark:
@@ -202,4 +206,8 @@ figures.add(
 questions.add(
     "Quality and cost",
     Question("clustersae.quality.text", ("arms", "comparisons", "cost")),
+)
+questions.add(
+    "Which tokens count",
+    Question("clustersae.quality.stream", ("stream",)),
 )

@@ -1,4 +1,4 @@
-"""Mean and scale of every layer's activations on the training split."""
+"""Mean and scale of every layer's activations on the training split, and what was left out."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -6,22 +6,37 @@ from typing import TYPE_CHECKING
 import torch
 
 from clustersae.activations.blocks import read_blocks
+from clustersae.activations.mask import load_limits
 from clustersae.activations.shards import open_shards
 from clustersae.activations.statistics import compute_statistics, save_statistics
+from clustersae.activations.table import stream_table
 from clustersae.runtime import log
+from clustersae.runtime.files import write_csv
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def main(shards: list[Path], output: Path) -> None:
-    """Write the statistics of `shards`, all from one model, to `output`."""
+def main(shards: list[Path], limits: Path, output: Path, table: Path) -> None:
+    """Write the statistics of `shards`, all from one model, to `output`.
+
+    Args:
+        limits: beyond which tokens were left out for their norm.
+        table: CSV, see `activations.table`.
+    """
     opened = open_shards(shards)
+    fingerprint = opened[0].metadata["fingerprint"]
     statistics = compute_statistics(read_blocks(opened, label="activation statistics"))
-    save_statistics(output, statistics, opened[0].metadata["fingerprint"])
+    write_csv(table, stream_table(opened, statistics, load_limits(limits, fingerprint)))
+    save_statistics(output, statistics, fingerprint, opened[0].layers)
 
 
 if __name__ == "__main__":
     log.to(snakemake.log[0])
     torch.set_num_threads(snakemake.threads)
-    main(shards=[Path(path) for path in snakemake.input.shards], output=Path(snakemake.output[0]))
+    main(
+        shards=[Path(path) for path in snakemake.input.shards],
+        limits=Path(snakemake.input.limits),
+        output=Path(snakemake.output.statistics),
+        table=Path(snakemake.output.table),
+    )

@@ -1,4 +1,4 @@
-"""Cache the residual stream of every layer for one shard of a split's tokens."""
+"""Cache the residual stream of the studied layers for one shard of a split's tokens."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 def main(
     model_dir: Path,
     tokens: Path,
+    limits: Path,
     split: str,
     shard: int,
     n_shards: int,
@@ -27,7 +28,7 @@ def main(
 ) -> None:
     """Write the shard to `output`, and what it cost to `cost` (JSON)."""
     record = cache_shard(
-        model_dir, tokens, split, shard, n_shards, n_tokens, output, settings, where
+        model_dir, tokens, limits, split, shard, n_shards, n_tokens, output, settings, where
     )
     write_json(cost, record)
 
@@ -38,6 +39,7 @@ if __name__ == "__main__":
     main(
         model_dir=Path(snakemake.input.description).parent,
         tokens=Path(snakemake.input.tokens),
+        limits=Path(snakemake.input.limits),
         split=snakemake.wildcards.split,
         shard=int(snakemake.wildcards.shard),
         n_shards=snakemake.params.n_shards,

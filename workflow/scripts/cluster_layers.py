@@ -32,8 +32,9 @@ def main(
         distance: which distance to cluster by: angular, angular_centred or cka.
         seed: of k-means and the random control.
     """
-    matrix = load_distance(distances, distance)
-    write_json(output, tabulate_partitions(matrix, distance, methods, controls, draws, seed))
+    matrix, layers = load_distance(distances, distance)
+    partitions = tabulate_partitions(matrix, layers, distance, methods, controls, draws, seed)
+    write_json(output, partitions)
 
 
 if __name__ == "__main__":

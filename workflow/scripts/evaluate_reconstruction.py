@@ -26,6 +26,9 @@ def main(
 ) -> None:
     """Write the metrics per seed, layer and split, and the latent densities on the test split.
 
+    All are of the tokens that are analysed, but `fvu_all_tokens`, which counts those that are left
+    out as well.
+
     Args:
         saes: one folder per seed.
         shards: of each held-out split.
@@ -42,7 +45,13 @@ def main(
         for split, parts in opened.items():
             for layer in sae.layers:
                 metrics = evaluate_layer(sae, layer, layer_blocks(parts, layer))
-                rows.append(label | {"layer": layer, "split": split} | metrics.compute())
+                left_out = (shard.left_out(layer) for shard in parts)
+                whole = evaluate_layer(sae, layer, left_out, metrics).compute()
+                rows.append(
+                    label
+                    | {"layer": layer, "split": split, "fvu_all_tokens": whole["fvu"]}
+                    | metrics.compute()
+                )
                 if split == "test":
                     histogram += [
                         label | {"layer": layer} | row for row in metrics.density_histogram()

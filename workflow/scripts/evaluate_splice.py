@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from clustersae.activations.mask import load_limits
 from clustersae.models.description import read_description
 from clustersae.models.residual import ResidualStream, load_model
 from clustersae.quality.language_model import ALL, read_ablations, read_evaluation_tokens
@@ -26,41 +27,45 @@ def main(
     model_dir: Path,
     tokens: Path,
     language_model: Path,
+    limits: Path,
     saes: list[Path],
     variant: str,
     partition: str,
     each_layer: Path,
     all_layers: Path,
-    n_tokens: int,
+    n_tokens: int | None,
     batch_rows: int,
     where: torch.device,
 ) -> None:
     """Write one row per seed and layer, and one per seed with all layers spliced.
 
     Args:
-        tokens: token file of the test split, of which the first `n_tokens` analysed tokens count.
+        tokens: token file of the test split, of which the first `n_tokens` analysed tokens count;
+            None leaves the number to the model's size.
         language_model: the table of `evaluate_language_model.py` for the same tokens.
+        limits: of the norm, beyond which tokens are left as they are; they name the studied layers.
         saes: folders of the SAEs that serve the layers in this arm; every seed of each.
         variant: of the arm, which names the rows of `all_layers`; those of `each_layer` have the
             variant of the SAE (an arm of equal exposure holds base SAEs too).
     """
     description = read_description(model_dir)
+    norms = load_limits(limits, description.fingerprint)
     loaded = [load_sae(folder, where, description.fingerprint) for folder in saes]
     alone = [([sae], [layer]) for sae in loaded for layer in sae.layers]
     together = []
     for group in by_seed(loaded):
         layers = sorted(layer for sae in group for layer in sae.layers)
-        if layers != list(range(description.n_layers)):
+        if layers != list(norms.layers):
             raise InputError(
                 f"The SAEs of partition {partition}, seed {group[0].config['seed']}, serve the"
-                f" layers {layers} instead of each of 0 to {description.n_layers - 1} once."
+                f" layers {layers} instead of each of {list(norms.layers)} once."
             )
         together.append((group, layers))
 
     stream = ResidualStream(load_model(model_dir, description, where), description)
-    text = read_evaluation_tokens(tokens, n_tokens)
+    text = read_evaluation_tokens(tokens, n_tokens, stream, len(norms.layers))
     splices = [splice_of(group, layers) for group, layers in (*alone, *together)]
-    clean, effects, n_scored = measure(stream, *text, splices, batch_rows)
+    clean, effects, n_scored = measure(stream, text, splices, batch_rows, norms)
     ablated = read_ablations(language_model)
     if abs(ablated["clean", ""] - clean) > 1e-3:
         raise InputError(
@@ -98,6 +103,7 @@ if __name__ == "__main__":
         model_dir=Path(snakemake.input.description).parent,
         tokens=Path(snakemake.input.tokens),
         language_model=Path(snakemake.input.language_model),
+        limits=Path(snakemake.input.limits),
         saes=[Path(path).parent for path in snakemake.input.saes],
         variant=snakemake.wildcards.variant,
         partition=snakemake.wildcards.partition,

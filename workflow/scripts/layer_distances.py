@@ -38,7 +38,7 @@ def main(
     mean = load_statistics(statistics, fingerprint).mean
     blocks = read_blocks(opened, n_rows=tokens, label="layer distances")
     distances = layers.layer_distances(blocks, mean.to(where))
-    layers.save_distances(tensors, table, distances, fingerprint)
+    layers.save_distances(tensors, table, distances, fingerprint, opened[0].layers)
 
 
 if __name__ == "__main__":

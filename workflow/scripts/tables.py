@@ -14,11 +14,13 @@ from clustersae.presentation.tables import (
     LAYER_SPLICE,
     PARTITION_SPLICE,
     RECONSTRUCTION,
+    STREAM,
     read_files,
     write_table,
 )
 from clustersae.quality.layers import layer_quality
 from clustersae.quality.series import density_table, training_table
+from clustersae.quality.stream import stream_table
 from clustersae.quality.summary import arms_table, comparisons_table
 from clustersae.runtime import log
 from clustersae.statistics.intervals import Bootstrapping
@@ -34,12 +36,14 @@ def main(
     density_files: Sequence[str],
     history_files: Sequence[str],
     cost_file: str,
+    stream_file: str,
     layer_quality_out: str,
     arms_out: str,
     comparisons_out: str,
     cost_out: str,
     training_out: str,
     latent_density_out: str,
+    stream_out: str,
     arms: Sequence[Arm],
     margins: Mapping[str, float],
     n_bootstrap: int,
@@ -73,6 +77,7 @@ def main(
         cost_out: cost,
         training_out: training_table(history_files),
         latent_density_out: density_table(density_files),
+        stream_out: stream_table(read_files([stream_file], STREAM), quality),
     }
     for path, table in tables.items():
         write_table(table, path)
@@ -88,12 +93,14 @@ if __name__ == "__main__":
         density_files=list(snakemake.input.density),
         history_files=list(snakemake.input.histories),
         cost_file=snakemake.input.cost,
+        stream_file=snakemake.input.stream,
         layer_quality_out=snakemake.output.layer_quality,
         arms_out=snakemake.output.arms,
         comparisons_out=snakemake.output.comparisons,
         cost_out=snakemake.output.cost,
         training_out=snakemake.output.training,
         latent_density_out=snakemake.output.latent_density,
+        stream_out=snakemake.output.stream,
         arms=plan.arms,
         margins=snakemake.params.margins,
         n_bootstrap=snakemake.params.n_bootstrap,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clustersae.corpora.build import CorpusFiles, packed
+from clustersae.corpora.build import CorpusFiles, layout_of, packed
 from clustersae.corpora.tokenizer import model_tokenizer
 from clustersae.runtime import log
 
@@ -26,9 +26,12 @@ def main(
         asked: (split, tokens) by the configuration's key: what the experiment will read.
 
     Raises:
-        InputError: the text cannot be read, or there is less of it than is asked for.
+        InputError: the text cannot be read, there is less of it than is asked for, or it has
+            tokens that the model lacks.
     """
-    corpus = packed(settings, settings["n_ctx"], model_tokenizer(model_dir))
+    loaded = model_tokenizer(model_dir)
+    layout = layout_of(settings["bos"], loaded)
+    corpus = packed(settings, settings["n_ctx"], loaded, layout, settings["shuffle"])
     corpus.write(files, asked)
 
 
@@ -37,6 +40,6 @@ if __name__ == "__main__":
     main(
         CorpusFiles(*(Path(snakemake.output[name]) for name in CorpusFiles._fields)),
         settings=snakemake.params.corpus,
-        model_dir=Path(snakemake.input.config).parent,
+        model_dir=Path(snakemake.input.description).parent,
         asked=snakemake.params.asked,
     )

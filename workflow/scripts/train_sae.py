@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from clustersae.activations.shards import open_shards
+from clustersae.activations.statistics import load_statistics
 from clustersae.experiment.clusters import layers_of
 from clustersae.experiment.flops import dense_flops, sparse_flops
 from clustersae.experiment.sae_settings import learning_rates, resolve
 from clustersae.runtime import device, log
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import read_json, write_csv, write_json
-from clustersae.runtime.tensors import load_tensors
 from clustersae.sae.fitting import Activations, best_fit, converged, fit
 from clustersae.sae.start import load_start
 from clustersae.sae.storage import save_sae
@@ -51,10 +51,11 @@ def main(
         tuned: training.json of the seed whose choice of the learning rate is taken over.
     """
     layers = layers_of(name)
-    tensors, metadata = load_tensors(statistics)
-    mean, scale = tensors["mean"][list(layers)], tensors["scale"][list(layers)]
-    fingerprint = metadata["fingerprint"]
-    data = Activations(open_shards(shards, fingerprint), layers, mean, scale)
+    opened = open_shards(shards)
+    fingerprint = opened[0].metadata["fingerprint"]
+    described = load_statistics(statistics, fingerprint, layers)
+    mean, scale = described.mean, described.scale_by(config["normalisation"])
+    data = Activations(opened, layers, mean, scale)
     began = load_start(start, fingerprint) if start else None
     rates = [read_json(tuned)["learning_rate"]] if tuned else learning_rates(config, variant)
     if len(rates) > 1 and not validation:
@@ -84,7 +85,16 @@ def main(
     )
 
     settings, sae = best.settings, best.sae
-    save_sae(folder, sae, settings, variant, fingerprint, name, best.first_step)
+    save_sae(
+        folder,
+        sae,
+        settings,
+        variant,
+        fingerprint,
+        name,
+        best.first_step,
+        {"normalisation": config["normalisation"], "left_out": opened[0].mask},
+    )
     write_csv(folder / "history.csv", best.history)
     activations = settings.n_steps * settings.batch_size
     write_json(

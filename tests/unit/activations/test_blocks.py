@@ -12,7 +12,8 @@ class ShardInMemory:
 
     def __init__(self, rows: torch.Tensor) -> None:
         self.rows = rows
-        self.n_layers, self.n_rows, self.d_model = rows.shape
+        n_layers, self.n_rows, self.d_model = rows.shape
+        self.layers = tuple(range(n_layers))
 
     def layer(self, layer, start=0, stop=None):
         return self.rows[layer, start:stop]

@@ -14,7 +14,8 @@ from language_models import (
     write_description,
 )
 
-from clustersae.activations.caching import CachingSettings, cache_shard
+from clustersae.activations.caching import CachingSettings, cache_shard, measure_limits
+from clustersae.activations.mask import Reason, load_limits, save_limits
 from clustersae.activations.shards import open_shard, open_shards
 from clustersae.corpora.tokens import write_tokens
 from clustersae.models import residual
@@ -44,10 +45,15 @@ def tokens(tmp_path) -> torch.Tensor:
     return ids
 
 
-def cache(model_dir, tmp_path, shard=0, n_shards=1, n_tokens=85, name="shard", **settings):
+def cache(
+    model_dir, tmp_path, shard=0, n_shards=1, n_tokens=85, name="shard", layers="all",
+    multiple=10, **settings,
+):  # fmt: skip
+    tokens, limits = tmp_path / "tokens.safetensors", tmp_path / "norms.safetensors"
+    save_limits(limits, measure_limits(model_dir, tokens, layers, multiple, batch_rows=4))
     output = tmp_path / f"{name}-{shard}.safetensors"
     cost = cache_shard(
-        model_dir, tmp_path / "tokens.safetensors", "train", shard, n_shards, n_tokens, output,
+        model_dir, tokens, limits, "train", shard, n_shards, n_tokens, output,
         CachingSettings(**settings),
     )  # fmt: skip
     return output, cost
@@ -96,11 +102,71 @@ def test_shards_together_hold_what_one_shard_would(model_dir, tokens, tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_narrow_types_are_the_rounded_float32(model_dir, tokens, tmp_path, dtype):
+def test_narrow_types_round_the_difference_to_a_constant(model_dir, tokens, tmp_path, dtype):
     wide = open_shard(cache(model_dir, tmp_path)[0]).layer(2).clone()
-    narrow = open_shard(cache(model_dir, tmp_path, dtype=dtype)[0]).layer(2)
-    assert torch.equal(narrow, wide.to(narrow.dtype))
-    assert str(narrow.dtype) == f"torch.{dtype}"
+    shard = open_shard(cache(model_dir, tmp_path, dtype=dtype)[0])
+    centre = load_limits(tmp_path / "norms.safetensors").mean[2]
+    rounded = (wide - centre).to(getattr(torch, dtype)).float()
+    assert torch.equal(shard.layer(2), rounded + centre)
+    assert shard.metadata["dtype"] == dtype
+    lost = (wide - centre - rounded).double().square().sum()
+    torch.testing.assert_close(shard.rounding()[2], lost)
+
+
+def test_large_means_do_not_cost_precision(tokens, tmp_path):
+    """Dimensions around 300, −1000 and 80 with a spread of 0.1: bfloat16 has steps of 4 at 1000."""
+    folder = save_tiny_model("gpt2", tmp_path / "model")
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    with torch.no_grad():
+        model.transformer.wte.weight.mul_(0.1 / model.transformer.wte.weight.std())
+        model.transformer.wte.weight[:, [1, 4, 7]] += torch.tensor([300.0, -1000.0, 80.0])
+    model.save_pretrained(folder)
+    write_description(folder, folder / "description.json", "here")
+    wide = open_shard(cache(folder, tmp_path)[0]).layer(0).clone()
+    narrow = open_shard(cache(folder, tmp_path, dtype="bfloat16")[0]).layer(0)
+    variance = wide.var(0)
+    lost = (narrow - wide).square().mean(0) / variance
+    assert lost.max() < 1e-4
+    plainly = (wide.bfloat16().float() - wide).square().mean(0) / variance
+    assert plainly.max() > 1  # what was lost without the constant
+
+
+def test_some_layers_alone_are_cached_as_with_all_others(model_dir, tokens, tmp_path):
+    whole = open_shard(cache(model_dir, tmp_path)[0])
+    part = open_shard(cache(model_dir, tmp_path, name="part", layers=[2, 0])[0])
+    assert part.layers == (0, 2)
+    for layer in part.layers:
+        torch.testing.assert_close(part.layer(layer), whole.layer(layer))
+    with pytest.raises(InputError, match=r"holds the layers \[0, 2\], not 1"):
+        part.layer(1)
+
+
+def test_left_out_tokens_are_remembered_with_the_reason(model_dir, tokens, tmp_path):
+    """Two limits apart: all are kept, or those of a norm beyond the median's 1.2-fold are not."""
+    whole = open_shard(cache(model_dir, tmp_path)[0])
+    assert set(whole.reasons().tolist()) == {int(Reason.SPECIAL)}
+    assert len(whole.reasons()) == 6  # one BOS in each row
+    narrow = open_shard(cache(model_dir, tmp_path, name="narrow", multiple=1.2)[0])
+    out = narrow.reasons() == Reason.NORM
+    assert 0 < int(out.sum()) < whole.n_rows
+    limit = load_limits(tmp_path / "norms.safetensors").limit
+    beyond = torch.stack(
+        [narrow.left_out(layer)[out].norm(dim=1) > limit[layer] for layer in range(N_LAYERS)]
+    )
+    assert beyond.any(0).all()
+    for layer in range(N_LAYERS):
+        assert (narrow.layer(layer).norm(dim=1) <= limit[layer]).all()
+    # No token is lost or counted twice, and those that stay are in the order that they had.
+    assert narrow.mask["max_norm_multiple"] == 1.2
+
+
+def test_more_rows_are_read_where_tokens_are_left_out_for_their_norm(model_dir, tokens, tmp_path):
+    few, _ = cache(model_dir, tmp_path, n_tokens=40, multiple=1.2)
+    share = load_limits(tmp_path / "norms.safetensors").share_kept
+    assert share < 1
+    shard = open_shard(few)
+    n_read = shard.n_rows + int((shard.reasons() == Reason.NORM).sum())
+    assert n_read >= 40 / share
 
 
 def test_what_overflows_float16_is_named_with_its_remedy(tokens, tmp_path):

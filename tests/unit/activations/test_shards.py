@@ -22,14 +22,15 @@ def write(path, shard=0, fingerprint="a" * 64, split="train", dtype=torch.float3
 def test_what_was_written_is_read(tmp_path, dtype):
     layers = write(tmp_path / "a.safetensors", dtype=dtype)
     shard = open_shard(tmp_path / "a.safetensors", "a" * 64)
-    assert (shard.n_rows, shard.n_layers, shard.d_model) == (10, 2, 4)
-    assert shard.layer(1).dtype == dtype
-    assert torch.equal(shard.layer(0), layers[0])
-    assert torch.equal(shard.layer(1, 3, 7), layers[1][3:7])
+    assert (shard.n_rows, shard.layers, shard.d_model) == (10, (0, 1), 4)
+    assert shard.layer(1).dtype == torch.float32
+    assert torch.equal(shard.layer(0), layers[0].float())
+    assert torch.equal(shard.layer(1, 3, 7), layers[1][3:7].float())
+    assert torch.equal(shard.rows(1, torch.tensor([7, 2])), layers[1][[7, 2]].float())
     assert shard.tokens().tolist() == list(range(10))
     assert shard.positions().tolist() == list(range(1, 11))
     assert shard.sequences().tolist() == list(range(2, 12))
-    with pytest.raises(InputError, match="layers 0 to 1, not 2"):
+    with pytest.raises(InputError, match=r"the layers \[0, 1\], not 2"):
         shard.layer(2)
 
 

@@ -20,7 +20,7 @@ def rows():
 
 
 def assert_same(statistics, expected, rtol=1e-12):
-    for name in ("mean", "scale", "mean_norm"):
+    for name in ("mean", "scale", "mean_norm", "deviation"):
         torch.testing.assert_close(
             getattr(statistics, name), getattr(expected, name), rtol=rtol, atol=0
         )
@@ -33,6 +33,7 @@ def test_equal_to_numpy_on_all_rows(rows):
     np.testing.assert_allclose(statistics.mean, x.mean(1), rtol=1e-12)
     np.testing.assert_allclose(statistics.scale, np.sqrt(x.var(1).mean(-1)), rtol=1e-12)
     np.testing.assert_allclose(statistics.mean_norm, np.linalg.norm(x, axis=-1).mean(1), rtol=1e-12)
+    np.testing.assert_allclose(statistics.deviation, x.std(1), rtol=1e-12)
     assert statistics.count == N_ROWS
     assert {statistics.mean.dtype, statistics.scale.dtype} == {torch.float64}
 
@@ -100,12 +101,36 @@ def test_one_token_has_no_spread(rows):
 
 def test_the_file_gives_back_the_statistics(rows, tmp_path):
     statistics = compute_statistics([rows])
-    save_statistics(tmp_path / "statistics.safetensors", statistics, "cafe")
+    save_statistics(tmp_path / "statistics.safetensors", statistics, "cafe", range(len(rows)))
     assert_same(load_statistics(tmp_path / "statistics.safetensors", "cafe"), statistics, rtol=0)
+
+
+def test_some_layers_are_read_by_their_index_in_the_model(rows, tmp_path):
+    path = tmp_path / "statistics.safetensors"
+    statistics = compute_statistics([rows])
+    save_statistics(path, statistics, "cafe", range(1, 3 * len(rows), 3))
+    read = load_statistics(path, "cafe", [4, 1])
+    assert torch.equal(read.mean, statistics.mean[[1, 0]])
+    assert torch.equal(read.deviation, statistics.deviation[[1, 0]])
+    with pytest.raises(InputError, match=r"describes the layers \[1, 4, .* not all of \[2\]"):
+        load_statistics(path, "cafe", [2])
+
+
+def test_standardised_dimensions_have_unit_variance_and_quiet_ones_are_not_blown_up(rows):
+    rows = rows.clone()
+    rows[0, :, 2] = 5.0  # a dimension that does not vary
+    statistics = compute_statistics([rows])
+    assert torch.equal(statistics.scale_by("scale"), statistics.scale)
+    scale = statistics.scale_by("dimensions")
+    standardised = (rows.double() - statistics.mean[:, None]) / scale[:, None]
+    variances = standardised.square().mean(1)
+    assert variances[0, 2] == 0
+    others = torch.cat([variances[0, :2], variances[0, 3:], variances[1:].flatten()])
+    torch.testing.assert_close(others, torch.ones_like(others))
 
 
 def test_statistics_of_another_model_are_refused(rows, tmp_path):
     path = tmp_path / "statistics.safetensors"
-    save_statistics(path, compute_statistics([rows]), "cafe")
+    save_statistics(path, compute_statistics([rows]), "cafe", range(len(rows)))
     with pytest.raises(InputError, match=r"statistics.safetensors .* model cafe, not beef"):
         load_statistics(path, "beef")

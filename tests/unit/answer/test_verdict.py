@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from synthetic_results import stream_row
 
 from clustersae.answer import verdict
 from clustersae.answer.ranking import headline
@@ -12,10 +13,15 @@ from clustersae.circuits import text as circuits_text
 from clustersae.features import text as features_text
 from clustersae.presentation.arms import best
 from clustersae.presentation.findings import Findings
-from clustersae.quality import text
+from clustersae.quality import stream, text
 from clustersae.quality.choice import marked
 
-QUESTIONS = {"Quality and cost": text, "Circuits": circuits_text, "Features": features_text}
+QUESTIONS = {
+    "Quality and cost": text,
+    "Which tokens count": stream,
+    "Circuits": circuits_text,
+    "Features": features_text,
+}
 N_LAYERS = 5
 MARGINS = {"mean": 0.05, "worst": 0.1}
 PARTITIONS = {"complete-3": {"clusters": ["0-1", "2-3", "4"]}}
@@ -79,6 +85,8 @@ def findings(*rows: dict[str, Any]) -> Findings:
     )
     tables = {"arms": arms, "comparisons": against(arms), "features": features}
     tables["feature_coverage"] = pd.DataFrame(columns=["arm"])
+    fvus = {f"per_layer_{name}": 0.2 for name in ("fvu", "fvu_all_tokens", "fvu_standardised")}
+    tables["stream"] = pd.DataFrame([stream_row(layer) | fvus for layer in range(5)])
     return Findings(tables, PARTITIONS, MARGINS, {"errors": "ablated", "ablation": "mean"})
 
 

@@ -21,8 +21,8 @@ def test_contiguous_is_the_best_of_all_contiguous_partitions(distances):
             runs_between(cuts, n_layers) for cuts in combinations(range(1, n_layers), count - 1)
         ]
         assert optimum in every
-        best = min(scores.weighted_mean_distance(distances, clusters) for clusters in every)
-        assert scores.weighted_mean_distance(distances, optimum) == pytest.approx(best, abs=1e-12)
+        best = min(scores.total_sharing(distances, clusters) for clusters in every)
+        assert scores.total_sharing(distances, optimum) == pytest.approx(best, abs=1e-12)
 
 
 def test_contiguous_keeps_to_intervals_where_linkage_does_not():
@@ -32,5 +32,10 @@ def test_contiguous_keeps_to_intervals_where_linkage_does_not():
 
 
 def test_of_equally_good_contiguous_partitions_the_earliest_cut_is_taken():
-    # 0 | 1-3, 0-1 | 2-3 and 0-2 | 3 all cost 4.
-    assert contiguous_partitions(on_a_line(0, 1, 2, 3))[1] == [(0,), (1, 2, 3)]
+    # 0-1 | 2-4 and 0-2 | 3-4 both cost 1 + 2 · 4/3.
+    assert contiguous_partitions(on_a_line(0, 1, 2, 3, 4))[1] == [(0, 1), (2, 3, 4)]
+
+
+def test_single_layers_are_not_cut_off_for_free():
+    """Evenly spaced layers are halved; weighted by |g|, one end alone would cost as little."""
+    assert contiguous_partitions(on_a_line(0, 1, 2, 3))[1] == [(0, 1), (2, 3)]

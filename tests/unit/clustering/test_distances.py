@@ -1,3 +1,4 @@
+import json
 import math
 
 import activation_statistics
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
+from clustersae.activations.mask import save_limits, settle_limits
 from clustersae.activations.shards import write_shard
 from clustersae.clustering.distances import (
     NAMES,
@@ -211,8 +213,12 @@ def test_no_activations_are_refused():
 def test_both_files_hold_the_same_numbers_to_the_last_bit(rows, tmp_path):
     tensors, table = tmp_path / "distances.safetensors", tmp_path / "distances.csv"
     distances = layer_distances([rows], rows.mean(1))
-    save_distances(tensors, table, distances, "cafe")
-    assert load_tensors(tensors)[1] == {"n_tokens": str(N_ROWS), "fingerprint": "cafe"}
+    save_distances(tensors, table, distances, "cafe", range(len(distances.cka)))
+    layers = list(range(len(rows)))
+    assert load_distance(tensors, "cka")[1] == layers
+    assert load_tensors(tensors)[1] == {
+        "n_tokens": str(N_ROWS), "fingerprint": "cafe", "layers": json.dumps(layers)
+    }  # fmt: skip
     frame = pd.read_csv(table, float_precision="round_trip")
     assert list(frame.columns) == ["distance", "layer_i", "layer_j", "value"]
     assert len(frame) == len(NAMES) * N_LAYERS**2
@@ -221,7 +227,7 @@ def test_both_files_hold_the_same_numbers_to_the_last_bit(rows, tmp_path):
             index="layer_i", columns="layer_j", values="value"
         )
         assert np.array_equal(matrix, getattr(distances, name))
-        assert np.array_equal(load_distance(tensors, name), getattr(distances, name))
+        assert np.array_equal(load_distance(tensors, name)[0], getattr(distances, name))
 
 
 def test_an_unknown_distance_is_refused_with_the_known_ones(tmp_path):
@@ -237,18 +243,27 @@ def test_the_scripts_measure_cached_activations(rows, tmp_path):
         identity = {"fingerprint": "cafe", "hook": "h", "split": "train", "seed": 0}
         write_shard(shards[index], list(part), ids, ids + 1, ids + 2, shard=index, **identity)
     statistics, tensors, table = (tmp_path / name for name in ("s.safetensors", "d", "d.csv"))
-    activation_statistics.main(shards, statistics)
+    stream = rows.float().norm(dim=-1)
+    limits = settle_limits(stream, lambda kept: rows.float().mean(1), range(len(rows)), 10, "cafe")
+    save_limits(tmp_path / "n", limits)
+    activation_statistics.main(shards, tmp_path / "n", statistics, tmp_path / "s.csv")
     cpu = torch.device("cpu")
     layer_distances_script.main(shards, statistics, tensors, table, tokens=None, where=cpu)
 
     mean = activations.double().mean(1)
     expected = layer_distances(activations.split([60, 30], dim=1), mean)
     for name in NAMES:
-        np.testing.assert_allclose(load_distance(tensors, name), getattr(expected, name), atol=1e-9)
-    assert load_tensors(tensors)[1] == {"n_tokens": str(N_ROWS), "fingerprint": "cafe"}
+        np.testing.assert_allclose(
+            load_distance(tensors, name)[0], getattr(expected, name), atol=1e-9
+        )
+    layers = list(range(len(rows)))
+    assert load_distance(tensors, "cka")[1] == layers
+    assert load_tensors(tensors)[1] == {
+        "n_tokens": str(N_ROWS), "fingerprint": "cafe", "layers": json.dumps(layers)
+    }  # fmt: skip
 
     layer_distances_script.main(shards, statistics, tensors, table, tokens=30, where=cpu)
     some = [activations[:, :20], activations[:, 60:70]]
     expected = layer_distances(some, mean)
-    np.testing.assert_allclose(load_distance(tensors, "cka"), expected.cka, atol=1e-9)
+    np.testing.assert_allclose(load_distance(tensors, "cka")[0], expected.cka, atol=1e-9)
     assert load_tensors(tensors)[1]["n_tokens"] == "30"

@@ -146,6 +146,8 @@ def test_a_wrong_checksum_is_named_and_nothing_is_kept(cache, name):
         (b"<html>Please log in</html>", "no whole zip archive"),
         (b"", "no whole zip archive"),
     ],
+    # Archives hold the time: workers of pytest-xdist would find different tests.
+    ids=["truncated", "wrong checksum", "no such member", "a web page", "nothing"],
 )
 def test_an_archive_that_is_none_of_it_is_named(cache, content, said):
     assert said in refusal(always(content), cache)

@@ -1,9 +1,12 @@
 import hashlib
+import random
+from collections import Counter
 
 import pytest
 import torch
 
-from clustersae.corpora.packing import Digest, pack, split_rows
+from clustersae.corpora.packing import Digest, Layout, pack, split_rows
+from clustersae.corpora.text import Continued
 from clustersae.corpora.tokenizer import LoadedTokenizer, character_tokenizer
 from clustersae.corpora.tokens import Vocabulary
 from clustersae.runtime.errors import InputError
@@ -22,7 +25,7 @@ def text_of(letters, ids):
 
 
 def test_rows_hold_all_text_in_order_with_bos_in_front_and_between(letters):
-    rows = pack(letters, DOCUMENTS, n_ctx=4)
+    rows = pack(letters, DOCUMENTS, n_ctx=4).tokens
     stream = "abca<bos>b<bos>ccabcab"
     assert rows[:, 0].tolist() == [BOS] * len(rows)
     assert text_of(letters, rows[:, 1:].flatten().tolist()) == stream[: len("<bos>") * 2 + 10]
@@ -30,39 +33,97 @@ def test_rows_hold_all_text_in_order_with_bos_in_front_and_between(letters):
 
 
 def test_text_without_ends_of_documents_is_joined(letters):
-    rows = pack(letters, DOCUMENTS, n_ctx=5, separate=False)
+    rows = pack(letters, DOCUMENTS, n_ctx=5, separate=False).tokens
     assert text_of(letters, rows[:, 1:].flatten().tolist()) == "abcabccabcab"
 
 
 def test_pieces_of_any_size_give_the_same_rows(letters):
     whole = pack(letters, ["".join(DOCUMENTS)], n_ctx=4, separate=False)
-    assert torch.equal(pack(letters, DOCUMENTS, n_ctx=4, separate=False), whole)
+    assert torch.equal(pack(letters, DOCUMENTS, n_ctx=4, separate=False).tokens, whole.tokens)
+
+
+def test_pieces_that_go_on_are_one_document(letters):
+    pieces = ["abca", "b", Continued("cc"), Continued("abc"), Continued("ab")]
+    whole = pack(letters, ["abca", "bccabcab"], n_ctx=4)
+    assert torch.equal(pack(letters, pieces, n_ctx=4).tokens, whole.tokens)
+    assert whole.n_documents == pack(letters, pieces, n_ctx=4).n_documents == 2
 
 
 @pytest.mark.parametrize("max_tokens", [3, 4, 5, 6, 11, 12, 99])
 def test_reading_stops_at_max_tokens(letters, max_tokens):
-    read = []
-
-    def documents():
-        for document in DOCUMENTS:
-            read.append(document)
-            yield document
-
-    rows = pack(letters, documents(), n_ctx=2, max_tokens=max_tokens, separate=False)
+    rows = pack(letters, DOCUMENTS, n_ctx=2, max_tokens=max_tokens, separate=False).tokens
     assert text_of(letters, rows[:, 1].tolist()) == "abcabccabcab"[:max_tokens]
+
+
+#: Rows of 4 by hand, of abca, b, ccabcab: what they hold, and which begin inside a document.
+BY_HAND = {
+    (Layout.ROW, True): (["^abc", "^a^b", "^^cc", "^abc", "^ab."], [0, 1, 0, 1, 1]),
+    (Layout.DOCUMENT, True): (["^abc", "a^b^", "ccab", "cab."], [0, 1, 0, 1]),
+    (Layout.NONE, True): (["abca", "$b$c", "cabc", "ab.."], [0, 0, 1, 1]),
+    (Layout.NONE, False): (["abca", "bcca", "bcab"], [0, 0, 1]),
+}
+
+
+@pytest.mark.parametrize(("layout", "with_eos"), BY_HAND)
+def test_where_bos_and_end_of_text_stand(letters, layout, with_eos):
+    ids = {"^": BOS, "$": letters.tokenizer.token_to_id("<unk>")}
+    ids |= {letter: letters.tokenizer.token_to_id(letter) for letter in "abc"}
+    eos_id = ids["$"] if with_eos else None
+    loaded = LoadedTokenizer(letters.tokenizer, Vocabulary("abc", 5, BOS, None, eos_id))
+    rows, inside = BY_HAND[layout, with_eos]
+    full = [row for row in rows if "." not in row]
+    packed = pack(loaded, DOCUMENTS, 4, layout)
+    assert packed.tokens.tolist() == [[ids[each] for each in row] for row in full]
+    assert packed.inside.int().tolist() == inside[: len(full)]
 
 
 def test_a_tokenizer_without_bos_fills_rows_with_text_alone(letters):
     without = LoadedTokenizer(letters.tokenizer, Vocabulary("letters", 5, None, None))
-    rows = pack(without, DOCUMENTS, n_ctx=4)
+    rows = pack(without, DOCUMENTS, n_ctx=4).tokens
     assert text_of(letters, rows.flatten().tolist()) == "abcabccabcab"
+
+
+@pytest.mark.parametrize("layout", list(Layout))
+def test_a_shuffle_changes_the_order_of_whole_documents_alone(letters, layout):
+    generator = random.Random(1)
+    documents = ["".join(generator.choices("abc", k=1 + index % 9)) for index in range(300)]
+    loaded = LoadedTokenizer(letters.tokenizer, Vocabulary("abc", 5, 0, None, eos_id=1))
+    mark = "<unk>" if layout is Layout.NONE else "<bos>"
+
+    def read(shuffle):
+        rows = pack(loaded, documents, 2, layout, shuffle=shuffle).tokens
+        ids = rows[:, 1:] if layout is Layout.ROW else rows
+        return text_of(letters, ids.flatten().tolist()).split(mark)
+
+    orders = [read(shuffle) for shuffle in (None, 0, 1)]
+    in_order = ["", *documents] if layout is Layout.DOCUMENT else documents
+    assert orders[0][:-1] == in_order[: len(orders[0]) - 1]
+    for order in orders[1:]:
+        assert order != orders[0]
+        lost = Counter(orders[0]) - Counter(order)
+        assert sum(lost.values()) <= 2  # the tail that fills no row
+    assert orders[1] == read(0)
+    assert orders[1] != orders[2]
+
+
+def test_documents_without_tokens_leave_no_trace(letters):
+    rows = pack(letters, ["", "abca", "", "", "b", "ccabcab", ""], n_ctx=4)
+    assert torch.equal(rows.tokens, pack(letters, DOCUMENTS, n_ctx=4).tokens)
+
+
+def test_only_tokens_that_occur_must_fit_the_model(letters):
+    small = LoadedTokenizer(letters.tokenizer, Vocabulary("the model", 4, BOS, None))
+    assert len(pack(small, ["abab"], n_ctx=4).tokens) == 1  # c is 4
+    with pytest.raises(InputError, match=r"token 'c' \(4\), but .* the model embeds only 4: take"):
+        pack(small, ["abab", "abc"], n_ctx=4)
 
 
 def test_too_little_text_for_one_row_is_refused(letters):
     with pytest.raises(InputError, match="The text has 4 tokens, fewer than a row of n_ctx 6"):
         pack(letters, ["abca"], n_ctx=6)
-    with pytest.raises(InputError, match="The text has 0 tokens"):
-        pack(letters, [], n_ctx=6)
+    for layout in Layout:
+        with pytest.raises(InputError, match="The text has 0 tokens"):
+            pack(letters, [], 6, layout)
 
 
 def test_splits_follow_each_other_in_the_stream():

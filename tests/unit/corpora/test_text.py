@@ -5,7 +5,14 @@ import httpx
 import pytest
 
 from clustersae.corpora import text
-from clustersae.corpora.text import dataset_documents, jsonl_documents, text_documents, text_pieces
+from clustersae.corpora.text import (
+    Continued,
+    dataset_documents,
+    jsonl_documents,
+    pieces_of,
+    text_documents,
+    text_pieces,
+)
 from clustersae.runtime.errors import InputError
 
 ODD = "é🙂 ab\n\nü<|end|>\n<|end|>zweite Ü<|end|>"
@@ -75,6 +82,138 @@ def test_a_bad_line_is_named_by_its_number(tmp_path, line, message):
     assert next(stream) == "a"  # what comes before it can be read
     with pytest.raises(InputError, match=message):
         next(stream)
+
+
+WORDS = "Grüße aus Łódź\r\n\r\nend\rand 🙂\n"
+READ = "Grüße aus Łódź\n\nend\nand 🙂\n"
+ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-32", "utf-16-le", "utf-16-be", "gb18030")
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 5, 1000])
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_texts_of_any_encoding_and_line_ends(tmp_path, monkeypatch, encoding, chunk):
+    monkeypatch.setattr(text, "CHUNK_BYTES", chunk)
+    path = written(tmp_path, WORDS.encode(encoding))
+    assert "".join(text_pieces(path, encoding)) == READ
+    for separator in ("\n\n", "\r\n\r\n"):
+        documents = ["Grüße aus Łódź", "end\nand 🙂\n"]
+        assert list(text_documents([path], separator, encoding)) == documents
+    line = json.dumps({"text": READ}, ensure_ascii=False)
+    lines = written(tmp_path, f"{line}\r\n{line}\r\n".encode(encoding), "a.jsonl")
+    assert list(jsonl_documents([lines], "text", encoding)) == [READ, READ]
+
+
+@pytest.mark.parametrize("mark", [b"\xff\xfe", b"\xfe\xff"])
+@pytest.mark.parametrize("said", ["utf-8", "latin-1", "utf-16-le"])
+def test_a_byte_order_mark_says_better(tmp_path, mark, said):
+    encoding = "utf-16-le" if mark == b"\xff\xfe" else "utf-16-be"
+    path = written(tmp_path, mark + WORDS.encode(encoding))
+    assert "".join(text_pieces(path, said)) == READ
+
+
+def test_the_encoding_is_the_remedy_for_text_that_is_not_utf8(tmp_path):
+    path = written(tmp_path, "Grüße".encode("latin-1"), "a b's.txt")
+    with pytest.raises(InputError, match=r"corpus\.encoding .* iconv .* 'a b'\"'\"'s\.txt'"):
+        list(text_pieces(path))
+    assert list(text_documents([path], None, "latin-1")) == ["Grüße"]
+
+
+@pytest.mark.parametrize("encoding", ["klingon", "hex", "rot13", ""])
+def test_an_encoding_that_does_not_exist_is_named(tmp_path, encoding):
+    with pytest.raises(InputError, match=f"corpus.encoding: there is no {encoding}"):
+        list(text_pieces(written(tmp_path, "a"), encoding))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le"])
+def test_wide_characters_without_a_mark_are_no_utf8(tmp_path, encoding):
+    with pytest.raises(InputError, match=r"NUL in every few bytes.* corpus\.encoding: utf-16-le"):
+        list(text_pieces(written(tmp_path, "plain words".encode(encoding))))
+
+
+@pytest.mark.parametrize("separator", ["<|end|>", "\n\n\n", "x" * 50])
+def test_a_separator_that_never_occurs_is_refused(tmp_path, separator):
+    paths = [written(tmp_path, "one\n\ntwo", name) for name in ("a.txt", "b.txt")]
+    with pytest.raises(
+        InputError, match=r"corpus\.separator .* not occur in .*a\.txt, .*b\.txt: c"
+    ):
+        list(text_documents(paths, separator))
+    other = written(tmp_path, f"one{separator}two", "c.txt")
+    assert len(list(text_documents([*paths, other], separator))) == 4
+
+
+def joined(pieces):
+    """Whole documents, each with its pieces."""
+    documents = []
+    for piece in pieces:
+        if not isinstance(piece, Continued):
+            documents.append([])
+        documents[-1].append(piece)
+    return documents
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1000])
+@pytest.mark.parametrize("separator", [None, "<|end|>"])
+def test_long_documents_come_in_pieces(tmp_path, monkeypatch, chunk, separator):
+    monkeypatch.setattr(text, "CHUNK_BYTES", chunk)
+    monkeypatch.setattr(text, "PIECE_CHARACTERS", 20)
+    long = "".join(f"line {number} of it\n" for number in range(40)) + "x" * 90 + " end"
+    content = f"{long}<|end|>short<|end|>  <|end|>{long}"
+    found = joined(text_documents([written(tmp_path, content)], separator))
+    whole = [content] if separator is None else [long, "short", long]
+    assert ["".join(pieces) for pieces in found] == whole
+    assert max(len(piece) for pieces in found for piece in pieces) <= 20 + len("<|end|>")
+    assert all(piece.endswith("\n") for piece in found[0][:20])
+
+
+@pytest.mark.parametrize(
+    ("document", "pieces"),
+    [
+        ("", [""]),
+        ("short", ["short"]),
+        ("0123456789", ["0123456789"]),
+        ("0123456789a", ["0123456789", "a"]),
+        ("one two three four", ["one two", " three", " four"]),
+        ("one two\nthree four", ["one two\n", "three four"]),
+        ("one two\n\nthree four", ["one two", "\n\nthree", " four"]),
+    ],
+)
+def test_pieces_end_where_tokens_do(monkeypatch, document, pieces):
+    monkeypatch.setattr(text, "PIECE_CHARACTERS", 10)
+    assert "".join(pieces) == document
+    assert "".join(pieces_of(document)) == document
+    assert list(pieces_of(document)) == pieces
+    continued = [isinstance(piece, Continued) for piece in pieces_of(document)]
+    assert continued == [False, *[True] * (len(pieces) - 1)]
+
+
+BAD_LINES = [
+    "{",
+    "}{",
+    '{"text": "a"} {"text": "b"}',
+    "{'text': 'a'}",
+    '{"text": "a",}',
+    '{"text": "a\tb"}',
+    '[{"text": "a"},',
+    "null",
+    '{"text": null}',
+    '{"text": ["a"]}',
+    '{"text": "\\ud83d"}',
+    "[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("line", BAD_LINES, ids=range(len(BAD_LINES)))
+def test_half_broken_json_lines_are_named_by_file_and_line(tmp_path, line):
+    path = written(tmp_path, f'{{"text": "a"}}\n{line}\n{{"text": "b"}}', "a b.jsonl")
+    with pytest.raises(InputError, match=r"a b\.jsonl, line 2: .*(Correct|Set)") as caught:
+        list(jsonl_documents([path], "text"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_line_may_have_many_pieces(tmp_path, monkeypatch):
+    monkeypatch.setattr(text, "CHUNK_BYTES", 3)
+    path = written(tmp_path, json.dumps({"text": "long " * 500}))
+    assert list(jsonl_documents([path], "text")) == ["long " * 500]
 
 
 @pytest.fixture

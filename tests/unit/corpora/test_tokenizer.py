@@ -13,6 +13,7 @@ from clustersae.corpora.tokenizer import (
     save_tokenizer,
     word_tokenizer,
 )
+from clustersae.corpora.tokens import Vocabulary
 from clustersae.corpora.toy_lexicon import VOCABULARY
 from clustersae.runtime.errors import InputError
 
@@ -72,25 +73,21 @@ def test_a_models_tokenizer_gives_the_ids_that_transformers_gives(monkeypatch):
     loaded = model_tokenizer(STORIES)
     theirs = AutoTokenizer.from_pretrained(STORIES)
     expected = [theirs(story, add_special_tokens=False)["input_ids"] for story in stories]
-    assert [ids.tolist() for ids in encode_documents(loaded.tokenizer, stories)] == expected
+    assert [ids.tolist() for ids, _ in encode_documents(loaded.tokenizer, stories)] == expected
     vocabulary = loaded.vocabulary
     assert (vocabulary.bos_id, vocabulary.pad_id, vocabulary.vocab_size) == (1, None, 512)
+    assert (vocabulary.eos_id, vocabulary.special_ids) == (2, (0, 1, 2))
+    assert loaded.adds_bos
 
 
 @needs_stories
 def test_the_models_description_has_the_last_word_on_special_tokens(tmp_path):
     copy_tokenizer(tmp_path)
-    (tmp_path / "description.json").write_text('{"bos_id": 2, "pad_id": 0}')
-    vocabulary = model_tokenizer(tmp_path).vocabulary
-    assert (vocabulary.bos_id, vocabulary.pad_id) == (2, 0)
-
-
-@needs_stories
-def test_a_tokenizer_larger_than_the_model_is_refused(tmp_path):
-    copy_tokenizer(tmp_path)
-    (tmp_path / "config.json").write_text('{"vocab_size": 511}')
-    with pytest.raises(InputError, match="token ids up to 511, but the model's vocab_size is 511"):
-        model_tokenizer(tmp_path)
+    facts = {"bos_id": 2, "eos_id": None, "pad_id": 0, "special_ids": [0, 2, 7], "adds_bos": True}
+    (tmp_path / "description.json").write_text(json.dumps(facts | {"vocab_size": 600}))
+    loaded = model_tokenizer(tmp_path)
+    assert loaded.adds_bos
+    assert loaded.vocabulary == Vocabulary(str(tmp_path), 600, 2, 0, None, (0, 2, 7))
 
 
 def test_a_model_without_a_fast_tokenizer_is_refused(tmp_path):

@@ -104,7 +104,7 @@ WRONG = [
     (shared(0), "arms.shared.counts.0 is 0, but must be at least 1"),
     (
         shared(2, 4),
-        "models.tiny: arms.shared.counts asks for 4 clusters, but the model has 3 layers: use"
+        "models.tiny: arms.shared.counts asks for 4 clusters, but 3 layers are studied: use"
         " numbers from 1 to 3",
     ),
     ({"arms": {"controls": {"counts": [4]}}}, "arms.controls.counts asks for 4 clusters"),
@@ -114,13 +114,13 @@ WRONG = [
         {"arms": {"equal_exposure": [1]}},
         "arms.equal_exposure asks for K = 1, which arms.shared.counts does not have",
     ),
-    (imported("llama") | shared(5), "5 clusters, but the model has 4 layers"),
+    (imported("llama") | shared(5), "5 clusters, but 4 layers are studied"),
     # rivals that nobody has built yet
     ({"arms": {"transfer": [1]}}, "unknown key 'transfer' in arms; allowed are auto, controls"),
     # specialised SAEs
     (
         specialising({"from": 1, "budgets": [0.4]}, {"from": 3, "budgets": [1]}),
-        "arms.specialised starts from 3 clusters, but the model has 3 layers: use numbers from 1"
+        "arms.specialised starts from 3 clusters, but 3 layers are studied: use numbers from 1"
         " to 2",
     ),
     (
@@ -221,10 +221,10 @@ WRONG = [
             "language_models": {
                 "tiny": {"corpus": {"source": "named", "name": "shakespeare_char", "n_ctx": 256}}
             },
-            "activations": {"tokens": {"validation": 55553}},
+            "activations": {"tokens": {"validation": 55336}},
         },
-        "activations.tokens.validation asks for 55553, but test begins after 55552 tokens of the"
-        " validation split of tiny: ask for at most 55552",
+        "activations.tokens.validation asks for 55336, but test begins after 55335 tokens of the"
+        " validation split of tiny: ask for at most 55335",
     ),
     (
         imported("llama") | {"sae": {"k": 65, "d_sae": None}},

@@ -9,10 +9,14 @@ import pytest
 import torch
 import transformers
 from language_models import FAMILIES, STORIES, needs_stories, save_tiny_model, save_tiny_tokenizer
+from tiny_tokenizers import WORDS, puts, save, word_level
 
+from clustersae.corpora.packing import pack
+from clustersae.corpora.tokenizer import model_tokenizer
 from clustersae.models.description import read_description
 from clustersae.models.importing import import_model
 from clustersae.runtime.errors import InputError
+from clustersae.runtime.files import read_json
 from clustersae.runtime.tensors import load_tensors
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -118,12 +122,49 @@ def test_a_checkpoint_without_its_unembedding_is_refused(tmp_path):
         import_model(str(source), tmp_path / "model")
 
 
-def test_a_tokenizer_of_another_model_is_refused(tmp_path):
+def test_a_larger_tokenizer_is_refused_only_where_a_text_needs_it(tmp_path):
     source = save_tiny_model("gpt2", tmp_path / "source")
     save_tiny_tokenizer(source, n_words=60)
-    with pytest.raises(InputError, match="has 60 tokens, but the model embeds only 50"):
-        import_model(str(source), tmp_path / "model")
-    assert not (tmp_path / "model" / "description.json").exists()
+    import_model(str(source), tmp_path / "model")
+    description = read_description(tmp_path / "model")
+    assert (description.vocab_size, description.special_ids) == (50, (0, 1))
+    with pytest.raises(InputError, match=r"token 'w55' \(55\), but .* embeds only 50: take it out"):
+        pack(model_tokenizer(tmp_path / "model"), ["w1", "w2", "w3", "w55"], n_ctx=4)
+
+
+TOKEN = {"content": "<s>", "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+NAMES = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+
+
+@pytest.mark.parametrize(
+    ("config", "names", "template"),
+    [
+        (NAMES, None, None),
+        (NAMES, None, "<s> $A"),
+        (None, {**NAMES, "bos_token": TOKEN, "additional_special_tokens": ["mat"]}, None),
+        ({"added_tokens_decoder": {"1": TOKEN}}, {**NAMES, "bos_token": TOKEN}, None),
+        (None, None, "<s> $A </s>"),
+        ({}, {"extra_special_tokens": {"image": "<image>"}}, None),
+    ],
+)
+def test_special_tokens_are_found_wherever_they_are_written(tmp_path, config, names, template):
+    words = ["<unk>", "<s>", "</s>", *WORDS]
+    tokenizer = word_level(words, words[:3] if names is None else [], "<unk>")
+    source = save_tiny_model("gpt2", tmp_path / "source")
+    model = read_json(source / "config.json") | {"bos_token_id": 1, "eos_token_id": 2}
+    save(source, puts(tokenizer, template) if template else tokenizer, config, model, names)
+    if config is None:
+        (source / "tokenizer_config.json").unlink()
+    import_model(str(source), tmp_path / "model")
+    description = read_description(tmp_path / "model")
+    assert (description.bos_id, description.eos_id) == (1, 2)
+    assert {1, 2} <= set(description.special_ids)
+    assert set(description.special_ids) <= {0, 1, 2, 3 + WORDS.index("mat")}
+    assert description.adds_bos == (template is not None)
+    # And as transformers reads what was imported.
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "model")
+    fitting = {number for number in theirs.all_special_ids if number < len(words)}
+    assert fitting <= set(description.special_ids)
 
 
 class Hub(http.server.ThreadingHTTPServer):

@@ -6,7 +6,8 @@ import transformers
 from language_models import token_file
 from model_zoo import D_MODEL, N_CTX, N_LAYERS, VOCAB_SIZE, ZOO, save_family
 
-from clustersae.activations.caching import CachingSettings, cache_shard
+from clustersae.activations.caching import CachingSettings, cache_shard, measure_limits
+from clustersae.activations.mask import save_limits
 from clustersae.activations.shards import open_shard
 from clustersae.corpora.tokens import write_tokens
 from clustersae.models.description import read_description
@@ -89,10 +90,11 @@ def test_cached_rows_are_what_plain_hooks_read(family, tokens, tmp_path):
     write_tokens(tmp_path / "tokens.safetensors", token_file(tokens, VOCAB_SIZE, BOS))
     settings = CachingSettings(batch_rows=2)
     n_tokens = int((tokens != BOS).sum())
+    text, limits = tmp_path / "tokens.safetensors", tmp_path / "norms.safetensors"
+    save_limits(limits, measure_limits(model_dir, text, "all", None, batch_rows=2))
     cache_shard(
-        model_dir, tmp_path / "tokens.safetensors", "train", 0, 1, n_tokens,
-        tmp_path / "shard.safetensors", settings,
-    )  # fmt: skip
+        model_dir, text, limits, "train", 0, 1, n_tokens, tmp_path / "shard.safetensors", settings
+    )
     shard = open_shard(tmp_path / "shard.safetensors")
     assert shard.n_rows == n_tokens
     row, column = shard.sequences().long(), shard.positions().long()

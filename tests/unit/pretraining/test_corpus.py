@@ -25,7 +25,7 @@ TOY = {"source": "toy-english", "seed": 3, "rows": {"train": 60, "validation": 9
 def text_settings(*files, **changes):
     return {
         **{"source": "text", "files": files, "separator": None, "field": "text"},
-        **{"max_tokens": None, "fractions": FRACTIONS},
+        **{"max_tokens": None, "fractions": FRACTIONS, "encoding": "utf-8"},
         **changes,
     }
 

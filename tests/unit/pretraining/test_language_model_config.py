@@ -97,6 +97,6 @@ def test_what_is_known_of_a_model_before_it_is_trained(config):
         "tiny": Trained(3, 16, toy_english=False),
         "toy": Trained(6, 96, toy_english=True),
         # Published losses are of the last tenth, and test is its second half.
-        "shakespeare": Trained(6, 96, toy_english=False, max_validation_tokens=217 * 256),
+        "shakespeare": Trained(6, 96, toy_english=False, max_validation_tokens=217 * 255),
         "own": Trained(6, 96, toy_english=False),
     }

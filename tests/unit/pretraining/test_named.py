@@ -65,7 +65,9 @@ def test_rows_one_after_the_other_are_the_text(tmp_path, files, n_ctx):
         ids = file.tokens.flatten().tolist()
         assert theirs.decode(ids) == text
         assert theirs(text)["input_ids"] == ids
-        assert file.kept.all()
+        assert file.kept[:, 1:].all()
+        assert not file.kept[:, 0].any()
+        assert file.scored.all()
         assert file.kept.shape == file.tokens.shape
         assert (file.vocabulary.bos_id, file.vocabulary.pad_id) == (None, None)
     assert (theirs.bos_token_id, theirs.pad_token_id, theirs.unk_token_id) == (None, None, 256)
@@ -84,11 +86,11 @@ def test_corpus_json_tells_what_was_read(tmp_path, files):
     assert summary["checksum"] == {"md5": md5, "as_published": False}
     assert (summary["n_bytes"], summary["n_symbols"]) == (len(text), 255)
     assert summary["vocab_size"] == 256
-    assert (summary["bos_id"], summary["pad_id"], summary["excluded_ids"]) == (None, None, [])
+    assert (summary["bos_id"], summary["pad_id"], summary["excluded_ids"]) == (None, None, [255])
     assert summary["splits"]["train"] == [0, len(text) * 9 // 10]
     for split, (start, stop) in summary["splits"].items():
         assert summary["n_rows"][split] == (stop - start) // 16
-        assert summary["n_tokens"][split] == summary["n_rows"][split] * 16
+        assert summary["n_tokens"][split] == summary["n_rows"][split] * 15
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 100, 10**6])

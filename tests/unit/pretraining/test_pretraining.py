@@ -163,7 +163,7 @@ def test_the_trained_model_is_a_hugging_face_directory(tmp_path):
     )
     tokenizer_files = [tmp_path / name for name in ("tokenizer.json", "tokenizer_config.json")]
     section = {
-        **{"source": "text", "files": [text], "separator": None},
+        **{"source": "text", "files": [text], "separator": None, "encoding": "utf-8"},
         **{"max_tokens": None, "fractions": {"validation": 0.1, "test": 0.1}},
     }
     build_corpus(corpus, *tokenizer_files, None, section, n_ctx=16, asked={})

@@ -28,7 +28,7 @@ def corpus(tmp_path_factory):
     )
     settings = {
         **{"source": "text", "files": [str(folder / "text.txt")], "separator": None},
-        **{"field": "text", "max_tokens": None},
+        **{"field": "text", "max_tokens": None, "encoding": "utf-8"},
         "fractions": {"validation": 0.1, "test": 0.1},
     }
     tokenizer = [folder / name for name in TOKENIZER]

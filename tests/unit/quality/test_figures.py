@@ -306,9 +306,10 @@ def test_the_same_tables_give_the_same_bytes(drawn, tmp_path):
 
 
 def test_scattered_clusters_are_outlined_cell_by_cell():
-    same = layer_distances._same(["0+2", "1"], 3)
+    same = layer_distances._same([(0, 2), (1,)], 3)
     assert same.tolist() == [[True, False, True], [False, True, False], [True, False, True]]
-    assert layer_fvu.runs((4, 5, 7)) == [(4, 5), (7, 7)]
+    assert layer_fvu.runs((4, 5, 7), range(9)) == [(4, 5), (7, 7)]
+    assert layer_fvu.runs((4, 6, 10), [2, 4, 6, 8, 10]) == [(4, 6), (10, 10)]
 
 
 def test_labels_are_spread_apart_in_order():

@@ -20,14 +20,23 @@ from language_models import (
     write_description,
 )
 
+from clustersae.activations.mask import NormLimits, save_limits
+from clustersae.activations.statistics import Statistics, save_statistics
 from clustersae.corpora.tokens import write_tokens
 from clustersae.experiment.sae_settings import SAESettings
 from clustersae.models.anatomy import describe
 from clustersae.models.residual import ResidualStream, load_model
-from clustersae.quality.language_model import EvaluationTokens, measure_ablations
-from clustersae.quality.splice import mean_ablation, measure, recovered, splice_of, zero_ablation
+from clustersae.quality import splice as splicing
+from clustersae.quality.language_model import measure_ablations
+from clustersae.quality.splice import (
+    EvaluationTokens,
+    mean_ablation,
+    measure,
+    recovered,
+    splice_of,
+    zero_ablation,
+)
 from clustersae.runtime.errors import InputError
-from clustersae.runtime.tensors import save_tensors
 from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.storage import save_sae
 
@@ -72,7 +81,7 @@ def text():
     for row, length in enumerate([24, 5, 12, 20, 9, 16]):
         ids[row, length:] = BOS
     ids[:, 0] = BOS
-    return EvaluationTokens(ids, ids != BOS)
+    return EvaluationTokens(ids, ids != BOS, (ids != BOS)[:, 1:])
 
 
 @pytest.fixture
@@ -105,8 +114,8 @@ def brute_force(stream, text, changes):
 def test_the_identity_loses_nothing(stream, text):
     saes = [Identity([0, 2]), Identity([1])]
     splices = [splice_of(saes, [layer]) for layer in range(N_LAYERS)] + [splice_of(saes)]
-    clean, effects, _ = measure(stream, *text, splices)
-    ablated = measure(stream, *text, [zero_ablation([1])])[1][0].ce
+    clean, effects, _ = measure(stream, text, splices)
+    ablated = measure(stream, text, [zero_ablation([1])])[1][0].ce
     for effect in effects:
         assert effect.ce == pytest.approx(clean, abs=1e-6)
         assert effect.kl == pytest.approx(0, abs=1e-6)
@@ -116,7 +125,7 @@ def test_the_identity_loses_nothing(stream, text):
 @pytest.mark.parametrize("layers", [[0], [1], [2], [0, 2], [0, 1, 2]])
 def test_a_splice_equals_brute_force(stream, text, layers):
     splice = splice_of([Noise(layers)])
-    clean, [effect], n_tokens = measure(stream, *text, [splice])
+    clean, [effect], n_tokens = measure(stream, text, [splice])
     ce, kl, count = brute_force(stream, text, splice)
     assert (effect.ce, effect.kl) == pytest.approx((ce, kl), rel=1e-4)
     assert n_tokens == count == 86 - 6  # each row but its BOS is predicted
@@ -127,7 +136,12 @@ def test_a_splice_equals_brute_force(stream, text, layers):
 def test_an_sae_that_gives_the_mean_recovers_nothing(stream, text, mean):
     for layers in [[0], [1], [2], [0, 1, 2]]:
         clean, [sae, ablated], _ = measure(
-            stream, *text, [splice_of([Mean(layers, mean)]), mean_ablation(layers, mean)]
+            stream,
+            text,
+            [
+                splice_of([Mean(layers, mean)]),
+                mean_ablation({layer: mean[layer] for layer in layers}),
+            ],
         )
         assert recovered(ablated.ce, sae.ce, clean) == pytest.approx(0, abs=1e-6)
         assert ablated.ce != pytest.approx(clean, abs=1e-3)
@@ -135,9 +149,9 @@ def test_an_sae_that_gives_the_mean_recovers_nothing(stream, text, mean):
 
 def test_the_figures_do_not_depend_on_the_batches(stream, text):
     splices = [splice_of([Noise([0, 1, 2])]), splice_of([Noise([1])])]
-    expected = measure(stream, *text, splices, batch_rows=6)
+    expected = measure(stream, text, splices, batch_rows=6)
     for batch_rows in (1, 4):
-        clean, effects, n_tokens = measure(stream, *text, splices, batch_rows)
+        clean, effects, n_tokens = measure(stream, text, splices, batch_rows)
         assert clean == pytest.approx(expected[0], rel=1e-5)
         assert n_tokens == expected[2]
         for effect, other in zip(effects, expected[1]):
@@ -155,22 +169,55 @@ def test_bos_and_padding_are_left_alone(stream, text):
             seen.append(x.shape)
             return wrecked
 
-    clean, [effect], _ = measure(stream, *text, [splice_of([Watch([0, 1, 2])])])
+    clean, [effect], _ = measure(stream, text, [splice_of([Watch([0, 1, 2])])])
     assert len(seen) == N_LAYERS
     assert effect.ce == pytest.approx(clean, abs=1e-6)
 
 
 def test_a_model_that_cannot_restart_gives_the_same_figures(stream, text):
     splices = [splice_of([Noise([1])]), splice_of([Noise([0, 2])])]
-    expected = measure(stream, *text, splices)
+    expected = measure(stream, text, splices)
     stream.restartable = False
     try:
-        clean, effects, _ = measure(stream, *text, splices)
+        clean, effects, _ = measure(stream, text, splices)
     finally:
         stream.restartable = True
     assert clean == pytest.approx(expected[0])
     for effect, other in zip(effects, expected[1]):
         assert effect == pytest.approx(other, rel=1e-5)
+
+
+@pytest.mark.parametrize("entries", [1, 7 * VOCAB_SIZE])
+def test_logits_in_pieces_give_the_same_figures(stream, text, monkeypatch, entries):
+    splices = [splice_of([Noise([1])]), splice_of([Noise([0, 2])])]
+    expected = measure(stream, text, splices)
+    monkeypatch.setattr(splicing, "MAX_LOGITS", entries)
+    clean, effects, _ = measure(stream, text, splices)
+    assert clean == pytest.approx(expected[0], rel=1e-6)
+    for effect, other in zip(effects, expected[1]):
+        assert effect == pytest.approx(other, rel=1e-4)
+
+
+def test_tokens_beyond_the_limits_pass_through_unchanged(stream, text):
+    """As if they were not among the tokens whose stream may change."""
+    streams = stream.capture(text.tokens)
+    norms = torch.stack([x.norm(dim=-1) for x in streams])
+    median = norms[:, text.kept].double().median(1).values
+    limits = NormLimits(tuple(range(N_LAYERS)), median, 1.1, torch.zeros(0), 1.0, 1, "")
+    inside = (norms <= 1.1 * median[:, None, None]).all(0)
+    assert 0 < int((text.kept & ~inside).sum()) < int(text.kept.sum())
+    splices = [splice_of([Noise([1])]), splice_of([Noise([0, 1, 2])])]
+    clean, effects, n_scored = measure(stream, text, splices, limits=limits)
+    expected = measure(stream, text._replace(kept=text.kept & inside), splices)
+    assert (clean, n_scored) == (expected[0], expected[2])
+    for effect, other in zip(effects, expected[1]):
+        assert effect == pytest.approx(other, rel=1e-6)
+
+
+def test_divergence_is_not_measured_where_nobody_asks(stream, text):
+    _, [effect], _ = measure(stream, text, [splice_of([Noise([1])])], divergence=False)
+    assert math.isnan(effect.kl)
+    assert effect.ce == measure(stream, text, [splice_of([Noise([1])])])[1][0].ce
 
 
 def test_two_saes_for_one_layer_are_refused():
@@ -202,7 +249,9 @@ def test_the_published_loss_of_a_real_model_is_found():
     tokens = stories(60)
     description = describe(STORIES, "stories260k")
     stream = ResidualStream(load_model(STORIES, description), description)
-    ce, _, n_tokens = measure(stream, tokens, tokens != 1, [], batch_rows=16)
+    kept = tokens != 1
+    text = EvaluationTokens(tokens, kept, kept[:, 1:])
+    ce, _, n_tokens = measure(stream, text, [], batch_rows=16)
     assert n_tokens == int((tokens[:, 1:] != 1).sum())
     assert ce == pytest.approx(1.3008, abs=2e-3)  # 1.2968 on the whole validation split
 
@@ -214,7 +263,11 @@ def results(tmp_path, mean, text):
     write_description(model_dir, model_dir / "description.json", "here")
     write_tokens(tmp_path / "tokens.safetensors", token_file(text.tokens, VOCAB_SIZE, BOS))
     fingerprint = describe(model_dir, "here").fingerprint
-    save_tensors(tmp_path / "statistics.safetensors", {"mean": mean}, {"fingerprint": fingerprint})
+    ones = torch.ones(N_LAYERS)
+    statistics = Statistics(mean, ones, ones.clone(), 9, torch.ones_like(mean))
+    save_statistics(tmp_path / "statistics.safetensors", statistics, fingerprint, range(N_LAYERS))
+    limits = NormLimits(tuple(range(N_LAYERS)), ones, None, mean.float(), 1.0, 9, fingerprint)
+    save_limits(tmp_path / "norms.safetensors", limits)
     for seed in (0, 1):
         for layers in ((0, 1), (2,)):
             sae = SparseAutoencoder(layers, D_SAE, K, mean[list(layers)], torch.ones(len(layers)))
@@ -237,7 +290,7 @@ def run_scripts(results, saes, n_tokens=80):
     table = results / "language_model.csv"
     evaluate_language_model.main(
         results / "model", results / "tokens.safetensors", results / "statistics.safetensors",
-        table, n_tokens, 4, where,
+        results / "norms.safetensors", table, n_tokens, 4, where,
     )  # fmt: skip
     return splice(results, saes, n_tokens)
 
@@ -246,7 +299,8 @@ def splice(results, saes, n_tokens, variant="base"):
     outputs = results / "layers.csv", results / "all.csv"
     evaluate_splice.main(
         results / "model", results / "tokens.safetensors", results / "language_model.csv",
-        saes, variant, "even-2", *outputs, n_tokens, 4, torch.device("cpu"),
+        results / "norms.safetensors", saes, variant, "even-2", *outputs, n_tokens, 4,
+        torch.device("cpu"),
     )  # fmt: skip
     tables = []
     for path in outputs:

@@ -70,13 +70,13 @@ def test_prompts_begin_as_the_rows_of_a_corpus_do():
     for tokenizer, text in ((loaded, prompt), (CHARACTERS, MAN)):
         (pair,) = PairMaker(tokenizer, 100).make([text])
         length = pair.length + 1
-        row = pack(tokenizer, [text.clean_prefix + text.clean_answer + " and"], length)[0]
+        row = pack(tokenizer, [text.clean_prefix + text.clean_answer + " and"], length).tokens[0]
         assert row.tolist() == [*pair.clean, pair.answer]
 
 
 def test_without_bos_there_is_none_in_front():
-    tokenizer, vocabulary = CHARACTERS
-    without = LoadedTokenizer(tokenizer, Vocabulary("x", vocabulary.vocab_size, None, None))
+    tokenizer, n_tokens = CHARACTERS.tokenizer, CHARACTERS.vocabulary.vocab_size
+    without = LoadedTokenizer(tokenizer, Vocabulary("x", n_tokens, None, None))
     assert pair_of(without, MAN).clean == characters("The man ha")
 
 

@@ -118,16 +118,16 @@ def normalised_batches(
 
     Args:
         layers: the layers of the cluster.
-        layer_mean: μ [n_cluster_layers, d_model]; layer_scale: σ [n_cluster_layers].
+        layer_mean: μ [n_cluster_layers, d_model]; layer_scale: σ [n_cluster_layers],
+            or [n_cluster_layers, d_model].
     """
     plan = BatchPlan([shard.n_rows for shard in shards], len(layers), batch_size, seed)
-    rows = [[shard.layer(layer) for layer in layers] for shard in shards]
     mean, inverse = layer_mean.float(), 1 / layer_scale.float()
     pinned = torch.device(device).type == "cuda"  # else the copy to the GPU would not overlap
     for step in steps:
         batch = torch.empty(batch_size, mean.shape[1], pin_memory=pinned)
         for shard, start, layer, position, n_rows in plan.segments(step):
             piece = batch[position : position + n_rows]
-            piece.copy_(rows[shard][layer][start : start + n_rows])
+            piece.copy_(shards[shard].layer(layers[layer], start, start + n_rows))
             piece.sub_(mean[layer]).mul_(inverse[layer])
         yield batch.to(device, non_blocking=True)

@@ -21,7 +21,7 @@ class Rows(Protocol):
     """What a block is read from; `activations.shards.Shard` is one."""
 
     n_rows: int
-    n_layers: int
+    layers: tuple[int, ...]
     d_model: int
 
     def layer(self, layer: int, start: int = 0, stop: int | None = None) -> Tensor: ...
@@ -33,7 +33,7 @@ def read_blocks(
     n_rows: int | None = None,
     label: str | None = None,
 ) -> Iterator[Tensor]:
-    """Blocks `[n_layers, rows, d_model]` in the cached dtype, rows aligned over the layers.
+    """Blocks `[n_layers, rows, d_model]` of the studied layers, rows aligned over the layers.
 
     Args:
         shards: read one after the other, each from its first row on.
@@ -43,9 +43,10 @@ def read_blocks(
             size). The rows of a shard are shuffled, so its first rows are a random sample.
         label: report progress under this name.
     """
-    shapes = {(shard.n_layers, shard.d_model) for shard in shards}
+    shapes = {(shard.layers, shard.d_model) for shard in shards}
     if len(shapes) != 1:
-        found = ", ".join(f"{n} layers of width {d}" for n, d in sorted(shapes)) or "no shard"
+        sizes = sorted((len(layers), width) for layers, width in shapes)
+        found = ", ".join(f"{n} layers of width {d}" for n, d in sizes) or "no shard"
         raise InputError(f"The activation shards must come from one model; found {found}.")
     quotas = split_rows([shard.n_rows for shard in shards], n_rows)
     progress = Progress(label or "", sum(quotas), disable=not label)
@@ -53,7 +54,7 @@ def read_blocks(
         n_blocks = -(-quota // rows_per_block)
         for block in range(n_blocks):
             start, stop = quota * block // n_blocks, quota * (block + 1) // n_blocks
-            yield torch.stack([shard.layer(layer, start, stop) for layer in range(shard.n_layers)])
+            yield torch.stack([shard.layer(layer, start, stop) for layer in shard.layers])
             progress.update(stop - start)
     progress.close()
 
@@ -94,4 +95,4 @@ def layer_blocks(shards: Iterable[Rows], layer: int) -> Iterator[Tensor]:
     for shard in shards:
         for start in range(0, shard.n_rows, LAYER_BLOCK_ROWS):
             stop = min(start + LAYER_BLOCK_ROWS, shard.n_rows)
-            yield shard.layer(layer, start, stop).float()
+            yield shard.layer(layer, start, stop)

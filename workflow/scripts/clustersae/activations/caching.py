@@ -1,24 +1,28 @@
-"""Run the model over the subject tokens once and keep the residual stream of every layer."""
+"""Run the model over the subject tokens once and keep the residual stream of the studied layers."""
 
 import dataclasses
-import functools
-import logging
-import time
-from collections.abc import Iterator
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
-from clustersae.activations.shards import DTYPES, permutation, write_shard
-from clustersae.corpora.tokens import read_tokens, rows_holding, shard_rows
+from clustersae.activations.collecting import Storage, Wanted, batches, collect
+from clustersae.activations.mask import (
+    SAMPLE_TOKENS,
+    NormLimits,
+    Reason,
+    load_limits,
+    settle_limits,
+)
+from clustersae.activations.shards import DTYPES, LeftOut, permutation, write_shard
+from clustersae.corpora.tokens import TokenFile, read_tokens, rows_holding, shard_rows
+from clustersae.experiment.layers import studied_layers
 from clustersae.models.description import ModelDescription, read_description
 from clustersae.models.residual import ResidualStream, load_model
 from clustersae.runtime.errors import InputError
-from clustersae.runtime.log import Progress
 from clustersae.runtime.meter import Meter
-
-logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +30,8 @@ class CachingSettings:
     """How activations are computed and stored."""
 
     dtype: str = "float32"
-    """Data type on disk: float32, float16 or bfloat16. The model itself runs in float32."""
+    """Data type on disk: float32, float16 or bfloat16. The narrow ones hold the difference to a
+    constant of the layer: dimensions of a large mean would lose their spread to rounding."""
     batch_rows: int = 32
     """Rows of the token file that go through the model at once."""
     seed: int = 0
@@ -39,9 +44,49 @@ class CachingSettings:
             raise InputError(f"activations.batch_rows is {self.batch_rows}; it must be at least 1.")
 
 
+def measure_limits(
+    model_dir: Path,
+    tokens: Path,
+    layers: str | Sequence[int] | Mapping[str, int],
+    multiple: float | None,
+    batch_rows: int,
+    device: torch.device | str = "cpu",
+    n_tokens: int = SAMPLE_TOKENS,
+) -> NormLimits:
+    """The limits of the norm, from `n_tokens` tokens of rows evenly spread over a token file.
+
+    Args:
+        layers: `activations.layers`; multiple: `activations.max_norm_multiple`.
+
+    Raises:
+        InputError: there is no such layer, or nothing that could be measured.
+    """
+    description = read_description(model_dir)
+    studied = studied_layers(layers, description.n_layers)
+    file = read_tokens(tokens)
+    per_row = max(1.0, float(file.kept_per_row.mean()))
+    n_rows = min(len(file.tokens), math.ceil(n_tokens / per_row))
+    rows = torch.linspace(0, len(file.tokens) - 1, n_rows).round().long()
+    ids, kept = file.tokens[rows], file.kept[rows]
+    check_readable(ids, description, tokens)
+    places = torch.full(kept.shape, -1, dtype=torch.int64)
+    places[kept] = torch.arange(int(kept.sum()))
+    stream = ResidualStream(load_model(model_dir, description, device), description)
+    wanted = Wanted(places, torch.zeros_like(kept))
+    storage = Storage(torch.float32, studied, batch_rows=batch_rows)
+    streams = collect(stream, ids, wanted, description.d_model, storage, device).layers
+
+    def mean_of(inside: torch.Tensor) -> torch.Tensor:
+        return torch.stack([x[inside].double().mean(0).float() for x in streams])
+
+    norms = torch.stack([x.norm(dim=1) for x in streams])
+    return settle_limits(norms, mean_of, studied, multiple, description.fingerprint)
+
+
 def cache_shard(
     model_dir: Path,
     tokens: Path,
+    limits: Path,
     split: str,
     shard: int,
     n_shards: int,
@@ -53,15 +98,20 @@ def cache_shard(
     """Write shard `shard` of the `n_shards` of a split.
 
     The rows are the first ones of the token file that hold `n_tokens` tokens to analyse, cut into
-    `n_shards` runs. Memory is that of one shard and of one batch in the model.
+    `n_shards` runs; as many rows more as the sample behind `limits` expects tokens to be left out
+    for their norm. Memory is that of one shard and of one batch in the model.
+
+    Args:
+        limits: of `measure_limits`; they name the studied layers, too.
 
     Returns:
         What it cost: the record of `meter.Meter`, with `n_tokens` and `flops` (2 per parameter of
         the blocks and token read, which leaves out the attention scores).
     """
     description = read_description(model_dir)
+    norms = load_limits(limits, description.fingerprint)
     file = read_tokens(tokens)
-    n_rows = rows_holding(file.kept_per_row, n_tokens, split)
+    n_rows = rows_to_read(file, n_tokens, split, norms.share_kept)
     start, stop = shard_rows(file.kept_per_row[:n_rows], n_shards)[shard]
     ids, kept = file.tokens[start:stop], file.kept[start:stop]
     check_readable(ids, description, tokens)
@@ -69,25 +119,77 @@ def cache_shard(
     stream = ResidualStream(load_model(model_dir, description, device), description)
     places = torch.full(kept.shape, -1, dtype=torch.int64)
     places[kept] = permutation(settings.seed, split, shard, int(kept.sum()))
+    wanted = Wanted(places, ~kept & ~_padding(ids, file.vocabulary.pad_id))
+    narrow = DTYPES[settings.dtype] != torch.float32
+    storage = Storage(
+        DTYPES[settings.dtype],
+        norms.layers,
+        norms.mean if narrow else None,
+        None if norms.multiple is None else norms.limit.tolist(),
+        settings.batch_rows,
+    )
     with Meter(device) as meter:
-        layers = collect(stream, ids, places, description.d_model, settings, device, start)
+        found = collect(stream, ids, wanted, description.d_model, storage, device, start)
         row, column = kept.nonzero(as_tuple=True)
+        own = torch.stack(
+            [_placed(each, places[kept]) for each in (ids[kept], column, row + start)]
+        )
+        at = found.left_at
+        reasons = torch.where(
+            torch.isin(
+                ids[at[:, 0], at[:, 1]],
+                torch.tensor(file.vocabulary.excluded_ids, dtype=ids.dtype),
+            ),
+            int(Reason.SPECIAL),
+            int(Reason.FIRST),
+        )
+        left = LeftOut(
+            torch.stack([ids[at[:, 0], at[:, 1]], at[:, 1], at[:, 0] + start, reasons]).int(),
+            found.left,
+        )
+        layers = found.layers
+        if not found.inside.all():
+            own, layers, left = _without_outliers(own, layers, left, found.inside, storage.centre)
         write_shard(
             output,
             layers,
-            token=_placed(ids[kept], places[kept]),
-            position=_placed(column, places[kept]),
-            sequence=_placed(row + start, places[kept]),
+            *own,
             fingerprint=description.fingerprint,
             hook=description.hook,
             split=split,
             shard=shard,
             seed=settings.seed,
+            studied=norms.layers,
+            centre=storage.centre,
+            rounding=found.rounding,
+            left_out=left,
+            mask=mask_of(file, norms),
         )
     n_parameters = sum(parameter.numel() for parameter in stream.blocks.parameters())
     # Tokens that are not kept (BOS, padding inside a batch) go through the model all the same.
-    n_read = sum(len(batch.rows) * batch.width for batch in _batches(places, settings.batch_rows))
-    return {**meter.record, "n_tokens": len(row), "flops": 2 * n_parameters * n_read}
+    n_read = sum(len(batch.rows) * batch.width for batch in batches(wanted, settings.batch_rows))
+    return {**meter.record, "n_tokens": own.shape[1], "flops": 2 * n_parameters * n_read}
+
+
+def rows_to_read(file: TokenFile, n_tokens: int, split: str, share_kept: float) -> int:
+    """How many of the first rows hold `n_tokens` tokens of which about `share_kept` stay.
+
+    Raises:
+        InputError: the split has fewer than `n_tokens`.
+    """
+    rows_holding(file.kept_per_row, n_tokens, split)
+    available = int(file.kept_per_row.sum())
+    wanted = min(available, math.ceil(n_tokens / share_kept))
+    return rows_holding(file.kept_per_row, wanted, split)
+
+
+def mask_of(file: TokenFile, limits: NormLimits) -> dict[str, Any]:
+    """Which tokens are left out, in words that cfg.json of an SAE passes on."""
+    return {
+        "special_ids": list(file.vocabulary.excluded_ids),
+        "first_without_bos": True,
+        **limits.described(),
+    }
 
 
 def check_readable(ids: torch.Tensor, description: ModelDescription, tokens: Path) -> None:
@@ -105,106 +207,32 @@ def check_readable(ids: torch.Tensor, description: ModelDescription, tokens: Pat
         )
 
 
-def collect(
-    stream: ResidualStream,
-    ids: torch.Tensor,
-    places: torch.Tensor,
-    d_model: int,
-    settings: CachingSettings,
-    device: torch.device | str = "cpu",
-    first_row: int = 0,
-) -> list[torch.Tensor]:
-    """The stream after every block for some tokens: one tensor [n_kept, d_model] per layer.
-
-    One forward pass serves all layers, and each layer's output is written straight to its place:
-    there is no second copy of the shard.
-
-    Args:
-        ids: token ids [n_rows, n_ctx].
-        places: int64 [n_rows, n_ctx]: the row of the result that each token gets (together a
-            permutation of 0..n_kept-1), and −1 for tokens that are not kept.
-        first_row: number of the first row in its token file, for messages.
-    """
-    n_kept = int((places >= 0).sum())
-    dtype = DTYPES[settings.dtype]
-    layers = [torch.empty(n_kept, d_model, dtype=dtype) for _ in range(stream.n_layers)]
-    progress = Progress("Caching activations", n_kept)
-    started = time.monotonic()
-    for batch in _batches(places, settings.batch_rows):
-        on_device = batch.where.to(device)
-        store = functools.partial(_store, layers, batch, on_device, first_row)
-        stream.visit(ids[batch.rows, : batch.width].to(device), store)
-        progress.update(len(batch.place))
-    progress.close()
-    seconds = time.monotonic() - started
-    logger.info("%d tokens in %.1f s: %.0f tokens/s", n_kept, seconds, n_kept / max(seconds, 1e-9))
-    return layers
-
-
-class _Batch(NamedTuple):
-    """Rows that go through the model together, cut to `width` columns."""
-
-    rows: torch.Tensor  # [batch], row numbers
-    width: int
-    where: torch.Tensor  # [n_kept], kept tokens as indices into the flattened [batch, width]
-    place: torch.Tensor  # [n_kept], where each of them goes
-
-
-def _batches(places: torch.Tensor, batch_rows: int) -> Iterator[_Batch]:
-    """Rows of similar length together, each batch cut after its last token of interest.
-
-    Attention is causal: nothing behind that token can reach it.
-    """
-    columns = torch.arange(1, places.shape[1] + 1)
-    lengths = (columns * (places >= 0)).amax(1)
-    for rows in lengths.argsort(descending=True, stable=True).split(batch_rows):
-        width = int(lengths[rows].max())
-        place = places[rows, :width].flatten()
-        where = (place >= 0).nonzero().squeeze(1)
-        if len(where):
-            yield _Batch(rows, width, where, place[where])
-
-
-def _store(
+def _without_outliers(
+    own: torch.Tensor,
     layers: list[torch.Tensor],
-    batch: _Batch,
-    where: torch.Tensor,
-    first_row: int,
-    layer: int,
-    x: torch.Tensor,
-) -> None:
-    """Write the kept tokens of one layer's output x [batch, width, d_model] to their places."""
-    values = x.flatten(0, 1).index_select(0, where)
-    stored = values.to(layers[layer].dtype).cpu()
-    # The sum is finite unless an entry is not; only then is that entry looked for.
-    if not stored.sum(dtype=torch.float32).isfinite():
-        _check_finite(values.cpu(), stored, batch, first_row, layer)
-    layers[layer].index_copy_(0, batch.place, stored)
+    left: LeftOut,
+    inside: torch.Tensor,
+    centre: torch.Tensor | None,
+) -> tuple[torch.Tensor, list[torch.Tensor], LeftOut]:
+    """The same with the tokens outside the limits moved to those that are left out."""
+    kept, out = inside.nonzero().squeeze(1), (~inside).nonzero().squeeze(1)
+    reasons = torch.full((1, len(out)), int(Reason.NORM), dtype=torch.int32)
+    tokens = torch.cat([left.tokens, torch.cat([own[:, out], reasons])], 1)
+    streams = []
+    for index, x in enumerate(layers):
+        large = x[out].float()
+        if centre is not None:
+            large += centre[index]
+        streams.append(torch.cat([left.layers[index], large]))
+        layers[index] = x[kept]  # one layer at a time, so that no two shards are held
+    return own[:, kept], layers, LeftOut(tokens, streams)
 
 
-def _check_finite(
-    values: torch.Tensor, stored: torch.Tensor, batch: _Batch, first_row: int, layer: int
-) -> None:
-    """Raise InputError for the first token whose activation is not finite, if there is one."""
-    bad = (~stored.isfinite()).any(1).nonzero().flatten()
-    if not len(bad):
-        return
-    index = int(bad[0])
-    row, column = divmod(int(batch.where[index]), batch.width)
-    place = (
-        f"layer {layer} at row {first_row + int(batch.rows[row])}, column {column} of the token"
-        " file"
-    )
-    if values[index].isfinite().all():
-        raise InputError(
-            f"The activation of {place} reaches {values[index].abs().max():.3g}, more than"
-            f" {str(stored.dtype).removeprefix('torch.')} can hold"
-            f" ({torch.finfo(stored.dtype).max:g}). Set activations.dtype to bfloat16 or float32."
-        )
-    raise InputError(
-        f"The activation of {place} is NaN or infinite. The model's weights are damaged or"
-        " overflow: fetch or train the model again."
-    )
+def _padding(ids: torch.Tensor, pad_id: int | None) -> torch.Tensor:
+    """Which of ids [n_rows, n_ctx] are padding: the run of pad_id at a row's end."""
+    if pad_id is None:
+        return torch.zeros(ids.shape, dtype=torch.bool)
+    return (ids == pad_id).flip(1).cumprod(1).flip(1).bool()
 
 
 def _placed(values: torch.Tensor, places: torch.Tensor) -> torch.Tensor:

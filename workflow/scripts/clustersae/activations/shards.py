@@ -1,15 +1,21 @@
-"""Activation shards: the residual stream of some tokens at every layer, in one file.
+"""Activation shards: the residual stream of some tokens at every studied layer, in one file.
 
-A shard is a safetensors file with `layer.{l}` [n_rows, d_model] for every layer l, and `token`,
-`position` and `sequence` int32 [n_rows]: the token's id, its column, and its row in the token
-file. One row is one token, the same in all tensors. Rows are shuffled, so that consecutive rows
-are a random sample of the shard and reading can stay sequential.
+A shard is a safetensors file with `layer.{l}` [n_rows, d_model] for every studied layer l, and
+`token`, `position` and `sequence` int32 [n_rows]: the token's id, its column, and its row in the
+token file. One row is one token, the same in all tensors. Rows are shuffled, so that consecutive
+rows are a random sample of the shard and reading can stay sequential.
+
+Narrow dtypes hold the difference to `centre` float32 [n_layers, d_model]; readers add it again.
+Tokens that are left out are few and lie apart: `left_out` int32 [4, n_left_out] with token,
+position, sequence and `mask.Reason`, and `left_out.layer.{l}` float32 [n_left_out, d_model].
 """
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 
@@ -29,7 +35,14 @@ _REMEDY = "Delete it and run again."
 _CHECKSUM = "checksum."
 
 #: What must be equal in shards that are read together.
-_COMMON = ("fingerprint", "hook", "dtype", "split", "seed", "n_layers", "d_model")
+_COMMON = ("fingerprint", "hook", "dtype", "split", "seed", "layers", "d_model", "mask")
+
+
+class LeftOut(NamedTuple):
+    """Tokens of a shard that are not analysed."""
+
+    tokens: torch.Tensor  # int32 [4, n_left_out]: token, position, sequence, reason
+    layers: list[torch.Tensor]  # per studied layer float32 [n_left_out, d_model]
 
 
 def permutation(seed: int, split: str, shard: int, n_rows: int) -> torch.Tensor:
@@ -51,16 +64,39 @@ def write_shard(
     split: str,
     shard: int,
     seed: int,
+    studied: Sequence[int] | None = None,
+    centre: torch.Tensor | None = None,
+    rounding: torch.Tensor | None = None,
+    left_out: LeftOut | None = None,
+    mask: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the activations of one shard, whole or not at all.
 
     Args:
-        layers: the stream at every layer, each [n_rows, d_model], rows already shuffled.
+        layers: the stream at every studied layer, each [n_rows, d_model], rows already shuffled.
         token, position, sequence: int32 [n_rows].
         fingerprint: of the model (`models.description.fingerprint`).
+        studied: indices of these layers in the model; None for the first ones.
+        centre: what was subtracted from them, float32 [n_layers, d_model].
+        rounding: float64 [n_layers], sum over tokens and dimensions of the squares of what
+            rounding to the dtype has changed.
+        left_out: tokens that are not analysed.
+        mask: which tokens these are, as cfg.json of an SAE will have it.
     """
-    tensors = {f"layer.{index}": x for index, x in enumerate(layers)}
+    studied = range(len(layers)) if studied is None else studied
+    width = layers[0].shape[1]
+    left = left_out or LeftOut(
+        torch.zeros(4, 0, dtype=torch.int32), [torch.zeros(0, width) for _ in layers]
+    )
+    tensors = {f"layer.{index}": x for index, x in zip(studied, layers, strict=True)}
     tensors |= {"token": token, "position": position, "sequence": sequence}
+    tensors["left_out"] = left.tokens
+    tensors |= {f"left_out.layer.{index}": x for index, x in zip(studied, left.layers)}
+    if centre is not None:
+        tensors["centre"] = centre
+    tensors["rounding"] = (
+        torch.zeros(len(layers), dtype=torch.float64) if rounding is None else rounding
+    )
     metadata = {
         "fingerprint": fingerprint,
         "hook": hook,
@@ -68,8 +104,9 @@ def write_shard(
         "split": split,
         "shard": str(shard),
         "seed": str(seed),
-        "n_layers": str(len(layers)),
-        "d_model": str(layers[0].shape[1]),
+        "layers": json.dumps(list(studied)),
+        "d_model": str(width),
+        "mask": json.dumps(mask),
     }
     sums = {f"{_CHECKSUM}{name}": checksum({name: tensor}) for name, tensor in tensors.items()}
     save_tensors(path, tensors, metadata | sums)
@@ -84,14 +121,17 @@ class Shard:
     Attributes:
         path, metadata: where it lies, and the strings stored with it.
         index: zero-based number of the shard within its split.
-        n_rows, n_layers, d_model: its size.
+        layers: the studied layers, as indices in the model.
+        mask: which tokens are left out, as `write_shard` was told.
+        n_rows, d_model: its size.
     """
 
     def __init__(self, path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]):
         self.path, self.metadata, self._tensors = Path(path), metadata, tensors
         self.index = int(metadata["shard"])
-        self.n_layers = int(metadata["n_layers"])
-        self.n_rows, self.d_model = tensors["layer.0"].shape
+        self.layers: tuple[int, ...] = tuple(json.loads(metadata["layers"]))
+        self.mask: Any = json.loads(metadata["mask"])
+        self.n_rows, self.d_model = tensors[f"layer.{self.layers[0]}"].shape
         self._verified: set[str] = set()
 
     @property
@@ -111,16 +151,44 @@ class Shard:
         return tensor
 
     def layer(self, layer: int, start: int = 0, stop: int | None = None) -> torch.Tensor:
-        """Rows `start` to `stop` of the stream at `layer`, [n_rows, d_model], in the stored dtype.
+        """Rows `start` to `stop` of the stream at `layer`, float32 [n_rows, d_model].
 
-        A view of the mapped file, not to be written to.
+        A view of the mapped file where that holds float32: not to be written to.
 
         Raises:
             InputError: there is no such layer, or the file is damaged.
         """
-        if not 0 <= layer < self.n_layers:
-            raise InputError(f"{self.path} holds layers 0 to {self.n_layers - 1}, not {layer}.")
-        return self._tensor(f"layer.{layer}")[start:stop]
+        return self._restored(layer, self._stored(layer)[start:stop])
+
+    def rows(self, layer: int, rows: torch.Tensor) -> torch.Tensor:
+        """Some rows, int64 [n], of the stream at `layer`, float32 [n, d_model]."""
+        return self._restored(layer, self._stored(layer)[rows])
+
+    def verify(self, layer: int) -> None:
+        """Compare the checksum of a layer now instead of when it is first read."""
+        self._stored(layer)
+
+    def _stored(self, layer: int) -> torch.Tensor:
+        if layer not in self.layers:
+            raise InputError(f"{self.path} holds the layers {list(self.layers)}, not {layer}.")
+        return self._tensor(f"layer.{layer}")
+
+    def _restored(self, layer: int, stored: torch.Tensor) -> torch.Tensor:
+        if "centre" not in self._tensors:
+            return stored.float()
+        return stored.float() + self._tensor("centre")[self.layers.index(layer)]
+
+    def left_out(self, layer: int) -> torch.Tensor:
+        """The stream of the tokens that are left out, float32 [n_left_out, d_model]."""
+        return self._tensor(f"left_out.layer.{layer}")
+
+    def reasons(self) -> torch.Tensor:
+        """Why they are, int32 [n_left_out], see `mask.Reason`."""
+        return self._tensor("left_out")[3]
+
+    def rounding(self) -> torch.Tensor:
+        """Σ of the squares that rounding has changed, float64 [n_layers]."""
+        return self._tensor("rounding")
 
     def tokens(self) -> torch.Tensor:
         """Id of each row's token, int32 [n_rows]."""
@@ -147,9 +215,9 @@ def open_shard(path: Path, fingerprint: str | None = None) -> Shard:
     tensors, metadata = load_tensors(path)
     needed = {*_COMMON, "shard", *(_CHECKSUM + name for name in tensors)}
     missing = sorted(needed - metadata.keys())
-    if missing or "layer.0" not in tensors:
+    if missing or not any(name.startswith("layer.") for name in tensors):
         what = f"lacks {', '.join(missing[:3])}" if missing else "holds no layer"
-        raise InputError(f"{path} is not a shard of activations: it {what}.")
+        raise InputError(f"{path} is not a shard of activations: it {what}. {_REMEDY}")
     if fingerprint is not None and metadata["fingerprint"] != fingerprint:
         raise InputError(
             f"{path} holds activations of another model (fingerprint"

@@ -1,6 +1,7 @@
 """Mean and scale of every layer's activations, in one pass over the training split."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from clustersae.runtime.tensors import load_tensors, save_tensors
 #: 6e-8, so anything smaller is the rounding of our own sums.
 DEAD_SCALE = 1e-9
 
+#: Least deviation of a dimension, in the layer's scale, that standardisation divides by.
+MIN_DEVIATION = 1e-3
+
 
 @dataclass(frozen=True)
 class Statistics:
@@ -26,12 +30,25 @@ class Statistics:
             square 1 per dimension.
         mean_norm: `[n_layers]`, E‖x‖ of the raw activations.
         count: number of tokens averaged over.
+        deviation: `[n_layers, d_model]`, the standard deviation of every dimension; the mean of
+            their squares is σ_l².
     """
 
     mean: Tensor
     scale: Tensor
     mean_norm: Tensor
     count: int
+    deviation: Tensor
+
+    def scale_by(self, normalisation: str) -> Tensor:
+        """What divides centred activations: `[n_layers]` for `scale`, or `[n_layers, d_model]`.
+
+        Dimensions that hardly vary are not blown up: none is divided by less than a thousandth
+        of the layer's scale.
+        """
+        if normalisation == "scale":
+            return self.scale
+        return torch.maximum(self.deviation, MIN_DEVIATION * self.scale[:, None])
 
 
 class RunningStatistics:
@@ -47,6 +64,7 @@ class RunningStatistics:
         self._mean = torch.zeros(())  # [n_layers, d_model]
         self._squares = torch.zeros(())  # [n_layers], sum over tokens of ‖x − mean‖²
         self._norms = torch.zeros(())  # [n_layers], sum over tokens of ‖x‖
+        self._by_dimension = torch.zeros(())  # [n_layers, d_model], as _squares
 
     def add_batch(self, block: Tensor) -> None:
         """Add the rows of one block.
@@ -58,12 +76,15 @@ class RunningStatistics:
         if rows == 0:
             return
         parts = [_layer_moments(layer.to(torch.float64)) for layer in block]
-        mean, squares, norms = (torch.stack(part) for part in zip(*parts))
+        mean, squares, norms, by_dimension = (torch.stack(part) for part in zip(*parts))
         check_finite(norms)
         total = self.count + rows
         shift = mean - self._mean
         self._squares = (
             self._squares + squares + shift.square().sum(-1) * (self.count * rows / total)
+        )
+        self._by_dimension = (
+            self._by_dimension + by_dimension + shift.square() * (self.count * rows / total)
         )
         self._mean = self._mean + shift * (rows / total)
         self._norms = self._norms + norms
@@ -89,13 +110,18 @@ class RunningStatistics:
                 f"The activations of layer {flagged(dead)} are the same for every token,"
                 " so no SAE can be trained on them. Check that the model's weights were loaded."
             )
-        return Statistics(self._mean, variance.sqrt(), self._norms / self.count, self.count)
+        deviation = (self._by_dimension / self.count).sqrt()
+        return Statistics(
+            self._mean, variance.sqrt(), self._norms / self.count, self.count, deviation
+        )
 
 
-def _layer_moments(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean `[d_model]`, summed squared deviation and summed norm of `rows [n_rows, d_model]`."""
+def _layer_moments(rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of `rows [n_rows, d_model]`: mean `[d_model]`, summed squared deviation, summed norm, and
+    summed squared deviation of every dimension `[d_model]`."""
     mean = rows.mean(0)
-    return mean, (rows - mean).square().sum(), rows.norm(dim=-1).sum()
+    squares = (rows - mean).square()
+    return mean, squares.sum(), rows.norm(dim=-1).sum(), squares.sum(0)
 
 
 def compute_statistics(blocks: Iterable[Tensor]) -> Statistics:
@@ -106,35 +132,56 @@ def compute_statistics(blocks: Iterable[Tensor]) -> Statistics:
     return running.compute()
 
 
-def save_statistics(path: str | Path, statistics: Statistics, fingerprint: str) -> None:
-    """Write `statistics` with the fingerprint of the model whose activations they describe."""
+def save_statistics(
+    path: str | Path, statistics: Statistics, fingerprint: str, layers: Sequence[int]
+) -> None:
+    """Write `statistics` of the studied `layers`, with the fingerprint of their model."""
     save_tensors(
         path,
         {
             "mean": statistics.mean,
             "scale": statistics.scale,
             "mean_norm": statistics.mean_norm,
+            "deviation": statistics.deviation,
         },
-        {"count": str(statistics.count), "fingerprint": fingerprint},
+        {
+            "count": str(statistics.count),
+            "fingerprint": fingerprint,
+            "layers": json.dumps(list(layers)),
+        },
     )
 
 
-def load_statistics(path: str | Path, fingerprint: str | None = None) -> Statistics:
-    """Read statistics.
+def load_statistics(
+    path: str | Path, fingerprint: str | None = None, layers: Sequence[int] | None = None
+) -> Statistics:
+    """Read statistics, of all studied layers or of these.
 
     Raises:
-        InputError: the file is damaged, or describes another model than `fingerprint`.
+        InputError: the file is damaged, describes another model than `fingerprint`, or lacks one
+            of the `layers`.
     """
     tensors, metadata = load_tensors(path)
     try:
+        studied = json.loads(metadata["layers"])
+        rows = slice(None) if layers is None else [studied.index(layer) for layer in layers]
         statistics = Statistics(
-            tensors["mean"], tensors["scale"], tensors["mean_norm"], int(metadata["count"])
+            tensors["mean"][rows],
+            tensors["scale"][rows],
+            tensors["mean_norm"][rows],
+            int(metadata["count"]),
+            tensors["deviation"][rows],
         )
         found = metadata["fingerprint"]
     except KeyError as missing:
         raise InputError(
             f"{path} holds no activation statistics: {missing} is missing. Delete it and run"
             " activation_statistics again."
+        ) from None
+    except ValueError:
+        raise InputError(
+            f"{path} describes the layers {metadata['layers']}, not all of"
+            f" {list(layers or ())}. Delete it and run activation_statistics again."
         ) from None
     if fingerprint is not None and found != fingerprint:
         raise InputError(

@@ -86,7 +86,7 @@ class SAEDictionary:
     def moments(self, latents: Latents, g: torch.Tensor) -> torch.Tensor:
         # Σ_n z_nj g_n first, [n_latents, d_model]: no product of all rows with all tokens.
         sums = sparse.transpose(latents.indices, self.n_latents).product(latents.values, g)
-        return (sums * self.rows).sum(1) * self.scale
+        return (sums * (self.rows * self.scale)).sum(1)
 
     def direction(self, latent: int) -> torch.Tensor:
         return self.rows[latent] * self.scale

@@ -9,17 +9,19 @@ from clustersae.clustering.scores import Clusters, mean_within
 def contiguous_partitions(distances: np.ndarray) -> list[Clusters]:
     """The exact optimum for every number of clusters, by dynamic programming over intervals.
 
-    Minimises `scores.weighted_mean_distance`: the sum over runs of (number of layers) · (mean
-    distance between two of them), where a run of one layer costs nothing. Of equally good
-    partitions the one with the earliest cuts is taken. Any additive cost of runs can be minimised
-    so (Bellman 1961; the Fisher 1958 problem), in O(n_layers³) steps for all counts together.
+    Minimises `scores.total_sharing`: the sum over runs of (number of layers − 1) · (mean distance
+    between two of them). The weights of all partitions into K runs then add up to the same, L − K;
+    with the number of layers itself a run of one layer would be free, and single layers would be
+    cut off the ends. Of equally good partitions the one with the earliest cuts is taken. Any
+    additive cost of runs can be minimised so (Bellman 1961; the Fisher 1958 problem), in
+    O(n_layers³) steps for all counts together.
 
     Returns:
         The partition into K runs at index K − 1, for K = 1 … n_layers.
     """
     n_layers = len(distances)
     cost = {
-        (start, stop): (stop - start) * mean_within(distances, range(start, stop))
+        (start, stop): (stop - start - 1) * mean_within(distances, range(start, stop))
         for start in range(n_layers)
         for stop in range(start + 1, n_layers + 1)
     }

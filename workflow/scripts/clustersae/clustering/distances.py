@@ -1,8 +1,9 @@
 """How far apart the residual streams of two layers are: angular distance and linear CKA."""
 
 import csv
+import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -153,29 +154,41 @@ def layer_distances(blocks: Iterable[Tensor], mean: Tensor) -> LayerDistances:
 
 
 def save_distances(
-    tensors: str | Path, table: str | Path, distances: LayerDistances, fingerprint: str
+    tensors: str | Path,
+    table: str | Path,
+    distances: LayerDistances,
+    fingerprint: str,
+    layers: Sequence[int],
 ) -> None:
-    """Write the matrices as safetensors and as a long CSV: distance, layer_i, layer_j, value."""
+    """Write the matrices as safetensors and as a long CSV: distance, layer_i, layer_j, value.
+
+    Args:
+        layers: the studied layers, as indices in the model.
+    """
     matrices = {name: getattr(distances, name).cpu() for name in NAMES}
     with replacing(table) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["distance", "layer_i", "layer_j", "value"])
         for name, matrix in matrices.items():
-            for i, row in enumerate(matrix.tolist()):
-                writer.writerows([name, i, j, value] for j, value in enumerate(row))
-    metadata = {"n_tokens": str(distances.n_tokens), "fingerprint": fingerprint}
+            for i, row in zip(layers, matrix.tolist(), strict=True):
+                writer.writerows([name, i, j, value] for j, value in zip(layers, row))
+    metadata = {
+        "n_tokens": str(distances.n_tokens),
+        "fingerprint": fingerprint,
+        "layers": json.dumps(list(layers)),
+    }
     save_tensors(tensors, matrices, metadata)
 
 
-def load_distance(path: str | Path, name: str) -> np.ndarray:
-    """One distance matrix `[n_layers, n_layers]`, by its name.
+def load_distance(path: str | Path, name: str) -> tuple[np.ndarray, list[int]]:
+    """One distance matrix `[n_layers, n_layers]`, by its name, and the layers that it is of.
 
     Raises:
         InputError: there is no such distance, or the file lacks it.
     """
     if name not in NAMES:
         raise InputError(f"{name!r} is not a distance between layers: use {', '.join(NAMES)}.")
-    tensors, _ = load_tensors(path)
+    tensors, metadata = load_tensors(path)
     if name not in tensors:
         raise InputError(f"{path} holds no distance {name!r}. Delete it and run again.")
-    return tensors[name].numpy()
+    return tensors[name].numpy(), json.loads(metadata["layers"])

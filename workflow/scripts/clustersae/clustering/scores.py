@@ -37,6 +37,11 @@ def weighted_mean_distance(distances: np.ndarray, clusters: Clusters) -> float:
     return sum(len(g) * mean_within(distances, g) for g in clusters) / len(distances)
 
 
+def total_sharing(distances: np.ndarray, clusters: Clusters) -> float:
+    """Σ_g (|g| − 1) · (mean distance within g): what `contiguous` minimises."""
+    return sum((len(g) - 1) * mean_within(distances, g) for g in clusters)
+
+
 def max_distance(distances: np.ndarray, clusters: Clusters) -> float:
     """The largest distance between two layers that share a cluster."""
     return max(max_within(distances, g) for g in clusters)

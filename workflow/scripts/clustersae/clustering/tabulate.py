@@ -23,6 +23,7 @@ _COUNTED = ("even", "random")
 
 def tabulate_partitions(
     distances: np.ndarray,
+    layers: Sequence[int],
     distance: str,
     methods: Sequence[str],
     controls: Sequence[str],
@@ -36,6 +37,7 @@ def tabulate_partitions(
 
     Args:
         distances: `[n_layers, n_layers]`.
+        layers: the studied layers, as indices in the model; clusters are named by them.
         distance: the name of the distance, recorded.
         methods: out of `METHODS`.
         controls: out of `CONTROLS`.
@@ -44,8 +46,8 @@ def tabulate_partitions(
         seed: of k-means and the random control.
 
     Returns:
-        `n_layers`, `distance`, `seed`; `order`, the names of the partitions; `partitions`, by
-        name: method, count, clusters, cut_height (linkage only, else None), amad,
+        `n_layers`, `layers`, `distance`, `seed`; `order`, the names of the partitions;
+        `partitions`, by name: method, count, clusters, cut_height (linkage only, else None), amad,
         weighted_mean_distance, max_distance.
 
     Raises:
@@ -65,7 +67,7 @@ def tabulate_partitions(
         partitions[name] = {
             "method": method,
             "count": len(clusters),
-            "clusters": [cluster_name(cluster) for cluster in clusters],
+            "clusters": [cluster_name(layers[i] for i in cluster) for cluster in clusters],
             "cut_height": height,
             "amad": scores.amad(distances, clusters),
             "weighted_mean_distance": scores.weighted_mean_distance(distances, clusters),
@@ -89,6 +91,7 @@ def tabulate_partitions(
 
     return {
         "n_layers": n_layers,
+        "layers": list(layers),
         "distance": distance,
         "seed": seed,
         "order": list(partitions),

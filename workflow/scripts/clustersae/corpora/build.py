@@ -10,8 +10,15 @@ from typing import Any, NamedTuple
 import pandas as pd
 from torch import Tensor
 
-from clustersae.corpora.packing import Digest, pack, split_rows
-from clustersae.corpora.text import dataset_documents, jsonl_documents, text_documents, text_pieces
+from clustersae.corpora.likeness import surprises, warn_of_difference
+from clustersae.corpora.packing import Digest, Layout, pack, split_rows
+from clustersae.corpora.text import (
+    dataset_documents,
+    jsonl_documents,
+    pieces_of,
+    text_documents,
+    text_pieces,
+)
 from clustersae.corpora.tokenizer import LoadedTokenizer
 from clustersae.corpora.tokens import SPLITS, TokenFile, write_tokens
 from clustersae.runtime.errors import InputError
@@ -41,12 +48,20 @@ class Corpus:
     source_sha256: str
     factors: pd.DataFrame | None = None  # of toy English, see toy_factors.factor_table
     facts: dict[str, Any] = field(default_factory=dict)  # what corpus.json says beyond that
+    # bool [n_rows] of each split, see TokenFile.inside; empty where there are no such rows
+    inside: dict[str, Tensor] = field(default_factory=dict)
 
     def token_file(self, split: str) -> TokenFile:
-        return TokenFile(self.rows[split], self.loaded.vocabulary, self.source, self.source_sha256)
+        return TokenFile(
+            self.rows[split],
+            self.loaded.vocabulary,
+            self.source,
+            self.source_sha256,
+            self.inside.get(split),
+        )
 
     def summary(self) -> dict[str, Any]:
-        """What corpus.json says; n_tokens counts what is analysed, without BOS and padding."""
+        """What corpus.json says; n_tokens counts what is analysed, see TokenFile.kept."""
         vocabulary = self.loaded.vocabulary
         files = {split: self.token_file(split) for split in SPLITS}
         return {
@@ -56,6 +71,7 @@ class Corpus:
             "tokenizer": vocabulary.tokenizer,
             "vocab_size": vocabulary.vocab_size,
             "bos_id": vocabulary.bos_id,
+            "eos_id": vocabulary.eos_id,
             "pad_id": vocabulary.pad_id,
             "excluded_ids": list(vocabulary.excluded_ids),
             "n_ctx": self.rows["train"].shape[1],
@@ -87,12 +103,18 @@ class Corpus:
 
 
 def packed(
-    settings: Mapping[str, Any], n_ctx: int, loaded: LoadedTokenizer, in_pieces: bool = False
+    settings: Mapping[str, Any],
+    n_ctx: int,
+    loaded: LoadedTokenizer,
+    layout: Layout = Layout.ROW,
+    shuffle: int | None = None,
+    in_pieces: bool = False,
 ) -> Corpus:
     """The text of a section `corpus`, in full rows, split by its `fractions`.
 
     Args:
         settings: with source text, jsonl or dataset.
+        shuffle: seed of the order of the documents; None leaves it.
         in_pieces: read text files as `documents` does.
 
     Raises:
@@ -100,31 +122,62 @@ def packed(
     """
     digest = Digest()
     pieces = digest.watch(documents(settings, in_pieces))
-    rows = pack(loaded, pieces, n_ctx, settings["max_tokens"], separate=not in_pieces)
-    fractions = settings["fractions"]
-    splits = split_rows(rows, fractions["validation"], fractions["test"])
-    return Corpus(splits, loaded, _source_name(settings), digest.sha256)
+    rows = pack(
+        loaded, pieces, n_ctx, layout, settings["max_tokens"], shuffle, separate=not in_pieces
+    )
+    shares = (settings["fractions"]["validation"], settings["fractions"]["test"])
+    splits = split_rows(rows.tokens, *shares)
+    found = surprises(splits, loaded.vocabulary.vocab_size)
+    facts = {
+        "bos": str(layout),
+        "shuffle": shuffle,
+        "n_documents": rows.n_documents,
+        "unigram_nats": {split: round(each.nats, 4) for split, each in found.items()},
+        "validation_and_test_differ": warn_of_difference(found),
+    }
+    # Of the layouts only this one has a BOS where the text has none.
+    inside = split_rows(rows.inside, *shares) if layout is Layout.ROW else {}
+    name = _source_name(settings)
+    return Corpus(splits, loaded, name, digest.sha256, facts=facts, inside=inside)
+
+
+def layout_of(asked: str, loaded: LoadedTokenizer) -> Layout:
+    """The layout that `corpus.bos` stands for: `auto` does as the tokenizer does by itself.
+
+    Raises:
+        InputError: a BOS is asked for and the tokenizer has none.
+    """
+    if asked == "auto":
+        return Layout.DOCUMENT if loaded.adds_bos else Layout.NONE
+    if asked != Layout.NONE and loaded.vocabulary.bos_id is None:
+        raise InputError(
+            f"corpus.bos is {asked}, but the tokenizer of {loaded.vocabulary.tokenizer} has no"
+            " beginning-of-sequence token: write auto or none."
+        )
+    return Layout(asked)
 
 
 def documents(settings: Mapping[str, Any], in_pieces: bool = False) -> Iterator[str]:
-    """The documents of a text, one after the other.
+    """The documents of a text, one after the other; long ones in pieces, see `Continued`.
 
     Args:
         in_pieces: a text file is one stream that may be cut anywhere, as characters may.
     """
+    encoding = settings["encoding"]
     match settings["source"]:
         case "text" if in_pieces:
-            return chain.from_iterable(text_pieces(path) for path in settings["files"])
+            return chain.from_iterable(text_pieces(path, encoding) for path in settings["files"])
         case "text":
-            return text_documents(settings["files"], settings["separator"])
+            return text_documents(settings["files"], settings["separator"], encoding)
         case "jsonl":
-            return jsonl_documents(settings["files"], settings["field"])
+            whole = jsonl_documents(settings["files"], settings["field"], encoding)
         case _:
-            return dataset_documents(
+            whole = dataset_documents(
                 **{key: settings[key] for key in ("dataset", "split", "field")},
                 subset=settings["subset"],
                 revision=settings["revision"],
             )
+    return chain.from_iterable(map(pieces_of, whole))
 
 
 def _source_name(settings: Mapping[str, Any]) -> str:

@@ -1,8 +1,11 @@
-"""From a stream of documents to full rows of tokens, split by position in the stream."""
+"""From a stream of documents to full rows of tokens, split by position."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -31,46 +34,123 @@ class Digest:
         return self._sha256.hexdigest()
 
 
+class Layout(StrEnum):
+    """Where rows have a BOS, and what stands between documents."""
+
+    ROW = "row"  # a BOS in front of every row and between documents
+    DOCUMENT = "document"  # a BOS before every document, none where a row begins inside one
+    NONE = "none"  # no BOS; an end-of-text token between documents, where there is one
+
+
+class Rows(NamedTuple):
+    """Text in full rows."""
+
+    tokens: Tensor  # int32 [n_rows, n_ctx]
+    inside: Tensor  # bool [n_rows], those whose text begins inside a document
+    n_documents: int
+
+
 def pack(
     loaded: LoadedTokenizer,
     documents: Iterable[str],
     n_ctx: int,
+    layout: Layout = Layout.ROW,
     max_tokens: int | None = None,
+    shuffle: int | None = None,
     separate: bool = True,
-) -> Tensor:
-    """Tokenise documents and lay them end to end in rows: int32 [n_rows, n_ctx].
+) -> Rows:
+    """Tokenise documents and lay them end to end in rows.
 
-    Every row starts with BOS, unless the tokenizer has none. A document may run over several
-    rows. Nothing is lost but the tail that does not fill a row.
+    A document may run over several rows. Nothing is lost but the tail that does not fill a row.
+    In memory are four bytes per token, and twice that while they are laid out.
 
     Args:
+        documents: or pieces of them, as `Continued` says.
         max_tokens: stop reading once there are so many tokens of text.
-        separate: put BOS between documents.
+        shuffle: seed of the order of the documents that were read; None leaves it.
+        separate: put something between documents.
 
     Raises:
-        InputError: there is not enough text for one row.
+        InputError: there is not enough text for one row, or a token that the model lacks.
     """
-    bos_id = loaded.vocabulary.bos_id
-    bos = np.array([] if bos_id is None else [bos_id], dtype=np.int32)
-    parts: list[np.ndarray] = []
-    n_tokens = 0
-    for ids in encode_documents(loaded.tokenizer, documents):
-        parts += [bos, ids] if parts and separate else [ids]
-        n_tokens += len(ids)
-        if max_tokens is not None and n_tokens >= max_tokens:
-            parts[-1] = ids[: len(ids) - (n_tokens - max_tokens)]
-            break
-    stream = np.concatenate(parts) if parts else np.array([], dtype=np.int32)
-    width = n_ctx - len(bos)
+    parts = _tokens(loaded, documents, max_tokens, separate)
+    if shuffle is not None:
+        order = np.random.default_rng(shuffle).permutation(len(parts))
+        parts = [parts[index] for index in order]
+    vocabulary = loaded.vocabulary
+    mark = vocabulary.eos_id if layout is Layout.NONE else vocabulary.bos_id
+    stream, starts = _laid_out(parts, mark, in_front=layout is Layout.DOCUMENT)
+    with_bos = layout is Layout.ROW and vocabulary.bos_id is not None
+    width = n_ctx - with_bos
     n_rows = len(stream) // width
     if n_rows == 0:
         raise InputError(
             f"The text has {len(stream)} tokens, fewer than a row of n_ctx {n_ctx}: give more text"
             " or a smaller n_ctx."
         )
+    inside = ~np.isin(np.arange(n_rows) * width, starts)
     rows = stream[: n_rows * width].reshape(n_rows, width)
-    starts = np.broadcast_to(bos, (n_rows, len(bos)))
-    return torch.from_numpy(np.concatenate([starts, rows], axis=1))
+    if with_bos:
+        front = np.full((n_rows, 1), vocabulary.bos_id, dtype=np.int32)
+        rows = np.concatenate([front, rows], axis=1)
+    return Rows(torch.from_numpy(rows), torch.from_numpy(inside), len(parts))
+
+
+def _tokens(
+    loaded: LoadedTokenizer, pieces: Iterable[str], max_tokens: int | None, separate: bool
+) -> list[list[np.ndarray]]:
+    """The tokens of each document, in the pieces that it came in; all as one if not `separate`."""
+    documents: list[list[np.ndarray]] = []
+    n_tokens = 0
+    for ids, begins in encode_documents(loaded.tokenizer, pieces):
+        if max_tokens is not None:
+            ids = ids[: max_tokens - n_tokens]
+        if len(ids):
+            _check_known(loaded, int(ids.max()))
+            if not documents or (begins and separate):
+                documents.append([])
+            documents[-1].append(ids)
+            n_tokens += len(ids)
+        if max_tokens is not None and n_tokens >= max_tokens:
+            break
+    return documents
+
+
+def _check_known(loaded: LoadedTokenizer, largest: int) -> None:
+    if largest >= loaded.vocabulary.vocab_size:
+        name = loaded.tokenizer.id_to_token(largest)
+        raise InputError(
+            f"The text has the token {name!r} ({largest}), but the model of"
+            f" {loaded.vocabulary.tokenizer} embeds only {loaded.vocabulary.vocab_size}: take it"
+            " out of the text, or put the model's own tokenizer.json beside it."
+        )
+
+
+def _laid_out(
+    documents: list[list[np.ndarray]], mark: int | None, in_front: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Documents end to end, int32 [n], and the places where one, or its mark, begins.
+
+    Empties `documents` of their tokens, which would else be in memory twice.
+
+    Args:
+        mark: what stands between documents, if anything.
+        in_front: it stands before the first one too.
+    """
+    n_marks = 0 if mark is None else len(documents) - (not in_front)
+    stream = np.empty(sum(map(len, chain(*documents))) + max(0, n_marks), dtype=np.int32)
+    starts, end = [], 0
+    for index, pieces in enumerate(documents):
+        if mark is not None and (index or in_front):
+            starts.append(end)
+            stream[end] = mark
+            end += 1
+        starts.append(end)
+        for ids in pieces:
+            stream[end : end + len(ids)] = ids
+            end += len(ids)
+        pieces.clear()
+    return stream, np.array(starts)
 
 
 def split_rows(rows: Tensor, validation: float, test: float) -> dict[str, Tensor]:

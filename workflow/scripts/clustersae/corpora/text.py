@@ -2,7 +2,9 @@
 
 import asyncio
 import codecs
+import io
 import json
+import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 from clustersae.runtime.errors import InputError
 
 CHUNK_BYTES = 1 << 20
+PIECE_CHARACTERS = 1 << 22  # of a long document, that are handed on at once
 
 #: Libraries whose exceptions mean that a transfer failed; some derive from no common class.
 _TRANSFER_LIBRARIES = {
@@ -17,65 +20,179 @@ _TRANSFER_LIBRARIES = {
 }
 
 
-def text_pieces(path: str | Path) -> Iterator[str]:
-    """The text of a UTF-8 file in pieces of about a megabyte, cut anywhere.
+class Continued(str):
+    """A piece of text that goes on with the document of the piece before it."""
+
+    __slots__ = ()
+
+
+def text_pieces(path: str | Path, encoding: str = "utf-8") -> Iterator[str]:
+    """The text of a file in pieces of about a megabyte, cut anywhere; lines end in "\\n".
+
+    A byte-order mark says better than `encoding` what follows, and is left out.
 
     Raises:
-        InputError: the file is absent, a directory, empty or not UTF-8 (naming the byte).
+        InputError: the file is absent, a directory, empty or not of that encoding (naming the
+            byte), or there is no such encoding.
     """
     path = _existing_file(path)
-    decoder = codecs.getincrementaldecoder("utf-8")()
     read = 0
     with open(path, "rb") as file:
+        encoding = _marked(file.read(4)) or encoding
+        file.seek(0)
+        decoder = _decoder(encoding)
+        lines = io.IncrementalNewlineDecoder(None, translate=True)
         while True:
             chunk = file.read(CHUNK_BYTES)
+            if not read:
+                _check_no_wide_characters(path, encoding, chunk)
             read += len(chunk)
             try:
                 piece = decoder.decode(chunk, final=not chunk)
             except UnicodeDecodeError as error:
                 offset = read - len(error.object) + error.start
+                name = "UTF-8" if encoding in ("utf-8", "utf-8-sig") else encoding
                 raise InputError(
-                    f"{path} is not UTF-8 text (byte {offset}: {error.reason}). Convert it, e.g."
-                    f" with iconv -f latin1 -t utf-8 {path.name}."
+                    f"{path} is not {name} text (byte {offset}: {error.reason}). Name its encoding"
+                    " in corpus.encoding (latin-1, say), or convert it, e.g. with"
+                    f" iconv -f latin1 -t utf-8 {shlex.quote(path.name)}."
                 ) from None
+            piece = lines.decode(piece, final=not chunk)
             if piece:
                 yield piece
             if not chunk:
                 return
 
 
-def text_documents(files: Iterable[str | Path], separator: str | None) -> Iterator[str]:
+def text_documents(
+    files: Iterable[str | Path], separator: str | None, encoding: str = "utf-8"
+) -> Iterator[str]:
     """The documents of text files, in order.
 
-    With a `separator` a file is read as a stream, cut at every separator; blank documents are
-    left out. Without one a file is one document, and in memory as a whole.
+    With a `separator` a file is cut at every one, and blank documents are left out; without, a
+    file is one document. Documents of any length come in bounded memory, see `pieces_of`.
+
+    Raises:
+        InputError: a file cannot be read, or the separator occurs in none.
     """
+    separator = (separator or "").replace("\r\n", "\n").replace("\r", "\n")
+    files = list(files)
+    found = False
     for path in files:
-        if not separator:
-            yield "".join(text_pieces(path))
-            continue
-        waiting = ""
-        for piece in text_pieces(path):
-            *finished, waiting = (waiting + piece).split(separator)
-            yield from (document for document in finished if document.strip())
-        if waiting.strip():
-            yield waiting
+        waiting, begun = "", False
+        for piece in text_pieces(path, encoding):
+            waiting += piece
+            if separator:
+                *finished, waiting = waiting.split(separator)
+                for document in finished:
+                    found = True
+                    yield from _pieces(document, begun)
+                    begun = False
+            while len(waiting) > PIECE_CHARACTERS + len(separator):
+                end = _place_to_cut(waiting, PIECE_CHARACTERS)
+                head, waiting = waiting[:end], waiting[end:]
+                yield Continued(head) if begun else head
+                begun = True
+        yield from _pieces(waiting, begun)
+    if separator and not found:
+        raise InputError(
+            f"corpus.separator {separator!r} does not occur in {', '.join(map(str, files))}:"
+            " correct it, or write null if each file is one document."
+        )
 
 
-def jsonl_documents(files: Iterable[str | Path], field: str) -> Iterator[str]:
+def pieces_of(document: str) -> Iterator[str]:
+    """A document as it is or, where it is long, in pieces that are tokenised one by one.
+
+    They are cut at a line end, or else at a blank, so that hardly a token changes.
+    """
+    begun = False
+    while len(document) > PIECE_CHARACTERS:
+        end = _place_to_cut(document, PIECE_CHARACTERS)
+        yield Continued(document[:end]) if begun else document[:end]
+        document, begun = document[end:], True
+    yield Continued(document) if begun else document
+
+
+def _pieces(document: str, begun: bool) -> Iterator[str]:
+    """The end of a document that has begun, or a whole one unless it is blank."""
+    if begun and document:
+        yield from map(Continued, pieces_of(document))
+    elif document.strip():
+        yield from pieces_of(document)
+
+
+def _place_to_cut(text: str, limit: int) -> int:
+    """Where a piece of at most `limit` characters ends: after a line, before blanks, or there.
+
+    Never between blanks: tokenizers join them.
+    """
+    end = limit
+    while (end := text.rfind("\n", limit // 2, end)) > 0:
+        if not text[end - 1].isspace() and not text[end + 1].isspace():
+            return end + 1
+    for place in range(limit, limit // 2, -1):
+        if text[place].isspace() and not text[place - 1].isspace():
+            return place
+    return limit
+
+
+def _marked(start: bytes) -> str | None:
+    """The encoding that a file's first four bytes name, if they are a byte-order mark."""
+    marks = {
+        codecs.BOM_UTF8: "utf-8-sig",
+        codecs.BOM_UTF32_LE: "utf-32",
+        codecs.BOM_UTF32_BE: "utf-32",
+        codecs.BOM_UTF16_LE: "utf-16",
+        codecs.BOM_UTF16_BE: "utf-16",
+    }
+    return next((name for mark, name in marks.items() if start.startswith(mark)), None)
+
+
+def _check_no_wide_characters(path: Path, encoding: str, start: bytes) -> None:
+    """Refuse what would pass as text with a NUL beside every letter."""
+    if encoding == "utf-8" and start.count(0) > len(start) // 4:
+        raise InputError(
+            f"{path} is no UTF-8 text: it has a NUL in every few bytes. If it is UTF-16 without a"
+            " byte-order mark, write corpus.encoding: utf-16-le (or utf-16-be)."
+        )
+
+
+def _decoder(encoding: str) -> codecs.IncrementalDecoder:
+    try:
+        "".encode(encoding)  # refuses codecs such as hex, which are not of text
+        return codecs.getincrementaldecoder(encoding)()
+    except LookupError:
+        raise InputError(
+            f"corpus.encoding: there is no {encoding}. Write a name that Python knows, such as"
+            " utf-8, latin-1, cp1252 or utf-16."
+        ) from None
+
+
+def jsonl_documents(
+    files: Iterable[str | Path], field: str, encoding: str = "utf-8"
+) -> Iterator[str]:
     """The strings under `field` of files with one JSON object per line; blank lines are skipped.
 
     Raises:
         InputError: a line is no JSON object or lacks the field, named by file and line number.
     """
     for path in files:
-        waiting, number = "", 0
-        for piece in _with_end(text_pieces(path)):
-            *lines, waiting = (waiting + piece).split("\n")
-            for line in lines:
-                number += 1
-                if line.strip():
-                    yield _json_field(line, field, f"{path}, line {number}")
+        for number, line in enumerate(_lines(text_pieces(path, encoding)), start=1):
+            if line.strip():
+                yield _json_field(line, field, f"{path}, line {number}")
+
+
+def _lines(pieces: Iterator[str]) -> Iterator[str]:
+    """Lines without their ends, which pieces may cut anywhere."""
+    begun: list[str] = []  # not one string: a line may have many pieces
+    for piece in pieces:
+        first, *others = piece.split("\n")
+        begun.append(first)
+        for other in others:
+            yield "".join(begun)
+            begun = [other]
+    yield "".join(begun)
 
 
 def dataset_documents(
@@ -155,20 +272,25 @@ def _existing_file(path: str | Path) -> Path:
     return path
 
 
-def _with_end(pieces: Iterator[str]) -> Iterator[str]:
-    """The pieces and a final line break, so that the last line ends too."""
-    yield from pieces
-    yield "\n"
-
-
 def _json_field(line: str, field: str, place: str) -> str:
     try:
         record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{place}: not valid JSON ({error.msg}). Correct or remove it.") from None
+    except (json.JSONDecodeError, RecursionError) as error:
+        reason = getattr(error, "msg", "too deeply nested")
+        raise InputError(
+            f"{place}: not valid JSON ({reason}). Correct or remove it; every line is one object."
+        ) from None
     if not isinstance(record, dict) or not isinstance(record.get(field), str):
         fields = ", ".join(record) if isinstance(record, dict) else "none: it is no object"
         raise InputError(
             f"{place}: no text under {field!r} (its fields: {fields}). Set corpus.field."
         )
-    return record[field]
+    text = record[field]
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"{place}: half a character under {field!r} (an unpaired \\ud800 to \\udfff). Correct"
+            " or remove it."
+        ) from None
+    return text

@@ -8,11 +8,13 @@ builds a row puts BOS at its start.
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 
+from clustersae.corpora.special import SpecialTokens, special_tokens
+from clustersae.corpora.text import Continued
 from clustersae.corpora.tokens import Vocabulary
 from clustersae.corpora.toy_lexicon import BOS, PAD, UNK, VOCABULARY
 from clustersae.runtime.errors import InputError
@@ -26,6 +28,7 @@ class LoadedTokenizer(NamedTuple):
 
     tokenizer: Tokenizer
     vocabulary: Vocabulary
+    adds_bos: bool = False  # the tokenizer itself puts BOS in front of a text
 
 
 def word_tokenizer() -> LoadedTokenizer:
@@ -39,7 +42,9 @@ def word_tokenizer() -> LoadedTokenizer:
         [pre_tokenizers.Whitespace(), pre_tokenizers.Split(Regex(r"\d\d"), "isolated")]
     )
     tokenizer.add_special_tokens([AddedToken(token, special=True) for token in (PAD, BOS, UNK)])
-    return LoadedTokenizer(tokenizer, Vocabulary("toy-english words", len(ids), ids[BOS], ids[PAD]))
+    special = tuple(ids[token] for token in (PAD, BOS, UNK))
+    vocabulary = Vocabulary("toy-english words", len(ids), ids[BOS], ids[PAD], special_ids=special)
+    return LoadedTokenizer(tokenizer, vocabulary)
 
 
 def character_tokenizer(characters: Iterable[str], with_bos: bool = True) -> LoadedTokenizer:
@@ -56,7 +61,9 @@ def character_tokenizer(characters: Iterable[str], with_bos: bool = True) -> Loa
     tokenizer = Tokenizer(models.BPE(ids, merges=[], unk_token=UNK))
     tokenizer.decoder = decoders.Fuse()
     tokenizer.add_special_tokens([AddedToken(token, special=True) for token in special])
-    return LoadedTokenizer(tokenizer, Vocabulary("characters", len(ids), ids.get(BOS), None))
+    special_ids = tuple(ids[token] for token in special)
+    vocabulary = Vocabulary("characters", len(ids), ids.get(BOS), None, special_ids=special_ids)
+    return LoadedTokenizer(tokenizer, vocabulary)
 
 
 def save_tokenizer(loaded: LoadedTokenizer, tokenizer_json: Path, tokenizer_config: Path) -> None:
@@ -79,8 +86,12 @@ def save_tokenizer(loaded: LoadedTokenizer, tokenizer_json: Path, tokenizer_conf
 def model_tokenizer(model_dir: Path) -> LoadedTokenizer:
     """The fast tokenizer of a Hugging Face model directory.
 
+    What its special tokens are stands in description.json, once the model is imported; a
+    directory without is asked as it would be then. It may know more tokens than the model embeds:
+    whoever builds a text checks those that occur.
+
     Raises:
-        InputError: the directory has no tokenizer.json, or it knows more tokens than the model.
+        InputError: the directory has no tokenizer.json.
     """
     path = model_dir / "tokenizer.json"
     if not path.is_file():
@@ -91,24 +102,44 @@ def model_tokenizer(model_dir: Path) -> LoadedTokenizer:
     tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    config = read_json(model_dir / "config.json")
-    config = config.get("text_config", config)
-    vocab_size = config["vocab_size"]
-    highest = max(tokenizer.get_vocab().values())
-    if highest >= vocab_size:
-        raise InputError(
-            f"The tokenizer of {model_dir} has token ids up to {highest}, but the model's"
-            f" vocab_size is {vocab_size}: the tokenizer belongs to another model."
-        )
-    bos_id, pad_id = _special_ids(model_dir, tokenizer)
-    return LoadedTokenizer(tokenizer, Vocabulary(str(model_dir), vocab_size, bos_id, pad_id))
+    description = model_dir / "description.json"
+    if description.is_file():
+        facts = read_json(description)
+        special = SpecialTokens(**{name: facts[name] for name in SpecialTokens._fields})
+        vocab_size = facts["vocab_size"]
+    else:
+        config = read_json(model_dir / "config.json")
+        config = config.get("text_config") or config
+        vocab_size = config["vocab_size"]
+        special = special_tokens(_as_transformers_reads(model_dir), tokenizer, config, vocab_size)
+    vocabulary = Vocabulary(
+        str(model_dir),
+        vocab_size,
+        special.bos_id,
+        special.pad_id,
+        special.eos_id,
+        tuple(special.special_ids),
+    )
+    return LoadedTokenizer(tokenizer, vocabulary, special.adds_bos)
 
 
-def encode_documents(tokenizer: Tokenizer, documents: Iterable[str]) -> Iterator[np.ndarray]:
-    """Token ids, int32 [n], of one document after another; no special tokens are added."""
+def _as_transformers_reads(model_dir: Path) -> Any:
+    from transformers import AutoTokenizer  # seconds to import; not wanted beside a description
+
+    return AutoTokenizer.from_pretrained(model_dir, local_files_only=True)
+
+
+def encode_documents(
+    tokenizer: Tokenizer, documents: Iterable[str]
+) -> Iterator[tuple[np.ndarray, bool]]:
+    """Token ids, int32 [n], of one piece of text after another; no special tokens are added.
+
+    With each, whether a document begins there: where it is no `Continued` of the piece before.
+    """
     for batch in _batches(documents):
-        for encoding in tokenizer.encode_batch_fast(batch, add_special_tokens=False):
-            yield np.asarray(encoding.ids, dtype=np.int32)
+        encodings = tokenizer.encode_batch_fast(batch, add_special_tokens=False)
+        for piece, encoding in zip(batch, encodings):
+            yield np.asarray(encoding.ids, dtype=np.int32), not isinstance(piece, Continued)
 
 
 def _batches(documents: Iterable[str]) -> Iterator[list[str]]:
@@ -120,20 +151,3 @@ def _batches(documents: Iterable[str]) -> Iterator[list[str]]:
             batch += more
             size += len(more[0])
         yield batch
-
-
-def _special_ids(model_dir: Path, tokenizer: Tokenizer) -> tuple[int | None, int | None]:
-    """BOS and PAD: from the model's description where it has one, else by the tokenizer's names.
-
-    The description is better: transformers knows names that old tokenizer_config files leave out.
-    """
-    if (model_dir / "description.json").is_file():
-        description = read_json(model_dir / "description.json")
-        return description["bos_id"], description["pad_id"]
-    if not (model_dir / "tokenizer_config.json").is_file():
-        return None, None
-    config = read_json(model_dir / "tokenizer_config.json")
-    names = (config.get("bos_token"), config.get("pad_token"))
-    contents = (name["content"] if isinstance(name, dict) else name for name in names)
-    bos_id, pad_id = (tokenizer.token_to_id(name) if name else None for name in contents)
-    return bos_id, pad_id

@@ -14,6 +14,9 @@ from clustersae.runtime.errors import InputError
 from clustersae.runtime.tensors import load_tensors, save_integers
 
 SPLITS = ("train", "validation", "test")
+NAMED_IDS = ("bos_id", "eos_id", "pad_id")
+
+ROWS_AT_ONCE = 1 << 12  # that are compared with special ids
 
 
 @dataclass(frozen=True)
@@ -21,14 +24,17 @@ class Vocabulary:
     """What the ids of a token file mean, without the words."""
 
     tokenizer: str  # where the tokenizer comes from
-    vocab_size: int
+    vocab_size: int  # rows of the model's embedding; the tokenizer may have more tokens
     bos_id: int | None
     pad_id: int | None
+    eos_id: int | None = None
+    special_ids: tuple[int, ...] = ()  # every special token of the tokenizer
 
     @property
     def excluded_ids(self) -> tuple[int, ...]:
-        """Tokens that are never analysed: BOS and padding, ascending."""
-        return tuple(sorted({each for each in (self.bos_id, self.pad_id) if each is not None}))
+        """Tokens that are never analysed: all special ones, ascending."""
+        named = {each for each in (self.bos_id, self.eos_id, self.pad_id) if each is not None}
+        return tuple(sorted(named.union(self.special_ids)))
 
 
 @dataclass(frozen=True)
@@ -41,24 +47,53 @@ class TokenFile:
     vocabulary: Vocabulary
     source: str
     source_sha256: str
+    # bool [n_rows]: rows whose text begins inside a document, though the model was trained on
+    # texts that begin where a document does; None where there are no such rows
+    inside: Tensor | None = None
 
     @property
     def kept(self) -> Tensor:
-        """Which tokens are analysed, bool [n_rows, n_ctx]."""
-        return kept_mask(self.tokens, self.vocabulary.excluded_ids)
+        """Which tokens are analysed, bool [n_rows, n_ctx].
+
+        All but special ones, also where a document spells them out, and the first of each row:
+        that is a BOS, or a word with nothing before it, which models treat as one.
+        """
+        kept = torch.empty(self.tokens.shape, dtype=torch.bool)
+        for rows, part in zip(kept.split(ROWS_AT_ONCE), self.tokens.split(ROWS_AT_ONCE)):
+            rows.copy_(kept_mask(part, self.vocabulary.excluded_ids))
+        kept[:, 0] = False
+        return kept
 
     @property
     def kept_per_row(self) -> np.ndarray:
         """How many tokens of each row are analysed, int64 [n_rows]."""
-        # Not kept.sum(1): torch would hold eight bytes per token.
-        return np.count_nonzero(self.kept.numpy(), axis=1)
+        # Not of all rows at once, and not by sum(1): torch would hold eight bytes per token.
+        counts = [
+            np.count_nonzero(kept_mask(part, self.vocabulary.excluded_ids)[:, 1:].numpy(), axis=1)
+            for part in self.tokens.split(ROWS_AT_ONCE)
+        ]
+        return np.concatenate(counts)
+
+    @property
+    def scored(self) -> Tensor:
+        """At which positions the prediction of the next token counts, bool [n_rows, n_ctx - 1].
+
+        Where the next token is analysed; but not at a BOS that was put in front of a row whose
+        text begins inside a document: what comes after it, no model can know.
+        """
+        scored = self.kept[:, 1:]
+        if self.inside is not None and self.vocabulary.bos_id is not None:
+            scored[:, 0] &= ~(self.inside & (self.tokens[:, 0] == self.vocabulary.bos_id))
+        return scored
 
 
 def kept_mask(tokens: Tensor, excluded_ids: Collection[int]) -> Tensor:
-    """Which of `tokens` (any shape) are analysed: all but BOS and padding."""
-    if not excluded_ids:
+    """Which of `tokens` (any shape) are none of `excluded_ids`, bool of that shape."""
+    largest = torch.iinfo(tokens.dtype).max  # bytes can hold no id above 255
+    ids = sorted(each for each in excluded_ids if each <= largest)
+    if not ids:
         return torch.ones((), dtype=torch.bool).expand(tokens.shape)  # takes no memory
-    return ~torch.isin(tokens, torch.tensor(sorted(excluded_ids), dtype=tokens.dtype))
+    return ~torch.isin(tokens, torch.tensor(ids, dtype=tokens.dtype))
 
 
 def write_tokens(path: str | Path, file: TokenFile) -> None:
@@ -69,33 +104,37 @@ def write_tokens(path: str | Path, file: TokenFile) -> None:
         "vocab_size": str(vocabulary.vocab_size),
         "source": file.source,
         "source_sha256": file.source_sha256,
-        "excluded_ids": json.dumps(list(vocabulary.excluded_ids)),
-        "pad_id": "" if vocabulary.pad_id is None else str(vocabulary.pad_id),
-        "bos_id": "" if vocabulary.bos_id is None else str(vocabulary.bos_id),
+        "special_ids": json.dumps(list(vocabulary.special_ids)),
+        **{name: json.dumps(getattr(vocabulary, name)) for name in NAMED_IDS},
     }
-    save_integers(path, "tokens", file.tokens, metadata)
+    tensors = {"tokens": file.tokens}
+    if file.inside is not None:
+        tensors["inside"] = file.inside
+    save_integers(path, tensors, metadata)
 
 
 def read_tokens(path: str | Path) -> TokenFile:
     """Read a token file.
 
     Raises:
-        InputError: the file is absent, damaged, or holds something else.
+        InputError: the file is absent, damaged, of an earlier version, or holds something else.
     """
     tensors, metadata = load_tensors(path)
     try:
+        named = {name: json.loads(metadata[name]) for name in NAMED_IDS}
         vocabulary = Vocabulary(
             tokenizer=metadata["tokenizer"],
             vocab_size=int(metadata["vocab_size"]),
-            bos_id=int(metadata["bos_id"]) if metadata["bos_id"] else None,
-            pad_id=int(metadata["pad_id"]) if metadata["pad_id"] else None,
+            special_ids=tuple(json.loads(metadata["special_ids"])),
+            **named,
         )
+        inside = tensors["inside"].bool() if "inside" in tensors else None
         return TokenFile(
-            tensors["tokens"], vocabulary, metadata["source"], metadata["source_sha256"]
+            tensors["tokens"], vocabulary, metadata["source"], metadata["source_sha256"], inside
         )
-    except KeyError as error:
+    except (KeyError, json.JSONDecodeError) as error:
         raise InputError(
-            f"{path} is not a token file (no {error}). Delete it and run again."
+            f"{path} is not a token file of this version ({error}). Delete it and run again."
         ) from None
 
 

@@ -73,7 +73,7 @@ def partition_name(method: str, count: int, n_layers: int) -> str:
     """The name of a method's partition; all methods agree on K = 1 and K = L."""
     if not 1 <= count <= n_layers:
         raise InputError(
-            f"The configuration asks for {count} clusters, but the model has {n_layers} layers:"
+            f"The configuration asks for {count} clusters, but {n_layers} layers are studied:"
             f" use counts from 1 to {n_layers}."
         )
     if count == n_layers:

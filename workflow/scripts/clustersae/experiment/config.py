@@ -5,15 +5,16 @@ Imported by the Snakefile, so it loads nothing heavy: jsonschema and yaml come w
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from clustersae.experiment import schema
 from clustersae.experiment.feasibility import check_arms
 from clustersae.experiment.moved import check_form
+from clustersae.experiment.paths import RULE, located
 from clustersae.experiment.sources import gguf_file
-from clustersae.experiment.tasks import check_tasks
+from clustersae.experiment.tasks import check_tasks, is_file
 from clustersae.runtime.errors import InputError
 
 SECTIONS = ("activations", "clustering", "sae", "arms", "evaluation")
@@ -45,6 +46,7 @@ def load(
     config: Mapping[str, Any],
     schema_file: str | Path,
     trained: Mapping[str, Trained] | None = None,
+    folders: Sequence[str | Path] = (),
 ) -> dict[str, dict[str, Any]]:
     """The complete settings of every model: its own section plus activations, clustering, sae,
     arms and evaluation, overrides merged and defaults filled in.
@@ -53,6 +55,7 @@ def load(
 
     Args:
         trained: the models of the section `language_models`, by name.
+        folders: of the configuration files, for relative paths.
 
     Raises:
         InputError: names the key, what was given and what is allowed.
@@ -67,9 +70,30 @@ def load(
             merged = _merged(config.get(key, {}), section.get(key, {}))
             complete[key] = schema.filled(merged, rules["$defs"][key], rules)
         complete["corpus"] = complete["corpus"] if "corpus" in section else None
+        _locate(complete, folders)
         _check_model(name, complete, trained or {})
         models[name] = complete
     return models
+
+
+def _locate(settings: dict[str, Any], folders: Sequence[str | Path]) -> None:
+    """Make paths of the configuration such as jobs can open, in place."""
+    if settings["path"]:
+        settings["path"] = located(settings["path"], folders)
+    if settings["corpus"]:
+        locate_text(settings["corpus"], folders)
+    tasks = settings["evaluation"]["tasks"]
+    settings["evaluation"]["tasks"] = [
+        located(task, folders) if is_file(task) else task for task in tasks
+    ]
+
+
+def locate_text(corpus: dict[str, Any], folders: Sequence[str | Path]) -> None:
+    """The same for a section `corpus`; a dataset is a path only where there is one."""
+    corpus["files"] = [located(file, folders) for file in corpus["files"]]
+    if corpus["dataset"]:
+        dataset = located(corpus["dataset"], folders)
+        corpus["dataset"] = dataset if Path(dataset).exists() else corpus["dataset"]
 
 
 def with_shared(config: Any) -> Any:
@@ -196,18 +220,26 @@ def check_text(where: str, corpus: Mapping[str, Any]) -> None:
     """
     source = corpus["source"]
     if source in ("text", "jsonl"):
+        _check_encoding(where, corpus["encoding"])
         if not corpus["files"]:
             raise InputError(f"{where}.files is empty: a {source} corpus needs at least one file.")
         for file in corpus["files"]:
             if not Path(file).is_file():
-                raise InputError(
-                    f"{where}.files: {file} does not exist or is no file. Paths are"
-                    " relative to the folder that Snakemake runs in."
-                )
+                raise InputError(f"{where}.files: {file} does not exist or is no file. {RULE}")
             if Path(file).stat().st_size == 0:
                 raise InputError(f"{where}.files: {file} is empty: remove it from the list.")
     if source == "dataset" and not corpus["dataset"]:
         raise InputError(f"{where}.dataset is missing: source dataset needs a name or a path.")
+
+
+def _check_encoding(where: str, encoding: str) -> None:
+    try:
+        "".encode(encoding)  # refuses codecs such as hex, which are not of text
+    except LookupError:
+        raise InputError(
+            f"{where}.encoding: there is no encoding {encoding}. Write a name that Python knows,"
+            " such as utf-8, latin-1, cp1252 or utf-16."
+        ) from None
 
 
 def _check_judge(where: str, judge: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from clustersae.experiment.layers import studied_layers
 from clustersae.experiment.plan import AUTO_BUDGETS, auto_roots
 from clustersae.experiment.sae_settings import own_batch_size, resolve
 from clustersae.experiment.variants import scaled_variant
@@ -20,7 +21,7 @@ def check_arms(
     Args:
         where: what messages begin with, e.g. `config: models.gpt2`.
         settings: of one model, complete.
-        n_layers, d_model: None where they cannot be known before the model is here.
+        n_layers, d_model: of the model; None where they cannot be known before the model is here.
 
     Raises:
         InputError: names the key and the remedy.
@@ -28,6 +29,10 @@ def check_arms(
     _check_saes(where, settings, d_model)
     if n_layers is None:
         return
+    try:
+        n_layers = len(studied_layers(settings["activations"]["layers"], n_layers))
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
     asked = settings["arms"]
     for key, counts in {
         "arms.shared.counts": asked["shared"]["counts"],
@@ -36,8 +41,8 @@ def check_arms(
     }.items():
         if counts and max(counts) > n_layers:
             raise InputError(
-                f"{where}: {key} asks for {max(counts)} clusters, but the model has {n_layers}"
-                f" layers: use numbers from 1 to {n_layers}."
+                f"{where}: {key} asks for {max(counts)} clusters, but {n_layers} layers"
+                f" are studied: use numbers from 1 to {n_layers}."
             )
     alone = sorted(set(asked["equal_exposure"]) - set(asked["shared"]["counts"]) - {n_layers})
     if alone:
@@ -79,8 +84,8 @@ def _check_specialised(where: str, settings: Mapping[str, Any], n_layers: int) -
         if entry["from"] >= n_layers:
             remedy = f"use numbers from 1 to {n_layers - 1}" if n_layers > 1 else "leave it out"
             raise InputError(
-                f"{where}: arms.specialised starts from {entry['from']} clusters, but the model"
-                f" has {n_layers} layer{'s' * (n_layers > 1)}: {remedy}."
+                f"{where}: arms.specialised starts from {entry['from']} clusters, but"
+                f" {n_layers} layer{'s are' if n_layers > 1 else ' is'} studied: {remedy}."
             )
         for budget in entry["budgets"]:
             _check_lengths(f"{where}: arms.specialised", sae, entry["from"], budget, n_layers, 1)

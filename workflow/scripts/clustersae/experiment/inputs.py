@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from clustersae.experiment.arms import PER_LAYER, SAE, with_ancestors
 from clustersae.experiment.clusters import parent
 from clustersae.experiment.contents import contents_digest
+from clustersae.experiment.paths import watched
 from clustersae.experiment.plan import Plan, make_pilots, read_plan
 from clustersae.experiment.sae_settings import learning_rates
 from clustersae.experiment.sources import dataset_files, model_files
@@ -88,18 +89,21 @@ class Inputs:
 
     def model_files(self, wildcards: Wildcards) -> list[str]:
         """The files of a model that is the user's own: a GGUF file, or those of a directory."""
+        return watched(map(str, self._model_files(wildcards)))
+
+    def model_contents(self, wildcards: Wildcards) -> str | None:
+        """Digest of a user's own model: a param, so that another one is imported again."""
+        return contents_digest(self._model_files(wildcards))
+
+    def _model_files(self, wildcards: Wildcards) -> list[Path]:
         settings = self.models[wildcards.model]
         if not settings["path"]:
             return []
-        return [str(f) for f in model_files(settings["path"], settings["trust_remote_code"])]
-
-    def model_contents(self, wildcards: Wildcards) -> str | None:
-        """Digest of `model_files`: a param, so that another model is imported again."""
-        return contents_digest(self.model_files(wildcards))
+        return model_files(settings["path"], settings["trust_remote_code"])
 
     def corpus_files(self, wildcards: Wildcards) -> list[str]:
         """The files of a text."""
-        return self.models[wildcards.model]["corpus"]["files"]
+        return watched(self.models[wildcards.model]["corpus"]["files"])
 
     def corpus_contents(self, wildcards: Wildcards) -> str | None:
         """Digest of a text's files, a local data set's included: a param, so that what reads the
@@ -281,7 +285,7 @@ class Inputs:
     def task_file(self, wildcards: Wildcards) -> list[str]:
         """The file of a user's task: an input, so that editing it re-runs what reads it."""
         task = self.tasks(wildcards)[wildcards.task]
-        return [task] if is_file(task) else []
+        return watched([task] if is_file(task) else [])
 
     def task_records(self, wildcards: Wildcards) -> list[str]:
         """What became of every task."""

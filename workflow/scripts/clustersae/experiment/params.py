@@ -7,6 +7,7 @@ from typing import Any
 from clustersae.experiment.clusters import parent
 from clustersae.experiment.digest import script_digest
 from clustersae.experiment.inputs import Wildcards
+from clustersae.experiment.paths import stamps
 
 #: What a rule takes: it is called with the wildcards of each job.
 ParamsFunction = Callable[[Wildcards], Any]
@@ -45,6 +46,11 @@ class Params:
         """The first entry of the list at `keys`."""
         return lambda wildcards: self.section(*keys)(wildcards)[0]
 
+    def stamps(self, *keys: str) -> ParamsFunction:
+        """What tells a change of files named at `keys` that no rule can have as input."""
+        section = self.section(*keys)
+        return lambda wildcards: stamps(section(wildcards))
+
     def tokens_asked(self, wildcards: Wildcards, input: Any) -> dict[str, tuple[str, int]]:
         """What will be read of each split, so that too small a text is found at once.
 
@@ -69,9 +75,10 @@ class Params:
             f"activations.tokens.{split}": (split, n_tokens)
             for split, n_tokens in settings["activations"]["tokens"].items()
         }
-        return asked | {
-            "evaluation.splice_tokens": ("test", settings["evaluation"]["splice_tokens"])
-        }
+        splice_tokens = settings["evaluation"]["splice_tokens"]
+        if splice_tokens is None:
+            return asked
+        return asked | {"evaluation.splice_tokens": ("test", splice_tokens)}
 
     def planned(self, wildcards: Wildcards) -> dict[str, Any]:
         """What decides the plan: the sections `arms` and `sae`, as far as they do."""

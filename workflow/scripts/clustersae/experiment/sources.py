@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from clustersae.experiment.paths import RULE
 from clustersae.runtime.errors import InputError
 
 GGUF = ".gguf"
@@ -24,10 +25,7 @@ def gguf_file(path: str | Path) -> Path | None:
             f" ends in {GGUF}."
         )
     if not path.is_dir():
-        raise InputError(
-            f"{path} is not a directory, and no GGUF file. Paths are relative to the folder that"
-            " Snakemake runs in."
-        )
+        raise InputError(f"{path} is not a directory, and no GGUF file. {RULE}")
     if (path / "config.json").is_file():
         return None
     files = sorted(path.glob(f"*{GGUF}"))

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from clustersae.experiment.paths import RULE
 from clustersae.runtime.errors import InputError
 
 #: Generated with words that the model's tokenizer knows.
@@ -75,10 +76,7 @@ def _check_task(where: str, task: str, toy: bool) -> None:
             f" ({', '.join(SUFFIXES)})."
         )
     if not Path(task).is_file():
-        raise InputError(
-            f"{where}: {task} does not exist or is no file. Paths are relative to the folder that"
-            " Snakemake runs in."
-        )
+        raise InputError(f"{where}: {task} does not exist or is no file. {RULE}")
     if not re.fullmatch(r"\w[\w.-]*", task_name(task)):
         raise InputError(
             f"{where}: {task} has a name with blanks or signs, and it becomes a folder: rename it"

@@ -57,9 +57,8 @@ class Text:
     def blocks(self, layer: int) -> Iterator[torch.Tensor]:
         """The stream at `layer`, float32 [n, d_model] at a time."""
         for shard, rows in zip(self.shards, self.rows):
-            x = shard.layer(layer)
             for some in rows.split(LAYER_BLOCK_ROWS):
-                yield x[some].float()
+                yield shard.rows(layer, some)
 
     def encode(self, sae: SparseAutoencoder, layer: int) -> Code:
         """The code of these tokens, in float32, which is what SAEs compute in."""

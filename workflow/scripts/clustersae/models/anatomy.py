@@ -7,7 +7,9 @@ independent check on ours.
 from pathlib import Path
 
 import torch
+from tokenizers import Tokenizer
 
+from clustersae.corpora.special import SpecialTokens, special_tokens
 from clustersae.models import residual
 from clustersae.models.description import HOOK, ModelDescription, fingerprint
 from clustersae.runtime.errors import InputError
@@ -56,14 +58,13 @@ def describe(
     _check_same(streams, expected, model_dir)
     _check_causal(stream, tokens, streams, model_dir)
     vocab_size = model.get_input_embeddings().get_parameter("weight").shape[0]
-    bos_id, pad_id = _special_ids(model, model_dir, vocab_size, trust_remote_code)
+    special = _special_tokens(model, model_dir, vocab_size, trust_remote_code)
     return ModelDescription(
         n_layers=stream.n_layers,
         d_model=streams[0].shape[-1],
         n_ctx=n_ctx,
         vocab_size=vocab_size,
-        bos_id=bos_id,
-        pad_id=pad_id,
+        **special._asdict(),
         blocks=blocks,
         restartable=_is_restartable(stream, tokens, streams),
         fingerprint=mark,
@@ -152,18 +153,13 @@ def _is_restartable(
     )
 
 
-def _special_ids(
+def _special_tokens(
     model: torch.nn.Module, model_dir: Path, vocab_size: int, trust_remote_code: bool
-) -> tuple[int | None, int | None]:
-    """Ids of BOS and PAD: the tokenizer's word counts, else the configuration's.
-
-    Configurations carry defaults that mean nothing for a small vocabulary, so ids outside it
-    count as absent.
-    """
-    has_tokenizer = (model_dir / "tokenizer.json").is_file()
-    speaker = (
-        residual.load_tokenizer(model_dir, trust_remote_code) if has_tokenizer else model.config
-    )
-    ids = (getattr(speaker, name, None) for name in ("bos_token_id", "pad_token_id"))
-    bos_id, pad_id = (i if isinstance(i, int) and 0 <= i < vocab_size else None for i in ids)
-    return bos_id, pad_id
+) -> SpecialTokens:
+    """What the tokenizer beside the model says; a model without one has none."""
+    if not (model_dir / "tokenizer.json").is_file():
+        return SpecialTokens(None, None, None, (), adds_bos=False)
+    own = Tokenizer.from_file(str(model_dir / "tokenizer.json"))
+    theirs = residual.load_tokenizer(model_dir, trust_remote_code)
+    config = model.config.get_text_config().to_dict()  # type: ignore[operator, union-attr]
+    return special_tokens(theirs, own, config, vocab_size)

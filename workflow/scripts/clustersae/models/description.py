@@ -31,6 +31,12 @@ class ModelDescription:
     """Id of the token that begins a sequence, if there is one."""
     pad_id: int | None
     """Id of the padding token, if there is one."""
+    eos_id: int | None
+    """Id of the token that ends a text, if there is one."""
+    special_ids: tuple[int, ...]
+    """Ids of all special tokens of the tokenizer, these three included, ascending."""
+    adds_bos: bool
+    """Whether the tokenizer puts BOS in front of a text by itself, as the model was trained."""
     blocks: str
     """Dotted path of the list of blocks in the Hugging Face model, e.g. "transformer.h"."""
     restartable: bool
@@ -57,7 +63,8 @@ def read_description(path: str | Path) -> ModelDescription:
     path = Path(path)
     path = path / "description.json" if path.is_dir() else path
     try:
-        return ModelDescription(**read_json(path))
+        facts = read_json(path)
+        return ModelDescription(**{**facts, "special_ids": tuple(facts.get("special_ids", ()))})
     except TypeError as error:
         raise InputError(
             f"{path} was written by another version ({error}). Delete it and run again."

@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,7 +16,7 @@ from clustersae.experiment.sources import gguf_file
 from clustersae.models import gguf
 from clustersae.models.anatomy import describe
 from clustersae.models.description import DTYPES
-from clustersae.models.residual import first_line, load_tokenizer
+from clustersae.models.residual import first_line
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import read_json, replacing, write_json
 from clustersae.runtime.tensors import load_tensors, save_tensors
@@ -48,7 +49,8 @@ def import_model(
 
     Raises:
         InputError: the model cannot be fetched, is incomplete, has only pickle weights, is not a
-            causal language model that TransformerLens knows, or disagrees with its tokenizer.
+            causal language model that TransformerLens knows, or has no tokenizer that can be
+            read. Whether the tokenizer is the model's own shows with the text.
     """
     folder = fetch(place, revision, trust_remote_code) if on_hub else Path(place)
     # The Hub's cache names each snapshot after its commit.
@@ -66,13 +68,6 @@ def import_model(
                 _copy(code, output_dir / code.name)
 
     description = describe(output_dir, place, commit, trust_remote_code)
-    n_words = len(load_tokenizer(output_dir, trust_remote_code))
-    if n_words > description.vocab_size:
-        raise InputError(
-            f"The tokenizer in {folder} has {n_words} tokens, but the model embeds only"
-            f" {description.vocab_size}: they do not belong together. Put the model's own"
-            " tokenizer.json beside it."
-        )
     described = dataclasses.replace(
         description, dtype=dtype_name(output_dir, dtype), device_map=device_map
     )
@@ -145,10 +140,30 @@ def _copy_tokenizer(folder: Path, output_dir: Path) -> None:
         )
     _copy(folder / "tokenizer.json", output_dir / "tokenizer.json")
     config = folder / "tokenizer_config.json"
-    if config.is_file():
-        _copy(config, output_dir / config.name)
-    else:
-        write_json(output_dir / config.name, {"tokenizer_class": "PreTrainedTokenizerFast"})
+    facts = read_json(config) if config.is_file() else {}
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", **_special_names(folder), **facts}
+    write_json(output_dir / config.name, settings)
+
+
+def _special_names(folder: Path) -> dict[str, str | list[str]]:
+    """What special_tokens_map.json calls the special tokens.
+
+    transformers reads that file of old models only, and tokenizer_config.json of all.
+    """
+    path = folder / "special_tokens_map.json"
+    if not path.is_file():
+        return {}
+
+    def name(token: Any) -> str:
+        return token["content"] if isinstance(token, dict) else token
+
+    names: dict[str, str | list[str]] = {}
+    for key, value in read_json(path).items():
+        if value and isinstance(value, list):
+            names["extra_special_tokens"] = [name(token) for token in value]
+        elif value and key.endswith("_token"):
+            names[key] = name(value)
+    return names
 
 
 def _copy_weights(folder: Path, output: Path) -> None:

@@ -10,7 +10,7 @@ at the right cannot reach the tokens before it, and what is computed at padding 
 
 import functools
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -155,6 +155,7 @@ class ResidualStream:
         self.model = model
         self.blocks = cast(torch.nn.ModuleList, model.get_submodule(path))
         self.n_layers = len(self.blocks)
+        self.vocab_size: int = model.get_output_embeddings().weight.shape[0]
         # What a block returns beside its stream, e.g. the None of (stream, None); seen on any
         # forward pass, and needed to stand in for the block.
         self._extras: dict[int, tuple[Any, ...] | None] = {}
@@ -197,12 +198,21 @@ class ResidualStream:
         return None if device.type == "meta" else device  # which waits on the disk
 
     @torch.no_grad()
-    def visit(self, tokens: torch.Tensor, visitor: Callable[[int, torch.Tensor], None]) -> None:
+    def visit(
+        self,
+        tokens: torch.Tensor,
+        visitor: Callable[[int, torch.Tensor], None],
+        layers: Iterable[int] | None = None,
+    ) -> None:
         """Call `visitor(layer, x)` with the stream x [batch, n_ctx, d_model] after every block.
 
         One forward pass over `tokens` [batch, n_ctx], without the unembedding.
+
+        Args:
+            layers: visit only these.
         """
-        visits = {layer: functools.partial(visitor, layer) for layer in range(self.n_layers)}
+        visited = range(self.n_layers) if layers is None else layers
+        visits = {layer: functools.partial(visitor, layer) for layer in visited}
         with self.replaced(visits):
             self.model.base_model(input_ids=tokens, use_cache=False)
 
@@ -211,10 +221,15 @@ class ResidualStream:
         """Logits [batch, n_ctx, vocab_size] of the model as it is now, replacements included."""
         return self.model(input_ids=tokens, use_cache=False).logits
 
-    def capture(self, tokens: torch.Tensor) -> list[torch.Tensor]:
-        """The stream after every block, each [batch, n_ctx, d_model], from one forward pass."""
+    def capture(
+        self, tokens: torch.Tensor, layers: Iterable[int] | None = None
+    ) -> list[torch.Tensor]:
+        """The stream after every block, or after these, each [batch, n_ctx, d_model].
+
+        One forward pass, without the unembedding.
+        """
         streams: list[torch.Tensor] = []
-        self.visit(tokens, lambda _, x: streams.append(x))
+        self.visit(tokens, lambda _, x: streams.append(x), layers)
         return streams
 
     def logits_and_streams(self, tokens: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
@@ -235,13 +250,41 @@ class ResidualStream:
         with self._standing_in(layer, x):
             return self.logits(tokens)
 
+    @torch.no_grad()
+    def last_from(self, layer: int, x: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """The stream after the last block when that after block `layer` is `x`, same shape.
+
+        As `logits_from`, without the unembedding, which costs as much as many blocks.
+        """
+        last = self.n_layers - 1
+        if layer == last:
+            return x
+        found: list[torch.Tensor] = []
+        if not self.restartable:
+            with self.replaced({layer: lambda _: x}), self.replaced({last: found.append}):
+                self.model.base_model(input_ids=tokens, use_cache=False)
+            return found[0]
+        self.learn_extras(layer, tokens)
+        with self._standing_in(layer, x), self.replaced({last: found.append}):
+            self.model.base_model(input_ids=tokens, use_cache=False)
+        return found[0]
+
+    def unembed(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits [n, vocab_size] of single vectors x [n, d_model] of the stream after the last
+        block: final norm, unembedding and whatever the architecture does to logits."""
+        tokens = torch.zeros(len(x), 1, dtype=torch.int64, device=x.device)
+        with torch.no_grad():
+            self.learn_extras(self.n_layers - 1, tokens)
+            with self._standing_in(self.n_layers - 1, x[:, None]):
+                return self.logits(tokens)[:, 0]
+
     def learn_extras(self, layer: int, tokens: torch.Tensor) -> None:
         """See what the blocks up to `layer` return beside the stream, if that is not known yet.
 
         `logits_from` does it as well, but with whatever replacements are in place, which may not
         fit a single row of `tokens` [batch, n_ctx].
         """
-        if self.restartable and any(index not in self._extras for index in range(layer + 1)):
+        if any(index not in self._extras for index in range(layer + 1)):
             self.logits_and_streams(tokens[:1])
 
     @contextmanager

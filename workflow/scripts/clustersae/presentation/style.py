@@ -247,9 +247,19 @@ def log_scale(axis: Axes, which: str, most: int, label: Callable[[float], str]) 
     target.set_ticks(ticks, [label(tick) for tick in ticks])
 
 
-def layer_ticks(axis: Axes, layers: Sequence[int], which: str = "x", centre: float = 0.0) -> None:
-    """A tick at every layer (plus `centre`), or at fewer where they would touch."""
+def layer_ticks(
+    axis: Axes,
+    layers: Sequence[int],
+    which: str = "x",
+    centre: float = 0.0,
+    labels: Sequence[int] | None = None,
+) -> None:
+    """A tick at every layer (plus `centre`), or at fewer where they would touch.
+
+    Args:
+        labels: what the layers are called, where they are drawn at their places.
+    """
     step = 1 if len(layers) <= 16 else 2 if len(layers) <= 32 else 4
     target = axis.xaxis if which == "x" else axis.yaxis
-    shown = list(layers)[::step]
-    target.set_ticks([layer + centre for layer in shown], [str(layer) for layer in shown])
+    names = [str(layer) for layer in labels or layers][::step]
+    target.set_ticks([layer + centre for layer in list(layers)[::step]], names)

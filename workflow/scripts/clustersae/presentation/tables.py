@@ -44,7 +44,7 @@ _CE = ("ce_clean", "ce_spliced", "delta_ce", "ce_recovered_zero", "ce_recovered_
 RECONSTRUCTION = Format(
     ("variant", "cluster", "seed", "layer", "split"),
     (
-        *("n_tokens", "fvu", "mse", "cosine", "l0"),
+        *("n_tokens", "fvu", "fvu_all_tokens", "fvu_standardised", "mse", "cosine", "l0"),
         *("dead_fraction", "ultra_low_density_fraction"),
     ),
 )
@@ -55,6 +55,14 @@ DENSITY = Format(
 # Arms of one partition (equal exposure and base) share SAEs, and each measures them: no key.
 LAYER_SPLICE = Format((), ("variant", "cluster", "partition", "seed", "layer", *_CE, "n_tokens"))
 PARTITION_SPLICE = Format(("variant", "partition", "seed"), (*_CE, "n_tokens"))
+STREAM = Format(
+    ("layer",),
+    (
+        *("n_tokens", "n_special", "n_first", "n_norm", "median_norm", "max_norm", "mean_norm"),
+        *("scale", "largest_dimension", "largest_dimension_share", "ten_tokens_share"),
+        *("left_out_share", "special_share", "first_share", "norm_share", "rounding_share"),
+    ),
+)
 COST = Format(
     (),
     (

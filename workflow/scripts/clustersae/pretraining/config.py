@@ -4,23 +4,27 @@ Imported by a Snakefile, so it loads nothing heavy.
 """
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from clustersae.corpora.named import ANY, NAMED, NamedCorpus
 from clustersae.experiment import schema
-from clustersae.experiment.config import Trained, check_text
+from clustersae.experiment.config import Trained, check_text, locate_text
+from clustersae.experiment.paths import RULE, located
 from clustersae.runtime.errors import InputError
 
 SECTION = "language_models"
 
 
-def load(section: Mapping[str, Any], schema_file: str | Path) -> dict[str, dict[str, Any]]:
+def load(
+    section: Mapping[str, Any], schema_file: str | Path, folders: Sequence[str | Path] = ()
+) -> dict[str, dict[str, Any]]:
     """The complete settings of every language model that is trained here, by name.
 
     Args:
         section: `language_models` of the configuration.
+        folders: of the configuration files, for relative paths.
 
     Raises:
         InputError: names the key, what was given and what is allowed.
@@ -33,6 +37,9 @@ def load(section: Mapping[str, Any], schema_file: str | Path) -> dict[str, dict[
     }
     for name, settings in models.items():
         where = f"config: {SECTION}.{name}"
+        locate_text(settings["corpus"], folders)
+        if settings["corpus"]["path"]:
+            settings["corpus"]["path"] = located(settings["corpus"]["path"], folders)
         _check_corpus(f"{where}.corpus", settings["corpus"])
         _check_training(f"{where}.training", settings)
         shape = settings["architecture"]
@@ -66,14 +73,17 @@ def is_toy_english(settings: Mapping[str, Any]) -> bool:
 
 
 def _max_validation_tokens(corpus: Mapping[str, Any]) -> int | None:
-    """Where test is part of validation: the tokens before it, all that may be chosen on."""
+    """Where test is part of validation: the tokens before it, all that may be chosen on.
+
+    The first of every row is not analysed.
+    """
     if corpus["source"] != "named":
         return None
     named = NAMED[corpus["name"]]
     bounds = named.bounds(named.n_bytes if not corpus["path"] else _size(corpus))
     if bounds["test"][0] >= bounds["validation"][1]:
         return None
-    return (bounds["test"][0] - bounds["validation"][0]) // corpus["n_ctx"] * corpus["n_ctx"]
+    return (bounds["test"][0] - bounds["validation"][0]) // corpus["n_ctx"] * (corpus["n_ctx"] - 1)
 
 
 def _check_corpus(where: str, corpus: Mapping[str, Any]) -> None:
@@ -102,10 +112,7 @@ def _check_copy(where: str, named: NamedCorpus, corpus: Mapping[str, Any]) -> No
     """The user's own copy must be a file that can be the corpus."""
     path = Path(corpus["path"])
     if not path.is_file():
-        raise InputError(
-            f"{where}.path: {path} does not exist or is no file. Paths are relative to the folder"
-            " that Snakemake runs in."
-        )
+        raise InputError(f"{where}.path: {path} does not exist or is no file. {RULE}")
     if zipfile.is_zipfile(path):
         raise InputError(
             f"{where}.path: {path} is a zip archive. Unpack it and name the file inside."

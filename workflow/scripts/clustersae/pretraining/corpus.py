@@ -1,5 +1,6 @@
 """The text of a language model that is trained here: toy English, a named corpus, or characters."""
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -103,4 +104,6 @@ def _characters(settings: Mapping[str, Any], n_ctx: int) -> Corpus:
         n_characters += len(piece)
         if settings["max_tokens"] is not None and n_characters >= settings["max_tokens"]:
             break
-    return packed(settings, n_ctx, character_tokenizer(alphabet), in_pieces)
+    corpus = packed(settings, n_ctx, character_tokenizer(alphabet), in_pieces=in_pieces)
+    # The model is trained on these very rows: what comes after their BOS is its to predict.
+    return dataclasses.replace(corpus, inside={})

@@ -7,6 +7,7 @@ from typing import Any
 from clustersae.corpora.named import ANY, cache_folder
 from clustersae.experiment.contents import contents_digest
 from clustersae.experiment.inputs import InputFunction, Wildcards
+from clustersae.experiment.paths import watched
 from clustersae.experiment.sources import dataset_files
 from clustersae.pretraining.config import is_toy_english
 
@@ -61,16 +62,19 @@ class Trainings:
 
     def corpus_files(self, wildcards: Wildcards) -> list[str]:
         """The local files of a corpus."""
-        corpus = self.models[wildcards.model]["corpus"]
-        if corpus["source"] == "named":
-            return [corpus["path"]] if corpus["path"] else []
-        return corpus["files"] if corpus["source"] in ("text", "jsonl") else []
+        return watched(self._corpus_files(wildcards))
 
     def corpus_contents(self, wildcards: Wildcards) -> str | None:
         """Digest of a corpus's local files: a param, so that what reads the text runs again when
         it was edited or replaced."""
         dataset = self.models[wildcards.model]["corpus"].get("dataset")
-        return contents_digest([*self.corpus_files(wildcards), *dataset_files(dataset)])
+        return contents_digest([*self._corpus_files(wildcards), *dataset_files(dataset)])
+
+    def _corpus_files(self, wildcards: Wildcards) -> list[str]:
+        corpus = self.models[wildcards.model]["corpus"]
+        if corpus["source"] == "named":
+            return [corpus["path"]] if corpus["path"] else []
+        return corpus["files"] if corpus["source"] in ("text", "jsonl") else []
 
     def cache(self, wildcards: Wildcards, input: Any) -> str:
         """Where downloaded corpora lie, as seen by whoever starts Snakemake.

@@ -1,5 +1,6 @@
 """How far apart layers are, and where the partitions cut."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,9 @@ from clustersae.presentation.style import (
 from clustersae.quality.figure_layer_fvu import runs
 from clustersae.runtime.errors import InputError
 
+#: Places of its layers among those studied.
+Cluster = tuple[int, ...]
+
 _NAMES = {
     "angular": "angular distance",
     "angular_centred": "angular distance, mean-centred",
@@ -45,12 +49,17 @@ def draw(
         model: name for the subtitle.
     """
     name = description["distance"]
-    matrix = _matrix(distances, name, description["n_layers"])
+    layers = description["layers"]
+    matrix = _matrix(distances, name, layers)
     n_layers = len(matrix)
     shown = shared(arms)
     partition = None if shown is None else shown["partition"]
-    clusters = [] if shown is None else description["partitions"][partition]["clusters"]
-    rows = _by_count(description, shown, arms)
+    names = [] if shown is None else description["partitions"][partition]["clusters"]
+    clusters = _places(names, layers)
+    rows = {
+        count: _places(found, layers)
+        for count, found in _by_count(description, shown, arms).items()
+    }
     side = min(max(4.2, 0.36 * n_layers), 9)
     strip = max(1.8, 0.17 * len(rows) + 0.3)
     with styled():
@@ -61,15 +70,20 @@ def draw(
             f"{model} · {_NAMES.get(name, name)}, mean over tokens, between all pairs of layers",
         )
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=(side, strip))
-        _heatmap(left, matrix, clusters, _NAMES.get(name, name))
-        _strip(right, rows, n_layers, shown)
+        _heatmap(left, matrix, clusters, layers, _NAMES.get(name, name))
+        _strip(right, rows, shown)
     return figure
 
 
-def _matrix(distances: pd.DataFrame, name: str, n_layers: int) -> np.ndarray:
+def _places(clusters: Sequence[str], layers: Sequence[int]) -> list[Cluster]:
+    """Clusters as places among the studied layers."""
+    return [tuple(layers.index(layer) for layer in layers_of(name)) for name in clusters]
+
+
+def _matrix(distances: pd.DataFrame, name: str, layers: Sequence[int]) -> np.ndarray:
     rows = distances[distances["distance"] == name]
     matrix = rows.pivot(index="layer_i", columns="layer_j", values="value").reindex(
-        index=range(n_layers), columns=range(n_layers)
+        index=layers, columns=layers
     )
     if matrix.isna().any(axis=None):
         raise InputError(f"The distances lack values of {name} between some of the layers.")
@@ -90,15 +104,15 @@ def _by_count(
     return dict(sorted(found.items()))
 
 
-def _same(clusters: list[str], n_layers: int) -> np.ndarray:
+def _same(clusters: Sequence[Cluster], n_layers: int) -> np.ndarray:
     """Whether two layers share a cluster, `[n_layers, n_layers]`."""
     label = np.arange(n_layers) - n_layers
     for i, cluster in enumerate(clusters):
-        label[list(layers_of(cluster))] = i
+        label[list(cluster)] = i
     return label[:, None] == label[None]
 
 
-def _finding(matrix: np.ndarray, clusters: list[str], name: str) -> str:
+def _finding(matrix: np.ndarray, clusters: Sequence[Cluster], name: str) -> str:
     nearest = np.diag(matrix, 1)
     if not clusters:
         return f"Neighbouring layers are {nearest.min():.2f} to {nearest.max():.2f} apart"
@@ -114,7 +128,13 @@ def _finding(matrix: np.ndarray, clusters: list[str], name: str) -> str:
     )
 
 
-def _heatmap(axis: Axes, matrix: np.ndarray, clusters: list[str], label: str) -> None:
+def _heatmap(
+    axis: Axes,
+    matrix: np.ndarray,
+    clusters: Sequence[Cluster],
+    layers: Sequence[int],
+    label: str,
+) -> None:
     n_layers = len(matrix)
     legible = n_layers <= _MOST_VALUES
     values = [
@@ -146,21 +166,22 @@ def _heatmap(axis: Axes, matrix: np.ndarray, clusters: list[str], label: str) ->
     axis.set_xlim(-0.1, n_layers + 0.1)
     axis.set_ylim(n_layers + 0.1, -0.1)
     for which in ("x", "y"):
-        layer_ticks(axis, range(n_layers), which, centre=0.5)
+        layer_ticks(axis, range(n_layers), which, centre=0.5, labels=layers)
     axis.tick_params(axis="y", rotation=0)
     axis.set_title("Distance between layers")
     axis.spines[["left", "bottom"]].set_visible(False)
     axis.tick_params(length=0)
 
 
-def _strip(axis: Axes, rows: dict[int, list[str]], n_layers: int, shown: pd.Series | None) -> None:
+def _strip(axis: Axes, rows: dict[int, list[Cluster]], shown: pd.Series | None) -> None:
     """One column per K; a bar joins consecutive layers of one cluster."""
     counts = list(rows)
-    scattered = any(len(runs(layers_of(name))) > 1 for names in rows.values() for name in names)
+    places = sorted({place for clusters in rows.values() for own in clusters for place in own})
+    scattered = any(len(runs(own, places)) > 1 for clusters in rows.values() for own in clusters)
     for x, count in enumerate(counts):
         chosen = shown is not None and count == shown["count"]
-        for i, name in enumerate(rows[count]):
-            for first, last in runs(layers_of(name)):
+        for i, own in enumerate(rows[count]):
+            for first, last in runs(own, places):
                 axis.plot(
                     *([x, x], [first + 0.32, last + 0.68]),
                     color=HIGHLIGHT if chosen else METHOD_COLOURS["complete"],
@@ -168,7 +189,7 @@ def _strip(axis: Axes, rows: dict[int, list[str]], n_layers: int, shown: pd.Seri
                     linewidth=6 if len(counts) > 12 else 8,
                     solid_capstyle="butt",
                 )
-                if scattered and len(layers_of(name)) > 1:
+                if scattered and len(own) > 1:
                     axis.text(
                         *(x, (first + last + 1) / 2, chr(ord("a") + i % 26)),
                         ha="center",

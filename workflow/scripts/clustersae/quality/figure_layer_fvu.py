@@ -1,5 +1,8 @@
 """Which layers pay for sharing: FVU of every layer with its own SAE and with a shared one."""
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -52,7 +55,8 @@ def draw(quality: pd.DataFrame, arms: pd.DataFrame, model: str) -> Figure:
         )
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
         if shown is not None:
-            _bands((upper, lower), test[test["arm"] == shown["arm"]]["cluster"].unique())
+            clusters = test[test["arm"] == shown["arm"]]["cluster"].unique()
+            _bands((upper, lower), clusters, list(base.index))
         for name in names:
             _line(upper, test, name, arms)
         for arm in chosen:
@@ -68,7 +72,8 @@ def draw(quality: pd.DataFrame, arms: pd.DataFrame, model: str) -> Figure:
         lower.set_xlabel("layer")
         lower.set_ylabel("excess over\nper-layer")
         layer_ticks(lower, list(base.index))
-        upper.set_xlim(-0.6, n_layers - 0.4)
+        aside = 0.6 * _spacing(base.index)
+        upper.set_xlim(base.index[0] - aside, base.index[-1] + aside)
         handles, labels = upper.get_legend_handles_labels()
         columns = len(labels) if sum(map(len, labels)) < 75 else 2
         figure.legend(handles, labels, loc="outside lower center", ncols=columns)
@@ -119,17 +124,21 @@ def _line(axis: Axes, test: pd.DataFrame, arm: str, arms: pd.DataFrame) -> None:
     )
 
 
-def _bands(axes: tuple[Axes, Axes], clusters: list[str]) -> None:
+def _bands(axes: tuple[Axes, Axes], clusters: list[str], studied: Sequence[int]) -> None:
     """Shade the layers of every second cluster, and name the clusters above."""
     ordered = sorted(clusters, key=lambda name: layers_of(name))
     small = max(len(name) for name in ordered) > 2 and len(ordered) > 9
+    half = _spacing(studied) / 2
     for i, name in enumerate(ordered):
-        for first, last in runs(layers_of(name)):
+        own = runs(layers_of(name), studied)
+        # Of every third layer, a cluster is named by its ends.
+        label = f"{own[0][0]}…{own[0][1]}" if len(own) == 1 and "+" in name else name
+        for first, last in own:
             for axis in axes:
                 if i % 2 == 0:
-                    axis.axvspan(first - 0.5, last + 0.5, color="#0072B2", alpha=0.07, lw=0)
+                    axis.axvspan(first - half, last + half, color="#0072B2", alpha=0.07, lw=0)
             axes[0].annotate(
-                name,
+                label,
                 *(((first + last) / 2, 1), (0, 3)),
                 xycoords=("data", "axes fraction"),
                 textcoords="offset points",
@@ -139,18 +148,24 @@ def _bands(axes: tuple[Axes, Axes], clusters: list[str]) -> None:
             )
 
 
-def runs(layers: tuple[int, ...]) -> list[tuple[int, int]]:
-    """First and last layer of each run of consecutive layers."""
-    starts = [layer for layer in layers if layer - 1 not in layers]
-    ends = [layer for layer in layers if layer + 1 not in layers]
+def runs(layers: Sequence[int], studied: Sequence[int]) -> list[tuple[int, int]]:
+    """First and last layer of each run of layers that follow one another among those studied."""
+    places = [studied.index(layer) for layer in layers]
+    starts = [studied[place] for place in places if place - 1 not in places]
+    ends = [studied[place] for place in places if place + 1 not in places]
     return list(zip(starts, ends))
+
+
+def _spacing(layers: Sequence[int]) -> int:
+    """Least distance of two studied layers."""
+    return min((after - before for before, after in pairwise(layers)), default=1)
 
 
 def _excess(
     axis: Axes, values: dict[str, pd.DataFrame], base: pd.DataFrame, chosen: list[pd.Series]
 ) -> None:
     """What each layer pays, one bar beside the other; the worst of the first arm stands out."""
-    width = 0.62 / len(chosen)
+    width = 0.62 * _spacing(base.index) / len(chosen)
     low, high = 0.0, 0.001
     for i, arm in enumerate(chosen):
         excess = values[arm["arm"]]["mean"] / base["mean"] - 1
@@ -171,6 +186,7 @@ def _name_worst(axis: Axes, excess: pd.Series, aside: float) -> None:
     # At either end of the axis the label leans inwards.
     at = list(excess.index).index(worst) / max(len(excess) - 1, 1)
     side, edge = ("left", -0.31) if at < 0.1 else ("right", 0.31) if at > 0.9 else ("center", 0)
+    edge *= _spacing(excess.index)
     axis.annotate(
         f"worst: {percent(excess[worst], True)}",
         *((worst + (edge or aside), max(excess[worst], 0)), (0, 3)),

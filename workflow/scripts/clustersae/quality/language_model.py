@@ -3,50 +3,67 @@
 import csv
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
+from clustersae.activations.mask import NormLimits
 from clustersae.corpora.tokens import read_tokens, rows_holding
 from clustersae.models.residual import ResidualStream
-from clustersae.quality.splice import mean_ablation, measure, zero_ablation
+from clustersae.quality.splice import EvaluationTokens, mean_ablation, measure, zero_ablation
 from clustersae.runtime.errors import InputError
 
 #: Name, in the column `layer`, of all layers at once.
 ALL = "all"
 
 
-class EvaluationTokens(NamedTuple):
-    """Rows of held-out text."""
+#: Tokens × studied layers × parameters of the model that are spliced where nobody says how many:
+#: about as many operations as running half of the model once for every layer.
+WORK = 10**13
+MOST_TOKENS, FEWEST_TOKENS = 20_000, 1_000
 
-    tokens: torch.Tensor  # [n_rows, n_ctx]
-    kept: torch.Tensor  # bool [n_rows, n_ctx], tokens that are analysed
 
+def read_evaluation_tokens(
+    path: Path, n_tokens: int | None, stream: ResidualStream, n_layers: int, split: str = "test"
+) -> EvaluationTokens:
+    """The first rows of a token file that hold `n_tokens` tokens to analyse.
 
-def read_evaluation_tokens(path: Path, n_tokens: int, split: str = "test") -> EvaluationTokens:
-    """The first rows of a token file that hold `n_tokens` tokens to analyse."""
+    Args:
+        n_tokens: None for as many as the size of the model, with `n_layers` studied layers, makes
+            reasonable: measuring must not cost more than training.
+    """
     file = read_tokens(path)
+    if n_tokens is None:
+        work = n_layers * sum(each.numel() for each in stream.model.parameters())
+        reasonable = min(MOST_TOKENS, max(FEWEST_TOKENS, WORK // work))
+        n_tokens = min(reasonable, int(file.kept_per_row.sum()))
     n_rows = rows_holding(file.kept_per_row, n_tokens, split)
-    return EvaluationTokens(file.tokens[:n_rows], file.kept[:n_rows])
+    return EvaluationTokens(file.tokens[:n_rows], file.kept[:n_rows], file.scored[:n_rows])
 
 
 def measure_ablations(
-    stream: ResidualStream, text: EvaluationTokens, mean: torch.Tensor, batch_rows: int = 32
+    stream: ResidualStream,
+    text: EvaluationTokens,
+    mean: torch.Tensor,
+    batch_rows: int = 32,
+    limits: NormLimits | None = None,
 ) -> list[dict[str, Any]]:
-    """Cross-entropy in nats: clean, and with each layer and all layers ablated.
+    """Cross-entropy in nats: clean, and with each studied layer and all of them ablated.
 
     Args:
-        mean: μ [n_layers, d_model] of the training split.
+        mean: μ [n_layers, d_model] of the training split, of the studied layers.
+        limits: name the studied layers, all of them without, and tokens that are left out.
 
     Returns:
         Rows with mode (clean, zero or mean), layer ("", an index or "all"), ce and n_tokens.
     """
-    layers = list(range(stream.n_layers))
+    layers = list(limits.layers) if limits else list(range(stream.n_layers))
+    means = dict(zip(layers, mean))
     groups = [[layer] for layer in layers] + [layers]
     names = [*layers, ALL]
     splices = [zero_ablation(group) for group in groups]
-    splices += [mean_ablation(group, mean) for group in groups]
-    clean, effects, n_tokens = measure(stream, *text, splices, batch_rows)
+    splices += [mean_ablation({layer: means[layer] for layer in group}) for group in groups]
+    clean, effects, n_tokens = measure(stream, text, splices, batch_rows, limits, divergence=False)
     modes = [(mode, layer) for mode in ("zero", "mean") for layer in names]
     rows = [{"mode": "clean", "layer": "", "ce": clean, "n_tokens": n_tokens}]
     rows += [

@@ -13,7 +13,7 @@ KEY = ["variant", "cluster", "seed", "layer"]
 #: Columns measured with one layer spliced into the model, on the test split only.
 SPLICE = ["ce_clean", "ce_spliced", "delta_ce", "ce_recovered_zero", "ce_recovered_mean", "kl"]
 RECONSTRUCTION = [
-    *("n_tokens", "fvu", "mse", "cosine", "l0"),
+    *("n_tokens", "fvu", "fvu_all_tokens", "fvu_standardised", "mse", "cosine", "l0"),
     *("dead_fraction", "ultra_low_density_fraction"),
 ]
 

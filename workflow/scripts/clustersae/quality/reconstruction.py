@@ -1,5 +1,6 @@
 """Reconstruction and sparsity of an SAE on held-out activations, layer by layer."""
 
+import copy
 from collections.abc import Iterable
 from typing import Any
 
@@ -32,6 +33,8 @@ class ReconstructionMetrics:
             (), dtype=torch.float64, device=centre.device
         )
         self.total = torch.zeros_like(self.centre)
+        self.errors = torch.zeros_like(self.centre)
+        self.squares = torch.zeros_like(self.centre)
         self.fired = torch.zeros(d_sae, dtype=torch.int64, device=centre.device)
 
     def add_batch(
@@ -45,8 +48,11 @@ class ReconstructionMetrics:
         x, reconstruction = x.double(), reconstruction.double()
         centred = x - self.centre
         self.n_tokens += len(x)
-        self.error = self.error + (x - reconstruction).square().sum()
-        self.square = self.square + centred.square().sum()
+        errors, squares = (x - reconstruction).square(), centred.square()
+        self.error = self.error + errors.sum()
+        self.square = self.square + squares.sum()
+        self.errors += errors.sum(0)
+        self.squares += squares.sum(0)
         self.total += centred.sum(0)
         similarity = torch.nn.functional.cosine_similarity(x, reconstruction, dim=1)
         self.cosine = self.cosine + similarity.sum()
@@ -60,12 +66,22 @@ class ReconstructionMetrics:
         return {
             "n_tokens": self.n_tokens,
             "fvu": (self.error / variance).item(),
+            "fvu_standardised": self._fvu_standardised(),
             "mse": (self.error / (self.n_tokens * len(self.centre))).item(),
             "cosine": (self.cosine / self.n_tokens).item(),
             "l0": (self.active / self.n_tokens).item(),
             "dead_fraction": (density == 0).double().mean().item(),
             "ultra_low_density_fraction": (density < ULTRA_LOW_DENSITY).double().mean().item(),
         }
+
+    def _fvu_standardised(self) -> float:
+        """FVU where every dimension is divided by its standard deviation: the mean of their FVUs.
+
+        Where one dimension holds most of the variance, FVU is about that one alone.
+        """
+        variances = self.squares - self.total.square() / self.n_tokens
+        varies = variances > 0
+        return (self.errors[varies] / variances[varies]).mean().item()
 
     def density_histogram(self, bins_per_decade: int = 5) -> list[dict[str, Any]]:
         """Latents per bin of log10 firing density, and those that never fired.
@@ -90,11 +106,18 @@ class ReconstructionMetrics:
 
 @torch.no_grad()
 def evaluate_layer(
-    sae: SparseAutoencoder, layer: int, blocks: Iterable[torch.Tensor]
+    sae: SparseAutoencoder,
+    layer: int,
+    blocks: Iterable[torch.Tensor],
+    known: ReconstructionMetrics | None = None,
 ) -> ReconstructionMetrics:
-    """Metrics of `sae` on the activations of one layer, given as blocks [n, d_model]."""
+    """Metrics of `sae` on the activations of one layer, given as blocks [n, d_model].
+
+    Args:
+        known: of other tokens of the layer, which are counted as well; it is left as it is.
+    """
     centre = sae.layer_mean[sae.layers.index(layer)]
-    metrics = ReconstructionMetrics(sae.d_sae, centre)
+    metrics = copy.deepcopy(known) or ReconstructionMetrics(sae.d_sae, centre)
     for x in blocks:
         x = x.to(centre.device)
         latents = sae.encode(x, layer)

@@ -1,7 +1,7 @@
 """What the language model loses when SAEs stand in for its residual stream.
 
-All figures are means over the same positions: those whose next token is analysed (neither BOS nor
-padding). Activations *at* BOS and padding are left as they are, since no SAE has seen them.
+All figures are means over the same positions, `TokenFile.scored`. Activations of tokens that are
+left out (`activations.mask`) stay as they are, since no SAE has seen them.
 
     CE            cross-entropy of the next token, in nats
     delta_ce      CE_spliced − CE_clean
@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
-import torch.nn.functional as F
 
+from clustersae.activations.mask import NormLimits
 from clustersae.models.residual import ResidualStream
 
 #: Entries of one batch's logits; bounds the memory of an evaluation (256 MB in float32).
@@ -49,48 +49,127 @@ class Effect(NamedTuple):
     kl: float
 
 
+class EvaluationTokens(NamedTuple):
+    """Rows of held-out text."""
+
+    tokens: torch.Tensor  # [n_rows, n_ctx], padded at the right
+    kept: torch.Tensor  # bool [n_rows, n_ctx]: tokens that are analysed, whose stream may change
+    scored: torch.Tensor  # bool [n_rows, n_ctx − 1]: positions whose next token is predicted
+
+
 class Clean(NamedTuple):
     """A clean forward pass over one batch of rows."""
 
     tokens: torch.Tensor  # [batch, n_ctx]
-    kept: torch.Tensor  # bool [batch, n_ctx, 1]: tokens that are analysed, whose stream may change
-    scored: torch.Tensor  # bool [batch, n_ctx − 1]: positions whose next token is analysed
-    targets: torch.Tensor  # [n_scored]
-    log_probabilities: torch.Tensor  # [n_scored, vocab_size]
-    streams: list[torch.Tensor]  # per layer [batch, n_ctx, d_model]
+    kept: torch.Tensor  # bool [batch, n_ctx, 1]
+    scored: torch.Tensor  # bool [batch, n_ctx − 1]
+    streams: dict[int, torch.Tensor]  # studied layer → [batch, n_ctx, d_model]
+    last: torch.Tensor  # stream after the last block, at the scored positions [n_scored, d_model]
+
+    @property
+    def targets(self) -> torch.Tensor:
+        """The tokens to predict, [n_scored]."""
+        return self.tokens[:, 1:][self.scored]
 
 
 def measure(
     stream: ResidualStream,
-    tokens: torch.Tensor,
-    kept: torch.Tensor,
+    text: EvaluationTokens,
     splices: Sequence[Splice],
     batch_rows: int = 32,
+    limits: NormLimits | None = None,
+    divergence: bool = True,
 ) -> tuple[float, list[Effect], int]:
     """Cross-entropy of the clean model, and the effect of each splice.
 
     Args:
-        tokens: [n_rows, n_ctx], padded at the right.
-        kept: bool [n_rows, n_ctx], which tokens are analysed.
+        limits: tokens beyond them are left as they are, too.
+        divergence: whether KL is asked for; it is NaN otherwise.
 
     Returns:
         (CE of the clean model, effects in the order of `splices`, number of positions).
     """
     clean_ce, n_scored = 0.0, 0
     ce, kl = [0.0] * len(splices), [0.0] * len(splices)
-    for clean in clean_passes(stream, tokens, kept, batch_rows):
+    for clean in clean_passes(stream, text, batch_rows, limits):
+        scores = Scores(stream, clean.last, clean.targets, divergence and bool(splices))
         n_scored += len(clean.targets)
-        clean_ce += _cross_entropy(clean.log_probabilities, clean.targets)
+        clean_ce += scores.clean_ce
         for index, splice in enumerate(splices):
-            spliced = _log_probabilities(_spliced_logits(stream, clean, splice), clean.scored)
-            ce[index] += _cross_entropy(spliced, clean.targets)
-            kl[index] += _divergence(clean.log_probabilities, spliced)
+            effect = scores.of(_spliced(stream, clean, splice)[:, :-1][clean.scored])
+            ce[index] += effect.ce
+            kl[index] += effect.kl
     effects = [Effect(c / n_scored, d / n_scored) for c, d in zip(ce, kl)]
     return clean_ce / n_scored, effects, n_scored
 
 
+class Scores:
+    """CE and KL of changed predictions at some positions, sums in float64.
+
+    What every splice needs of the clean predictions is computed once. The vocabulary is the
+    largest dimension of all: logits are made for the scored positions only, and no more of them
+    at once than MAX_LOGITS; the clean distribution is made again where it does not fit.
+
+        CE = log Σ exp ℓ − ℓ_target,    KL = Σ p log p − Σ p ℓ + log Σ exp ℓ
+
+    Args:
+        last: stream after the last block of the clean model, [n_scored, d_model].
+        targets: [n_scored].
+        divergence: whether KL is asked for.
+    """
+
+    def __init__(
+        self,
+        stream: ResidualStream,
+        last: torch.Tensor,
+        targets: torch.Tensor,
+        divergence: bool = True,
+    ) -> None:
+        self.stream, self.last, self.targets, self.divergence = stream, last, targets, divergence
+        size = max(1, MAX_LOGITS // stream.vocab_size)
+        self.pieces = [slice(start, start + size) for start in range(0, len(targets), size)]
+        self.clean_ce = 0.0
+        self.kept: tuple[torch.Tensor, torch.Tensor] | None = None
+        for piece in self.pieces:
+            logits, scale = self._logits(last[piece])
+            self.clean_ce += self._cross_entropy(logits, scale, piece)
+            if divergence and len(self.pieces) == 1:
+                self.kept = _distribution(logits, scale)
+
+    def of(self, last: torch.Tensor) -> Effect:
+        """CE and KL, summed over positions, of the changed stream `last` [n_scored, d_model]."""
+        ce, kl = 0.0, 0.0 if self.divergence else float("nan")
+        for piece in self.pieces:
+            logits, scale = self._logits(last[piece])
+            ce += self._cross_entropy(logits, scale, piece)
+            if self.divergence:
+                p, negentropy = self.kept or _distribution(*self._logits(self.last[piece]))
+                cross = torch.linalg.vecdot(p, logits).double()
+                kl += (negentropy - cross + scale.double()).sum().item()
+        return Effect(ce, kl)
+
+    def _logits(self, last: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits float32 [n, vocab_size] and log Σ exp of them [n]."""
+        logits = self.stream.unembed(last).float()
+        return logits, logits.logsumexp(-1)
+
+    def _cross_entropy(self, logits: torch.Tensor, scale: torch.Tensor, piece: slice) -> float:
+        at_target = logits.gather(1, self.targets[piece, None]).squeeze(1)
+        return (scale - at_target).sum(dtype=torch.float64).item()
+
+
+def _distribution(logits: torch.Tensor, scale: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """p [n, vocab_size], and Σ p log p in float64 [n]."""
+    log_p = logits - scale[:, None]
+    p = log_p.exp()
+    return p, torch.linalg.vecdot(p, log_p).double()
+
+
 def clean_passes(
-    stream: ResidualStream, tokens: torch.Tensor, kept: torch.Tensor, batch_rows: int
+    stream: ResidualStream,
+    text: EvaluationTokens,
+    batch_rows: int,
+    limits: NormLimits | None = None,
 ) -> Iterator[Clean]:
     """Clean forward passes over all rows, in batches whose logits fit into memory.
 
@@ -98,26 +177,25 @@ def clean_passes(
         ValueError: no position has a next token to predict.
     """
     device = next(stream.model.parameters()).device
-    vocab_size = stream.model.get_input_embeddings().get_parameter("weight").shape[0]
-    rows = max(1, min(batch_rows, MAX_LOGITS // (tokens.shape[1] * vocab_size)))
-    if not kept[:, 1:].any():
+    layers = limits.layers if limits else tuple(range(stream.n_layers))
+    visited = sorted({*layers, stream.n_layers - 1})
+    entries = text.tokens.shape[1] * stream.vocab_size
+    rows = max(1, min(batch_rows, MAX_LOGITS // entries))
+    if not text.scored.any():
         raise ValueError("No position has a next token to predict.")
-    for batch, mask in zip(tokens.split(rows), kept.split(rows)):
-        # Nothing behind the last analysed token matters: attention is causal.
-        width = int((torch.arange(1, mask.shape[1] + 1) * mask).max())
-        batch, mask = batch[:, :width].long().to(device), mask[:, :width].to(device)
-        scored = mask[:, 1:]
-        if not scored.any():
+    for tokens, kept, scored in zip(*(part.split(rows) for part in text)):
+        # Nothing behind the last token to predict matters: attention is causal.
+        width = 1 + int((torch.arange(1, scored.shape[1] + 1) * scored).max())
+        if width == 1:
             continue
-        logits, streams = stream.logits_and_streams(batch)
-        yield Clean(
-            batch,
-            mask.unsqueeze(-1),
-            scored,
-            batch[:, 1:][scored],
-            _log_probabilities(logits, scored),
-            streams,
-        )
+        tokens, kept = tokens[:, :width].long().to(device), kept[:, :width].to(device)
+        scored = scored[:, : width - 1].to(device)
+        stream.learn_extras(stream.n_layers - 1, tokens)
+        streams = dict(zip(visited, stream.capture(tokens, visited)))
+        last = streams[visited[-1]][:, :-1][scored]
+        if limits:
+            kept = kept & limits.inside([streams[layer] for layer in layers])
+        yield Clean(tokens, kept.unsqueeze(-1), scored, streams, last)
 
 
 def identity_elsewhere(change: Change, kept: torch.Tensor) -> Change:
@@ -125,8 +203,8 @@ def identity_elsewhere(change: Change, kept: torch.Tensor) -> Change:
     return lambda x: torch.where(kept, change(x).to(x.dtype), x)
 
 
-def _spliced_logits(stream: ResidualStream, clean: Clean, splice: Splice) -> torch.Tensor:
-    """Logits [batch, n_ctx, vocab_size] with the splice in place.
+def _spliced(stream: ResidualStream, clean: Clean, splice: Splice) -> torch.Tensor:
+    """Stream after the last block [batch, n_ctx, d_model] with the splice in place.
 
     The stream up to the first spliced layer is that of the clean pass, so only what comes after
     it is run again.
@@ -135,22 +213,7 @@ def _spliced_logits(stream: ResidualStream, clean: Clean, splice: Splice) -> tor
     first = min(changes)
     x = changes.pop(first)(clean.streams[first])
     with stream.replaced(changes):
-        return stream.logits_from(first, x, clean.tokens)
-
-
-def _log_probabilities(logits: torch.Tensor, scored: torch.Tensor) -> torch.Tensor:
-    """log p of the next token at the scored positions, [n_scored, vocab_size], float32."""
-    return F.log_softmax(logits[:, :-1][scored].float(), dim=-1)
-
-
-def _cross_entropy(log_probabilities: torch.Tensor, targets: torch.Tensor) -> float:
-    """Sum over positions."""
-    return -log_probabilities.gather(1, targets[:, None]).sum(dtype=torch.float64).item()
-
-
-def _divergence(clean: torch.Tensor, spliced: torch.Tensor) -> float:
-    """Sum over positions of KL(clean ‖ spliced)."""
-    return (clean.exp() * (clean - spliced)).sum(dtype=torch.float64).item()
+        return stream.last_from(first, x, clean.tokens)
 
 
 def splice_of(saes: Sequence[Reconstructor], layers: Sequence[int] | None = None) -> Splice:
@@ -181,9 +244,9 @@ def zero_ablation(layers: Sequence[int]) -> Splice:
     return dict.fromkeys(layers, torch.zeros_like)
 
 
-def mean_ablation(layers: Sequence[int], mean: torch.Tensor) -> Splice:
-    """The splice that sets the stream of each layer to its mean, mean [n_layers, d_model]."""
-    return {layer: _constant(mean[layer]) for layer in layers}
+def mean_ablation(means: Mapping[int, torch.Tensor]) -> Splice:
+    """The splice that sets the stream of each layer to its mean [d_model]."""
+    return {layer: _constant(mean) for layer, mean in means.items()}
 
 
 def _constant(value: torch.Tensor) -> Change:

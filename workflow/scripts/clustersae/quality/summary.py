@@ -69,6 +69,7 @@ def arms_table(
                 **{
                     name: float(pair.rows[name].mean())
                     for name in (
+                        *("fvu_all_tokens", "fvu_standardised"),
                         *("ce_recovered_zero", "ce_recovered_mean", "kl", "mse", "cosine"),
                         *("l0", "dead_fraction", "ultra_low_density_fraction"),
                     )

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -26,23 +27,28 @@ def save_tensors(
 
 
 def save_integers(
-    path: str | Path, name: str, rows: torch.Tensor, metadata: Mapping[str, str]
+    path: str | Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
 ) -> None:
-    """Write `rows` [n_rows, n_columns] of small integers as int32, widened a few at a time.
+    """Write tables or lists of small integers as int32, widened a few rows at a time.
 
     The same file as that of `save_tensors`, without a copy of four bytes per number in memory:
     in front of the numbers, safetensors has the length of a JSON header, and the header.
     """
-    n_bytes = 4 * rows.numel()
-    entry = {"dtype": "I32", "shape": list(rows.shape), "data_offsets": [0, n_bytes]}
-    content = {"__metadata__": dict(metadata), name: entry}
+    ordered = {name: tensors[name] for name in sorted(tensors)}
+    content: dict[str, Any] = {"__metadata__": dict(metadata)}
+    start = 0
+    for name, rows in ordered.items():
+        end = start + 4 * rows.numel()
+        content[name] = {"dtype": "I32", "shape": list(rows.shape), "data_offsets": [start, end]}
+        start = end
     header = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)
-    at_once = max(1, WIDENED_NUMBERS // max(1, rows[:1].numel()))
     with replacing(path) as temporary, open(temporary, "wb") as file:
         file.write(len(header).to_bytes(8, "little") + header)
-        for some in rows.split(at_once):
-            file.write(some.contiguous().numpy().astype("<i4").data)
+        for rows in ordered.values():
+            at_once = max(1, WIDENED_NUMBERS // max(1, rows[:1].numel()))
+            for some in rows.split(at_once):
+                file.write(some.contiguous().numpy().astype("<i4").data)
 
 
 @contextmanager

@@ -31,7 +31,7 @@ class Activations(NamedTuple):
     shards: Sequence[Shard]
     layers: tuple[int, ...]
     mean: torch.Tensor  # [n_cluster_layers, d_model]
-    scale: torch.Tensor  # [n_cluster_layers]
+    scale: torch.Tensor  # [n_cluster_layers], or [n_cluster_layers, d_model]
 
 
 @dataclass
@@ -87,7 +87,7 @@ def fit(
     resumed_at = trainer.step_number
     for shard in data.shards:  # checksums are compared at the first touch, which is no part of T
         for layer in data.layers:
-            shard.layer(layer)
+            shard.verify(layer)
 
     first_step = math.ceil(start.n_read / settings.batch_size) if start else 0
     with meter:

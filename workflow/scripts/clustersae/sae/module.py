@@ -32,7 +32,9 @@ class SparseAutoencoder(nn.Module):
     Args:
         layers: the layers of the cluster, ascending.
         k: active latents per token, at most d_sae.
-        layer_mean: μ [n_cluster_layers, d_model]; layer_scale: σ [n_cluster_layers].
+        layer_mean: μ [n_cluster_layers, d_model].
+        layer_scale: σ [n_cluster_layers], or [n_cluster_layers, d_model] where every dimension
+            has its own.
     """
 
     layer_mean: torch.Tensor
@@ -155,9 +157,20 @@ class SparseAutoencoder(nn.Module):
             pre' = σ_l pre = (x - b') W_enc + σ_l b_enc,   b' = μ_l + σ_l b_dec.
 
         TopK picks the same latents, since all pre-activations of a token share the factor σ_l.
+
+        With a scale per dimension the latents stay what they are and the weights change, each
+        dimension by its own: rows σ_l W_dec have different norms, and to scale latents
+        differently would let TopK pick others.
         """
         index = self._index(layer)
         scale, mean = self.layer_scale[index], self.layer_mean[index]
+        if scale.dim():
+            return {
+                "W_enc": self.W_enc.detach() / scale[:, None],
+                "b_enc": self.b_enc.detach().clone(),
+                "W_dec": self.W_dec.detach() * scale,
+                "b_dec": self.b_dec * scale + mean,
+            }
         return {
             "W_enc": self.W_enc.detach().clone(),
             "b_enc": self.b_enc * scale,

@@ -1,8 +1,9 @@
 """SAEs on disk: sae.safetensors and cfg.json."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,6 +24,7 @@ def save_sae(
     fingerprint: str,
     name: str = "",
     first_step: int = 0,
+    data: Mapping[str, Any] | None = None,
 ) -> None:
     """Write sae.safetensors and cfg.json into `folder`.
 
@@ -30,6 +32,7 @@ def save_sae(
         fingerprint: of the model whose activations the SAE was trained on.
         name: of a specialised SAE, `3@0-4`; by default the cluster.
         first_step: what the SAE that it started from had read, in batches of its own size.
+        data: of what it was trained on: how it was normalised, which tokens were left out.
     """
     folder = Path(folder)
     save_tensors(folder / "sae.safetensors", sae.state_dict(), {"fingerprint": fingerprint})
@@ -44,6 +47,7 @@ def save_sae(
             "d_model": sae.d_model,
             "first_step": first_step,
             **asdict(settings),
+            **(data or {}),
         },
     )
 

@@ -1,0 +1,41 @@
+"""Which layers of a model are studied."""
+
+from collections.abc import Mapping, Sequence
+
+from clustersae.runtime.errors import InputError
+
+#: The value of `activations.layers` that names all of them.
+ALL_LAYERS = "all"
+
+
+def studied_layers(
+    asked: str | Sequence[int] | Mapping[str, int], n_layers: int
+) -> tuple[int, ...]:
+    """The studied layers, ascending.
+
+    Args:
+        asked: `activations.layers`: "all", a list, or a range {first, last, step} with its last
+            layer included.
+        n_layers: of the model.
+
+    Raises:
+        InputError: there are none, or the model has no such layer.
+    """
+    if isinstance(asked, str):
+        layers = list(range(n_layers))
+    elif isinstance(asked, Mapping):
+        if asked.get("step", 1) < 1:
+            raise InputError("activations.layers: step must be at least 1.")
+        last = asked.get("last", n_layers - 1)
+        layers = [*range(asked.get("first", 0), last + 1, asked.get("step", 1))]
+    else:
+        layers = sorted(asked)
+    if not layers:
+        raise InputError(f"activations.layers = {asked} names no layer.")
+    highest = max(*layers, asked.get("last", 0) if isinstance(asked, Mapping) else 0)
+    if highest >= n_layers:
+        raise InputError(
+            f"activations.layers names layer {highest}, but the model has the layers 0 to"
+            f" {n_layers - 1}."
+        )
+    return tuple(layers)
