@@ -1,11 +1,13 @@
 """Can the model do a task? If so, record what circuits are found and judged with."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from clustersae.activations.mask import load_limits
 from clustersae.circuits.ablation import Ablation
 from clustersae.circuits.assessment import assess
 from clustersae.circuits.storage import save_recordings
@@ -32,6 +34,8 @@ def main(
     settings: dict[str, Any],
     ablation: Ablation,
     where: torch.device,
+    layers: Sequence[int] | None = None,
+    limits: Path | None = None,
 ) -> None:
     """Write what became of the task (JSON), its pairs as text (JSON Lines) and the recordings.
 
@@ -40,6 +44,8 @@ def main(
         settings: the keys `pairs`, `seed`, `method`, `min_pairs`, `min_accuracy`
             and `min_gap` of evaluation.circuits.
         ablation: by which m(∅) is measured.
+        layers: of the model, ascending, that have SAEs; None: all.
+        limits: file of the norm limits, outside which positions are masked; None: none are.
     """
     description = read_description(model_dir)
     loaded = model_tokenizer(model_dir)
@@ -50,9 +56,12 @@ def main(
         stream,
         pairs,
         description.d_model,
-        first=0 if loaded.vocabulary.bos_id is None else 1,
+        # A BOS, or a first token that has nothing to attend to but itself: no SAE has seen either.
+        first=1,
         method=settings["method"],
         ablation=ablation,
+        layers=layers,
+        limits=None if limits is None else load_limits(limits, description.fingerprint),
         **{key: settings[key] for key in ("min_pairs", "min_accuracy", "min_gap")},
     )
     logger.info("%s", found.record["reason"] or f"{pairs.summary()} The model can do it.")
@@ -78,4 +87,6 @@ if __name__ == "__main__":
         settings=snakemake.params.settings,
         ablation=snakemake.params.ablation,
         where=device.choose(snakemake.resources.get("gpu", 0)),
+        layers=snakemake.params.get("layers"),
+        limits=snakemake.input.get("limits"),
     )

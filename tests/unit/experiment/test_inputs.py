@@ -235,6 +235,8 @@ def test_params_are_the_settings_that_decide_a_job():
         "seed": 0,
     }
     assert params.first_of("evaluation", "circuits", "errors")(wildcards()) == "kept"
+    left_open = Params({"m": {"errors": None}}, ".")
+    assert left_open.first_of("errors", otherwise="ablated")(wildcards()) == "ablated"
     root, child = (params.sae(wildcards(sae=sae)) for sae in ("0-2", "1@0-2"))
     assert "seeds" not in root
     assert "specialise" not in root, "how others go on from it changes nothing"

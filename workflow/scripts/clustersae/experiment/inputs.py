@@ -257,6 +257,12 @@ class Inputs:
             f"{SAE_FOLDER}/{file}", wildcards, self.plan(wildcards).arm(BASE, PER_LAYER).saes
         )
 
+    def of_shortest(self, file: str) -> InputFunction:
+        """A file of the per-layer SAEs that were trained least, all seeds."""
+        return lambda wildcards: self._saes(
+            f"{SAE_FOLDER}/{file}", wildcards, self.plan(wildcards).shortest_saes
+        )
+
     def of_arms(self, kind: str, file: str, which: str = "measured_arms") -> InputFunction:
         """A file of one kind of measurement, of every arm; `which` is a property of `Plan`."""
         return lambda wildcards: [

@@ -219,7 +219,17 @@ class ResidualStream:
     @torch.no_grad()
     def logits(self, tokens: torch.Tensor) -> torch.Tensor:
         """Logits [batch, n_ctx, vocab_size] of the model as it is now, replacements included."""
-        return self.model(input_ids=tokens, use_cache=False).logits
+        return self.forward(tokens)
+
+    def forward(self, tokens: torch.Tensor, past: Any = None) -> torch.Tensor:
+        """`logits` for a caller who takes gradients.
+
+        Args:
+            past: transformers' cache of the tokens before these, to which these are added.
+        """
+        if past is None:
+            return self.model(input_ids=tokens, use_cache=False).logits
+        return self.model(input_ids=tokens, past_key_values=past, use_cache=True).logits
 
     def capture(
         self, tokens: torch.Tensor, layers: Iterable[int] | None = None
@@ -238,17 +248,29 @@ class ResidualStream:
         with self.replaced(dict.fromkeys(range(self.n_layers), streams.append)):
             return self.logits(tokens), streams
 
-    def logits_from(self, layer: int, x: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    def logits_from(
+        self,
+        layer: int,
+        x: torch.Tensor,
+        tokens: torch.Tensor,
+        with_gradient: bool = False,
+        past: Any = None,
+    ) -> torch.Tensor:
         """Logits when the stream after block `layer` is `x` [batch, n_ctx, d_model].
 
         Runs only the blocks after `layer`, where the architecture allows it.
+
+        Args:
+            with_gradient: they can be differentiated by x, if it asks for a gradient.
+            past: see `forward`.
         """
-        if not self.restartable:
-            with self.replaced({layer: lambda _: x}):
-                return self.logits(tokens)
-        self.learn_extras(layer, tokens)
-        with self._standing_in(layer, x):
-            return self.logits(tokens)
+        if self.restartable:
+            self.learn_extras(layer, tokens)
+            put = self._standing_in(layer, x)
+        else:
+            put = self.replaced({layer: lambda _: x})
+        with torch.set_grad_enabled(with_gradient), put:
+            return self.forward(tokens, past)
 
     @torch.no_grad()
     def last_from(self, layer: int, x: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
