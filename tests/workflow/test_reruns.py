@@ -165,9 +165,9 @@ def test_an_imported_model_is_imported_again_when_it_was_replaced(fresh):
 def test_a_data_set_is_read_again_when_a_file_of_it_was_replaced(fresh):
     data = fresh.folder / "data"
     data.mkdir()
-    # A document per word: to the tiny tokenizer, whatever it does not know is one token.
-    documents = fresh.folder.joinpath("text.txt").read_text().split() * 8
-    text = "".join(json.dumps({"text": word}) + "\n" for word in documents)
+    # A word of the tiny tokenizer per document.
+    lines = (json.dumps({"text": f"w{2 + index % 40}"}) for index in range(12_000))
+    text = "\n".join(lines) + "\n"
     (data / "train.jsonl").write_text(text)
     save_tiny_model("gpt2", fresh.folder / "model")
     corpus = {"source": "dataset", "dataset": "data", "n_ctx": 16}
@@ -176,7 +176,7 @@ def test_a_data_set_is_read_again_when_a_file_of_it_was_replaced(fresh):
     fresh.run(summary)
     os.utime(data / "train.jsonl")
     assert fresh.plan(summary) == {}
-    (data / "train.jsonl").write_text(text.replace("dog", "cow"))
+    (data / "train.jsonl").write_text(text.replace("w30", "w31"))
     os.utime(data / "train.jsonl", (10_000, 10_000))
     assert fresh.plan(summary) == {"tokenise_corpus": 1}
 
