@@ -27,10 +27,9 @@ def headline(found: Findings) -> str:
     interval = bounds(arm["excess_fvu_low"], arm["excess_fvu_high"])
     return (
         f"Best: {_who(arm, found)}: {share(budget(arm))} of the training and"
-        f" {percent(arm['cost_relative'])} of the measured cost of full per-layer SAEs, for"
-        f" {percent(arm['excess_fvu'], True)} mean FVU{interval and f' {interval}'}"
-        f" ({arm['verdict']}) and {percent(arm['excess_fvu_worst'], True)} in the worst layer"
-        f" ({arm['verdict_worst']})."
+        f" {percent(arm['cost_relative'])} of the cost of full per-layer SAEs. Mean FVU"
+        f" {percent(arm['excess_fvu'], True)}{interval and f' {interval}'}: {arm['verdict']};"
+        f" worst layer {percent(arm['excess_fvu_worst'], True)}: {arm['verdict_worst']}."
     )
 
 

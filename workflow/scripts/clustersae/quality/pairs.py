@@ -90,7 +90,7 @@ class Pair:
         return intervals.excess_of_worst(*own, self._worst_excess_place).interval().estimate
 
     def worst_minus(self, other: "Pair") -> Estimate:
-        """Excess of this pair's worst layer over that of another pair's, which may be another layer.
+        """Excess of this pair's worst layer over the worst layer of another pair.
 
         Paired by seed. The reverse has the other sign, which the worst layer of one arm over
         another has not: of two arms each may be worse than the other in some layer.

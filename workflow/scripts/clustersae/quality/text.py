@@ -132,7 +132,7 @@ def _numbers(row: pd.Series) -> str:
 
 def _with_interval(row: pd.Series, column: str) -> str:
     low, high = row[f"{column}_low"], row[f"{column}_high"]
-    return f"{percent(row[column], True)} {bounds(low, high) or '(no interval)'}"
+    return f"{percent(row[column], True)} {bounds(low, high)}".rstrip()
 
 
 def _spliced(arm: pd.Series, arms: pd.DataFrame) -> list[str]:
