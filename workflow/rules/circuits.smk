@@ -11,6 +11,7 @@ checkpoint assess_task:
         weights=inputs.of_home("model/model.safetensors"),
         description=inputs.of_home("model/description.json"),
         tokenizer=inputs.of_home("model/tokenizer.json"),
+        limits=inputs.of_home("activations/norms.safetensors"),
         prompts=inputs.task_file,
     output:
         task="results/{model}/tasks/{task}/task.json",
@@ -37,6 +38,7 @@ checkpoint assess_task:
             without=("sizes", "max_nodes", "errors", "ablations", "exact_nodes"),
         ),
         ablation=ABLATION,
+        bos=params.bos,
     message:
         "Let {wildcards.model} try the task {wildcards.task}"
     script:

@@ -1,7 +1,6 @@
 """Can the model do a task? If so, record what circuits are found and judged with."""
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,8 @@ from clustersae.circuits.assessment import assess
 from clustersae.circuits.storage import save_recordings
 from clustersae.circuits.tasks.prepare import TaskPairs, prepare
 from clustersae.circuits.tasks.prompts import prompt_line
+from clustersae.corpora.build import layout_of
+from clustersae.corpora.packing import Layout
 from clustersae.corpora.tokenizer import model_tokenizer
 from clustersae.models.description import read_description
 from clustersae.models.residual import ResidualStream, load_model
@@ -34,8 +35,8 @@ def main(
     settings: dict[str, Any],
     ablation: Ablation,
     where: torch.device,
-    layers: Sequence[int] | None = None,
-    limits: Path | None = None,
+    limits: Path,
+    bos: str | None,
 ) -> None:
     """Write what became of the task (JSON), its pairs as text (JSON Lines) and the recordings.
 
@@ -44,13 +45,16 @@ def main(
         settings: the keys `pairs`, `seed`, `method`, `min_pairs`, `min_accuracy`
             and `min_gap` of evaluation.circuits.
         ablation: by which m(∅) is measured.
-        layers: of the model, ascending, that have SAEs; None: all.
-        limits: file of the norm limits, outside which positions are masked; None: none are.
+        limits: file of the norm limits of the studied layers.
+        bos: `corpus.bos`, by which prompts begin as documents do; None: text of a model that is
+            trained here, which begins with BOS where there is one.
     """
     description = read_description(model_dir)
     loaded = model_tokenizer(model_dir)
     n_train, n_test = settings["pairs"]["train"], settings["pairs"]["test"]
-    pairs = prepare(task, loaded, description.n_ctx, n_train, n_test, settings["seed"])
+    with_bos = bos is None or layout_of(bos, loaded) is not Layout.NONE
+    pairs = prepare(task, loaded, description.n_ctx, n_train, n_test, settings["seed"], with_bos)
+    kept = load_limits(limits, description.fingerprint)
     stream = ResidualStream(load_model(model_dir, description, where), description)
     found = assess(
         stream,
@@ -60,8 +64,8 @@ def main(
         first=1,
         method=settings["method"],
         ablation=ablation,
-        layers=layers,
-        limits=None if limits is None else load_limits(limits, description.fingerprint),
+        layers=kept.layers,
+        limits=kept,
         **{key: settings[key] for key in ("min_pairs", "min_accuracy", "min_gap")},
     )
     logger.info("%s", found.record["reason"] or f"{pairs.summary()} The model can do it.")
@@ -87,6 +91,6 @@ if __name__ == "__main__":
         settings=snakemake.params.settings,
         ablation=snakemake.params.ablation,
         where=device.choose(snakemake.resources.get("gpu", 0)),
-        layers=snakemake.params.get("layers"),
-        limits=snakemake.input.get("limits"),
+        limits=Path(snakemake.input.limits),
+        bos=snakemake.params.bos,
     )

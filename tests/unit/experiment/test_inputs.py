@@ -201,7 +201,9 @@ def test_params_are_the_settings_that_decide_a_job():
         "seed": 0,
     }
     assert params.first_of("evaluation", "circuits", "errors")(wildcards()) == "kept"
-    left_open = Params({"m": {"errors": None}}, ".")
+    left_open = Params({"m": {"errors": None, "corpus": None}}, ".")
+    assert left_open.bos(wildcards()) is None
+    assert Params({"m": {"corpus": {"bos": "auto"}}}, ".").bos(wildcards()) == "auto"
     assert left_open.first_of("errors", otherwise="ablated")(wildcards()) == "ablated"
     root, child = (params.sae(wildcards(sae=sae)) for sae in ("0-2", "1@0-2"))
     assert "seeds" not in root

@@ -44,6 +44,13 @@ def test_words_need_no_space_to_move():
     assert (VOCABULARY[pair.answer], VOCABULARY[pair.wrong]) == ("is", "are")
 
 
+def test_a_bos_that_documents_lack_is_left_out():
+    (pair,) = PairMaker(word_tokenizer(), 100, with_bos=False).make([DOG])
+    assert [VOCABULARY[index] for index in pair.clean] == ["The", "dog"]
+    assert [VOCABULARY[index] for index in pair.patch] == ["The", "dogs"]
+    assert pair.length == 2
+
+
 def test_years_are_split_as_in_the_corpus():
     prompt = TaskPrompt(
         "The war lasted from 1732 to 17", "The war lasted from 1702 to 17", "54", "13"

@@ -51,6 +51,11 @@ class Params:
         section = self.section(*keys)
         return lambda wildcards: stamps(section(wildcards))
 
+    def bos(self, wildcards: Wildcards) -> str | None:
+        """`corpus.bos`; None for a text that a language model was trained on."""
+        corpus = self.models[wildcards.model]["corpus"]
+        return corpus and corpus["bos"]
+
     def tokens_asked(self, wildcards: Wildcards, input: Any) -> dict[str, tuple[str, int]]:
         """What will be read of each split, so that too small a text is found at once.
 

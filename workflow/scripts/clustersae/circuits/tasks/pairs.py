@@ -48,19 +48,21 @@ class TokenPair:
 class PairMaker:
     """Turns prompts into pairs of tokens, one batch after another, and counts what is lost.
 
-    Prompts begin as rows of a corpus do: with BOS, unless the tokenizer has none. Answers are
+    Prompts begin as documents of a corpus do: with BOS, unless the tokenizer has none. Answers are
     tokenised behind their prompt, as in running text: on its own a word may come out otherwise.
     The leading tokens that both answers share, such as the space of a character model, move to
     the end of the prompts.
 
     Args:
         n_ctx: the longest prompt, BOS included, that the model reads.
+        with_bos: False: documents begin without BOS, also if the tokenizer has one. A model may
+            know it as something else, the beginning of a turn of a chat for one.
     """
 
-    def __init__(self, loaded: LoadedTokenizer, n_ctx: int) -> None:
+    def __init__(self, loaded: LoadedTokenizer, n_ctx: int, with_bos: bool = True) -> None:
         self._tokenizer = loaded.tokenizer
         bos_id = loaded.vocabulary.bos_id
-        self._bos = () if bos_id is None else (bos_id,)
+        self._bos = () if bos_id is None or not with_bos else (bos_id,)
         self._unknown = unknown_id(loaded.tokenizer)
         self._n_ctx = n_ctx
         self._seen: set[TokenPair] = set()
