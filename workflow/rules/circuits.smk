@@ -38,7 +38,6 @@ checkpoint assess_task:
             without=("sizes", "max_nodes", "errors", "ablations", "exact_nodes"),
         ),
         ablation=ABLATION,
-        bos=params.bos,
     message:
         "Let {wildcards.model} try the task {wildcards.task}"
     script:

@@ -12,8 +12,6 @@ from clustersae.circuits.assessment import assess
 from clustersae.circuits.storage import save_recordings
 from clustersae.circuits.tasks.prepare import TaskPairs, prepare
 from clustersae.circuits.tasks.prompts import prompt_line
-from clustersae.corpora.build import layout_of
-from clustersae.corpora.packing import Layout
 from clustersae.corpora.tokenizer import model_tokenizer
 from clustersae.models.description import read_description
 from clustersae.models.residual import ResidualStream, load_model
@@ -28,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 def main(
     model_dir: Path,
+    limits: Path,
     task: str | Path,
     output: Path,
     pairs_out: Path,
@@ -35,26 +34,22 @@ def main(
     settings: dict[str, Any],
     ablation: Ablation,
     where: torch.device,
-    limits: Path,
-    bos: str | None,
 ) -> None:
     """Write what became of the task (JSON), its pairs as text (JSON Lines) and the recordings.
 
     Args:
+        limits: of the norm, outside which positions are left as they are; they name the studied
+            layers.
         task: name of a generated task, or a file of prompts.
         settings: the keys `pairs`, `seed`, `method`, `min_pairs`, `min_accuracy`
             and `min_gap` of evaluation.circuits.
         ablation: by which m(∅) is measured.
-        limits: file of the norm limits of the studied layers.
-        bos: `corpus.bos`, by which prompts begin as documents do; None: text of a model that is
-            trained here, which begins with BOS where there is one.
     """
     description = read_description(model_dir)
+    norms = load_limits(limits, description.fingerprint)
     loaded = model_tokenizer(model_dir)
     n_train, n_test = settings["pairs"]["train"], settings["pairs"]["test"]
-    with_bos = bos is None or layout_of(bos, loaded) is not Layout.NONE
-    pairs = prepare(task, loaded, description.n_ctx, n_train, n_test, settings["seed"], with_bos)
-    kept = load_limits(limits, description.fingerprint)
+    pairs = prepare(task, loaded, description.n_ctx, n_train, n_test, settings["seed"])
     stream = ResidualStream(load_model(model_dir, description, where), description)
     found = assess(
         stream,
@@ -64,8 +59,8 @@ def main(
         first=1,
         method=settings["method"],
         ablation=ablation,
-        layers=kept.layers,
-        limits=kept,
+        layers=norms.layers,
+        limits=norms,
         **{key: settings[key] for key in ("min_pairs", "min_accuracy", "min_gap")},
     )
     logger.info("%s", found.record["reason"] or f"{pairs.summary()} The model can do it.")
@@ -84,6 +79,7 @@ if __name__ == "__main__":
     torch.set_num_threads(snakemake.threads)
     main(
         model_dir=Path(snakemake.input.description).parent,
+        limits=Path(snakemake.input.limits),
         task=snakemake.params.task,
         output=Path(snakemake.output.task),
         pairs_out=Path(snakemake.output.pairs),
@@ -91,6 +87,4 @@ if __name__ == "__main__":
         settings=snakemake.params.settings,
         ablation=snakemake.params.ablation,
         where=device.choose(snakemake.resources.get("gpu", 0)),
-        limits=Path(snakemake.input.limits),
-        bos=snakemake.params.bos,
     )

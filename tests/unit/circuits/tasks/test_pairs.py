@@ -44,13 +44,6 @@ def test_words_need_no_space_to_move():
     assert (VOCABULARY[pair.answer], VOCABULARY[pair.wrong]) == ("is", "are")
 
 
-def test_a_bos_that_documents_lack_is_left_out():
-    (pair,) = PairMaker(word_tokenizer(), 100, with_bos=False).make([DOG])
-    assert [VOCABULARY[index] for index in pair.clean] == ["The", "dog"]
-    assert [VOCABULARY[index] for index in pair.patch] == ["The", "dogs"]
-    assert pair.length == 2
-
-
 def test_years_are_split_as_in_the_corpus():
     prompt = TaskPrompt(
         "The war lasted from 1732 to 17", "The war lasted from 1702 to 17", "54", "13"
@@ -85,6 +78,25 @@ def test_without_bos_there_is_none_in_front():
     tokenizer, n_tokens = CHARACTERS.tokenizer, CHARACTERS.vocabulary.vocab_size
     without = LoadedTokenizer(tokenizer, Vocabulary("x", n_tokens, None, None))
     assert pair_of(without, MAN).clean == characters("The man ha")
+
+
+@pytest.mark.parametrize(
+    ("adds_bos", "eos_id", "start"),
+    [(False, 7, 7), (True, 7, 0), (True, None, 0), (False, None, 0)],
+)
+def test_in_front_stands_what_the_model_has_seen_there(adds_bos, eos_id, start):
+    vocabulary = CHARACTERS.vocabulary
+    vocabulary = Vocabulary("x", vocabulary.vocab_size, vocabulary.bos_id, None, eos_id)
+    loaded = LoadedTokenizer(CHARACTERS.tokenizer, vocabulary, adds_bos)
+    assert pair_of(loaded, MAN).clean == (start, *characters("The man ha"))
+
+
+def test_tokens_past_the_embedding_are_unknown():
+    largest = max(characters("The man ha"))
+    small = LoadedTokenizer(CHARACTERS.tokenizer, Vocabulary("x", largest, None, None))
+    maker = PairMaker(small, 20)
+    assert maker.make([MAN]) == []
+    assert dict(maker.lost) == {Loss.UNKNOWN_TOKEN: 1}
 
 
 @pytest.mark.parametrize(

@@ -51,11 +51,6 @@ class Params:
         section = self.section(*keys)
         return lambda wildcards: stamps(section(wildcards))
 
-    def bos(self, wildcards: Wildcards) -> str | None:
-        """`corpus.bos`; None for a text that a language model was trained on."""
-        corpus = self.models[wildcards.model]["corpus"]
-        return corpus and corpus["bos"]
-
     def tokens_asked(self, wildcards: Wildcards, input: Any) -> dict[str, tuple[str, int]]:
         """What will be read of each split, so that too small a text is found at once.
 
@@ -129,6 +124,13 @@ def growing(amount: int) -> Callable[[Wildcards, int], int]:
 def has_tasks(settings: Mapping[str, Any]) -> bool:
     """Whether a model is asked for tasks, which circuits are found for."""
     return bool(settings["evaluation"]["tasks"])
+
+
+def has_clusters(settings: Mapping[str, Any]) -> bool:
+    """Whether a model is asked for several clusters, so that it matters how they are made."""
+    asked = settings["arms"]
+    counts = [*asked["shared"]["counts"], *(entry["from"] for entry in asked["specialised"])]
+    return bool(asked["auto"]) or any(count > 1 for count in counts)
 
 
 def is_specialised(settings: Mapping[str, Any]) -> bool:

@@ -33,10 +33,14 @@ def load_model(
     model_dir: Path,
     description: ModelDescription,
     device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
 ) -> "PreTrainedModel":
     """The Hugging Face model in `model_dir`, in evaluation mode and without gradients.
 
-    Its number format, and whether it is spread over several GPUs, stand in its description.
+    Its description says whether it is spread over several GPUs, and its number format.
+
+    Args:
+        dtype: another number format.
 
     Raises:
         InputError: the files are not those that were described, or cannot be loaded.
@@ -46,7 +50,7 @@ def load_model(
             f"The model in {model_dir} is not the one that its description.json describes."
             " Delete description.json and run again."
         )
-    dtype = getattr(torch, description.dtype)
+    dtype = dtype or getattr(torch, description.dtype)
     spread = description.device_map if torch.device(device).type == "cuda" else None
     return load_pretrained(model_dir, description.trust_remote_code, device, dtype, spread)
 
@@ -152,12 +156,10 @@ class ResidualStream:
         self.blocks = cast(torch.nn.ModuleList, model.get_submodule(path))
         self.n_layers = len(self.blocks)
         self.vocab_size: int = model.get_output_embeddings().weight.shape[0]
-        # Where streams are handed over; a model may be spread over several devices.
-        weight = model.get_input_embeddings().get_parameter("weight")
-        self.device = None if weight.is_meta else weight.device
         # What a block returns beside its stream, e.g. the None of (stream, None); seen on any
         # forward pass, and needed to stand in for the block.
         self._extras: dict[int, tuple[Any, ...] | None] = {}
+        self._dtype: torch.dtype | None = None  # of the stream, seen likewise
 
     @contextmanager
     def replaced(self, changes: Mapping[int, Change]) -> Iterator[None]:
@@ -176,14 +178,24 @@ class ResidualStream:
                 handle.remove()
 
     def _hook(self, layer: int, change: Change):
+        home = self._home()
+
         def hook(module, arguments, output):
             extras = output[1:] if isinstance(output, tuple) else None
             self._extras[layer] = extras
             x = output if extras is None else output[0]
-            replacement = change(x if self.device is None else x.to(self.device))
+            self._dtype = x.dtype
+            replacement = change(x if home is None else x.to(home))
             return None if replacement is None else _pack(replacement.to(x), extras)
 
         return hook
+
+    def _home(self) -> torch.device | None:
+        """Where a model in several places hands over every stream: where its tokens come in."""
+        if not hasattr(self.model, "hf_device_map"):
+            return None
+        device = self.model.get_input_embeddings().get_parameter("weight").device
+        return None if device.type == "meta" else device  # which waits on the disk
 
     @torch.no_grad()
     def visit(
@@ -309,7 +321,7 @@ class ResidualStream:
         own = [vars(block).get("forward") for block in skipped]
         try:
             for index, block in enumerate(skipped):
-                output = _pack(x.to(self.model.dtype), self._extras[index])
+                output = _pack(x.to(self._dtype), self._extras[index])
                 block.forward = lambda *_, output=output, **__: output
             yield
         finally:

@@ -52,13 +52,7 @@ class TaskPairs:
 
 
 def prepare(
-    task: str | Path,
-    loaded: LoadedTokenizer,
-    n_ctx: int,
-    n_train: int,
-    n_test: int,
-    seed: int = 0,
-    with_bos: bool = True,
+    task: str | Path, loaded: LoadedTokenizer, n_ctx: int, n_train: int, n_test: int, seed: int = 0
 ) -> TaskPairs:
     """The pairs of a task for a model; a pure function of its arguments and the user's file.
 
@@ -67,13 +61,12 @@ def prepare(
     Args:
         task: a generated family (FAMILIES), one of toy English's (TOY_TASKS), or a file.
         n_train, n_test: at most so many pairs; a generator looks for as many together.
-        with_bos: see `PairMaker`.
 
     Raises:
         InputError: there is no such task, or its file is bad.
     """
     loaded = in_its_letters(loaded)
-    maker = PairMaker(loaded, n_ctx, with_bos)
+    maker = PairMaker(loaded, n_ctx)
     if task in FAMILIES:
         pairs = _generate(FAMILIES[task], maker, Fillers(loaded.tokenizer), n_train + n_test, seed)
     elif task in TOY_TASKS:
