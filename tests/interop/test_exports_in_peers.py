@@ -69,7 +69,7 @@ def test_the_tool_encodes_and_decodes_as_we_do(exported, tmp_path, format, layer
     subprocess.run([PYTHON, peer, *arguments], check=True, env=environment, timeout=600)
     found = load_file(tmp_path / "found")
     ours = sae.encode(x, layer)
-    # Latents of an export are σ_l times ours where a layer has one scale (`SparseAutoencoder.fold`).
+    # Latents of an export are σ_l times ours where a layer has one scale (see `fold`).
     scale = sae.layer_scale[LAYERS.index(layer)] if sae.layer_scale.dim() == 1 else 1.0
     active = torch.zeros(200, D_SAE).scatter(1, ours.indices, ours.values * scale)
     torch.testing.assert_close(found["active"], active, rtol=1e-5, atol=1e-5)
