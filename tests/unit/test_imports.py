@@ -10,6 +10,7 @@ LIBRARY = Path(__file__).parents[2] / "workflow" / "scripts" / "clustersae"
 ORDER = (
     *("runtime", "experiment", "statistics", "corpora", "models", "activations", "clustering"),
     *("sae", "presentation", "cost", "quality", "correspondence", "transfer"),
+    "exports",
     *("circuits", "features", "answer"),
 )
 #: Training language models: nothing else knows of it.

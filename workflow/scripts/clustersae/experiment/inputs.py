@@ -323,6 +323,14 @@ class Inputs:
 
         return files
 
+    def exports(self, _wildcards: Wildcards) -> list[str]:
+        """The index of every export that is asked for, of all models."""
+        return [
+            f"results/{model}/exports/{format}/index.json"
+            for model, settings in self.models.items()
+            for format in settings["exports"]["formats"]
+        ]
+
     def judge(self, wildcards: Wildcards) -> list[str]:
         """What a judge says of every arm's latents, where the configuration names one."""
         if not self.models[wildcards.model]["evaluation"]["judge"]["base_url"]:

@@ -8,6 +8,7 @@ Sequences are padded at the right and no attention mask is given: attention is c
 at the right cannot reach the tokens before it, and what is computed at padding is never read.
 """
 
+import contextlib
 import functools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -141,6 +142,10 @@ def first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
+class _Seen(Exception):
+    """All layers that were asked for have been visited."""
+
+
 class ResidualStream:
     """The residual stream of one model, at all of its layers.
 
@@ -209,11 +214,19 @@ class ResidualStream:
         One forward pass over `tokens` [batch, n_ctx], without the unembedding.
 
         Args:
-            layers: visit only these.
+            layers: visit only these; blocks after the last of them are not run.
         """
-        visited = range(self.n_layers) if layers is None else layers
+        visited = list(range(self.n_layers) if layers is None else layers)
         visits = {layer: functools.partial(visitor, layer) for layer in visited}
-        with self.replaced(visits):
+
+        def stop(_: torch.Tensor) -> None:
+            raise _Seen
+
+        with (
+            contextlib.suppress(_Seen),
+            self.replaced(visits),
+            self.replaced({max(visited): stop}),
+        ):
             self.model.base_model(input_ids=tokens, use_cache=False)
 
     @torch.no_grad()
