@@ -296,7 +296,7 @@ def test_what_a_newcomer_gets_unasked(config):
     assert settings["arms"]["shared"] == {"counts": [1], "methods": ["complete"]}
     assert settings["arms"]["specialised"] == [{"from": 1, "budgets": [0.5]}]
     assert settings["arms"]["auto"] == ["shared"]
-    assert settings["arms"]["margins"] == {"mean": 0.05, "worst": 0.1}
+    assert settings["arms"]["margins"] == {"mean": 0.05, "worst": 0.1, "faithfulness": 0.05}
     assert len(settings["sae"]["learning_rate"]) > 1
     assert settings["sae"]["dead_after"] is None
     assert len(settings["sae"]["seeds"]) == 5
