@@ -110,8 +110,8 @@ def test_the_title_says_which_measures_tell_arms_apart(drawn):
 def test_a_single_sae_that_looks_better_is_called_that(drawn):
     tables, _ = drawn("one task, one seed")
     areas = tables["circuits"].copy()
-    ends = [f"faithfulness_vs_baseline{end}" for end in ("", "_low", "_high")]
-    areas.loc[areas["arm"] == "single", ends] = 0.1, 0.05, 0.15
+    areas["faithfulness_verdict"] = areas["faithfulness_verdict"].astype(object)
+    areas.loc[areas["arm"] == "single", "faithfulness_verdict"] = "better"
     assert "better by faithfulness" in title(draw_both(tables | {"circuits": areas})["areas"])
     without = areas[areas["arm"] != "single"]
     assert title(draw_both(tables | {"circuits": without})["areas"]).startswith("How much of")
@@ -132,8 +132,8 @@ def test_points_stand_at_the_numbers_of_the_table(drawn):
             places = {(round(x, 6), round(y, 6)) for x, y, _ in found}
             # The main method stands at its K; what costs as much, beside it.
             assert {(k, round(y, 6)) for k, y in zip(main["count"], main[measure])} <= places
-            low, high = shown[f"{measure}_vs_baseline_low"], shown[f"{measure}_vs_baseline_high"]
-            assert sum(filled for *_, filled in found) == ((low > 0) | (high < 0)).sum()
+            decided = shown[f"{measure}_verdict"] != "undecided"
+            assert sum(filled for *_, filled in found) == decided.sum()
 
 
 def test_controls_are_lines_at_their_numbers(drawn):
