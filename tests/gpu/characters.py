@@ -9,12 +9,15 @@ from typing import Any
 import build_corpus
 import measure_generation
 import tabulate_seeds
+import torch
 import train_model
 
 from clustersae.corpora.build import CorpusFiles
 from clustersae.corpora.tokens import SPLITS
 from clustersae.pretraining import config
+from clustersae.pretraining.compiling import check_compiler
 from clustersae.pretraining.inputs import FOLDER, Trainings
+from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import read_json
 from gpu import content
 from gpu.stages import REPOSITORY, Job
@@ -65,6 +68,21 @@ def run(job: Job) -> None:
     )
 
 
+def prepare_compiler(job: Job, training: dict[str, Any]) -> None:
+    """Let a training begin as in a process of its own; without a compiler it does without one.
+
+    torch compiles a function only so many times in one process, and every seed is a new model.
+    """
+    torch._dynamo.reset()
+    if not (training["compile"] and job.where.type == "cuda"):
+        return
+    try:
+        check_compiler()
+    except InputError as error:
+        training["compile"] = False
+        job.record.put(not_compiled=str(error))
+
+
 def language_models(job: Job) -> dict[str, dict[str, Any]]:
     """The first language model of the stage's preset, read from the packed text."""
     given = job.preset()["language_models"]
@@ -91,6 +109,7 @@ def train_seed(
     place.mkdir(parents=True, exist_ok=True)
     name = place.parts[place.parts.index("language_models") + 1]
     if not (place / "training.json").is_file():
+        prepare_compiler(job, settings["training"])
         train_model.main(
             corpus / "train.safetensors",
             corpus / "validation.safetensors",

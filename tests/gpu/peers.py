@@ -128,7 +128,8 @@ def sae_lens(d_model: int, d_sae: int, k: int, batch: int, where: torch.device) 
             d_in=d_model, d_sae=d_sae, k=k, device=str(where), use_sparse_activations=sparse
         )
         settings = SAETrainerConfig(
-            total_training_samples=batch * 100_000, train_batch_size_samples=batch, lr=1e-4,
+            total_training_samples=batch * 100_000, train_batch_size_samples=batch,
+            lr=1e-4, lr_end=1e-4,
             device=str(where), autocast=autocast, logger=LoggingConfig(log_to_wandb=False),
         )  # fmt: skip
         sae = TopKTrainingSAE(config).to(where)

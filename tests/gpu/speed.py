@@ -8,7 +8,7 @@ from benchmarks import lm_training
 from clustersae.pretraining import config
 from clustersae.pretraining.published import MEANS
 from gpu import content
-from gpu.characters import SCHEMA
+from gpu.characters import SCHEMA, prepare_compiler
 from gpu.stages import REPOSITORY, Job, merged
 
 #: Seconds of a whole training, on one H200.
@@ -24,6 +24,7 @@ def run(job: Job) -> None:
             continue
         changed = merged(given[name], job.settings.get("changes") or {})
         model = config.load({name: changed}, SCHEMA)[name]
+        prepare_compiler(job, model["training"])
         sizes = tuple(job.settings["sizes"]) if job.settings.get("sizes") else None
         found = lm_training.measure(
             name, model, job.file(content.SHAKESPEARE), job.settings["steps"], job.where, sizes

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from clustersae.experiment.sae_settings import SAESettings
+from clustersae.models.residual import first_line
 from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.training import Trainer
 from gpu import card, peers
@@ -49,7 +50,7 @@ def _measure(job: Job, shape: tuple[int, int, int], batch: int, tf32: bool) -> N
         try:
             found[key] = time_of(make(), data, job)
         except Exception as error:  # of another project's code, which may fail in any way
-            found[key] = {"missing": f"{type(error).__name__}: {error}"}
+            found[key] = {"missing": reason(error)}
         job.record.add("shapes", name, found)
 
     found["floor"] = floor(shape, batch, job) if "floor" not in found else found["floor"]
@@ -58,11 +59,15 @@ def _measure(job: Job, shape: tuple[int, int, int], batch: int, tf32: bool) -> N
         try:
             steps = make(*shape, batch, job.where)
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            job.record.add("left_out", peer, {"missing": reason})
+            job.record.add("left_out", peer, {"missing": reason(error)})
             continue
         for variant, step in steps.items():
             timed(f"{peer} {variant}", lambda step=step: step)
+
+
+def reason(error: Exception) -> str:
+    """Its kind and the first line of what it says."""
+    return f"{type(error).__name__}: {first_line(error)[:200]}"
 
 
 def batches(n: int, d_model: int, where: torch.device) -> list[Tensor]:
