@@ -26,6 +26,8 @@ from clustersae.activations.shards import Shard, open_shards
 from clustersae.corpora.build import CorpusFiles
 from clustersae.corpora.tokens import SPLITS
 from clustersae.experiment import config
+from clustersae.experiment.arms import SAE
+from clustersae.experiment.clusters import parent
 from clustersae.experiment.inputs import SAE_FOLDER, Inputs
 from clustersae.experiment.params import Params
 from clustersae.experiment.plan import read_plan
@@ -40,6 +42,11 @@ SCHEMA = WORKFLOW / "schemas" / "config.schema.yaml"
 NOT_CACHING = ("tokens", "shard_tokens", "layers", "max_norm_multiple")
 #: A further seed is begun if there is so many times what the slowest one took.
 MARGIN = 1.15
+
+
+def _starts_late(sae: SAE) -> bool:
+    """Whether an SAE starts from another, which must be there."""
+    return bool(parent(sae[1]))
 
 
 class _Made:
@@ -221,7 +228,7 @@ class Experiment:
             if whole and self.job.left() < MARGIN * slowest + reserve and self._lacking(seed):
                 break
             began = time.monotonic()
-            for variant, sae in self.plan.trained_saes:
+            for variant, sae in sorted(self.plan.trained_saes, key=_starts_late):
                 self._train_one(self.of(variant=variant, sae=sae, seed=seed))
             slowest = max(slowest, time.monotonic() - began)
             whole.append(seed)

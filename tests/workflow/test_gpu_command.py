@@ -22,7 +22,7 @@ from clustersae.runtime.files import read_json
 
 REPOSITORY = Path(__file__).parents[2]
 REHEARSAL = REPOSITORY / "tests" / "gpu" / "rehearsal.yaml"
-SENTENCES = "The cat sat on the mat. To be or not to be, that is what they ask!\n"
+SENTENCES = "The cat sat on the mat. To be or not to be, that is what they ask!<|endoftext|>\n"
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +180,7 @@ def test_pieces_may_come_one_after_the_other(pack, tmp_path):
             old.unlink()
         shutil.copy(piece, coming)
         states.append(packing.unpack(coming, target))
-    assert states[0]["whole"] == [content.SHAKESPEARE, content.STORIES]
+    assert set(states[0]["whole"]) == {content.SHAKESPEARE, content.STORIES}
     assert states[0]["lacking"] == [content.MODEL]
     assert states[-1]["lacking"] == []
     manifest = json.loads((pack / packing.MANIFEST).read_text())
