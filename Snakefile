@@ -39,8 +39,10 @@ include: "workflow/rules/saes.smk"
 include: "workflow/rules/cost.smk"
 include: "workflow/rules/quality.smk"
 include: "workflow/rules/correspondence.smk"
+include: "workflow/rules/transfer.smk"
 include: "workflow/rules/circuits.smk"
 include: "workflow/rules/features.smk"
+include: "workflow/rules/exports.smk"
 include: "workflow/rules/answer.smk"
 include: "workflow/rules/figures.smk"
 
@@ -66,6 +68,7 @@ rule all:
     input:
         collect("results/{model}/tables/verdict.txt", model=MODELS),
         figures.wanted(MODELS),
+        inputs.exports,
         language_models.inputs.wanted if TRAINED_HERE else [],
 
 

@@ -25,6 +25,7 @@ from clustersae.activations.caching import CachingSettings
 from clustersae.activations.shards import Shard, open_shards
 from clustersae.corpora.build import CorpusFiles
 from clustersae.corpora.tokens import SPLITS
+from clustersae.cost.measure import job_seconds
 from clustersae.experiment import config
 from clustersae.experiment.arms import SAE
 from clustersae.experiment.clusters import parent
@@ -217,24 +218,29 @@ class Experiment:
     def train(self, reserve: float) -> None:
         """All SAEs of the first seed, then of the next, for as long as there is time.
 
-        Afterwards `seeds` are those that are whole. The slowest seed so far says how long another
-        one takes; what was trained by an earlier call takes no time.
+        Afterwards `seeds` are those that are whole. The slowest of them says how long another one
+        takes, whichever call trained it.
 
         Args:
             reserve: seconds that are kept for the measurements.
         """
-        whole, slowest = [], 0.0
+        whole: list[int] = []
+        slowest = 0.0
         for seed in self.seeds:
             if whole and self.job.left() < MARGIN * slowest + reserve and self._lacking(seed):
                 break
-            began = time.monotonic()
             for variant, sae in sorted(self.plan.trained_saes, key=_starts_late):
                 self._train_one(self.of(variant=variant, sae=sae, seed=seed))
-            slowest = max(slowest, time.monotonic() - began)
+            slowest = max(slowest, self._seconds_of(seed))
             whole.append(seed)
             self.job.record.put(whole_seeds=whole, slowest_seed_seconds=slowest)
         self.seeds = whole
         self._plan()
+
+    def _seconds_of(self, seed: int) -> float:
+        """What the jobs took that trained a seed."""
+        found = Path("results/benchmarks", self.name, "train_sae").glob(f"*/*/seed-{seed}.tsv")
+        return sum(job_seconds(file) for file in found)
 
     def _lacking(self, seed: int) -> bool:
         return any(

@@ -158,7 +158,7 @@ def tabulate(experiment: Experiment) -> dict[str, str]:
         out / "verdict_long.txt",
         margins,
         own["circuits"]["errors"][0],
-        own["circuits"]["ablations"][0],
+        (own["circuits"]["ablations"] or ["mean"])[0],
     )
     kept = [*written, out / "verdict.txt", partitions, folder / "plan.json"]
     return {path.name: path.read_text(encoding="utf-8") for path in kept}

@@ -51,7 +51,7 @@ def write(records: Path, docs: Path) -> Path:
     folder = docs / re.sub(r"[^a-z0-9]+", "-", card.lower()).strip("-")
     for stage, content in measured.items():
         _write_files(stage, content, folder)
-    page = [f"# Measured on {card}", "", *_machine(measured), ""]
+    page = [f"# Measured on {card}", "", *_machine(measured), "", *_goals(found), ""]
     for stage, content in found.items():
         page += [f"## {stage.letter}. {stage.title}", "", *_section(stage, content, folder), ""]
     write_text(folder / "README.md", "\n".join(page).rstrip() + "\n")
@@ -67,6 +67,49 @@ def _machine(measured: dict[Stage, dict[str, Any]]) -> list[str]:
         "Made by `python tests/gpu/run.py run`, written by `run.py report`"
         " ([how](../../../gpu.md)). Sizes and limits of the stages: `tests/gpu/full.yaml`.",
     ]
+
+
+def _goals(found: dict[Stage, dict[str, Any]]) -> list[str]:
+    """What was to be reached on an H200, and what was."""
+    by_letter = {stage.letter: content for stage, content in found.items()}
+    rows = [["goal (for one H200)", "asked", "found", ""]]
+
+    def add(name: str, asked: str, value: float, met: bool) -> None:
+        rows.append([name, asked, f"{value:,.4g}", "met" if met else "missed"])
+
+    for each in by_letter.get("b", {}).get("compared", []):
+        step = f"SAE step, {each['shape']}"
+        if "times_faster" in each:
+            add(
+                f"{step}: times faster than the fastest peer",
+                "≥ 3",
+                each["times_faster"],
+                each["goal_met"],
+            )
+        add(
+            f"{step}: times the floor", "≤ 2", each["against_floor"], each["within_twice_the_floor"]
+        )
+    for name, each in by_letter.get("c", {}).get("goals", {}).items():
+        more = name == "tokens_per_second"
+        met = each["found"] >= each["goal"] if more else each["found"] <= each["goal"]
+        sign = "≥" if more else "≤"
+        title = f"shakespeare_char: {name.replace('_', ' ')}"
+        add(title, f"{sign} {each['goal']:,g}", each["found"], met)
+    for name, each in by_letter.get("d", {}).get("trainings", {}).items():
+        add(
+            f"{name}: seconds of a training",
+            f"≤ {each['goal_seconds']:g}",
+            each["extrapolated_seconds"],
+            each["goal_met"],
+        )
+    for name, each in by_letter.get("e", {}).get("caching", {}).items():
+        add(
+            f"caching ({name}), of the forward pass",
+            f"≥ {each['goal']:g}",
+            each["ratio"],
+            each["goal_met"],
+        )
+    return _table(rows) if len(rows) > 1 else []
 
 
 def _section(stage: Stage, content: dict[str, Any], folder: Path) -> list[str]:
@@ -139,12 +182,7 @@ def _steps(content: dict[str, Any]) -> list[str]:
 
 
 def _characters(content: dict[str, Any]) -> list[str]:
-    goals = [["", "goal", "found"]]
-    goals += [
-        [name.replace("_", " "), f"{each['goal']:,g}", f"{each['found']:,.4g}"]
-        for name, each in content.get("goals", {}).items()
-    ]
-    return ["```", content.get("text", "").rstrip(), "```", "", *_table(goals)]
+    return ["```", content.get("text", "").rstrip(), "```"]
 
 
 def _speed(content: dict[str, Any]) -> list[str]:

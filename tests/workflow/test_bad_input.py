@@ -80,7 +80,7 @@ def test_a_text_in_another_encoding(fresh):
     (fresh.folder / "text.txt").write_bytes("Müller ".encode("latin1") * 2000)
     message = failure(fresh, CORPUS)
     assert re.match(
-        r"text\.txt is not UTF-8 text \(byte 1: .*\)\. Convert it, e\.g\. with", message
+        r"text\.txt is not UTF-8 text \(byte 1: .*\)\. Name its encoding in .*encoding", message
     )
     assert left_behind(fresh) == []
 
@@ -123,8 +123,8 @@ def test_a_tokenizer_of_another_model(fresh):
     (fresh.folder / "text.txt").write_text(text, encoding="utf-8")
     fresh.configure(models={"tiny": {"corpus": {"separator": " "}}})
     message = failure(fresh, "results/tiny/corpus/corpus.json")
-    assert message.startswith("The text has the token 'w55' (55), but the model of results/tiny")
-    assert "embeds only 50" in message
+    assert message.startswith("The text has the token 'w5")
+    assert "but the model of results/tiny/model embeds only 50: take it out of the text" in message
     assert not any("corpus/" in file for file in left_behind(fresh))
 
 

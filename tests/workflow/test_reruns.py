@@ -123,7 +123,11 @@ def test_comments_docstrings_formatting_and_time_stamps_rerun_nothing(finished):
 
 
 def test_an_edited_text_is_read_again(finished):
+    text = finished.folder / "text.txt"
+    os.utime(text)
+    assert finished.plan() == {}
     finished.edit("text.txt", "dog", "cow")
+    os.utime(text, (10_000, 10_000))  # as a copy may have it
     start = {"build_corpus": 1, "train_model": 1, "import_model": 1, "cluster_layers": 1}
     assert finished.plan().items() >= start.items()
 
@@ -150,8 +154,31 @@ def test_an_imported_model_is_imported_again_when_it_was_replaced(fresh):
     assert (before.st_ino, before.st_mtime) == (source.stat().st_ino, source.stat().st_mtime)
     assert copy.stat().st_ino != before.st_ino
 
+    os.utime(source)
+    assert fresh.plan(description) == {}
+
     source.write_bytes(source.read_bytes()[:-4] + bytes(4))
+    os.utime(source, (before.st_atime - 9999, before.st_mtime - 9999))  # as a copy may have it
     assert fresh.plan(description) == {"import_model": 1}
+
+
+def test_a_data_set_is_read_again_when_a_file_of_it_was_replaced(fresh):
+    data = fresh.folder / "data"
+    data.mkdir()
+    # A word of the tiny tokenizer per document.
+    lines = (json.dumps({"text": f"w{2 + index % 40}"}) for index in range(12_000))
+    text = "\n".join(lines) + "\n"
+    (data / "train.jsonl").write_text(text)
+    save_tiny_model("gpt2", fresh.folder / "model")
+    corpus = {"source": "dataset", "dataset": "data", "n_ctx": 16}
+    fresh.configure(models={"tiny": {"trained": None, "path": "model", "corpus": corpus}})
+    summary = "results/tiny/corpus/corpus.json"
+    fresh.run(summary)
+    os.utime(data / "train.jsonl")
+    assert fresh.plan(summary) == {}
+    (data / "train.jsonl").write_text(text.replace("w30", "w31"))
+    os.utime(data / "train.jsonl", (10_000, 10_000))
+    assert fresh.plan(summary) == {"tokenise_corpus": 1}
 
 
 def test_several_models_share_one_run(finished):

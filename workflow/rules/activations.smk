@@ -57,7 +57,10 @@ rule cache_activations:
         n_tokens=lambda wildcards: params.section("activations", "tokens")(wildcards)[
             wildcards.split
         ],
-        settings=params.section("activations", without=("tokens", "shard_tokens", "layers", "max_norm_multiple")),
+        settings=params.section(
+            "activations",
+            without=("tokens", "shard_tokens", "layers", "max_norm_multiple"),
+        ),
     message:
         "Cache the activations of {wildcards.model}: {wildcards.split}, shard {wildcards.shard}"
     script:

@@ -30,8 +30,8 @@ rule verdict:
         code=questions.code,
         questions=questions.modules,
         margins=params.section("arms", "margins"),
-        errors=params.first_of("evaluation", "circuits", "errors"),
-        ablation=params.first_of("evaluation", "circuits", "ablations"),
+        errors=ERRORS,
+        ablation=ABLATION,
     message:
         "Say what the measurements of {wildcards.model} answer"
     script:

@@ -1,12 +1,17 @@
 # Tasks, and how much of the model's doing them is carried by circuits of latents. The model alone is
 # recorded once per task; every arm and task is one job.
 
+#: What figures and verdict are about; null in the configuration begins with these for any model.
+ERRORS = params.first_of("evaluation", "circuits", "errors", otherwise="ablated")
+ABLATION = params.first_of("evaluation", "circuits", "ablations", otherwise="mean")
+
 
 checkpoint assess_task:
     input:
         weights=inputs.of_home("model/model.safetensors"),
         description=inputs.of_home("model/description.json"),
         tokenizer=inputs.of_home("model/tokenizer.json"),
+        limits=inputs.of_home("activations/norms.safetensors"),
         prompts=inputs.task_file,
     output:
         task="results/{model}/tasks/{task}/task.json",
@@ -32,7 +37,7 @@ checkpoint assess_task:
             "circuits",
             without=("sizes", "max_nodes", "errors", "ablations", "exact_nodes"),
         ),
-        ablation=params.first_of("evaluation", "circuits", "ablations"),
+        ablation=ABLATION,
     message:
         "Let {wildcards.model} try the task {wildcards.task}"
     script:
@@ -151,8 +156,8 @@ figures.add(
         "Circuits",
         tables={"circuits": "tables/circuits.csv", "tasks": "tables/tasks.csv"},
         options={
-            "errors": params.first_of("evaluation", "circuits", "errors"),
-            "ablation": params.first_of("evaluation", "circuits", "ablations"),
+            "errors": ERRORS,
+            "ablation": ABLATION,
         },
         wanted=has_tasks,
     ),
@@ -167,7 +172,7 @@ figures.add(
             "circuits": "tables/circuits.csv",
             "tasks": "tables/tasks.csv",
         },
-        options={"ablation": params.first_of("evaluation", "circuits", "ablations")},
+        options={"ablation": ABLATION},
         wanted=has_tasks,
     ),
 )

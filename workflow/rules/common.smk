@@ -15,13 +15,29 @@ from clustersae.experiment import clusters, variants
 from clustersae.experiment import config as configuration
 from clustersae.experiment.arms import PARTITION_PATTERN
 from clustersae.experiment.figures import Figure, Figures
-from clustersae.experiment.inputs import CIRCUITS_FOLDER, RESIDUAL_BASIS, Inputs
-from clustersae.experiment.params import Params, growing, has_tasks, is_specialised
+from clustersae.experiment.inputs import (
+    CIRCUITS_FOLDER,
+    RESIDUAL_BASIS,
+    SAE_FOLDER,
+    Inputs,
+)
+from clustersae.experiment.params import (
+    Params,
+    growing,
+    has_clusters,
+    has_tasks,
+    is_specialised,
+)
 from clustersae.experiment.questions import Question, Questions
 from clustersae.runtime import environment
 from clustersae.runtime.errors import InputError
 
 environment.prepare(SCRIPTS)
+
+if "{" in str(workflow.basedir):
+    raise WorkflowError(
+        f"Snakemake takes braces in the path of a workflow for its own: rename {workflow.basedir}."
+    )
 
 try:
     MODELS = configuration.load(

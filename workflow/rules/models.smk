@@ -3,7 +3,9 @@
 
 rule import_model:
     input:
-        files=inputs.model_files,
+        # What these contain stands in a param: their time stamps say nothing.
+        files=ancient(inputs.model_files),
+        trained=inputs.trained_files,
     output:
         config="results/{model}/model/config.json",
         weights="results/{model}/model/model.safetensors",
@@ -22,7 +24,7 @@ rule import_model:
     params:
         code=params.code("import_model.py"),
         path=inputs.model_folder,
-        stamps=params.stamps("path"),
+        contents=inputs.model_contents,
         repo=params.section("repo"),
         revision=params.section("revision"),
         trust_remote_code=params.section("trust_remote_code"),
@@ -36,7 +38,7 @@ rule import_model:
 
 rule tokenise_corpus:
     input:
-        files=inputs.corpus_files,
+        files=ancient(inputs.corpus_files),
         tokenizer="results/{model}/model/tokenizer.json",
         tokenizer_config="results/{model}/model/tokenizer_config.json",
         description="results/{model}/model/description.json",
@@ -57,7 +59,7 @@ rule tokenise_corpus:
     params:
         code=params.code("tokenise_corpus.py"),
         corpus=params.section("corpus"),
-        stamps=params.stamps("corpus"),
+        contents=inputs.corpus_contents,
         asked=params.tokens_asked,
     message:
         "Read the corpus with the tokenizer of {wildcards.model}"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from clustersae.activations.mask import load_limits
 from clustersae.circuits.ablation import Ablation
 from clustersae.circuits.assessment import assess
 from clustersae.circuits.storage import save_recordings
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 def main(
     model_dir: Path,
+    limits: Path,
     task: str | Path,
     output: Path,
     pairs_out: Path,
@@ -36,12 +38,15 @@ def main(
     """Write what became of the task (JSON), its pairs as text (JSON Lines) and the recordings.
 
     Args:
+        limits: of the norm, outside which positions are left as they are; they name the studied
+            layers.
         task: name of a generated task, or a file of prompts.
         settings: the keys `pairs`, `seed`, `method`, `min_pairs`, `min_accuracy`
             and `min_gap` of evaluation.circuits.
         ablation: by which m(∅) is measured.
     """
     description = read_description(model_dir)
+    norms = load_limits(limits, description.fingerprint)
     loaded = model_tokenizer(model_dir)
     n_train, n_test = settings["pairs"]["train"], settings["pairs"]["test"]
     pairs = prepare(task, loaded, description.n_ctx, n_train, n_test, settings["seed"])
@@ -50,9 +55,12 @@ def main(
         stream,
         pairs,
         description.d_model,
-        first=0 if loaded.vocabulary.bos_id is None else 1,
+        # A BOS, or a first token that has nothing to attend to but itself: no SAE has seen either.
+        first=1,
         method=settings["method"],
         ablation=ablation,
+        layers=norms.layers,
+        limits=norms,
         **{key: settings[key] for key in ("min_pairs", "min_accuracy", "min_gap")},
     )
     logger.info("%s", found.record["reason"] or f"{pairs.summary()} The model can do it.")
@@ -71,6 +79,7 @@ if __name__ == "__main__":
     torch.set_num_threads(snakemake.threads)
     main(
         model_dir=Path(snakemake.input.description).parent,
+        limits=Path(snakemake.input.limits),
         task=snakemake.params.task,
         output=Path(snakemake.output.task),
         pairs_out=Path(snakemake.output.pairs),

@@ -1,11 +1,12 @@
 """Circuits of one task in one arm's SAEs: how much of the behaviour they carry, every seed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from clustersae.circuits.affordable import settled
 from clustersae.circuits.dictionaries import Dictionaries, dictionaries_of, residual_basis
 from clustersae.circuits.measuring import CircuitSettings, measure_circuits
 from clustersae.circuits.storage import load_recordings
@@ -27,7 +28,7 @@ def main(
     variant: str,
     partition: str,
     outputs: Sequence[Path],
-    settings: CircuitSettings,
+    settings: Mapping[str, Any],
     where: torch.device,
 ) -> None:
     """Write the curves, what areas are made of, and the first nodes: one CSV each.
@@ -37,6 +38,7 @@ def main(
         saes: folders of the SAEs that serve the layers in this arm, every seed of each; none for
             the control without SAEs, the residual stream's own basis.
         outputs: paths of the three files, in the order of `Measured`.
+        settings: of `CircuitSettings`; None: what the size of the model affords.
     """
     description = read_description(model_dir)
     recorded, runs = load_recordings(recordings, description.fingerprint, where)
@@ -46,11 +48,14 @@ def main(
         group[0].config["seed"]: dictionaries_of(group) for group in by_seed(loaded)
     }
     if not saes:
-        bases[0] = residual_basis(range(description.n_layers), description.d_model, where)
+        bases[0] = residual_basis(list(recorded[0].clean), description.d_model, where)
+    settled_settings = CircuitSettings(
+        **settled(settings, description.n_layers, description.d_model)
+    )
     rows: list[list[dict[str, Any]]] = [[], [], []]
     for seed, dictionaries in bases.items():
         arm = {"task": task, "variant": variant, "partition": partition, "seed": seed}
-        measured = measure_circuits(stream, dictionaries, recorded, runs, settings, seed)
+        measured = measure_circuits(stream, dictionaries, recorded, runs, settled_settings, seed)
         for table, measured_rows in zip(rows, measured):
             table.extend(arm | row for row in measured_rows)
     for path, found in zip(outputs, rows, strict=True):
@@ -72,6 +77,6 @@ if __name__ == "__main__":
             Path(snakemake.output.prompts),
             Path(snakemake.output.nodes),
         ],
-        settings=CircuitSettings(**snakemake.params.settings),
+        settings=snakemake.params.settings,
         where=device.choose(snakemake.resources.get("gpu", 0)),
     )

@@ -23,15 +23,16 @@ from clustersae.sae.fitting import Activations, fit
 N_WORDS, N_CTX, D_MODEL, LAYER = 60, 16, 24, 1
 RARE, DIMENSION, MASSIVE = 59, 5, 3000.0
 SETTINGS = SAESettings(
-    architecture="topk", d_sae=96, k=4, n_steps=300, batch_size=128, learning_rate=0.01,
-    warmup_steps=15, decay_steps=60, auxk_alpha=1 / 32, dead_after=4000, max_grad_norm=1.0, seed=0,
+    architecture="topk", d_sae=48, k=4, n_steps=900, batch_size=128, learning_rate=0.005,
+    warmup_steps=45, decay_steps=450, auxk_alpha=1 / 32, dead_after=4000, max_grad_norm=1.0, seed=0,
 )  # fmt: skip
 
 
 def write_model(folder: Path, family: str, planted: bool) -> Path:
     """A GPT-2 of which position 0, or a Llama of which one word, is massive in one dimension.
 
-    Attention reads nothing from that dimension, so that the plant is all that differs.
+    Attention reads nothing from that dimension and writes little, so that the plant is all that
+    differs.
     """
     sizes = {"vocab_size": N_WORDS, "bos_token_id": None, "eos_token_id": None}
     torch.manual_seed(0)
@@ -42,6 +43,7 @@ def write_model(folder: Path, family: str, planted: bool) -> Path:
         model = transformers.AutoModelForCausalLM.from_config(config)
         place = model.transformer.wpe.weight[0]
         readers = [block.attn.c_attn.weight[DIMENSION] for block in model.transformer.h]
+        writers = [block.attn.c_proj.weight for block in model.transformer.h]
     else:
         config = transformers.LlamaConfig(
             max_position_embeddings=N_CTX, hidden_size=D_MODEL, num_hidden_layers=2,
@@ -54,12 +56,15 @@ def write_model(folder: Path, family: str, planted: bool) -> Path:
             for block in model.model.layers
             for name in ("q_proj", "k_proj", "v_proj")
         ]
+        writers = [block.self_attn.o_proj.weight for block in model.model.layers]
     with torch.no_grad():
         for weight in model.parameters():
             if weight.dim() == 2:
                 weight.mul_(20)
         for reader in readers:
             reader.zero_()
+        for writer in writers:
+            writer.mul_(0.05)
         if planted:
             place[DIMENSION] = MASSIVE
     model.save_pretrained(folder)
@@ -106,14 +111,20 @@ def test_a_planted_massive_activation_leaves_fvu_as_it_is_without(tmp_path, fami
     plain, _ = fvu_of(tmp_path / "plain", family, planted=False, multiple=10)
     masked, table = fvu_of(tmp_path / "masked", family, planted=True, multiple=10)
     assert masked == pytest.approx(plain, rel=0.02)
-    assert table[LAYER]["n_norm"] > 20
-    assert table[LAYER]["norm_share"] > 0.9
-    # The trap is there: without the mask, FVU tells of the planted tokens alone.
-    unmasked, table = fvu_of(tmp_path / "unmasked", family, planted=True, multiple=None)
-    assert unmasked < plain / 10
+    reason = {"gpt2": "first", "llama": "norm"}[family]
+    assert table[LAYER][f"n_{reason}"] > 20
+    assert table[LAYER][f"{reason}_share"] > 0.9
+    assert table[LAYER]["n_norm"] == 0 or family == "llama"
+
+
+def test_the_trap_is_there(tmp_path):
+    """Without a limit of the norm, FVU tells of the planted word alone."""
+    plain, _ = fvu_of(tmp_path / "plain", "llama", planted=False, multiple=None)
+    unmasked, table = fvu_of(tmp_path / "unmasked", "llama", planted=True, multiple=None)
+    assert unmasked < plain / 5
     assert table[LAYER]["n_norm"] == 0
     assert table[LAYER]["largest_dimension"] == DIMENSION
-    assert table[LAYER]["largest_dimension_share"] > 0.99
+    assert table[LAYER]["largest_dimension_share"] > 0.9
 
 
 def test_shares_of_the_variance_are_those_of_numpy(tmp_path):

@@ -15,7 +15,7 @@ from clustersae.circuits.dictionaries import dictionaries_of, residual_basis
 from clustersae.circuits.nodes import Node, Nodes, top
 from clustersae.circuits.recording import record
 from clustersae.models.anatomy import describe
-from clustersae.models.residual import ResidualStream, load_model
+from clustersae.models.residual import ResidualStream, load_pretrained
 from clustersae.runtime.errors import InputError
 
 D_SAE, K, N_TOKENS = 24, 5, 7
@@ -31,7 +31,7 @@ def gpt2(tmp_path_factory):
     """In float64, for differences."""
     folder = save_tiny_model("gpt2", tmp_path_factory.mktemp("gpt2"))
     description = describe(folder, "here")
-    model = load_model(folder, description, dtype=torch.float64)
+    model = load_pretrained(folder, dtype=torch.float64)
     return ResidualStream(model, description)
 
 

@@ -32,6 +32,10 @@ class LinearModel(nn.Module):
         self.head = nn.Linear(*unembedding.shape, bias=False)
         self.head.weight = nn.Parameter(unembedding.t().contiguous(), requires_grad=False)
 
+    @property
+    def dtype(self):
+        return self.head.weight.dtype
+
     def get_input_embeddings(self):
         return self.embedding
 

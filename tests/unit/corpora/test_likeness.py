@@ -33,9 +33,10 @@ def test_parts_of_one_text_are_alike(caplog, seed, n_rows):
     assert not caplog.records
 
 
-def test_another_kind_of_text_is_told_with_the_remedy(caplog, monkeypatch):
+def test_another_kind_of_text_is_told_with_the_remedy(caplog, capsys, monkeypatch):
     monkeypatch.setattr(likeness, "ROWS_AT_ONCE", 7)
     splits = {"train": rows(0.7, 200, 0), "validation": rows(0.7, 30, 1), "test": rows(0.2, 30, 2)}
     with caplog.at_level(logging.WARNING):
         assert warn_of_difference(surprises(splits, 10))
     assert "shuffle the documents (corpus.shuffle)" in caplog.text
+    assert capsys.readouterr().err.startswith("warning: Validation and test are texts of differe")

@@ -1,6 +1,5 @@
 import pytest
-from tiny_tokenizers import WORDS, bytes_level, puts, save, word_level
-from transformers import AutoTokenizer
+from tiny_tokenizers import WORDS, bytes_level, like_llama, puts, save, word_level
 
 from clustersae.corpora.tokenizer import model_tokenizer
 
@@ -59,16 +58,29 @@ def test_the_end_of_a_turn_is_not_that_of_a_text(tmp_path):
     assert found(save(tmp_path, tokenizer, chat)) == ((1, 0, 2), (0, 1, 2), False)
 
 
-@pytest.mark.parametrize("adds", [True, False])
-def test_the_setting_add_bos_token(tmp_path, adds):
+@pytest.mark.parametrize("kind", ["LlamaTokenizer", "PreTrainedTokenizerFast", "GemmaTokenizer"])
+@pytest.mark.parametrize(
+    ("template", "setting", "adds_bos"),
+    [
+        (None, True, True),  # transformers forgets it beside a tokenizer.json
+        (None, False, False),
+        (None, None, False),
+        ("<s> $A", True, True),
+        ("<s> $A", None, True),
+        ("<s> $A", False, True),  # as transformers reads it
+    ],
+)
+def test_the_setting_add_bos_token(tmp_path, kind, template, setting, adds_bos):
     names = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
-    tokenizer = word_level(LLAMA, LLAMA[:3], "<unk>")
-    settings = {**names, "tokenizer_class": "PreTrainedTokenizerFast", "add_bos_token": adds}
-    folder = save(tmp_path, tokenizer, settings)
-    (bos_id, eos_id, _), _, adds_bos = found(folder)
-    theirs = AutoTokenizer.from_pretrained(folder)("the cat")["input_ids"]
-    assert (bos_id, eos_id) == (1, 2)
-    assert adds_bos == (theirs[0] == 1)
+    tokenizer = like_llama()
+    settings = {**names, "tokenizer_class": kind, "add_bos_token": setting}
+    folder = save(tmp_path, puts(tokenizer, template) if template else tokenizer, settings)
+    assert found(folder) == ((1, 2, None), (0, 1, 2), adds_bos)
+
+
+@pytest.mark.parametrize("config", [{}, {"bos_token": None, "add_bos_token": True}])
+def test_a_setting_without_a_token_adds_nothing(tmp_path, config):
+    assert found(save(tmp_path, word_level(WORDS, []), config)) == ((None, None, None), (), False)
 
 
 def test_the_configuration_of_the_model_is_the_last_resort(tmp_path):

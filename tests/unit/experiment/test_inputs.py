@@ -21,7 +21,8 @@ DESCRIPTION = {
 }
 MODEL = {
     **{"same_as": None, "path": None, "trained": None, "toy_english": False},
-    "corpus": {"files": ["text.txt"]},
+    "trust_remote_code": False,
+    "corpus": {"files": ["text.txt"], "dataset": None},
     "activations": {"tokens": {"train": 250, "validation": 100, "test": 1}, "shard_tokens": 100},
     "clustering": {"distance": "angular", "tokens": None, "seed": 0},
     "sae": {
@@ -97,7 +98,9 @@ def test_a_model_that_is_the_same_as_another_reads_its_activations(inputs):
 def test_a_trained_model_is_imported_like_any_other_and_its_text_is_read_where_it_is(inputs):
     folder = "results/language_models/toy"
     assert inputs.model_folder(wildcards("trained")) == f"{folder}/model"
-    assert f"{folder}/model/model.safetensors" in inputs.model_files(wildcards("trained"))
+    assert f"{folder}/model/model.safetensors" in inputs.trained_files(wildcards("trained"))
+    assert inputs.model_files(wildcards("trained")) == []
+    assert inputs.model_contents(wildcards("trained")) is None
     assert inputs.tokens("test")(wildcards("trained")) == f"{folder}/corpus/test.safetensors"
     assert inputs.factors(wildcards("trained")) == [f"{folder}/corpus/factors.parquet"]
     assert inputs.factors(wildcards()) == []
@@ -109,9 +112,40 @@ def test_a_model_that_is_here_is_an_input_and_one_on_the_hub_is_none(inputs, tmp
         (tmp_path / "gpt" / name).touch()
     files = inputs.model_files(wildcards())
     assert [Path(file).name for file in files] == ["config.json", "model.safetensors"]
+    assert inputs.trained_files(wildcards()) == []
     assert inputs.model_folder(wildcards("hub")) is None
     assert inputs.model_files(wildcards("hub")) == []
     assert inputs.corpus_files(wildcards()) == ["text.txt"]
+
+
+def test_code_of_a_model_counts_where_it_may_run(inputs, tmp_path):
+    (tmp_path / "gpt").mkdir()
+    for name in ("config.json", "modeling.py"):
+        (tmp_path / "gpt" / name).touch()
+    before = inputs.model_contents(wildcards())
+    (tmp_path / "gpt" / "modeling.py").write_text("print()")
+    assert inputs.model_contents(wildcards()) == before
+    inputs.models["m"]["trust_remote_code"] = True
+    assert [Path(file).name for file in inputs.model_files(wildcards())] == [
+        "config.json",
+        "modeling.py",
+    ]
+    before = inputs.model_contents(wildcards())
+    (tmp_path / "gpt" / "modeling.py").write_text("print(1)")
+    assert inputs.model_contents(wildcards()) != before
+
+
+def test_a_text_is_known_by_its_files_and_by_those_of_a_local_data_set(inputs, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "0.jsonl").write_text("{}")
+    inputs.models["m"]["corpus"] = {"files": [], "dataset": str(tmp_path / "data")}
+    before = inputs.corpus_contents(wildcards())
+    (tmp_path / "data" / ".cache").write_text("not read")
+    assert inputs.corpus_contents(wildcards()) == before
+    (tmp_path / "data" / "0.jsonl").write_text("[]")
+    assert inputs.corpus_contents(wildcards()) != before
+    inputs.models["m"]["corpus"] = {"files": [], "dataset": "on/hub"}
+    assert inputs.corpus_contents(wildcards()) is None
 
 
 def test_a_specialised_sae_waits_for_what_it_starts_from(inputs):
@@ -201,6 +235,8 @@ def test_params_are_the_settings_that_decide_a_job():
         "seed": 0,
     }
     assert params.first_of("evaluation", "circuits", "errors")(wildcards()) == "kept"
+    left_open = Params({"m": {"errors": None}}, ".")
+    assert left_open.first_of("errors", otherwise="ablated")(wildcards()) == "ablated"
     root, child = (params.sae(wildcards(sae=sae)) for sae in ("0-2", "1@0-2"))
     assert "seeds" not in root
     assert "specialise" not in root, "how others go on from it changes nothing"

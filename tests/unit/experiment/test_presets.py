@@ -9,7 +9,10 @@ from configurations import language_models, load
 
 ROOT = Path(__file__).parents[3]
 #: config.json of the local models that presets ask their user to put in place.
-LOCAL_MODELS = {"stories260k": {"num_hidden_layers": 5, "hidden_size": 64}}
+LOCAL_MODELS = {
+    "smollm2": {"num_hidden_layers": 30, "hidden_size": 576},
+    "stories260k": {"num_hidden_layers": 5, "hidden_size": 64},
+}
 
 
 def put_in_place(given):

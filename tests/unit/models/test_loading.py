@@ -139,3 +139,19 @@ def test_a_model_in_several_places_is_read_and_changed_like_one(source, tokens, 
         expected = whole.logits_from(layer, x, tokens)
         torch.testing.assert_close(spread.logits_from(layer, x, tokens), expected)
         assert [vars(block).get("forward") for block in spread.blocks] == forwards
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_code_of_a_model_runs_only_where_it_is_trusted(tmp_path, monkeypatch, trusted):
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "hf"))
+    source = save_tiny_model("llama", tmp_path / "source")
+    (source / "modeling_own.py").write_text(
+        "import pathlib\nimport transformers\n\n"
+        f"pathlib.Path({str(tmp_path / 'ran')!r}).touch()\n\n"
+        "class LlamaForCausalLM(transformers.LlamaForCausalLM):\n    of_its_own = True\n"
+    )
+    change_config(source, auto_map={"AutoModelForCausalLM": "modeling_own.LlamaForCausalLM"})
+    import_model(str(source), tmp_path / "model", trust_remote_code=trusted)
+    assert (tmp_path / "ran").exists() == trusted
+    assert (tmp_path / "model" / "modeling_own.py").exists() == trusted
+    assert hasattr(opened(tmp_path / "model").model, "of_its_own") == trusted

@@ -80,6 +80,22 @@ def test_running_on_really_skips_the_blocks_before(stream, tokens):
     assert set(ran) == set(range(2, N_LAYERS))
 
 
+def test_blocks_after_the_last_layer_of_interest_are_not_run(stream, tokens):
+    run = []
+    handles = [
+        block.register_forward_pre_hook(lambda *_, index=index: run.append(index))
+        for index, block in enumerate(stream.blocks)
+    ]
+    try:
+        some = stream.capture(tokens, [1, 0])
+    finally:
+        for handle in handles:
+            handle.remove()
+    assert run == [0, 1]
+    for x, y in zip(some, stream.capture(tokens)):
+        torch.testing.assert_close(x, y, rtol=0, atol=0)
+
+
 def test_padding_at_the_right_changes_nothing_before_it(stream, tokens):
     short = stream.capture(tokens[:, :10])
     for x, y in zip(stream.capture(tokens), short):

@@ -312,6 +312,11 @@ def test_scattered_clusters_are_outlined_cell_by_cell():
     assert layer_fvu.runs((4, 6, 10), [2, 4, 6, 8, 10]) == [(4, 6), (10, 10)]
 
 
+def test_a_single_layer_is_near_no_other():
+    finding = layer_distances._finding(np.zeros((1, 1)), ["0"], "angular")
+    assert finding == "The model has one layer, which is near no other"
+
+
 def test_labels_are_spread_apart_in_order():
     places = training_curves.spread(np.array([0.0, 0.01, 0.02, 1.0]), 0.1)
     assert (np.diff(places) >= 0.1 - 1e-6).all()

@@ -81,6 +81,25 @@ def test_without_bos_there_is_none_in_front():
 
 
 @pytest.mark.parametrize(
+    ("adds_bos", "eos_id", "start"),
+    [(False, 7, 7), (True, 7, 0), (True, None, 0), (False, None, 0)],
+)
+def test_in_front_stands_what_the_model_has_seen_there(adds_bos, eos_id, start):
+    vocabulary = CHARACTERS.vocabulary
+    vocabulary = Vocabulary("x", vocabulary.vocab_size, vocabulary.bos_id, None, eos_id)
+    loaded = LoadedTokenizer(CHARACTERS.tokenizer, vocabulary, adds_bos)
+    assert pair_of(loaded, MAN).clean == (start, *characters("The man ha"))
+
+
+def test_tokens_past_the_embedding_are_unknown():
+    largest = max(characters("The man ha"))
+    small = LoadedTokenizer(CHARACTERS.tokenizer, Vocabulary("x", largest, None, None))
+    maker = PairMaker(small, 20)
+    assert maker.make([MAN]) == []
+    assert dict(maker.lost) == {Loss.UNKNOWN_TOKEN: 1}
+
+
+@pytest.mark.parametrize(
     ("changes", "loss"),
     [
         ({"clean_prefix": "The mán"}, Loss.UNKNOWN_TOKEN),

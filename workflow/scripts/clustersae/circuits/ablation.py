@@ -9,6 +9,9 @@ Training prompts are both prompts of every pair: a mean over the clean ones alon
 answer wherever the clean prompts of a task share one, over the corrupted ones alone the wrong
 answer. With `mean` and `resample` the stream of an empty circuit is a mean or another prompt's
 stream, whatever the SAE, and so m(∅) is the same for all SAEs; with `zero` it is not.
+
+Masked training positions stand in for nothing: means are over the others at the same position (all
+of them, if all are masked), and a drawn value that is masked is replaced by that mean.
 """
 
 from typing import Literal, NamedTuple
@@ -75,16 +78,34 @@ def stand_in(
         return StandIn(dictionary.offset.view(1, 1, -1))
     # [2 n_pairs, n_positions, d_model]
     x = torch.cat([recording.clean[layer][:, start:], recording.corrupted[layer][:, start:]])
+    masked = None if recording.masked is None else recording.masked[:, start:].repeat(2, 1)
     if ablation == "resample":
-        x = x[sources].float()
-        drawn = encode_in_chunks(dictionary, x, max_entries)
-        return StandIn(x - dictionary.combine(drawn), drawn=drawn)
-    mean = _mean_latents(dictionary, x, max_entries)
-    rest = x.float().mean(0) - dictionary.combine_dense(mean)
+        drawn_x = x[sources].float()
+        if masked is not None:
+            drawn_x = torch.where(masked[sources].unsqueeze(-1), _mean(x, masked), drawn_x)
+        drawn = encode_in_chunks(dictionary, drawn_x, max_entries)
+        return StandIn(drawn_x - dictionary.combine(drawn), drawn=drawn)
+    mean = _mean_latents(dictionary, x, masked, max_entries)
+    rest = _mean(x, masked) - dictionary.combine_dense(mean)
     return StandIn(rest.unsqueeze(0), mean=mean)
 
 
-def _mean_latents(dictionary: Dictionary, x: torch.Tensor, max_entries: int) -> torch.Tensor:
+def _mean(x: torch.Tensor, masked: torch.Tensor | None) -> torch.Tensor:
+    """Mean over prompts x [n_prompts, n_positions, d_model] → float32 [n_positions, d_model]."""
+    if masked is None:
+        return x.float().mean(0)
+    return (x.float() * _weights(masked).unsqueeze(-1)).sum(0)
+
+
+def _weights(masked: torch.Tensor) -> torch.Tensor:
+    """What every prompt counts for in the mean at each position, [n_prompts, n_positions]."""
+    kept = ~masked | masked.all(0)
+    return kept / kept.sum(0)
+
+
+def _mean_latents(
+    dictionary: Dictionary, x: torch.Tensor, masked: torch.Tensor | None, max_entries: int
+) -> torch.Tensor:
     """Mean over prompts x [n_prompts, n_positions, d_model] → [n_positions, n_latents]."""
     n_prompts, n_positions, _ = x.shape
     width = dictionary.n_latents
@@ -93,6 +114,9 @@ def _mean_latents(dictionary: Dictionary, x: torch.Tensor, max_entries: int) -> 
     # As a product, whose sums come in a fixed order on a GPU; scattered additions do not.
     layout = sparse.transpose((latents.indices + offsets).flatten(1), n_positions * width)
     ones = torch.ones(n_prompts, 1, device=x.device)
+    if masked is not None:
+        values = latents.values * _weights(masked).unsqueeze(-1)
+        return layout.product(values.flatten(1), ones).view(n_positions, width)
     sums = layout.product(latents.values.flatten(1), ones)
     return sums.view(n_positions, width) / n_prompts
 

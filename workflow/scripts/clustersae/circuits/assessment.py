@@ -1,17 +1,21 @@
 """Can a model do a task, and does the task rest on what is taken apart? If so, its recordings."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from clustersae.activations.mask import NormLimits
 from clustersae.circuits.ablation import Ablation
 from clustersae.circuits.curves import accuracy, why_unusable
 from clustersae.circuits.dictionaries import residual_basis
 from clustersae.circuits.faithfulness import Evaluation
+from clustersae.circuits.gradients import Method
 from clustersae.circuits.grouping import group_pairs, matching_lengths
+from clustersae.circuits.masking import count
 from clustersae.circuits.pairs import device_of
-from clustersae.circuits.recording import CleanRun, Method, Recording, record, run_clean
+from clustersae.circuits.recording import CleanRun, Recording, record, run_clean
 from clustersae.circuits.tasks.prepare import TaskPairs
 from clustersae.models.residual import ResidualStream
 
@@ -34,6 +38,8 @@ def assess(
     min_pairs: int,
     min_accuracy: float,
     min_gap: float,
+    layers: Sequence[int] | None = None,
+    limits: NormLimits | None = None,
 ) -> Assessment:
     """Try a task on its test prompts, and record its training prompts if the model can do it.
 
@@ -42,6 +48,8 @@ def assess(
         ablation: what m(∅) is measured with here; it does not depend on the SAEs but for `zero`.
         min_pairs: for training and for test each; what few prompts say means nothing.
         min_accuracy, min_gap: see `curves.why_unusable`.
+        layers: of the model, ascending, that have SAEs; None: all.
+        limits: positions outside them pass through unchanged; None: nothing is masked.
     """
     train, test = (group_pairs(pairs, first) for pairs in (task.train, task.test))
     lengths = matching_lengths(train, test)
@@ -60,6 +68,8 @@ def assess(
         "logit_difference": None,
         "logit_difference_ablated": None,
         "ablation": ablation,
+        "n_masked_train": None,
+        "n_masked_test": None,
         "usable": False,
     }
     if not lengths or min(found["n_train"], found["n_test"]) < min_pairs:
@@ -68,14 +78,19 @@ def assess(
             f" {found['n_test']} of lengths that both have). {task.summary()}"
         )
         return Assessment(found | {"reason": too_few}, [], [])
-    runs = [run_clean(stream, test[length]) for length in lengths]
+    layers = range(stream.n_layers) if layers is None else layers
+    runs = [run_clean(stream, test[length], layers[0], limits=limits) for length in lengths]
     full = _metrics([run.metric for run in runs])
     found |= {"accuracy": accuracy(full), "logit_difference": float(full.mean())}
+    found["n_masked_test"] = sum(count(run.masked) for run in runs)
     reason = why_unusable(full, np.full(len(full), -np.inf), min_accuracy, min_gap)
     if reason:
         return Assessment(found | {"reason": reason}, [], [])
-    recordings = [record(stream, train[length], method) for length in lengths]
-    basis = residual_basis(range(stream.n_layers), d_model, device_of(stream))
+    recordings = [
+        record(stream, train[length], method, layers=layers, limits=limits) for length in lengths
+    ]
+    found["n_masked_train"] = sum(count(recording.masked) for recording in recordings)
+    basis = residual_basis(layers, d_model, device_of(stream))
     empty = _metrics([Evaluation(stream, basis, recordings, runs, ablation).empty])
     reason = why_unusable(full, empty, min_accuracy, min_gap)
     found |= {

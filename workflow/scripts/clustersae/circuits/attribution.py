@@ -10,7 +10,7 @@ order, with the gradient at the clean prompt or its mean on the way to the corru
 
 Within one layer they add up to (x_corrupted − x_clean) · ∂m/∂x: on a linear model, or up to the
 error of the integral, that is m(corrupted) − m(clean). Nodes that the behaviour rests on have a
-negative effect.
+negative effect. Masked positions are not patched, and count for nothing.
 """
 
 from collections import defaultdict
@@ -135,7 +135,10 @@ def _exact_of_layer(
                 for latent in chosen
             ]
             changed = x.repeat(len(chosen), 1, 1, 1)
-            changed[:, :, start:] += torch.stack(moves).to(x.dtype)
+            move = torch.stack(moves).to(x.dtype)
+            if recording.masked is not None:
+                move = move.masked_fill(recording.masked[rows, start:].unsqueeze(-1), 0)
+            changed[:, :, start:] += move
             tokens = part.clean.repeat(len(chosen), 1)
             with last_logits_only(stream):
                 logits = stream.logits_from(layer, changed.flatten(0, 1), tokens)

@@ -36,10 +36,12 @@ def group_pairs(pairs: Sequence[TokenPair], first: int = 0) -> dict[int, Pairs]:
 def matching_lengths(
     train: dict[int, Pairs], test: dict[int, Pairs], least: int = LEAST_TRAINING_PAIRS
 ) -> list[int]:
-    """The lengths with test pairs, and with `least` training pairs or more.
+    """The lengths with test pairs, with `least` training pairs or more, and a token to analyse.
 
     What is ablated takes its place from training prompts of the same length.
     """
     return sorted(
-        length for length in train.keys() & test.keys() if len(train[length].clean) >= least
+        length
+        for length in train.keys() & test.keys()
+        if len(train[length].clean) >= least and length > train[length].first
     )

@@ -21,8 +21,8 @@ class Pairs(NamedTuple):
     answer: torch.Tensor  # int64 [n_pairs], what the clean prompt asks for
     wrong: torch.Tensor  # int64 [n_pairs], what the corrupted prompt asks for
     first: int = 0
-    """Tokens before this one (BOS) are the same in every prompt and no SAE has seen them: their
-    stream is left as it is."""
+    """Tokens before this one (BOS, or the first token where there is none) are studied by no SAE:
+    their stream is left as it is."""
 
     @property
     def n_tokens(self) -> int:
@@ -81,7 +81,13 @@ def last_logits_only(stream: ResidualStream) -> Iterator[None]:
     The unembedding of a real vocabulary at every position would cost as much as many blocks.
     """
     head = stream.model.get_output_embeddings()
-    handle = head.register_forward_pre_hook(lambda _, inputs: (inputs[0][:, -1:], *inputs[1:]))
+
+    def last(_, inputs: tuple) -> tuple:
+        # Contiguous: of rows that lie apart torch multiplies each by itself, and reads the whole
+        # unembedding for each. That took a third of the time of a batch of short prompts.
+        return inputs[0][:, -1:].contiguous(), *inputs[1:]
+
+    handle = head.register_forward_pre_hook(last)
     try:
         yield
     finally:

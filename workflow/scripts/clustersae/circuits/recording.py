@@ -16,45 +16,42 @@ the sum of the nodes goes from the clean to the corrupted stream on a straight l
 the SAE. So the gradients of a model and a task are taken once and serve every SAE.
 """
 
-from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 
+from clustersae.activations.mask import NormLimits
+from clustersae.circuits import masking
+from clustersae.circuits.gradients import STEPS, Method, at_clean, on_the_way, rows_at_once
 from clustersae.circuits.pairs import (
     Pairs,
     check_pairs,
     device_of,
     last_logits_only,
     logit_difference,
-    vocabulary_size,
 )
-from clustersae.models.residual import Change, ResidualStream
-
-#: `attribution`: the gradient at the clean prompt (attribution patching, Nanda 2023).
-#: `integrated`: its mean between clean and corrupted (Marks et al. 2024, eq. 3).
-Method = Literal["attribution", "integrated"]
-
-#: Steps of the integral, as Marks et al. take them.
-STEPS = 10
+from clustersae.circuits.prefix import shared_prefix
+from clustersae.models.residual import ResidualStream
 
 #: Numbers held at once by a pass with a gradient or a batch of circuits (256 MB in float32).
 MAX_ENTRIES = 2**26
 
-#: Numbers that a block keeps for its gradient, per token and dimension of the stream: roughly 4
-#: for the attention, 2·4 for the MLP, and the norms, sums and copies.
-KEPT_PER_BLOCK = 24
-
 
 class Recording(NamedTuple):
-    """The model on pairs of training prompts. Streams are those after every block."""
+    """The model on pairs of training prompts. Streams are those after the block of a layer."""
 
     pairs: Pairs
-    clean: list[torch.Tensor]  # per layer [n_pairs, n_tokens, d_model]
-    corrupted: list[torch.Tensor]
-    gradients: list[torch.Tensor]  # ∂m/∂x, same shapes; the answer stays that of the clean prompt
+    clean: Mapping[int, torch.Tensor]  # layer → [n_pairs, n_tokens, d_model]
+    corrupted: Mapping[int, torch.Tensor]
+    gradients: Mapping[int, torch.Tensor]
+    """∂m/∂x; the answer stays that of the clean prompt. Integrated ones are zero where prompts do
+    not differ yet."""
     clean_metric: torch.Tensor  # [n_pairs]
     corrupted_metric: torch.Tensor  # [n_pairs]
+    masked: torch.Tensor | None = None
+    """bool [n_pairs, n_tokens], where either prompt is outside the limits: gradients are zero
+    there; None: nowhere."""
 
 
 class CleanRun(NamedTuple):
@@ -64,6 +61,7 @@ class CleanRun(NamedTuple):
     layer: int
     x: torch.Tensor  # [n_pairs, n_tokens, d_model], the stream after `layer`
     metric: torch.Tensor  # [n_pairs], m(M)
+    masked: torch.Tensor | None = None  # bool [n_pairs, n_tokens]; None: nowhere
 
 
 def first_position(stream: ResidualStream, layer: int, pairs: Pairs) -> int:
@@ -75,17 +73,27 @@ def first_position(stream: ResidualStream, layer: int, pairs: Pairs) -> int:
 
 
 def run_clean(
-    stream: ResidualStream, pairs: Pairs, layer: int = 0, max_entries: int = MAX_ENTRIES
+    stream: ResidualStream,
+    pairs: Pairs,
+    layer: int = 0,
+    max_entries: int = MAX_ENTRIES,
+    limits: NormLimits | None = None,
 ) -> CleanRun:
-    """m(M) on the clean prompts, and the stream after the first layer that is taken apart."""
+    """m(M) on the clean prompts, and the stream after the first layer that is taken apart.
+
+    Args:
+        limits: positions outside them pass through circuits unchanged; None: all are studied.
+    """
     check_pairs(pairs)
     pairs = pairs.to(device_of(stream))
-    streams: list[torch.Tensor] = []
-    metrics = []
+    streams, metrics, masks = [], [], []
     for part in _parts(stream, pairs, max_entries):
-        with last_logits_only(stream), stream.replaced({layer: streams.append}):
-            metrics.append(logit_difference(stream.logits(part.clean), part))
-    return CleanRun(pairs, layer, torch.cat(streams), torch.cat(metrics))
+        logits, run = _run(stream, part.clean, masking.captured([layer], limits))
+        streams.append(run[layer])
+        metrics.append(logit_difference(logits, part))
+        masks.append(masking.masked(limits, part.first, run))
+    x, metric = torch.cat(streams), torch.cat(metrics)
+    return CleanRun(pairs, layer, x, metric, masking.or_none(masks))
 
 
 def record(
@@ -94,102 +102,80 @@ def record(
     method: Method = "integrated",
     steps: int = STEPS,
     max_entries: int = MAX_ENTRIES,
+    layers: Sequence[int] | None = None,
+    limits: NormLimits | None = None,
 ) -> Recording:
     """Run the model on both prompts of every pair, and take the gradients.
 
     The recording holds 3 · n_layers · n_pairs · n_tokens · d_model numbers.
 
     Args:
-        steps: of the integral; the gradient is taken in the middle of each, which is exact where m
-            is quadratic in x (at the left ends it would be exact only where m is linear).
+        steps: of the integral.
+        layers: of the model, ascending, whose streams are studied; None: all.
+        limits: nodes are not taken apart at positions outside them, in either prompt.
     """
     check_pairs(pairs)
     pairs = pairs.to(device_of(stream))
+    layers = range(stream.n_layers) if layers is None else layers
     parts = [
-        _record_part(stream, part, method, steps, max_entries)
+        _record_part(stream, part, layers, method, steps, max_entries, limits)
         for part in _parts(stream, pairs, max_entries)
     ]
-    *streams, clean_metric, corrupted_metric = zip(*parts)
+    *streams, clean_metric, corrupted_metric, masks = zip(*parts)
     clean, corrupted, gradients = (
-        [torch.cat(layer) for layer in zip(*column)] for column in streams
+        {layer: torch.cat([part[layer] for part in column]) for layer in layers}
+        for column in streams
     )
-    return Recording(
-        pairs, clean, corrupted, gradients, torch.cat(clean_metric), torch.cat(corrupted_metric)
-    )
+    metrics = torch.cat(clean_metric), torch.cat(corrupted_metric)
+    return Recording(pairs, clean, corrupted, gradients, *metrics, masking.or_none(masks))
 
 
 def _record_part(
-    stream: ResidualStream, pairs: Pairs, method: Method, steps: int, max_entries: int
-) -> tuple:
-    """Clean streams, corrupted streams, gradients, clean and corrupted metric."""
-    with last_logits_only(stream):
-        clean, gradients, clean_metric = _gradients_at_clean(stream, pairs)
-        logits, corrupted = stream.logits_and_streams(pairs.corrupted)
-    if method == "integrated":
-        gradients = [
-            _integrated(stream, pairs, layer, *ends, steps, max_entries)
-            for layer, ends in enumerate(zip(clean, corrupted))
-        ]
-    return clean, corrupted, gradients, clean_metric, logit_difference(logits, pairs)
-
-
-def _gradients_at_clean(stream: ResidualStream, pairs: Pairs) -> tuple:
-    """Streams, ∂m/∂x at all layers from one backward pass, and m."""
-    streams: list[torch.Tensor] = []
-
-    def keep(x: torch.Tensor) -> torch.Tensor:
-        # The first stream becomes the leaf that the others depend on.
-        streams.append(x if streams else x.detach().requires_grad_())
-        return streams[-1]
-
-    with torch.enable_grad(), stream.replaced(dict.fromkeys(range(stream.n_layers), keep)):
-        metric = logit_difference(_logits(stream, pairs.clean), pairs)
-        gradients = torch.autograd.grad(metric.sum(), streams)
-    return [x.detach() for x in streams], list(gradients), metric.detach()
-
-
-def _integrated(
     stream: ResidualStream,
     pairs: Pairs,
-    layer: int,
-    clean: torch.Tensor,
-    corrupted: torch.Tensor,
+    layers: Sequence[int],
+    method: Method,
     steps: int,
     max_entries: int,
-) -> torch.Tensor:
-    """Mean of ∂m/∂x while this layer's stream goes from clean to corrupted; later layers follow."""
-    device = clean.device
-    total = torch.zeros_like(clean)
-    middles = (torch.arange(steps, device=device) + 0.5) / steps
-    n_steps = max(1, _rows(stream, pairs, max_entries) // len(clean))
-    for part in middles.to(clean.dtype).split(n_steps):
-        path = clean + part.view(-1, 1, 1, 1) * (corrupted - clean)
-        path = path.flatten(0, 1).requires_grad_()
-        with torch.enable_grad(), last_logits_only(stream), stream.replaced({layer: _put(path)}):
-            logits = _logits(stream, pairs.clean.repeat(len(part), 1))
-            (gradient,) = torch.autograd.grad(logit_difference(logits, pairs).sum(), path)
-        total += gradient.unflatten(0, (len(part), -1)).sum(0)
-    return total / steps
+    limits: NormLimits | None,
+) -> tuple:
+    """Clean streams, corrupted streams, gradients, clean and corrupted metric, mask."""
+    captured = masking.captured(layers, limits)
+    logits, corrupted = _run(stream, pairs.corrupted, captured)
+    corrupted_metric = logit_difference(logits, pairs)
+    if method == "attribution":
+        clean, gradients, clean_metric = at_clean(stream, pairs, captured)
+    else:
+        logits, clean = _run(stream, pairs.clean, captured)
+        clean_metric, gradients = logit_difference(logits, pairs), None
+    mask = masking.masked(limits, pairs.first, clean, corrupted)
+    if gradients is None:
+        start = {layer: clean[layer] for layer in layers}
+        # What is masked stays as it is on the way.
+        end = {
+            layer: corrupted[layer]
+            if mask is None
+            else torch.where(mask.unsqueeze(-1), clean[layer], corrupted[layer])
+            for layer in layers
+        }
+        prefix = shared_prefix(stream, pairs, start, clean_metric)
+        gradients = on_the_way(prefix, start, end, steps, max_entries)
+    if mask is not None:
+        gradients = {layer: gradients[layer].masked_fill(mask.unsqueeze(-1), 0) for layer in layers}
+    return clean, corrupted, gradients, clean_metric, corrupted_metric, mask
 
 
-def _put(x: torch.Tensor) -> Change:
-    """The change of a stream into `x`."""
-    return lambda _: x
-
-
-def _logits(stream: ResidualStream, tokens: torch.Tensor) -> torch.Tensor:
-    """`ResidualStream.logits`, which takes no gradient."""
-    return stream.model(input_ids=tokens, use_cache=False).logits
-
-
-def _rows(stream: ResidualStream, pairs: Pairs, max_entries: int) -> int:
-    """Prompts whose pass with a gradient fits into `max_entries` numbers."""
-    d_model = stream.model.get_input_embeddings().get_parameter("weight").shape[1]
-    per_token = KEPT_PER_BLOCK * stream.n_layers * d_model
-    return max(1, max_entries // (pairs.n_tokens * per_token + vocabulary_size(stream)))
+def _run(
+    stream: ResidualStream, tokens: torch.Tensor, layers: Sequence[int]
+) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
+    """Logits of the last position [n_rows, 1, vocab_size], and the stream of each layer."""
+    streams: list[torch.Tensor] = []
+    with last_logits_only(stream), stream.replaced(dict.fromkeys(layers, streams.append)):
+        logits = stream.logits(tokens)
+    return logits, dict(zip(layers, streams))
 
 
 def _parts(stream: ResidualStream, pairs: Pairs, max_entries: int) -> Iterator[Pairs]:
-    rows = _rows(stream, pairs, max_entries)
+    rows = rows_at_once(stream, pairs.n_tokens, stream.n_layers, max_entries)
     for start in range(0, len(pairs.clean), rows):
         yield pairs.rows(start, start + rows)

@@ -91,6 +91,7 @@ class _Layer:
         self.number, self.circuits = number, circuits
         self.dictionary, self.start = group.dictionaries[number], group.starts[number]
         self.values: StandIn = group.values[number]
+        self.masked = group.run.masked
         self.ranks = circuits.ranks[nodes.slices[number]]
         self.error_kept = circuits.hold_error(nodes.errors[number])
         self.of_all = self.values.of_all(self.dictionary, circuits, self.ranks)
@@ -99,6 +100,8 @@ class _Layer:
         self, x: torch.Tensor, start: int, stop: int, latents: Latents | None = None
     ) -> torch.Tensor:
         """The stream [S · P, n_tokens, d_model] with the circuits' nodes alone.
+
+        What is masked passes through as it is.
 
         Args:
             x: [S · P or P, n_tokens, d_model], for the prompts from `start` up to `stop`.
@@ -118,5 +121,9 @@ class _Layer:
             self.values.rows(start, stop),
             self.of_all,
         )
+        changed = changed.to(x.dtype)
+        if self.masked is not None:
+            masked = self.masked[start:stop, self.start :].unsqueeze(-1)
+            changed = torch.where(masked, analysed, changed)
         untouched = x[:, :, : self.start].expand(n_circuits, -1, -1, -1)
-        return torch.cat([untouched, changed.to(x.dtype)], 2).flatten(0, 1)
+        return torch.cat([untouched, changed], 2).flatten(0, 1)

@@ -1,12 +1,11 @@
 """Are validation and test texts of one kind? One is chosen on, the other is reported."""
 
-import logging
 from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
 
-logger = logging.getLogger(__name__)
+from clustersae.runtime import log
 
 ROWS_AT_ONCE = 1 << 12
 
@@ -35,18 +34,17 @@ def surprises(splits: dict[str, Tensor], vocab_size: int) -> dict[str, Surprise]
 
 
 def warn_of_difference(found: dict[str, Surprise]) -> bool:
-    """Log a warning, and say so, where validation and test differ markedly."""
+    """Warn, and say so, where validation and test differ markedly."""
     validation, test = found["validation"], found["test"]
     difference = abs(validation.nats - test.nats)
     noise = float(np.hypot(validation.error, test.error))
     differ = difference > max(MARKED, STANDARD_ERRORS * noise)
     if differ:
-        logger.warning(
+        log.warn(
             "Validation and test are texts of different kinds: by the frequencies of training"
-            " tokens they cost %.2f and %.2f nats per token. What is chosen on one may not be best"
-            " on the other: shuffle the documents (corpus.shuffle), or mix the files.",
-            validation.nats,
-            test.nats,
+            f" tokens they cost {validation.nats:.2f} and {test.nats:.2f} nats per token. What is"
+            " chosen on one may not be best on the other: shuffle the documents (corpus.shuffle),"
+            " or mix the files."
         )
     return differ
 

@@ -21,7 +21,11 @@ class SpecialTokens(NamedTuple):
 
 
 def special_tokens(
-    theirs: Any, own: Tokenizer, config: Mapping[str, Any], vocab_size: int
+    theirs: Any,
+    own: Tokenizer,
+    settings: Mapping[str, Any],
+    config: Mapping[str, Any],
+    vocab_size: int,
 ) -> SpecialTokens:
     """What transformers, the tokenizer's post-processor and, at last, config.json say.
 
@@ -33,6 +37,7 @@ def special_tokens(
     Args:
         theirs: as transformers' AutoTokenizer loads it.
         own: tokenizer.json, which reads the text here.
+        settings: tokenizer_config.json; transformers forgets its add_bos_token.
         config: of the model.
         vocab_size: rows of the model's embedding; ids beyond it count as absent.
     """
@@ -66,7 +71,8 @@ def special_tokens(
     named = [bos_id, eos_id, pad_id, *map(known, before + after)]
     flagged |= {number for number in named if number is not None}
     special_ids = tuple(sorted(flagged))
-    return SpecialTokens(bos_id, eos_id, pad_id, special_ids, bool(before))
+    adds_bos = bool(before) or (bos_id is not None and settings.get("add_bos_token") is True)
+    return SpecialTokens(bos_id, eos_id, pad_id, special_ids, adds_bos)
 
 
 def _flagged(added: Mapping[int, Any]) -> set[int]:

@@ -12,7 +12,7 @@ from typing import Any
 from clustersae.runtime.errors import InputError
 
 CHUNK_BYTES = 1 << 20
-PIECE_CHARACTERS = 1 << 22  # of a long document, that are handed on at once
+PIECE_CHARACTERS = 1 << 20  # of a long document, that are handed on at once
 
 #: Libraries whose exceptions mean that a transfer failed; some derive from no common class.
 _TRANSFER_LIBRARIES = {

@@ -30,6 +30,15 @@ class LoadedTokenizer(NamedTuple):
     vocabulary: Vocabulary
     adds_bos: bool = False  # the tokenizer itself puts BOS in front of a text
 
+    @property
+    def start_id(self) -> int | None:
+        """What a model has seen before a document: BOS, or the end of another text.
+
+        Models trained here have no end of text, and begin with BOS, though their tokenizers do not.
+        """
+        eos_id = self.vocabulary.eos_id
+        return self.vocabulary.bos_id if self.adds_bos or eos_id is None else eos_id
+
 
 def word_tokenizer() -> LoadedTokenizer:
     """The tokenizer of toy English: one token per word, punctuation mark and two-digit number.
@@ -111,7 +120,9 @@ def model_tokenizer(model_dir: Path) -> LoadedTokenizer:
         config = read_json(model_dir / "config.json")
         config = config.get("text_config") or config
         vocab_size = config["vocab_size"]
-        special = special_tokens(_as_transformers_reads(model_dir), tokenizer, config, vocab_size)
+        settings = read_json(model_dir / "tokenizer_config.json")
+        theirs = _as_transformers_reads(model_dir)
+        special = special_tokens(theirs, tokenizer, settings, config, vocab_size)
     vocabulary = Vocabulary(
         str(model_dir),
         vocab_size,
@@ -140,6 +151,7 @@ def encode_documents(
         encodings = tokenizer.encode_batch_fast(batch, add_special_tokens=False)
         for piece, encoding in zip(batch, encodings):
             yield np.asarray(encoding.ids, dtype=np.int32), not isinstance(piece, Continued)
+        del encodings, encoding  # a hundred bytes per token, before there are as many again
 
 
 def _batches(documents: Iterable[str]) -> Iterator[list[str]]:

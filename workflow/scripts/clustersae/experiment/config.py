@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 from clustersae.experiment import schema
 from clustersae.experiment.feasibility import check_arms
-from clustersae.experiment.model_source import gguf_file
 from clustersae.experiment.moved import check_form
 from clustersae.experiment.paths import RULE, located
+from clustersae.experiment.sources import gguf_file
 from clustersae.experiment.tasks import check_tasks, is_file
 from clustersae.runtime.errors import InputError
 
-SECTIONS = ("activations", "clustering", "sae", "arms", "evaluation")
+SECTIONS = ("activations", "clustering", "sae", "arms", "evaluation", "exports")
 
 #: Beside the models' folders in results/.
 RESERVED_NAMES = ("logs", "benchmarks", "language_models", "README.md", "report.html")

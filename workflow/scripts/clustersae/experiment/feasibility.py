@@ -43,6 +43,9 @@ def check_arms(
             raise InputError(
                 f"{where}: {key} asks for {max(counts)} clusters, but {n_layers} layers"
                 f" are studied: use numbers from 1 to {n_layers}."
+                if n_layers > 1
+                else f"{where}: {key} asks for {max(counts)} clusters, but one layer is studied,"
+                f" which is a cluster of its own: write {key}: []."
             )
     alone = sorted(set(asked["equal_exposure"]) - set(asked["shared"]["counts"]) - {n_layers})
     if alone:
@@ -82,10 +85,12 @@ def _check_specialised(where: str, settings: Mapping[str, Any], n_layers: int) -
     asked, sae = settings["arms"], settings["sae"]
     for entry in asked["specialised"]:
         if entry["from"] >= n_layers:
-            remedy = f"use numbers from 1 to {n_layers - 1}" if n_layers > 1 else "leave it out"
             raise InputError(
                 f"{where}: arms.specialised starts from {entry['from']} clusters, but"
-                f" {n_layers} layer{'s are' if n_layers > 1 else ' is'} studied: {remedy}."
+                f" {n_layers} layers are studied: use numbers from 1 to {n_layers - 1}."
+                if n_layers > 1
+                else f"{where}: arms.specialised starts from SAEs that layers share, but one layer"
+                " is studied: write arms.specialised: []."
             )
         for budget in entry["budgets"]:
             _check_lengths(f"{where}: arms.specialised", sae, entry["from"], budget, n_layers, 1)

@@ -13,10 +13,11 @@ from typing import Any, Protocol
 
 from clustersae.experiment.arms import PER_LAYER, SAE, with_ancestors
 from clustersae.experiment.clusters import parent
-from clustersae.experiment.model_source import gguf_file
+from clustersae.experiment.contents import contents_digest
 from clustersae.experiment.paths import watched
 from clustersae.experiment.plan import Plan, make_pilots, read_plan
 from clustersae.experiment.sae_settings import learning_rates
+from clustersae.experiment.sources import dataset_files, model_files
 from clustersae.experiment.tasks import is_file, task_name
 from clustersae.experiment.variants import BASE
 from clustersae.runtime.files import read_json
@@ -80,24 +81,35 @@ class Inputs:
             return f"{TRAINED}/{settings['trained']}/model"
         return settings["path"]
 
-    def model_files(self, wildcards: Wildcards) -> list[str]:
-        """The files of a model that is here: inputs, so that another one is imported again."""
-        folder = self.model_folder(wildcards)
-        if folder is None:
+    def trained_files(self, wildcards: Wildcards) -> list[str]:
+        """The files of a model that is trained here; nothing for others."""
+        if not self.models[wildcards.model]["trained"]:
             return []
-        if self.models[wildcards.model]["trained"]:
-            return [f"{folder}/{name}" for name in MODEL_FILES]
-        packed = gguf_file(folder)
-        if packed:
-            return watched([str(packed)])
-        patterns = ("*.json", "*.safetensors")
-        return watched(
-            str(file) for pattern in patterns for file in sorted(Path(folder).glob(pattern))
-        )
+        return [f"{self.model_folder(wildcards)}/{name}" for name in MODEL_FILES]
+
+    def model_files(self, wildcards: Wildcards) -> list[str]:
+        """The files of a model that is the user's own: a GGUF file, or those of a directory."""
+        return watched(map(str, self._model_files(wildcards)))
+
+    def model_contents(self, wildcards: Wildcards) -> str | None:
+        """Digest of a user's own model: a param, so that another one is imported again."""
+        return contents_digest(self._model_files(wildcards))
+
+    def _model_files(self, wildcards: Wildcards) -> list[Path]:
+        settings = self.models[wildcards.model]
+        if not settings["path"]:
+            return []
+        return model_files(settings["path"], settings["trust_remote_code"])
 
     def corpus_files(self, wildcards: Wildcards) -> list[str]:
-        """The files of a text: inputs, so that editing it re-runs what reads it."""
+        """The files of a text."""
         return watched(self.models[wildcards.model]["corpus"]["files"])
+
+    def corpus_contents(self, wildcards: Wildcards) -> str | None:
+        """Digest of a text's files, a local data set's included: a param, so that what reads the
+        text runs again when it was edited or replaced."""
+        corpus = self.models[wildcards.model]["corpus"]
+        return contents_digest([*corpus["files"], *dataset_files(corpus["dataset"])])
 
     def tokens(self, split: str | None = None) -> FileFunction:
         """The text in tokens, of one split or of the wildcard's, where it was made."""
@@ -245,6 +257,12 @@ class Inputs:
             f"{SAE_FOLDER}/{file}", wildcards, self.plan(wildcards).arm(BASE, PER_LAYER).saes
         )
 
+    def of_shortest(self, file: str) -> InputFunction:
+        """A file of the per-layer SAEs that were trained least, all seeds."""
+        return lambda wildcards: self._saes(
+            f"{SAE_FOLDER}/{file}", wildcards, self.plan(wildcards).shortest_saes
+        )
+
     def of_arms(self, kind: str, file: str, which: str = "measured_arms") -> InputFunction:
         """A file of one kind of measurement, of every arm; `which` is a property of `Plan`."""
         return lambda wildcards: [
@@ -304,6 +322,14 @@ class Inputs:
             ]
 
         return files
+
+    def exports(self, _wildcards: Wildcards) -> list[str]:
+        """The index of every export that is asked for, of all models."""
+        return [
+            f"results/{model}/exports/{format}/index.json"
+            for model, settings in self.models.items()
+            for format in settings["exports"]["formats"]
+        ]
 
     def judge(self, wildcards: Wildcards) -> list[str]:
         """What a judge says of every arm's latents, where the configuration names one."""

@@ -42,9 +42,9 @@ class Params:
 
         return settings
 
-    def first_of(self, *keys: str) -> ParamsFunction:
-        """The first entry of the list at `keys`."""
-        return lambda wildcards: self.section(*keys)(wildcards)[0]
+    def first_of(self, *keys: str, otherwise: Any = None) -> ParamsFunction:
+        """The first entry of the list at `keys`, and `otherwise` if that is null."""
+        return lambda wildcards: (self.section(*keys)(wildcards) or [otherwise])[0]
 
     def stamps(self, *keys: str) -> ParamsFunction:
         """What tells a change of files named at `keys` that no rule can have as input."""
@@ -124,6 +124,13 @@ def growing(amount: int) -> Callable[[Wildcards, int], int]:
 def has_tasks(settings: Mapping[str, Any]) -> bool:
     """Whether a model is asked for tasks, which circuits are found for."""
     return bool(settings["evaluation"]["tasks"])
+
+
+def has_clusters(settings: Mapping[str, Any]) -> bool:
+    """Whether a model is asked for several clusters, so that it matters how they are made."""
+    asked = settings["arms"]
+    counts = [*asked["shared"]["counts"], *(entry["from"] for entry in asked["specialised"])]
+    return bool(asked["auto"]) or any(count > 1 for count in counts)
 
 
 def is_specialised(settings: Mapping[str, Any]) -> bool:

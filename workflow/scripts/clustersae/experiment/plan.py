@@ -24,7 +24,13 @@ from clustersae.experiment.arms import (
 )
 from clustersae.experiment.clusters import layers_of, parent
 from clustersae.experiment.sae_settings import count_steps, own_batch_size
-from clustersae.experiment.variants import BASE, EQUAL_EXPOSURE, scaled_variant, variant_scales
+from clustersae.experiment.variants import (
+    BASE,
+    EQUAL_EXPOSURE,
+    kind_of,
+    scaled_variant,
+    variant_scales,
+)
 from clustersae.runtime.files import read_json
 
 #: A model's settings: its sections `arms`, `sae` and so on.
@@ -86,6 +92,16 @@ class Plan:
         specialised = [arm for arm in self.arms if arm.role == "specialised"]
         compared = [baseline(self.arms), *specialised] if specialised else []
         return [(arm.variant, arm.partition) for arm in compared]
+
+    @property
+    def shortest_saes(self) -> list[SAE]:
+        """(variant, sae) of the per-layer SAEs of full width that were trained least."""
+        arms = [
+            arm
+            for arm in self.arms
+            if arm.partition == PER_LAYER and kind_of(arm.variant) != "narrower"
+        ]
+        return list(min(arms, key=lambda arm: arm.matched_count).saes)
 
     def arm(self, variant: str, partition: str) -> Arm:
         """The arm of that variant and partition.

@@ -13,6 +13,7 @@ from clustersae.corpora.special import SpecialTokens, special_tokens
 from clustersae.models import residual
 from clustersae.models.description import HOOK, ModelDescription, fingerprint
 from clustersae.runtime.errors import InputError
+from clustersae.runtime.files import read_json
 
 #: Relative difference allowed between our hooks and TransformerLens's. Eager and fused attention
 #: differ by rounding (1e-6 to 1e-4); reading the wrong place differs by more than 1e-1.
@@ -162,4 +163,6 @@ def _special_tokens(
     own = Tokenizer.from_file(str(model_dir / "tokenizer.json"))
     theirs = residual.load_tokenizer(model_dir, trust_remote_code)
     config = model.config.get_text_config().to_dict()  # type: ignore[operator, union-attr]
-    return special_tokens(theirs, own, config, vocab_size)
+    path = model_dir / "tokenizer_config.json"
+    settings = read_json(path) if path.is_file() else {}
+    return special_tokens(theirs, own, settings, config, vocab_size)

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from clustersae.experiment.model_source import gguf_file
+from clustersae.experiment.sources import gguf_file
 from clustersae.models import gguf
 from clustersae.models.anatomy import describe
 from clustersae.models.description import DTYPES

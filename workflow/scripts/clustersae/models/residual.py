@@ -8,6 +8,7 @@ Sequences are padded at the right and no attention mask is given: attention is c
 at the right cannot reach the tokens before it, and what is computed at padding is never read.
 """
 
+import contextlib
 import functools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -33,10 +34,14 @@ def load_model(
     model_dir: Path,
     description: ModelDescription,
     device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
 ) -> "PreTrainedModel":
     """The Hugging Face model in `model_dir`, in evaluation mode and without gradients.
 
-    Its number format, and whether it is spread over several GPUs, stand in its description.
+    Its description says whether it is spread over several GPUs, and its number format.
+
+    Args:
+        dtype: another number format.
 
     Raises:
         InputError: the files are not those that were described, or cannot be loaded.
@@ -46,7 +51,7 @@ def load_model(
             f"The model in {model_dir} is not the one that its description.json describes."
             " Delete description.json and run again."
         )
-    dtype = getattr(torch, description.dtype)
+    dtype = dtype or getattr(torch, description.dtype)
     spread = description.device_map if torch.device(device).type == "cuda" else None
     return load_pretrained(model_dir, description.trust_remote_code, device, dtype, spread)
 
@@ -137,6 +142,10 @@ def first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
+class _Seen(Exception):
+    """All layers that were asked for have been visited."""
+
+
 class ResidualStream:
     """The residual stream of one model, at all of its layers.
 
@@ -152,12 +161,10 @@ class ResidualStream:
         self.blocks = cast(torch.nn.ModuleList, model.get_submodule(path))
         self.n_layers = len(self.blocks)
         self.vocab_size: int = model.get_output_embeddings().weight.shape[0]
-        # Where streams are handed over; a model may be spread over several devices.
-        weight = model.get_input_embeddings().get_parameter("weight")
-        self.device = None if weight.is_meta else weight.device
         # What a block returns beside its stream, e.g. the None of (stream, None); seen on any
         # forward pass, and needed to stand in for the block.
         self._extras: dict[int, tuple[Any, ...] | None] = {}
+        self._dtype: torch.dtype | None = None  # of the stream, seen likewise
 
     @contextmanager
     def replaced(self, changes: Mapping[int, Change]) -> Iterator[None]:
@@ -176,14 +183,24 @@ class ResidualStream:
                 handle.remove()
 
     def _hook(self, layer: int, change: Change):
+        home = self._home()
+
         def hook(module, arguments, output):
             extras = output[1:] if isinstance(output, tuple) else None
             self._extras[layer] = extras
             x = output if extras is None else output[0]
-            replacement = change(x if self.device is None else x.to(self.device))
+            self._dtype = x.dtype
+            replacement = change(x if home is None else x.to(home))
             return None if replacement is None else _pack(replacement.to(x), extras)
 
         return hook
+
+    def _home(self) -> torch.device | None:
+        """Where a model in several places hands over every stream: where its tokens come in."""
+        if not hasattr(self.model, "hf_device_map"):
+            return None
+        device = self.model.get_input_embeddings().get_parameter("weight").device
+        return None if device.type == "meta" else device  # which waits on the disk
 
     @torch.no_grad()
     def visit(
@@ -197,17 +214,35 @@ class ResidualStream:
         One forward pass over `tokens` [batch, n_ctx], without the unembedding.
 
         Args:
-            layers: visit only these.
+            layers: visit only these; blocks after the last of them are not run.
         """
-        visited = range(self.n_layers) if layers is None else layers
+        visited = list(range(self.n_layers) if layers is None else layers)
         visits = {layer: functools.partial(visitor, layer) for layer in visited}
-        with self.replaced(visits):
+
+        def stop(_: torch.Tensor) -> None:
+            raise _Seen
+
+        with (
+            contextlib.suppress(_Seen),
+            self.replaced(visits),
+            self.replaced({max(visited): stop}),
+        ):
             self.model.base_model(input_ids=tokens, use_cache=False)
 
     @torch.no_grad()
     def logits(self, tokens: torch.Tensor) -> torch.Tensor:
         """Logits [batch, n_ctx, vocab_size] of the model as it is now, replacements included."""
-        return self.model(input_ids=tokens, use_cache=False).logits
+        return self.forward(tokens)
+
+    def forward(self, tokens: torch.Tensor, past: Any = None) -> torch.Tensor:
+        """`logits` for a caller who takes gradients.
+
+        Args:
+            past: transformers' cache of the tokens before these, to which these are added.
+        """
+        if past is None:
+            return self.model(input_ids=tokens, use_cache=False).logits
+        return self.model(input_ids=tokens, past_key_values=past, use_cache=True).logits
 
     def capture(
         self, tokens: torch.Tensor, layers: Iterable[int] | None = None
@@ -226,17 +261,29 @@ class ResidualStream:
         with self.replaced(dict.fromkeys(range(self.n_layers), streams.append)):
             return self.logits(tokens), streams
 
-    def logits_from(self, layer: int, x: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    def logits_from(
+        self,
+        layer: int,
+        x: torch.Tensor,
+        tokens: torch.Tensor,
+        with_gradient: bool = False,
+        past: Any = None,
+    ) -> torch.Tensor:
         """Logits when the stream after block `layer` is `x` [batch, n_ctx, d_model].
 
         Runs only the blocks after `layer`, where the architecture allows it.
+
+        Args:
+            with_gradient: they can be differentiated by x, if it asks for a gradient.
+            past: see `forward`.
         """
-        if not self.restartable:
-            with self.replaced({layer: lambda _: x}):
-                return self.logits(tokens)
-        self.learn_extras(layer, tokens)
-        with self._standing_in(layer, x):
-            return self.logits(tokens)
+        if self.restartable:
+            self.learn_extras(layer, tokens)
+            put = self._standing_in(layer, x)
+        else:
+            put = self.replaced({layer: lambda _: x})
+        with torch.set_grad_enabled(with_gradient), put:
+            return self.forward(tokens, past)
 
     @torch.no_grad()
     def last_from(self, layer: int, x: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
@@ -287,7 +334,7 @@ class ResidualStream:
         own = [vars(block).get("forward") for block in skipped]
         try:
             for index, block in enumerate(skipped):
-                output = _pack(x.to(self.model.dtype), self._extras[index])
+                output = _pack(x.to(self._dtype), self._extras[index])
                 block.forward = lambda *_, output=output, **__: output
             yield
         finally:

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from clustersae.corpora.named import ANY, cache_folder
+from clustersae.experiment.contents import contents_digest
 from clustersae.experiment.inputs import InputFunction, Wildcards
 from clustersae.experiment.paths import watched
+from clustersae.experiment.sources import dataset_files
 from clustersae.pretraining.config import is_toy_english
 
 #: Of one language model, and of a further seed of it.
@@ -59,11 +61,20 @@ class Trainings:
         return [f"{FOLDER.format(model=model)}/tables/seeds.txt" for model in self.recorded]
 
     def corpus_files(self, wildcards: Wildcards) -> list[str]:
-        """The local files of a corpus: inputs, so that editing the text re-runs what reads it."""
+        """The local files of a corpus."""
+        return watched(self._corpus_files(wildcards))
+
+    def corpus_contents(self, wildcards: Wildcards) -> str | None:
+        """Digest of a corpus's local files: a param, so that what reads the text runs again when
+        it was edited or replaced."""
+        dataset = self.models[wildcards.model]["corpus"].get("dataset")
+        return contents_digest([*self._corpus_files(wildcards), *dataset_files(dataset)])
+
+    def _corpus_files(self, wildcards: Wildcards) -> list[str]:
         corpus = self.models[wildcards.model]["corpus"]
         if corpus["source"] == "named":
-            return watched([corpus["path"]] if corpus["path"] else [])
-        return watched(corpus["files"] if corpus["source"] in ("text", "jsonl") else [])
+            return [corpus["path"]] if corpus["path"] else []
+        return corpus["files"] if corpus["source"] in ("text", "jsonl") else []
 
     def cache(self, wildcards: Wildcards, input: Any) -> str:
         """Where downloaded corpora lie, as seen by whoever starts Snakemake.

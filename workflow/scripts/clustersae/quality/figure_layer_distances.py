@@ -114,6 +114,8 @@ def _same(clusters: Sequence[Cluster], n_layers: int) -> np.ndarray:
 
 def _finding(matrix: np.ndarray, clusters: Sequence[Cluster], name: str) -> str:
     nearest = np.diag(matrix, 1)
+    if not nearest.size:
+        return "The model has one layer, which is near no other"
     if not clusters:
         return f"Neighbouring layers are {nearest.min():.2f} to {nearest.max():.2f} apart"
     same = _same(clusters, len(matrix))
@@ -146,7 +148,7 @@ def _heatmap(
         ax=axis,
         cmap=_COLOURS,
         vmin=0,
-        vmax=matrix.max(),
+        vmax=matrix.max() or 1,  # one layer is at no distance
         annot=np.array(values) if legible else None,
         fmt="",
         annot_kws={"size": 9 if n_layers <= 8 else 7.5 if n_layers <= 14 else 5.8},

@@ -34,6 +34,12 @@ def to(path: str | Path) -> None:
     sys.excepthook = _report
 
 
+def warn(message: str) -> None:
+    """Tell the user of something that is no mistake: in the log and on standard error."""
+    logger.warning("%s", message)
+    print(f"warning: {message}", file=sys.stderr)
+
+
 def _report(kind: type[BaseException], error: BaseException, traceback) -> None:
     if issubclass(kind, InputError):
         logger.error("%s", error)

@@ -19,7 +19,7 @@ N_TEXTS = 6  # that are encoded for each prompt
 class Loss(StrEnum):
     """Why a pair cannot be used; the first reason that holds, in this order."""
 
-    UNKNOWN_TOKEN = "unknown_token"  # the tokenizer has no token for some of the text
+    UNKNOWN_TOKEN = "unknown_token"  # the tokenizer, or the model, has no token for some of it
     ANSWER_JOINS_PROMPT = "answer_joins_prompt"  # tokens run across the end of the prompt
     SAME_ANSWER = "same_answer"  # equal answers, or one that begins with the other
     UNEQUAL_LENGTH = "unequal_length"  # the two prompts have different numbers of tokens
@@ -32,7 +32,7 @@ class Loss(StrEnum):
 class TokenPair:
     """A usable pair: two prompts of equal length, and two different next tokens."""
 
-    clean: tuple[int, ...]  # begins with BOS, if the model's texts do
+    clean: tuple[int, ...]  # begins as the model's texts do, see LoadedTokenizer.start_id
     patch: tuple[int, ...]
     answer: int
     wrong: int
@@ -48,7 +48,8 @@ class TokenPair:
 class PairMaker:
     """Turns prompts into pairs of tokens, one batch after another, and counts what is lost.
 
-    Prompts begin as rows of a corpus do: with BOS, unless the tokenizer has none. Answers are
+    Prompts begin as documents of a corpus do, with BOS or an end of text in front, unless the
+    tokenizer has neither. Answers are
     tokenised behind their prompt, as in running text: on its own a word may come out otherwise.
     The leading tokens that both answers share, such as the space of a character model, move to
     the end of the prompts.
@@ -59,9 +60,9 @@ class PairMaker:
 
     def __init__(self, loaded: LoadedTokenizer, n_ctx: int) -> None:
         self._tokenizer = loaded.tokenizer
-        bos_id = loaded.vocabulary.bos_id
-        self._bos = () if bos_id is None else (bos_id,)
+        self._start = () if loaded.start_id is None else (loaded.start_id,)
         self._unknown = unknown_id(loaded.tokenizer)
+        self._n_known = loaded.vocabulary.vocab_size
         self._n_ctx = n_ctx
         self._seen: set[TokenPair] = set()
         self.n_tried = 0
@@ -89,7 +90,7 @@ class PairMaker:
         self, prompt: TaskPrompt, clean: tuple[int, ...], patch: tuple[int, ...], *joined
     ) -> TokenPair | Loss:
         """The pair of a prompt, from the tokens of its six texts (see `_texts`)."""
-        if any(self._unknown in ids for ids in joined):
+        if any(self._unknown in ids or max(ids, default=0) >= self._n_known for ids in joined):
             return Loss.UNKNOWN_TOKEN
         prefixes = (clean, clean, patch, patch)
         if any(ids[: len(prefix)] != prefix for ids, prefix in zip(joined, prefixes)):
@@ -104,7 +105,7 @@ class PairMaker:
             return Loss.UNEQUAL_LENGTH
         if clean == patch:
             return Loss.SAME_PROMPT
-        clean, patch = (self._bos + prefix + answer[:same] for prefix in (clean, patch))
+        clean, patch = (self._start + prefix + answer[:same] for prefix in (clean, patch))
         if len(clean) > self._n_ctx:
             return Loss.TOO_LONG
         pair = TokenPair(clean, patch, answer[same], wrong[same], prompt, same)

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from clustersae.experiment.model_source import gguf_file
+from clustersae.experiment.sources import gguf_file
 from clustersae.runtime.errors import InputError
 
 

@@ -1,4 +1,4 @@
-"""Which files a local language model consists of: a Hugging Face directory, or one GGUF file."""
+"""Which local files a language model or a data set consists of."""
 
 from pathlib import Path
 
@@ -40,3 +40,37 @@ def gguf_file(path: str | Path) -> Path | None:
             " model there with save_pretrained, or correct the path."
         )
     return files[0]
+
+
+def model_files(path: str | Path, with_code: bool = False) -> list[Path]:
+    """The files that a model is imported from: a GGUF file, or those of a directory.
+
+    Args:
+        with_code: also Python files, which `trust_remote_code` lets run.
+
+    Raises:
+        InputError: as `gguf_file`.
+    """
+    packed = gguf_file(path)
+    if packed:
+        return [packed]
+    patterns = ("*.json", "*.safetensors", *(["*.py"] if with_code else []))
+    return [file for pattern in patterns for file in sorted(Path(path).glob(pattern))]
+
+
+def dataset_files(dataset: str | None) -> list[Path]:
+    """All files of a data set that is a folder or a file here; nothing if it is on the Hub.
+
+    Hidden ones are left out, as the datasets library does.
+    """
+    if not dataset:
+        return []
+    place = Path(dataset)
+    if place.is_file():
+        return [place]
+
+    def is_hidden(file: Path) -> bool:
+        return any(part.startswith(".") for part in file.relative_to(place).parts)
+
+    files = (file for file in sorted(place.rglob("*")) if file.is_file())
+    return [file for file in files if not is_hidden(file)]

@@ -1,0 +1,120 @@
+"""Exports decoded by hand, by what each format means: the same latents, the same reconstruction."""
+
+import json
+
+import export_saes
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from clustersae.experiment.sae_settings import SAESettings
+from clustersae.exports.formats import FORMATS
+from clustersae.models.description import ModelDescription
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.files import write_json
+from clustersae.sae.module import SparseAutoencoder
+from clustersae.sae.storage import load_sae, save_sae
+
+D_MODEL, D_SAE, K = 12, 40, 5
+LAYERS = (1, 4)
+SETTINGS = SAESettings(
+    architecture="topk", d_sae=D_SAE, k=K, n_steps=1, batch_size=1, learning_rate=1e-3,
+    warmup_steps=0, decay_steps=0, auxk_alpha=0, dead_after=1, max_grad_norm=1, seed=3,
+)  # fmt: skip
+MODEL = ModelDescription(
+    n_layers=6, d_model=D_MODEL, n_ctx=64, vocab_size=100, bos_id=0, pad_id=None, eos_id=None,
+    special_ids=(0,), adds_bos=True, blocks="h", restartable=True, fingerprint="f" * 64,
+    source="some/model",
+)  # fmt: skip
+
+
+@pytest.fixture(params=["scale", "dimensions"])
+def project(request, tmp_path):
+    """A model's description and one SAE of two layers; the folder, and the SAE as it is read."""
+    generator = torch.Generator().manual_seed(0)
+    mean = 3 * torch.randn(2, D_MODEL, generator=generator)
+    shape = (2,) if request.param == "scale" else (2, D_MODEL)
+    scale = 0.5 + torch.rand(*shape, generator=generator)
+    sae = SparseAutoencoder(LAYERS, D_SAE, K, mean, scale)
+    sae.initialise(generator)
+    with torch.no_grad():
+        sae.b_enc.normal_(generator=generator)
+        sae.b_dec.normal_(generator=generator)
+    folder = tmp_path / "saes" / "base" / "1+4" / "seed-3"
+    data = {"normalisation": request.param, "left_out": {"max_norm_multiple": 10}}
+    save_sae(folder, sae, SETTINGS, "base", MODEL.fingerprint, data=data)
+    (tmp_path / "model").mkdir()
+    write_json(tmp_path / "model/description.json", MODEL.__dict__)
+    return tmp_path, load_sae(folder)
+
+
+def export(project, format):
+    folder, _ = project
+    index = folder / "exports" / format / "index.json"
+    export_saes.main([folder / "saes/base/1+4/seed-3"], folder / "model", format, index)
+    return index.parent / "base/1+4/seed-3", json.loads(index.read_text())
+
+
+def read(folder, format):
+    """(W_enc [d_model, d_sae], b_enc, W_dec [d_sae, d_model], b_dec) as the format means them."""
+    if format == "saelens":
+        tensors = load_file(folder / "sae_weights.safetensors")
+        assert set(tensors) == {"W_enc", "b_enc", "W_dec", "b_dec"}
+        return tensors["W_enc"], tensors["b_enc"], tensors["W_dec"], tensors["b_dec"]
+    if format == "sparsify":
+        tensors = load_file(folder / "sae.safetensors")
+        decoder = tensors["W_dec"]
+    else:
+        tensors = torch.load(folder / "ae.pt", weights_only=True)
+        decoder = tensors["decoder.weight"].T
+        assert tensors["k"] == K
+    return tensors["encoder.weight"].T, tensors["encoder.bias"], decoder, tensors["b_dec"]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_layer_encodes_and_decodes_as_the_shared_sae_does_there(project, format):
+    folder, index = export(project, format)
+    sae = project[1]
+    generator = torch.Generator().manual_seed(1)
+    for layer, entry in zip(LAYERS, index["saes"], strict=True):
+        place = folder.parents[2] / entry["folder"]
+        assert place.is_relative_to(folder)
+        W_enc, b_enc, W_dec, b_dec = read(place, format)
+        x = sae.layer_mean[LAYERS.index(layer)] + torch.randn(50, D_MODEL, generator=generator)
+        pre = torch.relu((x - b_dec) @ W_enc + b_enc)
+        values, indices = pre.topk(K, dim=1)
+        ours = sae.encode(x, layer)
+        dense = torch.zeros(50, D_SAE).scatter(1, ours.indices, ours.values)
+        active = torch.zeros(50, D_SAE).scatter(1, indices, values)
+        assert torch.equal(active > 0, dense > 0)
+        decoded = active @ W_dec + b_dec
+        torch.testing.assert_close(decoded, sae.decode(ours, layer), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_index_and_the_configuration_say_where_an_sae_is_from(project, format):
+    folder, index = export(project, format)
+    assert index["model"] == "some/model"
+    assert [entry["layer"] for entry in index["saes"]] == list(LAYERS)
+    assert index["saes"][0] | {"folder": ""} == {
+        "folder": "", "layer": 1, "cluster": "1+4", "starts_from": None, "layers": [1, 4],
+        "variant": "base", "seed": 3,
+    }  # fmt: skip
+    place = folder.parents[2] / index["saes"][1]["folder"]
+    config = json.loads(next(place.glob("*.json")).read_text())
+    facts = {**config, **config.get("metadata", {}), **config.get("trainer", {})}
+    assert facts["clustersae_cluster"] == "1+4"
+    assert facts["clustersae_left_out"] == {"max_norm_multiple": 10}
+    assert facts["k"] == K
+    if format == "saelens":
+        assert config["metadata"]["hook_name"] == "blocks.4.hook_resid_post"
+
+
+def test_an_unknown_format_and_another_architecture_are_refused(project):
+    folder, _ = project
+    with pytest.raises(InputError, match="'gguf': use saelens"):
+        export(project, "gguf")
+    config = folder / "saes/base/1+4/seed-3/cfg.json"
+    config.write_text(config.read_text().replace('"topk"', '"jumprelu"'))
+    with pytest.raises(InputError, match="a jumprelu SAE, which cannot be exported"):
+        export(project, "saelens")

@@ -1,0 +1,153 @@
+"""SAEs read on other layers, and distances held against what that costs."""
+
+import evaluate_transfer
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import transfer_tables
+from synthetic_shards import D_SAE, FINGERPRINT, N_LAYERS, K, write_split
+
+from clustersae.activations.blocks import layer_blocks, read_blocks
+from clustersae.activations.shards import open_shards
+from clustersae.activations.statistics import compute_statistics
+from clustersae.experiment.sae_settings import SAESettings
+from clustersae.presentation.findings import Findings
+from clustersae.quality.reconstruction import evaluate_layer
+from clustersae.runtime.errors import InputError
+from clustersae.sae.module import SparseAutoencoder
+from clustersae.sae.storage import save_sae
+from clustersae.transfer import figure, text
+from clustersae.transfer.measure import moved
+from clustersae.transfer.table import pairs_table, partitions_table, similarity_table
+
+SETTINGS = SAESettings(
+    architecture="topk", d_sae=D_SAE, k=K, n_steps=1, batch_size=1, learning_rate=1e-3,
+    warmup_steps=0, decay_steps=0, auxk_alpha=0, dead_after=1, max_grad_norm=1, seed=0,
+)  # fmt: skip
+
+
+@pytest.fixture
+def shards(tmp_path):
+    return write_split(tmp_path, "validation")
+
+
+def sae_of(layers, shards, seed=0):
+    statistics = compute_statistics(read_blocks(open_shards(shards)))
+    index = list(layers)
+    sae = SparseAutoencoder(layers, D_SAE, K, statistics.mean[index], statistics.scale[index])
+    sae.initialise(torch.Generator().manual_seed(seed))
+    return sae.requires_grad_(False)
+
+
+def test_an_sae_that_is_read_elsewhere_is_what_a_shared_one_would_be_there(shards):
+    """The same weights for two layers, as one SAE of both has them."""
+    own, other, shared = (sae_of(layers, shards) for layers in ((0,), (2,), (0, 2)))
+    there = moved(own, other)
+    blocks = list(layer_blocks(open_shards(shards), 2))
+    assert evaluate_layer(there, 2, blocks).compute() == evaluate_layer(shared, 2, blocks).compute()
+    assert there.W_dec.data_ptr() == own.W_dec.data_ptr()
+    with pytest.raises(InputError, match="serves the layers"):
+        there.encode(blocks[0], 0)
+
+
+def test_the_script_reads_every_sae_on_every_layer(shards, tmp_path):
+    folders = []
+    for seed in (0, 1):
+        for layer in range(N_LAYERS):
+            folders.append(tmp_path / f"{layer}-{seed}")
+            settings = SAESettings(**{**SETTINGS.__dict__, "seed": seed})
+            save_sae(folders[-1], sae_of((layer,), shards, seed), settings, "base", FINGERPRINT)
+    output = tmp_path / "transfer.csv"
+    evaluate_transfer.main(folders, shards, output, 1200, torch.device("cpu"))
+    rows = pd.read_csv(output)
+    assert len(rows) == 2 * N_LAYERS**2
+    assert set(rows["n_tokens"]) == {1200}
+    own = rows[(rows["seed"] == 1) & (rows["source"] == 2) & (rows["target"] == 2)]["fvu"]
+    blocks = [torch.cat(list(layer_blocks(open_shards(shards), 2)))[:1200]]
+    expected = evaluate_layer(sae_of((2,), shards, 1), 2, blocks).compute()["fvu"]
+    assert own.item() == pytest.approx(expected, rel=1e-6)
+
+
+def measured(places, noise=0.0, seeds=(0, 1, 2), layers=None):
+    """Layers on a line; reading an SAE at distance d costs d, FVU at home is 0.2."""
+    layers = layers or range(len(places))
+    generator = np.random.default_rng(0)
+    transfer = [
+        {
+            "variant": "base", "seed": seed, "source": i, "target": j, "n_tokens": 9,
+            "fvu": 0.2 * (1 + abs(a - b)) * (1 + noise * generator.standard_normal()),
+        }
+        for seed in seeds
+        for i, a in zip(layers, places)
+        for j, b in zip(layers, places)
+    ]  # fmt: skip
+    distances = [
+        {"distance": name, "layer_i": i, "layer_j": j, "value": value(abs(a - b))}
+        for name, value in (("good", np.sqrt), ("bad", np.negative))
+        for i, a in zip(layers, places)
+        for j, b in zip(layers, places)
+    ]
+    return pd.DataFrame(transfer), pd.DataFrame(distances)
+
+
+def test_the_rank_correlation_is_one_for_what_orders_pairs_as_the_loss_does():
+    pairs = pairs_table(*measured([0, 1, 3, 7]))
+    assert len(pairs) == 6 * 3
+    assert pairs["excess"].tolist()[:3] == pytest.approx([1, 3, 7])
+    table = similarity_table(pairs, ["good", "bad"]).set_index("distance")
+    assert table["rank_correlation"].tolist() == [1, -1]
+    assert table.loc["good", "rank_correlation_low"] == 1
+    assert table.loc["good", "n_pairs"] == 6
+
+
+def test_one_seed_gives_no_interval():
+    table = similarity_table(pairs_table(*measured([0, 1, 3], seeds=[4])), ["good"])
+    assert np.isnan(table["rank_correlation_low"].item())
+
+
+def test_partitions_by_the_loss_are_the_yardstick():
+    """Two groups far apart: clusters by a good distance find them, even runs do not."""
+    pairs = pairs_table(*measured([0, 0.1, 0.2, 10], layers=[3, 6, 9, 12]))
+    pairs["angular"] = pairs["good"]
+    table = partitions_table(pairs, ["angular"]).set_index(["distance", "count"])
+    assert table.loc[("angular", 2), "clusters"] == "3+6+9 12"
+    assert table.loc[("transfer", 2), "clusters"] == "3+6+9 12"
+    assert table.loc[("even", 2), "clusters"] == "3+6 9+12"
+    # Mean over layers of the mean excess within the cluster: (0.4 / 3 · 3 + 0) / 4.
+    assert table.loc[("transfer", 2), "mean_excess"] == pytest.approx(0.4 / 4)
+    assert table.loc[("even", 2), "mean_excess"] > 2
+
+
+def test_a_pair_without_a_distance_is_refused():
+    transfer, distances = measured([0, 1, 3])
+    with pytest.raises(InputError, match="lack some of the pairs"):
+        pairs_table(transfer, distances[distances["layer_j"] < 2])
+
+
+def test_tables_figure_and_text_of_one_experiment(tmp_path):
+    transfer, distances = measured([0, 1, 3, 7, 8], noise=0.05)
+    distances["distance"] = distances["distance"].replace({"good": "angular_centred", "bad": "cka"})
+    for name, frame in (("transfer", transfer), ("distances", distances)):
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+    outputs = [tmp_path / f"{name}.csv" for name in ("pairs", "similarity", "partitions")]
+    transfer_tables.main(tmp_path / "transfer.csv", tmp_path / "distances.csv", outputs)
+    pairs, similarity, partitions = (pd.read_csv(path) for path in outputs)
+    drawn = figure.draw(pairs, similarity, partitions, "tiny")
+    assert "rank correlation" in drawn.axes[0].get_title(loc="left")
+    tables = {"similarity": similarity, "transfer_partitions": partitions}
+    found = Findings(tables, {}, {"mean": 0.05, "worst": 0.1}, {})
+    said = text.paragraph(found)
+    assert "over 10 pairs of layers" in said
+    assert "angular_centred 0.9" in said
+    assert text.line(found) == ""
+
+
+def test_one_layer_has_nothing_to_compare(tmp_path):
+    pairs = pairs_table(*measured([0]))
+    assert pairs.empty
+    similarity, partitions = similarity_table(pairs, ["good"]), partitions_table(pairs, ["good"])
+    assert partitions.empty
+    tables = {"similarity": similarity, "transfer_partitions": partitions}
+    assert text.paragraph(Findings(tables, {}, {"mean": 0.05, "worst": 0.1}, {})) == ""
+    figure.draw(pairs, similarity, partitions, "tiny")

@@ -1,0 +1,1 @@
+"""SAEs as other tools store them."""

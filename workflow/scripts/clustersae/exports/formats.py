@@ -1,0 +1,158 @@
+"""What a TopK SAE of one layer looks like on disk in SAELens, dictionary_learning and sparsify.
+
+Normalisation is folded in, so that every tool reads raw activations. All three encode
+TopK(ReLU((x − b_dec) W_enc + b_enc)) and decode z W_dec + b_dec; they differ in names and in which
+way round matrices lie. Formats were read off sae_lens 6, dictionary_learning 0.1 and eai-sparsify
+1.3.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from clustersae.models.description import ModelDescription
+from clustersae.runtime.files import replacing, write_json
+from clustersae.runtime.tensors import save_tensors
+from clustersae.sae.module import SparseAutoencoder
+
+#: From this version on SAELens reads `metadata` as it is; without one it takes files for old ones.
+SAE_LENS_VERSION = "6.0.0"
+
+
+class LayerSAE(NamedTuple):
+    """An SAE at one of its layers, and what is to be said of it."""
+
+    sae: SparseAutoencoder
+    layer: int
+    model: ModelDescription
+
+    @property
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Folded: W_enc [d_model, d_sae], b_enc, W_dec [d_sae, d_model], b_dec, on the CPU."""
+        return {name: each.cpu().contiguous() for name, each in self.sae.fold(self.layer).items()}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Where the SAE comes from: its cluster, ancestry and training, as its cfg.json has it."""
+        keys = ("version", "variant", "cluster", "seed", "fingerprint", "normalisation", "left_out")
+        config = self.sae.config
+        return {
+            **{f"clustersae_{key}": config.get(key) for key in keys},
+            "clustersae_layers": list(self.sae.layers),
+        }
+
+
+def write_saelens(folder: Path, exported: LayerSAE) -> None:
+    """A folder for `sae_lens.SAE.load_from_disk`."""
+    sae, layer, model = exported
+    save_tensors(folder / "sae_weights.safetensors", exported.weights)
+    write_json(
+        folder / "cfg.json",
+        {
+            "architecture": "topk",
+            "d_in": sae.d_model,
+            "d_sae": sae.d_sae,
+            "k": sae.k,
+            "dtype": "float32",
+            "device": "cpu",
+            "apply_b_dec_to_input": True,
+            "normalize_activations": "none",
+            "reshape_activations": "none",
+            "rescale_acts_by_decoder_norm": False,
+            "metadata": {
+                "sae_lens_version": SAE_LENS_VERSION,
+                "hook_name": model.hook.format(l=layer),
+                "model_name": model.source,
+                "model_class_name": "HookedTransformer",
+                "hook_head_index": None,
+                "context_size": model.n_ctx,
+                "prepend_bos": model.adds_bos,
+                "exclude_special_tokens": True,
+                **exported.facts,
+            },
+        },
+    )
+
+
+def write_dictionary_learning(folder: Path, exported: LayerSAE) -> None:
+    """A folder for `dictionary_learning.utils.load_dictionary`.
+
+    That tool reads pickle; this one holds tensors alone, which torch reads with weights_only.
+    """
+    sae, layer, model = exported
+    weights = exported.weights
+    state = {
+        "encoder.weight": weights["W_enc"].T.contiguous(),
+        "encoder.bias": weights["b_enc"],
+        "decoder.weight": weights["W_dec"].T.contiguous(),
+        "b_dec": weights["b_dec"],
+        "k": torch.tensor(sae.k, dtype=torch.int32),
+        "threshold": torch.tensor(-1.0),  # unset
+    }
+    with replacing(folder / "ae.pt") as temporary:
+        torch.save(state, temporary)
+    write_json(
+        folder / "config.json",
+        {
+            "trainer": {
+                "trainer_class": "TopKTrainer",
+                "dict_class": "AutoEncoderTopK",
+                "activation_dim": sae.d_model,
+                "dict_size": sae.d_sae,
+                "k": sae.k,
+                "layer": layer,
+                "lm_name": model.source,
+                "submodule_name": f"resid_post_layer_{layer}",
+                **exported.facts,
+            },
+            "buffer": {"d_submodule": sae.d_model, "ctx_len": model.n_ctx},
+        },
+    )
+
+
+def write_sparsify(folder: Path, exported: LayerSAE) -> None:
+    """A folder for `sparsify.SparseCoder.load_from_disk`, which delphi reads as well."""
+    sae = exported.sae
+    weights = exported.weights
+    save_tensors(
+        folder / "sae.safetensors",
+        {
+            "encoder.weight": weights["W_enc"].T.contiguous(),
+            "encoder.bias": weights["b_enc"],
+            "W_dec": weights["W_dec"],
+            "b_dec": weights["b_dec"],
+        },
+    )
+    write_json(
+        folder / "cfg.json",
+        {
+            "activation": "topk",
+            "expansion_factor": sae.d_sae // sae.d_model,
+            # Its trainer would rescale rows; with standardised dimensions they have no unit norm.
+            "normalize_decoder": sae.layer_scale.dim() == 1,
+            "num_latents": sae.d_sae,
+            "k": sae.k,
+            "multi_topk": False,
+            "skip_connection": False,
+            "transcode": False,
+            "d_in": sae.d_model,
+            **exported.facts,
+        },
+    )
+
+
+#: Format → what writes it.
+FORMATS: Mapping[str, Callable[[Path, LayerSAE], None]] = {
+    "saelens": write_saelens,
+    "dictionary_learning": write_dictionary_learning,
+    "sparsify": write_sparsify,
+}
+
+#: Format → name of the folder of a layer; sparsify and delphi take it for the place of the hook.
+FOLDERS: Mapping[str, str] = {
+    "saelens": "layer_{layer}",
+    "dictionary_learning": "layer_{layer}",
+    "sparsify": "layers.{layer}",
+}

@@ -1,0 +1,1 @@
+"""Does similarity of layers predict what sharing an SAE costs?"""

@@ -1,0 +1,55 @@
+"""What every layer's own SAE loses on every other layer."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from clustersae.activations.blocks import layer_blocks
+from clustersae.activations.shards import open_shards
+from clustersae.correspondence.measure import first_tokens
+from clustersae.runtime import device, log
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.files import write_csv
+from clustersae.sae.storage import by_seed, load_sae
+from clustersae.transfer.measure import transfer_rows
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def main(
+    saes: list[Path], shards: list[Path], output: Path, n_tokens: int, where: torch.device
+) -> None:
+    """Write one row per seed, source and target layer.
+
+    Args:
+        saes: folders of per-layer SAEs of one training, every seed of each.
+        shards: of the validation split; the first `n_tokens` tokens are read.
+    """
+    opened = open_shards(shards)
+    fingerprint = opened[0].metadata["fingerprint"]
+    rows = []
+    for group in by_seed([load_sae(folder, where, fingerprint) for folder in saes]):
+        several = [sae.layers for sae in group if len(sae.layers) > 1]
+        if several:
+            raise InputError(f"Transfer needs SAEs of single layers, not of {list(several[0])}.")
+        own = {sae.layers[0]: sae for sae in group}
+        blocks = {
+            layer: first_tokens(layer_blocks(opened, layer), n_tokens) for layer in sorted(own)
+        }
+        label = {"variant": group[0].config["variant"], "seed": group[0].config["seed"]}
+        rows += [label | row for row in transfer_rows(dict(sorted(own.items())), blocks)]
+    write_csv(output, rows)
+
+
+if __name__ == "__main__":
+    log.to(snakemake.log[0])
+    torch.set_num_threads(snakemake.threads)
+    main(
+        saes=[Path(path).parent for path in snakemake.input.saes],
+        shards=[Path(path) for path in snakemake.input.validation],
+        output=Path(snakemake.output[0]),
+        n_tokens=snakemake.params.n_tokens,
+        where=device.choose(snakemake.resources.get("gpu", 0)),
+    )
