@@ -157,7 +157,7 @@ def tabulate(experiment: Experiment) -> dict[str, str]:
         out / "verdict.txt",
         out / "verdict_long.txt",
         margins,
-        own["circuits"]["errors"][0],
+        (own["circuits"]["errors"] or ["ablated"])[0],
         (own["circuits"]["ablations"] or ["mean"])[0],
     )
     kept = [*written, out / "verdict.txt", partitions, folder / "plan.json"]
