@@ -65,6 +65,12 @@ lint: $(VENV)/installed
 	$(VENV)/bin/snakefmt --check Snakefile workflow/rules workflow/modules
 	$(VENV)/bin/mypy
 
+# The tools that exports are written for; tests/interop needs them and is skipped without.
+.interop/installed: envs/interop.txt
+	$(PYTHON) -m venv .interop
+	.interop/bin/pip install --quiet -r envs/interop.txt
+	touch $@
+
 # Installed once, and again when the pins change.
 $(VENV)/installed: envs/requirements.txt envs/constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \

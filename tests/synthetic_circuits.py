@@ -29,6 +29,7 @@ from clustersae.runtime.files import write_csv, write_json
 SIZES = log_sizes(600, 12)
 FULL = 4.0
 MIN_GAP = 0.5
+MARGIN = 0.05
 MODES = (
     *product(("none",), ("ablated", "nodes", "kept"), ("mean", "zero")),
     ("random", "ablated", "mean"),
@@ -149,8 +150,7 @@ def write_circuit_tables(circuits: Circuits) -> dict[str, Path]:
         *(paths["tasks"], paths["curves"], paths["prompts"], paths["nodes"]),
         *out.values(),
         arms=circuits.experiment.arms,
-        n_bootstrap=200,
-        seed=0,
         min_gap=MIN_GAP,
+        margin=MARGIN,
     )
     return out

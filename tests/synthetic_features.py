@@ -231,7 +231,5 @@ def write_feature_tables(features: Features) -> dict[str, Path]:
         *(features.paths[kind] for kind in KINDS),
         *out.values(),
         arms=features.experiment.arms,
-        n_bootstrap=200,
-        seed=0,
     )
     return out

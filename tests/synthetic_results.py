@@ -26,7 +26,7 @@ from clustersae.runtime.files import write_csv, write_json
 
 CACHING_SECONDS = 50.0
 CE_CLEAN = 1.5
-MARGINS = {"mean": 0.12, "worst": 0.12}
+MARGINS = {"mean": 0.12, "worst": 0.12, "faithfulness": 0.05}
 
 
 def scale(variant: str) -> float:
@@ -325,14 +325,10 @@ def write_tables(
     """Run `scripts/tables.py` on an experiment; returns the paths of the tables by name."""
     import tables
 
-    names = ("layer_quality", "arms", "comparisons", "cost", "training", "latent_density", "stream")
+    names = ("layer_quality", "arms", "comparisons", "layers", "cost")
+    names += ("training", "latent_density", "stream")
     out = {name: experiment.folder / f"tables/{name}.csv" for name in names}
-    settings = {
-        "arms": experiment.arms,
-        "margins": margins,
-        "n_bootstrap": 200,
-        "seed": 0,
-    } | changes
+    settings = {"arms": experiment.arms, "margins": margins} | changes
     tables.main(
         experiment.paths["reconstruction"],
         experiment.paths["layers"],

@@ -22,7 +22,7 @@ SAES = {
         **{"learning_rate": 0.003, "seeds": [0]},
     },
     "evaluation": {
-        **{"splice_tokens": 300, "bootstrap": 100},
+        "splice_tokens": 300,
         "features": {"tokens": 300, "min_firings": 3, "contexts": 2, "context_tokens": 6},
     },
 }

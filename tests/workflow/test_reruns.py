@@ -67,11 +67,6 @@ def test_another_seed_trains_only_that_seed(finished):
     assert "(base, seed 0)" not in messages
 
 
-def test_more_resamples_redo_tables_and_figures_alone(finished):
-    finished.configure(evaluation={"bootstrap": 200})
-    assert finished.plan() == {**TABLES, **FIGURES}
-
-
 def test_more_tokens_cache_more_and_leave_the_model_alone(finished):
     finished.configure(activations={"tokens": {"test": 500}})
     plan = finished.plan()

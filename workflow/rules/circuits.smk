@@ -140,8 +140,7 @@ rule circuit_tables:
         runtime=growing(10),
     params:
         code=params.code("circuit_tables.py"),
-        n_bootstrap=params.section("evaluation", "bootstrap"),
-        seed=params.section("evaluation", "seed"),
+        margin=params.section("arms", "margins", "faithfulness"),
         min_gap=params.section("evaluation", "circuits", "min_gap"),
     message:
         "Summarise the circuits of {wildcards.model}"

@@ -53,8 +53,6 @@ rule correspondence_table:
         runtime=growing(10),
     params:
         code=params.code("correspondence_table.py"),
-        n_bootstrap=params.section("evaluation", "bootstrap"),
-        seed=params.section("evaluation", "seed"),
     message:
         "Summarise how the latents of {wildcards.model} correspond"
     script:

@@ -101,8 +101,6 @@ rule feature_tables:
         runtime=growing(10),
     params:
         code=params.code("feature_tables.py"),
-        n_bootstrap=params.section("evaluation", "bootstrap"),
-        seed=params.section("evaluation", "seed"),
     message:
         "Summarise what the latents of {wildcards.model} mean"
     script:

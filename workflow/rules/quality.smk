@@ -117,6 +117,7 @@ rule tables:
         layer_quality="results/{model}/tables/layer_quality.csv",
         arms="results/{model}/tables/arms.csv",
         comparisons="results/{model}/tables/comparisons.csv",
+        layers="results/{model}/tables/layers.csv",
         cost="results/{model}/tables/cost.csv",
         training="results/{model}/tables/training.csv",
         latent_density="results/{model}/tables/latent_density.csv",
@@ -133,8 +134,6 @@ rule tables:
     params:
         code=params.code("tables.py"),
         margins=params.section("arms", "margins"),
-        n_bootstrap=params.section("evaluation", "bootstrap"),
-        seed=params.section("evaluation", "seed"),
     message:
         "Put the tables of {wildcards.model} together"
     script:
@@ -147,6 +146,7 @@ figures.add(
         "clustersae.quality.figure_specialise",
         "Quality",
         tables={"arms": "tables/arms.csv", "comparisons": "tables/comparisons.csv"},
+        options={"margins": params.section("arms", "margins")},
         wanted=is_specialised,
     ),
 )

@@ -17,7 +17,6 @@ from clustersae.presentation.arms import of_every_arm
 from clustersae.presentation.tables import read_files, write_table
 from clustersae.runtime import log
 from clustersae.runtime.files import read_json
-from clustersae.statistics.intervals import Bootstrapping
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -32,9 +31,8 @@ def main(
     circuits_out: str,
     curves_out: str,
     arms: Sequence[Arm],
-    n_bootstrap: int,
-    seed: int,
     min_gap: float,
+    margin: float,
 ) -> None:
     """Write the three tables.
 
@@ -42,14 +40,13 @@ def main(
         records: what `assess_task.py` wrote, for every task.
         curves, prompts, nodes: what `evaluate_circuits.py` wrote, for every measured
             arm and usable task.
-        n_bootstrap, seed: resamples of every interval, and the seed that draws them.
         min_gap: smallest size of m(M) − m(∅) that circuits are measured by.
+        margin: largest difference of the area under faithfulness that does not matter.
     """
-    settings = Bootstrapping(n_bootstrap, seed)
     files = {"prompts": (prompts, PROMPTS), "nodes": (nodes, NODES), "curves": (curves, CURVES)}
     measured = {name: of_every_arm(read_files(*each), arms) for name, each in files.items()}
     write_table(tasks_table([read_json(path) for path in records]), tasks_out)
-    circuits = circuits_table(arms, measured["prompts"], measured["nodes"], settings, min_gap)
+    circuits = circuits_table(arms, measured["prompts"], measured["nodes"], min_gap, margin)
     write_table(circuits, circuits_out)
     write_table(curves_table(arms, measured["curves"], circuits), curves_out)
 
@@ -65,7 +62,6 @@ if __name__ == "__main__":
         circuits_out=snakemake.output.circuits,
         curves_out=snakemake.output.circuit_curves,
         arms=read_plan(snakemake.input.plan).arms,
-        n_bootstrap=snakemake.params.n_bootstrap,
-        seed=snakemake.params.seed,
         min_gap=snakemake.params.min_gap,
+        margin=snakemake.params.margin,
     )

@@ -19,7 +19,6 @@ from clustersae.features.table import (
 from clustersae.presentation.arms import of_every_arm
 from clustersae.presentation.tables import read_files, write_table
 from clustersae.runtime import log
-from clustersae.statistics.intervals import Bootstrapping
 from clustersae.statistics.spread import spread_by_group
 
 if TYPE_CHECKING:
@@ -38,8 +37,6 @@ def main(
     meaning_out: str,
     coverage_out: str,
     arms: Sequence[Arm],
-    n_bootstrap: int,
-    seed: int,
 ) -> None:
     """Write the three tables.
 
@@ -48,9 +45,7 @@ def main(
             for every measured arm, the first two in one order.
         judge: what `judge_features.py` wrote, for every measured arm; nothing where
             nobody was asked.
-        n_bootstrap, seed: resamples of every interval, and the seed that draws them.
     """
-    settings = Bootstrapping(n_bootstrap, seed)
     # A group of one layer is called by its number, which must stay text.
     frames = {
         "spread": spread_by_group(latents, layers),
@@ -61,8 +56,8 @@ def main(
         "judge": read_files(judge, JUDGE),
     }
     measured = Measured(**{name: of_every_arm(frame, arms) for name, frame in frames.items()})
-    features = features_table(arms, measured, settings)
-    factors = coverage_table(arms, measured, settings)
+    features = features_table(arms, measured)
+    factors = coverage_table(arms, measured)
     write_table(features, features_out)
     write_table(meaning_table(arms, measured), meaning_out)
     write_table(factors, coverage_out)
@@ -82,6 +77,4 @@ if __name__ == "__main__":
         meaning_out=snakemake.output.meaning,
         coverage_out=snakemake.output.coverage,
         arms=read_plan(snakemake.input.plan).arms,
-        n_bootstrap=snakemake.params.n_bootstrap,
-        seed=snakemake.params.seed,
     )

@@ -19,11 +19,11 @@ from clustersae.presentation.tables import (
     write_table,
 )
 from clustersae.quality.layers import layer_quality
+from clustersae.quality.pairs import layers_table
 from clustersae.quality.series import density_table, training_table
 from clustersae.quality.stream import stream_table
 from clustersae.quality.summary import arms_table, comparisons_table
 from clustersae.runtime import log
-from clustersae.statistics.intervals import Bootstrapping
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -40,40 +40,37 @@ def main(
     layer_quality_out: str,
     arms_out: str,
     comparisons_out: str,
+    layers_out: str,
     cost_out: str,
     training_out: str,
     latent_density_out: str,
     stream_out: str,
     arms: Sequence[Arm],
     margins: Mapping[str, float],
-    n_bootstrap: int,
-    seed: int,
     found_by_pilots: str | None = None,
 ) -> None:
     """Write all tables of one model.
 
     Args:
         arms: those asked for, with the per-layer baseline among them.
-        margins: largest excess FVU on the validation split, of the mean over layers (mean) and of
-            one layer (worst), by which arms are chosen.
-        n_bootstrap: resamples of every interval.
-        seed: of the resamples.
+        margins: largest excess FVU, of the mean over layers (mean) and of one layer (worst): arms
+            are chosen by them on the validation split, and called equivalent on the test split.
         found_by_pilots: the arm that pilots have chosen, which pays for them.
     """
     reconstruction = read_files(reconstruction_files, RECONSTRUCTION)
     check_evaluated(arms, reconstruction)
-    settings = Bootstrapping(n_bootstrap, seed)
 
     quality = layer_quality(arms, reconstruction, read_files(layer_splice_files, LAYER_SPLICE))
-    cost = cost_table(arms, read_files([cost_file], COST), *settings, found_by_pilots)
+    cost = cost_table(arms, read_files([cost_file], COST), found_by_pilots)
     spliced = of_every_arm(read_files(partition_splice_files, PARTITION_SPLICE), arms)
-    summary = arms_table(arms, quality, spliced, cost, margins, settings)
-    comparisons = comparisons_table(arms, quality, cost, settings)
+    summary = arms_table(arms, quality, spliced, cost, margins)
+    comparisons = comparisons_table(arms, quality, cost, margins)
 
     tables: dict[str, pd.DataFrame] = {
         layer_quality_out: quality,
         arms_out: summary,
         comparisons_out: comparisons,
+        layers_out: layers_table(arms, quality),
         cost_out: cost,
         training_out: training_table(history_files),
         latent_density_out: density_table(density_files),
@@ -97,13 +94,12 @@ if __name__ == "__main__":
         layer_quality_out=snakemake.output.layer_quality,
         arms_out=snakemake.output.arms,
         comparisons_out=snakemake.output.comparisons,
+        layers_out=snakemake.output.layers,
         cost_out=snakemake.output.cost,
         training_out=snakemake.output.training,
         latent_density_out=snakemake.output.latent_density,
         stream_out=snakemake.output.stream,
         arms=plan.arms,
         margins=snakemake.params.margins,
-        n_bootstrap=snakemake.params.n_bootstrap,
-        seed=snakemake.params.seed,
         found_by_pilots=(plan.auto or {}).get("arm"),
     )

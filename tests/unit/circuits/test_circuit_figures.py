@@ -102,7 +102,7 @@ def test_the_title_says_which_measures_tell_arms_apart(drawn):
     }
     assert title(figures["areas"]) == (
         "One SAE for all layers against per-layer SAEs: worse by"
-        f" {text['faithfulness']} and {text['deviation']}; no difference shown by"
+        f" {text['faithfulness']} and {text['deviation']}; equivalent by"
         f" {text['completeness']}"
     )
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from synthetic_circuits import (
     FULL,
+    MARGIN,
     MIN_GAP,
     SIZES,
     TASKS,
@@ -33,9 +34,8 @@ from clustersae.circuits.table import (
 from clustersae.presentation.arms import of_every_arm
 from clustersae.presentation.tables import read_file, read_files
 from clustersae.runtime.errors import InputError
-from clustersae.statistics.intervals import Bootstrap, Bootstrapping
+from clustersae.statistics.crossed import Crossed, estimate
 
-SETTINGS = Bootstrapping(200, 0)
 SMALL = {"n_layers": 4, "counts": (2,), "seeds": (0, 1, 2), "specialise": (1,)}
 
 
@@ -91,16 +91,12 @@ def test_deviation_is_prompt_by_prompt_and_all_latents_are_not(tables):
     assert rows["deviation_vs_baseline"]["single"] == pytest.approx(0.06)
 
 
-def test_intervals_are_those_of_resampled_prompts_and_seeds(measured, circuits):
-    """The table's areas and differences against ratios resampled here."""
-    table = circuits_table(circuits.experiment.arms, *measured, SETTINGS, MIN_GAP)
+def test_intervals_are_over_prompts_and_seeds(measured, circuits):
+    """The table's areas and differences against ratios taken here."""
+    table = circuits_table(circuits.experiment.arms, *measured, MIN_GAP, MARGIN)
     row = headline(table, "toy_agreement").loc["single"]
-    bootstrap = Bootstrap(TASKS["toy_agreement"], 3, *SETTINGS)
-    bootstrap.seed_weights = Bootstrap(1, 3, *SETTINGS).seed_weights
-    resamples = (bootstrap.layer_weights[:, :, None], bootstrap.seed_weights[:, None, :])
 
     def area(partition, name):
-        """The estimate, then every replicate."""
         rows = measured[0]
         rows = rows[(rows["partition"] == partition) & (rows["variant"] == "base")]
         rows = headline(rows.assign(arm=""), "toy_agreement")
@@ -108,21 +104,29 @@ def test_intervals_are_those_of_resampled_prompts_and_seeds(measured, circuits):
             each: rows.pivot(index="prompt", columns="seed", values=each).to_numpy()
             for each in (name, "empty", "full")
         }
-        sums = [
-            [values.mean(), *(values * resamples[0] * resamples[1]).sum((1, 2))]
-            for values in (wide[name] - wide["empty"], wide["full"] - wide["empty"])
-        ]
-        return np.divide(*sums)
+        return Crossed.ratio(wide[name] - wide["empty"], wide["full"] - wide["empty"])
 
     for measure, name in (("faithfulness", "circuit"), ("completeness", "complement")):
         single, per_layer = area("single", name), area("per-layer", name)
-        for column, own in ((measure, single), (f"{measure}_vs_baseline", single - per_layer)):
-            ends = [own[0], *np.quantile(own[1:], [0.025, 0.975])]
-            assert [row[f"{column}{end}"] for end in ("", "_low", "_high")] == pytest.approx(ends)
+        difference = single.minus(per_layer)
+        for column, own in ((measure, single), (f"{measure}_vs_baseline", difference)):
+            found = [row[f"{column}{end}"] for end in ("", "_low", "_high")]
+            assert found == pytest.approx(estimate([own]).interval(), abs=1e-9)
         assert row[f"{measure}_low"] < row[measure] < row[f"{measure}_high"]
 
 
-def test_prompts_that_hang_together_are_resampled_as_one(measured, circuits):
+def test_words_say_what_differences_show(tables):
+    rows = headline(tables["circuits"], "all")
+    assert rows["faithfulness_verdict"]["single"] == "worse"
+    assert rows["deviation_verdict"]["single"] == "worse"
+    # The same curve for every arm: no difference, which needs no margin to be none.
+    assert rows["completeness_verdict"]["single"] == "equivalent"
+    assert rows.loc["per-layer"].filter(like="_verdict").isna().all()
+    zero = headline(tables["circuits"], "all", ablation="zero")
+    assert zero.filter(like="_verdict").isna().all(axis=None)
+
+
+def test_prompts_that_hang_together_count_as_one(measured, circuits):
     """Saying everything twice makes nobody surer."""
     prompts, nodes = measured
     again = prompts.assign(prompt=prompts["prompt"] + 1000)
@@ -130,7 +134,7 @@ def test_prompts_that_hang_together_are_resampled_as_one(measured, circuits):
     apart = twice.assign(group=twice["prompt"])
     arms = circuits.experiment.arms
     once, linked, unlinked = (
-        headline(circuits_table(arms, each, nodes, SETTINGS, MIN_GAP), "toy_agreement")
+        headline(circuits_table(arms, each, nodes, MIN_GAP, MARGIN), "toy_agreement")
         for each in (prompts, twice, apart)
     )
     assert set(linked["n_prompts"]) == {80}
@@ -164,7 +168,7 @@ def test_the_mean_of_tasks_is_surer_than_any_of_them(tables):
     widths = [row["completeness_high"] - row["completeness_low"] for row in of_tasks]
     assert mean["completeness_high"] - mean["completeness_low"] < min(widths)
     assert mean["n_prompts"] == sum(TASKS.values())
-    assert (mean["n_seeds"], mean["n_bootstrap"]) == (3, 200)
+    assert mean["n_seeds"] == 3
 
 
 def test_one_row_per_task_arm_and_mode(tables, circuits):
@@ -228,7 +232,7 @@ def test_too_small_a_gap_leaves_everything_out(measured, circuits):
     for gap, is_left_out in ((0.49, True), (-0.51, False)):
         near = prompts.copy()
         near.loc[task & (prompts["ablation"] == "mean"), "empty"] = mean - gap
-        table = circuits_table(circuits.experiment.arms, near, nodes, SETTINGS, MIN_GAP)
+        table = circuits_table(circuits.experiment.arms, near, nodes, MIN_GAP, MARGIN)
         rows = headline(table, "toy_agreement")
         assert (rows["full"] - rows["empty"]).tolist() == pytest.approx([gap] * len(rows))
         assert rows["error_share"].notna().all()
@@ -251,7 +255,7 @@ def test_zero_ablation_has_a_gap_of_its_own_in_every_arm(measured, circuits):
     own = prompts.assign(
         empty=prompts["empty"].where(~single | (prompts["ablation"] != "zero"), prompts["full"])
     )
-    table = circuits_table(circuits.experiment.arms, own, nodes, SETTINGS, MIN_GAP)
+    table = circuits_table(circuits.experiment.arms, own, nodes, MIN_GAP, MARGIN)
     rows = numbers_of(table, "toy_agreement", "zero")
     assert rows.loc["single"].isna().all()
     against = rows.columns.str.contains("_vs_baseline")
@@ -296,8 +300,10 @@ def test_one_task_has_no_mean_of_all(tmp_path):
     assert set(table["task"]) == {"gender"}
     assert set(read_file(tables["circuit_curves"])["task"]) == {"gender"}
     assert len(overall(table)) == len(table)
-    # One seed still has an interval over prompts.
-    assert table["completeness_low"].notna().all()
+    # Of one seed nobody knows how the next one comes out; what has no seeds has prompts.
+    basis = table["arm"] == "residual-basis"
+    assert table.loc[~basis, "completeness_low"].isna().all()
+    assert table.loc[basis, "completeness_low"].notna().all()
 
 
 def test_no_task_leaves_tables_with_columns_alone(circuits, tables, tmp_path):
@@ -314,14 +320,14 @@ def test_missing_arms_and_other_prompts_are_named(measured, circuits):
     arms = circuits.experiment.arms
     without = prompts[(prompts["partition"] != "single") | (prompts["variant"] != "base")]
     with pytest.raises(InputError, match="No circuits were measured in single for toy_agreement"):
-        circuits_table(arms, without, nodes, SETTINGS, MIN_GAP)
+        circuits_table(arms, without, nodes, MIN_GAP, MARGIN)
     of_single = (prompts["partition"] == "single") & (prompts["variant"] == "base")
     fewer = prompts[~of_single | (prompts["prompt"] > 0)]
     other = prompts.assign(full=prompts["full"] + of_single)
     one_seed = prompts[~of_single | (prompts["prompt"] > 0) | (prompts["seed"] > 0)]
     for wrong in (fewer, other, one_seed):
         with pytest.raises(InputError, match="single were measured on other prompts of toy_agree"):
-            circuits_table(arms, wrong, nodes, SETTINGS, MIN_GAP)
+            circuits_table(arms, wrong, nodes, MIN_GAP, MARGIN)
 
 
 def test_records_without_losses():

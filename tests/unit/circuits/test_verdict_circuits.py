@@ -31,7 +31,16 @@ def row(arm, differences=(np.nan,) * 3, name="plural", value=0.5, **more):
         ends = difference if isinstance(difference, tuple) else (difference,) * 3
         found |= dict(zip((f"{measure}_vs_baseline{e}" for e in ("", "_low", "_high")), ends))
         found[measure] = value + (0 if np.isnan(ends[0]) else ends[0])
+        found[f"{measure}_verdict"] = word_of(ends, more_is_better=measure == "faithfulness")
     return found | more
+
+
+def word_of(ends, more_is_better):
+    """Without a margin."""
+    _, low, high = ends
+    if np.isnan(low) or low <= 0 <= high:
+        return "undecided"
+    return "better" if (low > 0) == more_is_better else "worse"
 
 
 def findings(rows, tasks, excess=0.12, arms=("single",), errors="ablated"):
@@ -51,6 +60,8 @@ def findings(rows, tasks, excess=0.12, arms=("single",), errors="ablated"):
     summary["chosen"] = summary["arm"] == arms[0]
     for end, width in {"": 0, "_low": -0.01, "_high": 0.01, "_validation": 0}.items():
         summary[f"excess_fvu{end}"] = excess + width
+    low, high = excess - 0.01, excess + 0.01
+    summary["verdict"] = word_of((excess, low, high), more_is_better=False)
     tables = {"arms": summary, "circuits": pd.DataFrame(rows), "tasks": pd.DataFrame(tasks)}
     return Findings(tables, {}, {}, {"errors": errors, "ablation": "mean"})
 
@@ -99,6 +110,15 @@ def test_the_line_has_numbers_where_there_is_room(differences, words):
     text = line(of_single(*differences))
     assert text.startswith(f"Circuits: 1 of 1 tasks; arm 1 {words}")
     assert len(text) <= 100
+
+
+def test_what_is_within_the_margin_is_called_equivalent():
+    found = of_single(OPEN, OPEN, LOW)
+    circuits = found.tables["circuits"]
+    circuits.loc[circuits["arm"] == "single", "faithfulness_verdict"] = "equivalent"
+    assert "better by deviation" in line(found)
+    assert "equivalent by faithfulness" in line(found)
+    assert f"equivalent by {AREA} (0.51 against 0.50" in paragraph(found)
 
 
 def test_without_tasks_nothing_is_said():

@@ -12,9 +12,7 @@ from clustersae.experiment.arms import Arm
 from clustersae.presentation.tables import read_file, read_files
 from clustersae.quality.measures import CORRESPONDENCE_MEASURES as MEASURES
 from clustersae.runtime.errors import InputError
-from clustersae.statistics.intervals import Bootstrapping
 
-SETTINGS = Bootstrapping(200, 0)
 BELOW = "tokens-1of4@tokens-3of4"
 SINGLE = Arm("per-layer@single", BELOW, "specialised", 3, 1.5, "specialised", ())
 PAIRED = Arm("per-layer@complete-2", BELOW, "specialised", 3, 1.5, "specialised", ())
@@ -64,7 +62,7 @@ def of(table, arm, kind, distance=None):
 
 def test_means_are_over_pairs_and_seeds_at_every_distance():
     rows = family(SINGLE, range(3), lambda i, j, seed: 0.9 - 0.2 * (j - i) + 0.1 * seed)
-    table = correspondence_table([BASELINE, SINGLE], pd.DataFrame(rows + scratch()), SETTINGS)
+    table = correspondence_table([BASELINE, SINGLE], pd.DataFrame(rows + scratch()))
     near, far = of(table, SINGLE, "siblings", 1), of(table, SINGLE, "siblings", 2)
     assert (near["jaccard"], near["n_pairs"], near["n_seeds"]) == (pytest.approx(0.75), 2, 2)
     assert (far["mean_cosine"], far["n_pairs"]) == (pytest.approx(0.55), 1)
@@ -81,7 +79,7 @@ def test_means_are_over_pairs_and_seeds_at_every_distance():
 
 def test_saes_from_scratch_are_taken_on_the_pairs_of_the_arm():
     rows = family(SINGLE, range(3)) + family(PAIRED, (1, 2)) + scratch()
-    table = correspondence_table([BASELINE, SINGLE, PAIRED], pd.DataFrame(rows), SETTINGS)
+    table = correspondence_table([BASELINE, SINGLE, PAIRED], pd.DataFrame(rows))
     assert of(table, SINGLE, "independent")["jaccard"] == pytest.approx((0.1 + 0.2 + 0.3) / 3)
     only = of(table, PAIRED, "independent")
     assert (only["jaccard"], only["n_pairs"]) == (pytest.approx(0.3), 1)
@@ -94,7 +92,7 @@ def test_pairs_without_common_latents_drop_out():
     rows = [each for each in family(SINGLE, range(3)) if each["kind"] != "siblings"]
     rows += [row(SINGLE, "siblings", 0, 1, seed, 0.4) for seed in (0, 1)]
     rows += [row(SINGLE, "siblings", 0, 2, seed, 0.9, n_latents=10 * seed) for seed in (0, 1)]
-    table = correspondence_table([SINGLE], pd.DataFrame(rows + scratch()), SETTINGS)
+    table = correspondence_table([SINGLE], pd.DataFrame(rows + scratch()))
     kept = of(table, SINGLE, "siblings")
     assert (kept["jaccard"], kept["n_pairs"]) == (pytest.approx(0.4), 1)
     assert 2 not in set(table.loc[table["kind"] == "siblings", "distance"])
@@ -102,11 +100,11 @@ def test_pairs_without_common_latents_drop_out():
 
 def test_what_is_missing_is_named():
     with pytest.raises(InputError, match=r"per-layer@complete-2 .* were not compared"):
-        correspondence_table([PAIRED], pd.DataFrame(family(SINGLE, range(3))), SETTINGS)
+        correspondence_table([PAIRED], pd.DataFrame(family(SINGLE, range(3))))
     rows = family(SINGLE, range(3))
     rows.remove(next(each for each in rows if each["kind"] == "siblings"))
     with pytest.raises(InputError, match="different layers"):
-        correspondence_table([SINGLE], pd.DataFrame(rows), SETTINGS)
+        correspondence_table([SINGLE], pd.DataFrame(rows))
 
 
 def test_files_become_a_table(tmp_path):
@@ -115,9 +113,9 @@ def test_files_become_a_table(tmp_path):
         paths.append(tmp_path / f"{number}.csv")
         pd.DataFrame(rows).to_csv(paths[-1], index=False)
     out = tmp_path / "correspondence.csv"
-    main(paths, out, [BASELINE, SINGLE], *SETTINGS)
+    main(paths, out, [BASELINE, SINGLE])
     frame = read_files(paths, CORRESPONDENCE)
-    expected = correspondence_table([SINGLE], frame, SETTINGS)
+    expected = correspondence_table([SINGLE], frame)
     pd.testing.assert_frame_equal(read_file(out), expected, check_dtype=False)
-    main(paths[1:], out, [BASELINE], *SETTINGS)
+    main(paths[1:], out, [BASELINE])
     assert read_file(out).empty

@@ -26,10 +26,9 @@ from clustersae.features.table import (
 )
 from clustersae.presentation.tables import read_file, read_files
 from clustersae.runtime.errors import InputError
-from clustersae.statistics.intervals import Bootstrap, Bootstrapping
+from clustersae.statistics.intervals import mean_of_layers
 from clustersae.statistics.spread import spread_by_group
 
-SETTINGS = Bootstrapping(200, 0)
 SMALL = {"n_layers": 4, "counts": (2,), "specialise": (1,), "controls": False}
 
 
@@ -87,7 +86,8 @@ def test_rules_on_their_own_layer_on_others_and_by_chance(by_arm, specialised):
     # Latents that fire on both layers follow better rules, and only these can lose.
     assert single["meaning_ceiling"] == pytest.approx(own + 0.01)
     assert single["meaning_lost"] == pytest.approx(lost + 0.01)
-    assert single["meaning_lost_low"] < lost + 0.01 < single["meaning_lost_high"]
+    # Layers differ in it, and seeds do not.
+    assert single["meaning_lost_low"] == pytest.approx(single["meaning_lost_high"])
     assert single["meaning_floor"] == pytest.approx(0.5)
     assert by_arm["meaning_lost"]["complete-2"] == pytest.approx(0.2 / 4 + 0.01)
     assert by_arm["meaning_lost"][specialised] == pytest.approx(lost + 0.02 + 0.01)
@@ -189,17 +189,16 @@ def test_similarity_stands_between_two_seeds_and_chance(by_arm, specialised):
     assert single["matching"] == "hungarian"
 
 
-def test_coverage_is_resampled_over_values_and_seeds(measured, by_arm):
+def test_values_of_factors_are_no_sample(measured, by_arm):
     by_value = [
-        measured.coverage[of_arm(measured.coverage, name)].pivot(
-            index=["factor", "value"], columns="seed", values="f1"
-        )
+        measured.coverage[of_arm(measured.coverage, name)]
+        .pivot(index=["factor", "value"], columns="seed", values="f1")
+        .to_numpy()
         for name in ("single", "per-layer")
     ]
-    bootstrap = Bootstrap(10, 3, *SETTINGS)
     for name, values in (("", by_value[0]), ("_vs_baseline", by_value[0] - by_value[1])):
         found = by_arm.loc["single", [f"coverage{name}{end}" for end in ("", "_low", "_high")]]
-        assert found.tolist() == pytest.approx(bootstrap.mean(values.to_numpy()), abs=1e-7)
+        assert found.tolist() == pytest.approx(mean_of_layers(values).interval(), abs=1e-7)
 
 
 def test_coverage_is_a_mean_over_values_and_paired_by_seed(tables, by_arm, specialised):
@@ -258,7 +257,7 @@ def test_the_order_of_rows_and_files_changes_nothing(measured, features):
     arms = features.experiment.arms
     shuffled = Measured(*(frame.sample(frac=1, random_state=0) for frame in measured))
     for table in (features_table, coverage_table):
-        one, other = (table(arms, each, SETTINGS) for each in (measured, shuffled))
+        one, other = (table(arms, each) for each in (measured, shuffled))
         keys = [name for name in ("arm", "factor") if name in one]
         one, other = (each.sort_values(keys, ignore_index=True) for each in (one, other))
         pd.testing.assert_frame_equal(one, other)
@@ -273,7 +272,7 @@ def test_layers_without_a_latent_to_score_drop_out(measured, features):
     pair = (meaning["layer"] == 0) & (meaning["other_layer"] == 1)
     meaning.loc[single & pair, nothing] = np.nan
     parts = measured._replace(meaning=meaning)
-    row = features_table(features.experiment.arms, parts, SETTINGS).set_index("arm").loc["single"]
+    row = features_table(features.experiment.arms, parts).set_index("arm").loc["single"]
     assert (row["meaning_own_n_layers"], row["meaning_other_n_layers"]) == (3, 3)
     # From 0 two and three layers away, from 1 one, one and two, from 2 one, one and two.
     assert row["meaning_lost"] == pytest.approx(0.01 + 0.05 * (2.5 + 4 / 3 + 4 / 3) / 3)
@@ -282,7 +281,7 @@ def test_layers_without_a_latent_to_score_drop_out(measured, features):
     pairs = meaning_table(features.experiment.arms, parts)
     assert pairs.loc[of_arm(pairs, "single", layer=3), "n_seeds"].tolist() == [2] * 4
     meaning.loc[single, nothing] = np.nan
-    row = features_table(features.experiment.arms, parts, SETTINGS).set_index("arm").loc["single"]
+    row = features_table(features.experiment.arms, parts).set_index("arm").loc["single"]
     assert row.filter(like="meaning_lost").isna().all()
     assert row["meaning_own_n_layers"] == 0
 
@@ -292,7 +291,7 @@ def test_seeds_without_latents_that_could_be_kept_count_for_nothing(measured, fe
     counts = ["n_explained", "n_kept", "n_pairs", "n_pairs_kept"]
     kept.loc[of_arm(kept, "single", seed=2), counts] = 0
     parts = measured._replace(kept=kept)
-    rows = features_table(features.experiment.arms, parts, SETTINGS).set_index("arm")
+    rows = features_table(features.experiment.arms, parts).set_index("arm")
     assert rows["share_kept"]["single"] == pytest.approx(14 / 41)
     # Two seeds are left: residuals ±7/41 over 20.5, and t of one degree of freedom is 12.7062.
     half = 12.7062 * 7 / 41 / 20.5
@@ -300,7 +299,7 @@ def test_seeds_without_latents_that_could_be_kept_count_for_nothing(measured, fe
     assert rows["share_kept_high"]["single"] == pytest.approx(14 / 41 + half)
     assert rows["share_pairs_kept"]["single"] == pytest.approx(22 / 41)
     kept.loc[of_arm(kept, "single"), counts] = 0
-    rows = features_table(features.experiment.arms, parts, SETTINGS).set_index("arm")
+    rows = features_table(features.experiment.arms, parts).set_index("arm")
     assert rows.loc["single"].filter(like="share_kept").isna().all()
     assert rows.loc["single"].filter(like="share_pairs_kept").isna().all()
     pairs = meaning_table(features.experiment.arms, parts)
@@ -317,11 +316,7 @@ def test_one_seed_has_no_other_to_be_similar_to(tmp_path):
         assert rows[empty].isna().all(axis=None)
     assert rows["similarity_floor"].tolist() == pytest.approx([0.2] * len(rows))
     assert set(rows["similarity_n_layers"]) == {0}
-    # Layers are resampled all the same, seeds cannot be.
-    assert rows["meaning_lost_low"]["single"] < rows["meaning_lost_high"]["single"]
-    assert rows["coverage_low"]["single"] < rows["coverage_high"]["single"]
-    names = ["share_kept_low", "share_pairs_kept_low", "effective_layers_low"]
-    assert rows[names].isna().all(axis=None)
+    assert rows.filter(regex="_(low|high)$").isna().all(axis=None)
     factors = read_file(paths["feature_coverage"])
     ends = ["f1_low", "f1_vs_baseline_low", "f1_vs_baseline_p"]
     assert factors[ends].isna().all(axis=None)
@@ -339,7 +334,7 @@ def test_text_without_known_factors(tmp_path):
 
 
 def test_the_baseline_alone_has_the_same_columns(measured, features, tables):
-    alone = features_table(features.experiment.arms[:1], measured, SETTINGS)
+    alone = features_table(features.experiment.arms[:1], measured)
     assert set(alone.columns) == set(tables["features"].columns)
     assert len(alone) == 1
     ends = [name + end for name in MEASURES for end in ("", "_low", "_high")]
@@ -353,11 +348,11 @@ def test_missing_arms_and_seeds_and_other_factors_are_named(measured, features):
         frame = getattr(measured, name)
         for wrong in (frame[~of_arm(frame, "single")], frame[~of_arm(frame, "single", seed=1)]):
             with pytest.raises(InputError, match=f"latents of single were measured .{name}."):
-                features_table(arms, measured._replace(**{name: wrong}), SETTINGS)
+                features_table(arms, measured._replace(**{name: wrong}))
     coverage = measured.coverage
     fewer = coverage[~of_arm(coverage, "single", factor="subject", seed=1)]
     with pytest.raises(InputError, match="single and the per-layer SAEs were asked for other fac"):
-        coverage_table(arms, measured._replace(coverage=fewer), SETTINGS)
+        coverage_table(arms, measured._replace(coverage=fewer))
 
 
 def test_tables_of_features_need_no_torch():

@@ -29,7 +29,7 @@ def test_excesses_on_validation_are_those_of_that_split(tmp_path):
     arms = pd.read_csv(write_tables(experiment)["arms"]).set_index("arm")
     # The clusters are 0-1 and 2, so layer 2 loses nothing.
     clusters = arms.loc["complete-2"]
-    assert clusters["excess_fvu_validation"] == pytest.approx((0.1 + 0.2) / 3)
+    assert clusters["excess_fvu_validation"] == pytest.approx((1.1 * 1.2) ** (1 / 3) - 1)
     assert clusters["excess_fvu_worst_validation"] == pytest.approx(0.2)
     assert clusters["excess_fvu_worst"] == pytest.approx(1)
     assert arms.loc["per-layer", "excess_fvu_validation"] == 0

@@ -6,6 +6,7 @@ import pytest
 
 from clustersae.experiment.arms import Arm
 from clustersae.quality.choice import Loss, cheapest_within, loss_of, marked
+from clustersae.quality.pairs import Words
 from clustersae.runtime.errors import InputError
 
 LOSSES = {
@@ -54,12 +55,12 @@ def frame(**fvu: list[float]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def test_seeds_are_averaged_before_layers_are_looked_at():
-    rows = frame(base=[0.1, 0.3, 0.5, 0.7], other=[0.2, 0.24, 0.6, 0.8])
+def test_losses_are_geometric_means_and_the_worst_layer_is_one_of_all_seeds():
+    rows = frame(base=[0.1, 0.3, 0.5, 0.7], other=[0.2, 0.15, 0.6, 0.8])
     loss = loss_of(rows, arm("other"), arm("base"))
-    assert loss.mean_excess == pytest.approx((0.22 + 0.7) / (0.2 + 0.6) - 1)
-    # Seed 0 of layer 0 alone would be twice as much.
-    assert loss.worst_excess == pytest.approx(0.7 / 0.6 - 1)
+    assert loss.mean_excess == pytest.approx((2 * 0.5 * 1.2 * 8 / 7) ** (1 / 4) - 1)
+    # Seed 0 of layer 0 alone is twice as much, and seed 1 half.
+    assert loss.worst_excess == pytest.approx((1.2 * 8 / 7) ** (1 / 2) - 1)
     assert loss.cost == 2
     assert loss_of(rows, arm("base"), arm("base")) == (0, 0, 2)
 
@@ -67,7 +68,9 @@ def test_seeds_are_averaged_before_layers_are_looked_at():
 def test_seeds_that_only_one_arm_has_do_not_count():
     rows = frame(base=[0.1, 0.3, 0.5, 0.7], other=[0.2, 0.2, 0.6, 0.8])
     lacking = rows[(rows["variant"] == "base") | (rows["seed"] == 0)]
-    assert loss_of(lacking, arm("other"), arm("base")).mean_excess == pytest.approx(0.8 / 0.6 - 1)
+    assert loss_of(lacking, arm("other"), arm("base")).mean_excess == pytest.approx(
+        (2 * 1.2) ** 0.5 - 1
+    )
     apart = lacking[(lacking["variant"] == "other") | (lacking["seed"] == 1)]
     with pytest.raises(InputError, match="no seed in common"):
         loss_of(apart, arm("other"), arm("base"))
@@ -89,8 +92,17 @@ def table(*rows: tuple) -> pd.DataFrame:
     return pd.DataFrame([("per-layer", "baseline", 4, 0.0, 0.0, 0.0), *rows], columns=columns)
 
 
-def marks(*rows: tuple) -> pd.DataFrame:
-    return marked(table(*rows), {"mean": 0.05, "worst": 0.1}).set_index("arm")
+def marks(*rows: tuple, undecided: tuple[str, ...] = ()) -> pd.DataFrame:
+    """Who loses more is worse in the mean, and equivalent in the worst layer unless undecided."""
+    arms = table(*rows)
+    excess = arms.set_index("arm")["excess_fvu"]
+
+    def words(name: str, other: str) -> Words:
+        difference = excess[name] - excess[other]
+        mean = "worse" if difference > 0 else "better" if difference < 0 else "equivalent"
+        return Words(mean, "undecided" if name in undecided else "equivalent")
+
+    return marked(arms, {"mean": 0.05, "worst": 0.1}, words).set_index("arm")
 
 
 def test_marks_stand_behind_the_training():
@@ -100,20 +112,27 @@ def test_marks_stand_behind_the_training():
         ("c", "specialised", 2, 0.03, 0.05, 0.1),
         ("d", "equal-compute", 3, 0.03, 0.03, 0.03),
     )
-    assert list(found.columns[:5]) == [
-        *("role", "matched_count", "within_margins", "dominated", "chosen")
+    assert list(found.columns[:6]) == [
+        *("role", "matched_count", "within_margins", "dominated", "dominated_by", "chosen")
     ]
     assert list(found.index[found["within_margins"]]) == ["per-layer", "c", "d"]
     # c loses more than b on the test split, at the same cost.
     assert list(found.index[found["dominated"]]) == ["c", "d"]
+    assert found["dominated_by"].to_dict() == {
+        "per-layer": "",
+        "a": "",
+        "b": "",
+        "c": "b",
+        "d": "b",
+    }
     assert list(found.index[found["chosen"]]) == ["c"]
 
 
 def test_controls_are_not_chosen_and_per_layer_saes_are_if_nothing_else_is():
     found = marks(("even", "control", 1, 0.0, 0.0, 0.0), ("a", "main", 3, 0.3, 0.3, 0.4))
     assert list(found.index[found["chosen"]]) == ["per-layer"]
-    # The control loses no more for less, of the one as of the other.
-    assert list(found.index[found["dominated"]]) == ["per-layer", "a"]
+    # The control loses less for less; full training is worse than it in nothing.
+    assert list(found.index[found["dominated"]]) == ["a"]
 
 
 def test_equal_arms_do_not_dominate_one_another():
@@ -121,3 +140,9 @@ def test_equal_arms_do_not_dominate_one_another():
     assert not marks(*twins)["dominated"].any()
     unmeasured = marks(("a", "main", 3, 0.1, np.nan, np.nan))
     assert list(unmeasured["within_margins"]) == [True, False]
+
+
+def test_what_is_undecided_in_the_mean_or_in_the_worst_layer_dominates_nobody():
+    rows = (("a", "main", 2, 0.3, 0.3, 0.4), ("b", "main", 2, 0.1, 0.1, 0.2))
+    assert list(marks(*rows)["dominated"]) == [False, True, False]
+    assert not marks(*rows, undecided=("a",))["dominated"].any()

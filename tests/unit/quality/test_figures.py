@@ -103,7 +103,7 @@ def _draw_all(experiment: Experiment, tables: dict[str, Path]) -> dict:
         "cost": cost.draw(read["cost"], arms, model),
         "training_curves": training_curves.draw(read["training"], quality, arms, model),
         "latent_density": latent_density.draw(read["latent_density"], quality, arms, model),
-        "specialise": specialise.draw(arms, read["comparisons"], model),
+        "specialise": specialise.draw(arms, read["comparisons"], MARGINS, model),
     }
 
 
@@ -211,7 +211,7 @@ def test_hopeless_sharing_does_not_flatten_the_panels(drawn):
     hopeless = arms["arm"] == "single"
     names = [name for name in arms if name.startswith("fvu")]
     arms.loc[hopeless, names] *= 10
-    figure = specialise.draw(arms, comparisons, "a model")
+    figure = specialise.draw(arms, comparisons, MARGINS, "a model")
     worst = arms.loc[arms["partition"] == "per-layer", "fvu"].max()
     assert worst < figure.axes[0].get_ylim()[1] < 2 * worst
     far = arms.loc[hopeless, "fvu"].item()

@@ -68,15 +68,15 @@ def test_cost_by_hand_with_every_root_once():
         for seed in (0, 1)
     ]
     rows.append(rows[-1] | {"kind": "pilot", "variant": "tokens-1of10", "cluster": "0-2"})
-    cost = cost_table(arms, pd.DataFrame(rows), n_bootstrap=100, seed=0).set_index("arm")
+    cost = cost_table(arms, pd.DataFrame(rows)).set_index("arm")
     base, two, one = (arm.name for arm in arms)
     # Seed 1 takes a second longer for every SAE: half of the number of SAEs on average.
     assert cost.loc[base, "total_seconds"] == 10 + 300 + 3 / 2
     assert cost.loc[two, "total_seconds"] == 10 + (50 + 20 + 21 + 75) + 4 / 2
     assert cost.loc[one, "total_seconds"] == 10 + (55 + 22 + 23 + 24) + 4 / 2
-    assert cost.loc[one, "total_seconds_low"] == 10 + 124
-    assert cost.loc[one, "total_seconds_high"] == 10 + 124 + 4
-    assert cost.loc[one, "relative"] == pytest.approx(136 / 311.5)
+    # Of two seeds, which are 4 s apart, t of one degree of freedom is 12.7062.
+    assert cost.loc[one, "total_seconds_high"] == pytest.approx(136 + 12.7062 * 2)
+    assert cost.loc[one, "relative"] == pytest.approx((134 / 310 * 138 / 313) ** 0.5)
     assert cost["n_saes"].to_dict() == {base: 3, two: 4, one: 4}
     # K T with K = 1/2 + 2/4 + 3/4 and 1/2 + 3/4, T = 100.5 s.
     assert cost.loc[two, "predicted_seconds"] == pytest.approx(10 + 1.75 * 100.5)
@@ -88,14 +88,14 @@ def test_cost_by_hand_with_every_root_once():
     assert (cost["pilot_seconds"] == 0).all()  # who names its K pays for no search
 
     pilots = [rows[-1] | {"kind": "pilot", "seed": seed} for seed in (0, 1)]
-    searched = cost_table(arms, pd.DataFrame(rows[:-1] + pilots), 100, 0, one).set_index("arm")
+    searched = cost_table(arms, pd.DataFrame(rows[:-1] + pilots), one).set_index("arm")
     # One run of the pilots, 25 s, for the arm that they have found and for no other.
     assert searched["pilot_seconds"].to_dict() == {base: 0, two: 0, one: 25}
     assert searched.loc[one, "total_seconds"] == cost.loc[one, "total_seconds"] + 25
 
     lacking = [row for row in rows if row.get("cluster") != "1@0-2"]
     with pytest.raises(InputError, match=r"lacks the SAE of cluster 1@0-2 \(variant tokens-1of4"):
-        cost_table(arms, pd.DataFrame(lacking), n_bootstrap=100, seed=0)
+        cost_table(arms, pd.DataFrame(lacking))
 
 
 def test_measured_cost_is_that_of_the_budget(written):

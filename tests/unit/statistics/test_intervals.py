@@ -1,129 +1,125 @@
+"""Student's t over seeds: estimates by hand, intervals as scipy has them."""
+
 import numpy as np
 import pytest
+from scipy import stats
 
 from clustersae.runtime.errors import InputError
-from clustersae.statistics.intervals import Bootstrap
+from clustersae.statistics.intervals import (
+    Estimate,
+    Part,
+    excess,
+    excess_of_worst,
+    holm,
+    mean_of_layers,
+    of_worst,
+    over_seeds,
+    worst,
+)
+
+#: Three layers, three seeds.
+VALUES = np.array([[0.20, 0.22, 0.24], [0.30, 0.50, 0.40], [0.9, 0.8, 0.7]])
 
 
-def crossed(generator, n_layers, n_seeds, layer_sd=1.0, seed_sd=1.0, noise_sd=1.0):
-    """Values with a true mean of 10 and effects of layers, of seeds and of their meeting."""
-    return (
-        10
-        + layer_sd * generator.standard_normal((n_layers, 1))
-        + seed_sd * generator.standard_normal((1, n_seeds))
-        + noise_sd * generator.standard_normal((n_layers, n_seeds))
+def test_the_interval_over_seeds_is_that_of_scipy():
+    values = [0.1, 0.4, 0.3, 0.25]
+    expected = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
+    found = over_seeds(np.array(values))
+    assert found.interval() == pytest.approx((np.mean(values), *expected))
+    assert found.interval(0.9)[1:] == pytest.approx(
+        stats.t.interval(0.9, 3, np.mean(values), stats.sem(values))
     )
+    assert found.p_value() == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
 
 
-@pytest.mark.parametrize("layers", ["mean", "worst"])
-def test_constant_values_have_an_interval_of_no_width(layers):
-    bootstrap = Bootstrap(5, 3, n_resamples=200)
-    assert bootstrap.mean(np.full((5, 3), 0.25), layers) == pytest.approx((0.25, 0.25, 0.25))
-    assert bootstrap.excess(np.full((5, 3), 0.3), np.full((5, 3), 0.2), layers) == pytest.approx(
-        (0.5, 0.5, 0.5)
-    )
+def test_layers_are_averaged_within_each_seed():
+    by_seed = VALUES.mean(0)
+    assert mean_of_layers(VALUES) == over_seeds(by_seed)
+    # However far layers are apart, seeds alone make the interval.
+    apart = VALUES + np.array([[0.0], [10.0], [100.0]])
+    widths = [np.ptp(mean_of_layers(each).interval()[1:]) for each in (VALUES, apart)]
+    assert widths[0] == pytest.approx(widths[1])
 
 
-def test_replicates_have_the_variance_of_the_crossed_bootstrap():
-    # Counts of a resample of n have E[cc'] = I + (1 - 1/n) 11', so the variance of the weighted
-    # mean w'Vu is a trace; it knows nothing of how the resamples are drawn.
-    values = crossed(np.random.default_rng(3), 6, 4)
-    second = [(np.eye(n) + (1 - 1 / n)) / n**2 for n in values.shape]
-    variance = np.trace(second[0] @ values @ second[1] @ values.T) - values.mean() ** 2
-    replicates = Bootstrap(6, 4, n_resamples=40_000)._replicates(values, "mean")
-    assert replicates.var() == pytest.approx(variance, rel=0.03)
-    assert replicates.mean() == pytest.approx(values.mean(), abs=4 * (variance / 40_000) ** 0.5)
+def test_excess_is_a_mean_of_logarithms():
+    baseline = np.full((3, 3), 0.4)
+    found = excess(VALUES, baseline).interval()
+    by_seed = np.log(VALUES / 0.4).mean(0)
+    expected = stats.t.interval(0.95, 2, by_seed.mean(), stats.sem(by_seed))
+    assert found == pytest.approx((np.expm1(by_seed.mean()), *np.expm1(expected)))
+    # The reverse says the same.
+    reverse = excess(baseline, VALUES).interval()
+    assert 1 + found.estimate == pytest.approx(1 / (1 + reverse.estimate))
+    assert 1 + found.low == pytest.approx(1 / (1 + reverse.high))
 
 
-def test_replicates_equal_means_of_explicit_resamples():
-    values = crossed(np.random.default_rng(5), 4, 3)
-    bootstrap = Bootstrap(4, 3, n_resamples=20)
-    for b in range(20):
-        rows = np.repeat(np.arange(4), np.rint(bootstrap.layer_weights[b] * 4).astype(int))
-        columns = np.repeat(np.arange(3), np.rint(bootstrap.seed_weights[b] * 3).astype(int))
-        assert len(rows) == 4
-        assert len(columns) == 3
-        assert bootstrap._replicates(values, "mean")[b] == pytest.approx(
-            values[np.ix_(rows, columns)].mean()
-        )
-        assert bootstrap._replicates(values, "worst")[b] == pytest.approx(
-            values[:, columns].mean(1).max()
-        )
-
-
-def test_the_interval_of_the_mean_covers_the_truth_about_as_often_as_it_says():
-    generator = np.random.default_rng(0)
-    bootstrap = Bootstrap(16, 12, n_resamples=400)
-    trials = 500
-    covered = 0
-    for _ in range(trials):
-        interval = bootstrap.mean(crossed(generator, 16, 12))
-        covered += interval.low <= 10 <= interval.high
-    # Binomial standard error 1 %; the percentile interval loses a few per cent at these sizes.
-    assert 0.88 <= covered / trials <= 0.98
-
-
-def test_pairing_narrows_a_comparison_of_arms_that_share_their_layers():
+def test_pairing_takes_away_what_arms_share():
     generator = np.random.default_rng(1)
-    baseline = crossed(generator, 12, 3, layer_sd=3, seed_sd=0.1, noise_sd=0.05)
-    values = 1.05 * baseline + 0.02 * generator.standard_normal(baseline.shape)
-    bootstrap = Bootstrap(12, 3)
-    paired = bootstrap.excess(values, baseline)
-    unpaired = (
-        Bootstrap(12, 3, seed=1)._replicates(values, "mean")
-        / Bootstrap(12, 3, seed=2)._replicates(baseline, "mean")
-        - 1
-    )
-    low, high = np.quantile(unpaired, [0.025, 0.975])
-    assert paired.low <= 0.05 <= paired.high
-    assert paired.high - paired.low < (high - low) / 20
+    baseline = np.exp(generator.normal(size=(6, 1)) + 0.3 * generator.normal(size=(1, 3)))
+    same = excess(1.05 * baseline, baseline).interval()
+    assert same == pytest.approx((0.05, 0.05, 0.05))
+    alone = over_seeds(np.log(baseline).mean(0)).interval()
+    assert alone.high - alone.low > 0.1
 
 
-def test_excess_is_worked_by_hand():
-    values = np.array([[0.22, 0.22], [0.30, 0.50]])
-    baseline = np.array([[0.20, 0.20], [0.40, 0.40]])
-    bootstrap = Bootstrap(2, 2)
-    assert bootstrap.excess(values, baseline).estimate == pytest.approx(0.31 / 0.30 - 1)
-    worst = bootstrap.excess(values, baseline, "worst")
-    # Layer 0 is 10 % worse; layer 1 is 25 % better or worse, by the seeds that were drawn.
-    assert worst.estimate == pytest.approx(0.10)
-    assert worst == pytest.approx((0.10, 0.10, 0.25))
+def test_order_and_unit_change_nothing():
+    baseline = np.linspace(0.1, 0.9, 9).reshape(3, 3)
+    expected = excess(VALUES, baseline).interval()
+    assert excess(3 * VALUES, 3 * baseline).interval() == pytest.approx(expected)
+    assert excess(VALUES[::-1, ::-1], baseline[::-1, ::-1]).interval() == pytest.approx(expected)
 
 
-def test_scaling_both_arms_changes_no_excess_and_order_changes_nothing():
-    generator = np.random.default_rng(2)
-    values, baseline = crossed(generator, 7, 3), crossed(generator, 7, 3)
-    bootstrap = Bootstrap(7, 3, n_resamples=500)
-    for layers in ("mean", "worst"):
-        expected = bootstrap.excess(values, baseline, layers)
-        assert bootstrap.excess(3 * values, 3 * baseline, layers) == pytest.approx(expected)
-        # The worst of the layers does not depend on how they are numbered.
-        shuffled = generator.permutation(7)
-        if layers == "worst":
-            assert bootstrap.excess(values[shuffled], baseline[shuffled], layers) == expected
-    assert Bootstrap(7, 3, n_resamples=500).mean(values) == bootstrap.mean(values)
-    assert Bootstrap(7, 3, n_resamples=500, seed=9).mean(values) != bootstrap.mean(values)
+def test_the_worst_layer_has_the_interval_of_its_own_seeds_longer_downwards():
+    assert worst(VALUES) == 2
+    own = over_seeds(VALUES[2]).interval()
+    assert of_worst(VALUES, 2).interval() == pytest.approx(own)
+    # Of six layers the lower side has half of the probability.
+    six = np.vstack([VALUES, VALUES / 2])
+    found = of_worst(six, worst(six)).interval()
+    assert (found.estimate, found.high) == pytest.approx((own.estimate, own.high))
+    ratio = stats.t.ppf(1 - 0.0125, 2) / stats.t.ppf(0.975, 2)
+    assert found.estimate - found.low == pytest.approx(ratio * (own.estimate - own.low))
+    relative = excess_of_worst(six, np.full((6, 3), 0.4), 2).interval()
+    assert relative.estimate == pytest.approx(np.expm1(np.log(six[2] / 0.4).mean()))
+    with pytest.raises(InputError, match="not searched"):
+        of_worst(six, 2).p_value()
 
 
-def test_the_interval_of_the_worst_layer_is_around_it_and_needs_seeds():
-    values = np.linspace(0.1, 0.6, 6)[:, None] + 0.01 * np.random.default_rng(4).standard_normal(
-        (6, 5)
-    )
-    interval = Bootstrap(6, 5).mean(values, "worst")
-    # Resampling layers too would put the lower end near the second or third worst layer, 0.4.
-    assert 0.58 < interval.low < interval.estimate < interval.high < 0.62
-    assert np.isnan(Bootstrap(6, 1).mean(values[:, :1], "worst").low)
-    assert np.isfinite(Bootstrap(6, 1).mean(values[:, :1]).low)
-    assert np.isnan(Bootstrap(1, 1).mean(values[:1, :1]).high)
+def test_one_seed_has_no_interval():
+    alone = mean_of_layers(VALUES[:, :1])
+    assert alone.value == pytest.approx(VALUES[:, 0].mean())
+    assert np.isnan(alone.interval()[1:]).all()
+    assert np.isnan(alone.p_value())
+
+
+def test_seeds_that_agree_have_an_interval_of_no_width():
+    found = over_seeds(np.full(3, 0.1))
+    assert found.interval() == (0.1, 0.1, 0.1)
+    assert (found.p_value(), over_seeds(np.zeros(3)).p_value()) == (0, 1)
+
+
+def test_parts_of_a_variance_share_their_quantile():
+    """Half of the variance each: the mean of both quantiles."""
+    found = Estimate(1.0, (Part(2.0, 2), Part(2.0, 30))).interval()
+    quantile = (stats.t.ppf(0.975, 2) + stats.t.ppf(0.975, 30)) / 2
+    assert found.high == pytest.approx(1 + 2 * quantile)
+    only = Estimate(1.0, (Part(0.0, 2), Part(4.0, 30))).interval()
+    assert only.high == pytest.approx(1 + 2 * stats.t.ppf(0.975, 30))
+    assert Estimate(1.0, (Part(0.0, 2), Part(0.0, 30))).interval() == (1, 1, 1)
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.6]) == pytest.approx([1, 1])
+    assert holm([np.nan, 0.04]) == pytest.approx([np.nan, 0.04], nan_ok=True)
+    assert len(holm([])) == 0
 
 
 def test_bad_values_are_refused():
-    bootstrap = Bootstrap(2, 2, n_resamples=10)
-    with pytest.raises(InputError, match=r"shape \(3, 2\)"):
-        bootstrap.mean(np.ones((3, 2)))
-    with pytest.raises(InputError, match="finite"):
-        bootstrap.mean(np.array([[1.0, np.nan], [1.0, 1.0]]))
+    for wrong in (np.array([]), np.array([1.0, np.nan]), np.ones((2, 2))):
+        with pytest.raises(InputError, match="one finite value per seed"):
+            over_seeds(wrong)
+    with pytest.raises(InputError, match=r"\(2, 2\) cannot be compared"):
+        excess(np.ones((2, 2)), np.ones((2, 3)))
     with pytest.raises(InputError, match="above zero"):
-        bootstrap.excess(np.ones((2, 2)), np.zeros((2, 2)))
-    with pytest.raises(InputError, match="at least one"):
-        Bootstrap(0, 3)
+        excess(np.ones((2, 2)), np.zeros((2, 2)))

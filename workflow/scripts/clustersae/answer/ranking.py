@@ -3,21 +3,21 @@
 import pandas as pd
 
 from clustersae.experiment.arms import PER_LAYER
-from clustersae.presentation import shown
 from clustersae.presentation.arms import best, dominating, full_label, label
 from clustersae.presentation.findings import Findings
 from clustersae.presentation.judging import same_training
 from clustersae.presentation.specialised import budget
 from clustersae.presentation.words import bounds, fitted, percent, share
+from clustersae.statistics.equivalence import together
 
 #: Of the columns before the last.
 _WIDTHS = (26, 5, 9, 6, 27, 12)
 
 
 def headline(found: Findings) -> str:
-    """One sentence: the best arm, what it costs and what it loses."""
+    """One sentence: the best arm, what it costs, what it loses and what that shows."""
     arms, margins = found.tables["arms"], found.margins
-    arm, chosen = best(arms), shown.chosen(arms)
+    arm = best(arms)
     if arm["arm"] == PER_LAYER:
         return (
             "Best: one SAE per layer, trained in full; no cheaper arm stays within"
@@ -25,15 +25,12 @@ def headline(found: Findings) -> str:
             " layer."
         )
     interval = bounds(arm["excess_fvu_low"], arm["excess_fvu_high"])
-    text = (
+    return (
         f"Best: {_who(arm, found)}: {share(budget(arm))} of the training and"
-        f" {percent(arm['cost_relative'])} of the measured cost of full per-layer SAEs, for"
-        f" {percent(arm['excess_fvu'], True)} mean FVU{interval and f' {interval}'} and"
-        f" {percent(arm['excess_fvu_worst'], True)} in the worst layer"
+        f" {percent(arm['cost_relative'])} of the cost of full per-layer SAEs. Mean FVU"
+        f" {percent(arm['excess_fvu'], True)}{interval and f' {interval}'}: {arm['verdict']};"
+        f" worst layer {percent(arm['excess_fvu_worst'], True)}: {arm['verdict_worst']}."
     )
-    if arm["arm"] != chosen["arm"]:
-        text += f"; it dominates the choice on validation ({full_label(chosen)})"
-    return f"{text}."
 
 
 def _who(arm: pd.Series, found: Findings) -> str:
@@ -118,9 +115,11 @@ def _cells(cells: tuple[str, ...], note: str) -> str:
 
 
 def _note(arm: pd.Series, arms: pd.DataFrame, numbers: dict[str, int]) -> str:
-    """Whether an arm is within the margins, and which arm of the table dominates it."""
+    """Which arm of the table dominates an arm; else how it compares with full per-layer SAEs."""
     if arm["dominated"]:
         above = dominating(arms, arm)
         by = [numbers[name] for name in above["arm"] if name in numbers]
         return f"dominated by {min(by)}" if by else "dominated"
-    return "within" if arm["within_margins"] else "outside"
+    if arm["arm"] == PER_LAYER:
+        return ""
+    return together(arm["verdict"], arm["verdict_worst"])

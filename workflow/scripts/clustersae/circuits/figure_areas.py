@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from clustersae.circuits.summary import listed, of_mode, separates
+from clustersae.circuits.summary import listed, of_mode, verdict
 from clustersae.circuits.table import ALL_TASKS, RESIDUAL_BASIS, overall
 from clustersae.experiment.arms import PER_LAYER, SINGLE
 from clustersae.experiment.variants import EQUAL_EXPOSURE
@@ -28,6 +28,7 @@ from clustersae.presentation.style import (
     name_of,
     styled,
 )
+from clustersae.statistics.equivalence import WORDS, Word
 
 _PANELS = {
     "faithfulness": "area under faithfulness\n(high is good)",
@@ -118,18 +119,17 @@ def _finding(rows: pd.DataFrame) -> str:
     if single.empty or not _is_compared(single):
         return "How much of each task the circuits of every arm carry"
     row, baseline = single.iloc[0], over[over["arm"] == PER_LAYER].iloc[0]
-    found: dict[int, list[str]] = {-1: [], 1: [], 0: []}
+    found: dict[Word, list[str]] = {word: [] for word in ("worse", "better", *WORDS)}
     for name in _PANELS:
         numbers = f"{name} ({row[name]:.2f} against {baseline[name]:.2f})"
-        found[separates(row, name)].append(numbers)
-    words = {-1: "worse by", 1: "better by", 0: "no difference shown by"}
-    parts = [f"{words[sign]} {listed(names)}" for sign, names in found.items() if names]
+        found[verdict(row, name)].append(numbers)
+    parts = [f"{word} by {listed(names)}" for word, names in found.items() if names]
     return f"One SAE for all layers against per-layer SAEs: {'; '.join(parts)}"
 
 
 def _hollow(rows: pd.DataFrame, ablation: str) -> str:
     if _is_compared(rows):
-        return "hollow: no difference from per-layer shown (its paired interval includes zero)"
+        return "hollow: undecided against per-layer (the paired interval includes zero)"
     return f"hollow: not compared (with {ablation} ablation, or by too small a gap)"
 
 
@@ -200,7 +200,7 @@ def _point(axis: Axes, arm: pd.Series, place: float, measure: str, look: Look) -
         ls="none",
         elinewidth=1.0,
         markersize=9 if look.marker == "*" else 5.5,
-        markerfacecolor=look.colour if separates(arm, measure) else "white",
+        markerfacecolor="white" if verdict(arm, measure) == "undecided" else look.colour,
         zorder=3,
     )
 

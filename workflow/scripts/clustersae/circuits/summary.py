@@ -1,11 +1,11 @@
 """What the circuits of an arm show beside those of full per-layer SAEs, for text and figures."""
 
-import numpy as np
 import pandas as pd
 
 from clustersae.presentation.words import listed
+from clustersae.statistics.equivalence import WORDS, Word
 
-#: What each measure is called, and what a difference from per-layer SAEs above zero would mean.
+#: What each measure is called, and whether a difference from per-layer SAEs above zero is good.
 MEASURES = {
     "faithfulness": ("area under faithfulness", +1),
     "completeness": ("area under completeness", -1),
@@ -21,21 +21,15 @@ def of_mode(
     return circuits[found & (circuits["control"] == control)]
 
 
-def separates(row: pd.Series, measure: str) -> int:
-    """−1 if an arm is worse than per-layer SAEs with an interval that excludes zero, +1 if it is
-    better, 0 if that is open."""
-    low, high = row[f"{measure}_vs_baseline_low"], row[f"{measure}_vs_baseline_high"]
-    better = MEASURES[measure][1]
-    if np.isnan(low) or low <= 0 <= high:
-        return 0
-    return better if low > 0 else -better
+def verdict(row: pd.Series, measure: str) -> Word:
+    """What the difference from per-layer SAEs shows; undecided where there is none."""
+    found = row.get(f"{measure}_verdict")
+    return found if found in WORDS else "undecided"
 
 
-def by_outcome(row: pd.Series) -> dict[int, list[str]]:
-    """The measures by which an arm is worse (−1) and better (1), and those that leave it open."""
-    return {
-        sign: [each for each in MEASURES if separates(row, each) == sign] for sign in (-1, 1, 0)
-    }
+def by_outcome(row: pd.Series) -> dict[Word, list[str]]:
+    """The measures of every word."""
+    return {word: [each for each in MEASURES if verdict(row, each) == word] for word in WORDS}
 
 
 def measures_named(measures: list[str]) -> str:

@@ -13,29 +13,27 @@ and so are left out (NaN) where it is small: |mean m(M) − mean m(∅)| < min_g
 `resample` ablation m(∅) is the same for all SAEs; with `zero` every SAE has its own, in whose
 units no two arms can be compared, and differences are left out.
 
-Prompts are resampled in groups: a pair and its mirror image say nearly the same, and are one.
+Prompts and seeds are both samples (`statistics.crossed`), and prompts come in groups: a pair and
+its mirror image say nearly the same, and are one. The prompts that circuits are found with are the
+same for all seeds, and no part of the intervals: with others, all would have to be found again.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from clustersae.circuits.summary import MEASURES as DIRECTIONS
 from clustersae.circuits.table_nodes import found_nodes
 from clustersae.experiment.arms import PER_LAYER, Arm, baseline
 from clustersae.experiment.variants import BASE
 from clustersae.presentation.arms import arm_columns
 from clustersae.presentation.tables import Format
 from clustersae.runtime.errors import InputError
-from clustersae.statistics.intervals import (
-    Bootstrap,
-    Bootstrapping,
-    Interval,
-    cells,
-    percentile_interval,
-    ratio_replicates,
-)
+from clustersae.statistics.crossed import Crossed, estimate
+from clustersae.statistics.equivalence import word
+from clustersae.statistics.intervals import Estimate, cells
 
 _ARM = ("task", "variant", "partition", "seed")
 _MODE = ("control", "errors", "ablation")
@@ -47,7 +45,7 @@ NODES = Format((*_ARM, "rank"), ("layer", "latent", "effect", "exact"))
 #: Columns of the table; each has _low and _high, and so has its difference from the baseline.
 MEASURES = ("faithfulness", "completeness", "all_latents", "deviation")
 #: Columns beside these and the names of a row.
-_ROW = ("n_prompts", "n_groups", "n_seeds", "n_bootstrap", "full", "empty")
+_ROW = ("n_prompts", "n_groups", "n_seeds", "full", "empty")
 
 #: With this ablation m(∅), and so the gap, is the SAE's own.
 _OWN_GAP = "zero"
@@ -55,16 +53,6 @@ _OWN_GAP = "zero"
 RESIDUAL_BASIS = "residual-basis"
 #: In the place of a task: the mean over all tasks.
 ALL_TASKS = "all"
-
-
-class _Measured(NamedTuple):
-    """One measure of one arm: its estimate and bootstrap replicates."""
-
-    estimate: float
-    replicates: np.ndarray
-
-    def interval(self, bootstrap: Bootstrap) -> Interval:
-        return percentile_interval(self.estimate, self.replicates, bootstrap)
 
 
 def tasks_table(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -85,27 +73,29 @@ def circuits_table(
     arms: Sequence[Arm],
     prompts: pd.DataFrame,
     nodes: pd.DataFrame,
-    settings: Bootstrapping,
     min_gap: float,
+    margin: float,
 ) -> pd.DataFrame:
     """One row per task (and the mean of all), arm, control, mode of errors and ablation.
 
     `full` and `empty` are m(M) and m(∅), means over prompts and seeds. Differences
-    (`*_vs_baseline`) are from the full per-layer SAEs, paired by prompt and seed. The mean of all
-    tasks has no measures where one of the tasks has none.
+    (`*_vs_baseline`) are from the full per-layer SAEs, paired by prompt and seed, and `*_verdict`
+    says in a word what they show (see `statistics.equivalence`). The mean of all tasks has no
+    measures where one of the tasks has none.
 
     Args:
         arms: those of the experiment.
         prompts: rows in the format PROMPTS; `nodes`, in the format NODES.
-        settings: of the intervals; all arms share the resamples.
         min_gap: smallest size of full − empty that anything is measured by.
+        margin: largest difference of the area under faithfulness that does not matter. Other
+            measures have no margin: they are worse, better or undecided.
     """
     n_layers = baseline(arms).count
     arms = [*arms, _residual_basis(n_layers)]
     tasks = list(dict.fromkeys(prompts["task"]))
     rows: list[dict[str, Any]] = []
     for values, group in prompts.groupby(list(_MODE), sort=False):
-        rows += _mode_rows(arms, tasks, group, dict(zip(_MODE, values)), settings, min_gap)
+        rows += _mode_rows(arms, tasks, group, dict(zip(_MODE, values)), min_gap, margin)
     table = pd.DataFrame(rows, columns=_columns())
     # Random circuits are not found by any effect.
     found = found_nodes(nodes, n_layers).assign(control="none")
@@ -125,9 +115,11 @@ def _residual_basis(n_layers: int) -> Arm:
 def _columns() -> list[str]:
     """Of the table, but for what `found_nodes` adds; the same without a row."""
     names = ("arm", "partition", "variant", "method", "role", "count", "matched_count")
-    both = [name + end for name in MEASURES for end in ("", "_vs_baseline")]
-    ends = [name + end for name in both for end in ("", "_low", "_high")]
-    return ["task", *_MODE, *names, *_ROW, *ends]
+    ends = ("", "_low", "_high", "_vs_baseline", "_vs_baseline_low", "_vs_baseline_high")
+    measures = [
+        name + end for name in MEASURES for end in (*ends, *["_verdict"] * (name in DIRECTIONS))
+    ]
+    return ["task", *_MODE, *names, *_ROW, *measures]
 
 
 def _mode_rows(
@@ -135,52 +127,61 @@ def _mode_rows(
     tasks: Sequence[str],
     prompts: pd.DataFrame,
     mode: Mapping[str, str],
-    settings: Bootstrapping,
     min_gap: float,
+    margin: float,
 ) -> Iterator[dict[str, Any]]:
-    by_task = {
-        task: _of_task(arms, prompts[prompts["task"] == task], settings, number, min_gap)
-        for number, task in enumerate(tasks)
-    }
+    by_task = {task: _of_task(arms, prompts[prompts["task"] == task], min_gap) for task in tasks}
     if len(tasks) > 1:
         by_task[ALL_TASKS] = _of_all(list(by_task.values()))
     for task, measured in by_task.items():
-        against = measured[PER_LAYER].values
+        against = measured[PER_LAYER]
         for arm in arms:
-            n_prompts, bootstrap, values, *ends = measured[arm.name]
-            row = {"task": task, **mode, **arm_columns(arm)}
-            row |= dict(zip(_ROW, (n_prompts, *bootstrap.shape, settings.n_resamples, *ends)))
-            for name in MEASURES:
-                row |= cells(name, values[name].interval(bootstrap))
-                if arm.name != PER_LAYER and mode["ablation"] != _OWN_GAP:
-                    difference = _minus(values[name], against[name])
-                    row |= cells(f"{name}_vs_baseline", difference.interval(bootstrap))
-            yield row
+            own = measured[arm.name]
+            yield {
+                **{"task": task, **mode, **arm_columns(arm), **own.row},
+                **_measures(own, against, arm, mode["ablation"] != _OWN_GAP, margin),
+            }
 
 
 class _ArmMeasured(NamedTuple):
-    """All measures of one arm, and the bootstrap that they were resampled with."""
+    """All measures of one arm: a ratio per task of each, and the columns `_ROW`."""
 
-    n_prompts: int
-    bootstrap: Bootstrap  # of groups of prompts, and seeds
-    values: dict[str, _Measured]
-    full: float
-    empty: float
+    values: Mapping[str, tuple[Crossed, ...]]
+    row: dict[str, float]
 
 
-def _of_task(
-    arms: Sequence[Arm],
-    prompts: pd.DataFrame,
-    settings: Bootstrapping,
-    number: int,
-    min_gap: float,
-) -> dict[str, _ArmMeasured]:
-    """Arm → its measures on one task; prompts are resampled anew for every task, seeds alike."""
+def _measures(
+    own: _ArmMeasured, against: _ArmMeasured, arm: Arm, is_compared: bool, margin: float
+) -> dict[str, Any]:
+    """Columns of one arm's measures, and of their differences from the baseline."""
+    row: dict[str, Any] = {}
+    for name in MEASURES:
+        found = estimate(own.values[name], has_seeds=arm.partition != RESIDUAL_BASIS)
+        row |= cells(name, found.interval())
+        if arm.name == PER_LAYER or not is_compared:
+            continue
+        pairs = zip(own.values[name], against.values[name], strict=True)
+        difference = estimate([one.minus(other) for one, other in pairs])
+        row |= cells(f"{name}_vs_baseline", difference.interval())
+        if name in DIRECTIONS:
+            row[f"{name}_verdict"] = _word(difference, name, margin)
+    return row
+
+
+def _word(difference: Estimate, name: str, margin: float) -> str | None:
+    """What a difference shows; None where there is none."""
+    if np.isnan(difference.value):
+        return None
+    more_is: Literal["worse", "better"] = "better" if DIRECTIONS[name][1] > 0 else "worse"
+    return word(difference, margin if name == "faithfulness" else 0.0, more_is)
+
+
+def _of_task(arms: Sequence[Arm], prompts: pd.DataFrame, min_gap: float) -> dict[str, _ArmMeasured]:
+    """Arm → its measures on one task."""
     measured = _by_prompt_and_seed(arms, prompts)
     groups = _groups(prompts)
     result = {}
     for arm, wide in zip(arms, measured):
-        bootstrap = _bootstrap(groups.max() + 1, wide["full"].shape[1], settings, number)
         gap = wide["full"] - wide["empty"]
         if abs(gap.mean()) < min_gap:
             gap = np.full_like(gap, np.nan)  # and so is what it divides
@@ -192,12 +193,10 @@ def _of_task(
         }
         # Ratios of means are ratios of sums, those of groups included.
         gap = _sums(gap, groups)
-        values = {
-            name: _Measured(*ratio_replicates(_sums(rise, groups), gap, bootstrap))
-            for name, rise in rises.items()
-        }
+        values = {name: (Crossed.ratio(_sums(rise, groups), gap),) for name, rise in rises.items()}
         ends = (float(wide[name].mean()) for name in ("full", "empty"))
-        result[arm.name] = _ArmMeasured(len(groups), bootstrap, values, *ends)
+        row = dict(zip(_ROW, (len(groups), *gap.shape, *ends)))
+        result[arm.name] = _ArmMeasured(values, row)
     return result
 
 
@@ -238,35 +237,19 @@ def _by_prompt_and_seed(arms: Sequence[Arm], prompts: pd.DataFrame) -> list[dict
     return measured
 
 
-def _bootstrap(n_prompts: int, n_seeds: int, settings: Bootstrapping, number: int) -> Bootstrap:
-    """Of one task: seeds of SAEs are the same for all tasks, prompts are not."""
-    n_resamples, seed = settings
-    bootstrap = Bootstrap(n_prompts, n_seeds, n_resamples, seed + 1000 * number)
-    bootstrap.seed_weights = Bootstrap(1, n_seeds, n_resamples, seed).seed_weights
-    return bootstrap
-
-
 def _of_all(by_task: Sequence[Mapping[str, _ArmMeasured]]) -> dict[str, _ArmMeasured]:
-    """Arm → the mean of its measures over tasks."""
+    """Arm → its measures on all tasks, each of which has prompts of its own."""
     result = {}
-    for name, first in by_task[0].items():
-        values = {}
-        for measure in MEASURES:
-            parts = [task[name].values[measure] for task in by_task]
-            values[measure] = _Measured(
-                float(np.mean([part.estimate for part in parts])),
-                np.mean([part.replicates for part in parts], axis=0),
-            )
-        n_prompts = sum(task[name].n_prompts for task in by_task)
-        n_groups = sum(task[name].bootstrap.shape[0] for task in by_task)
-        whole = Bootstrap(n_groups, first.bootstrap.shape[1], 1)
-        ends = np.mean([[task[name].full, task[name].empty] for task in by_task], axis=0)
-        result[name] = _ArmMeasured(n_prompts, whole, values, *ends.tolist())
+    for name in by_task[0]:
+        values = {
+            measure: tuple(ratio for task in by_task for ratio in task[name].values[measure])
+            for measure in MEASURES
+        }
+        rows = pd.DataFrame([task[name].row for task in by_task])
+        row = rows[["n_prompts", "n_groups"]].sum().to_dict()
+        row |= {"n_seeds": rows["n_seeds"].max()} | rows[["full", "empty"]].mean().to_dict()
+        result[name] = _ArmMeasured(values, row)
     return result
-
-
-def _minus(one: _Measured, other: _Measured) -> _Measured:
-    return _Measured(one.estimate - other.estimate, one.replicates - other.replicates)
 
 
 def curves_table(arms: Sequence[Arm], curves: pd.DataFrame, circuits: pd.DataFrame) -> pd.DataFrame:

@@ -1,5 +1,7 @@
 """What the circuits answer, in words: which tasks, and whether they tell arms apart."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -9,8 +11,10 @@ from clustersae.experiment.arms import PER_LAYER
 from clustersae.presentation.arms import best, full_label, spoken_of
 from clustersae.presentation.findings import Findings
 from clustersae.presentation.words import WIDTH, bounds, fitted, listed, percent
+from clustersae.statistics.equivalence import Word
 
-_OUTCOMES = {-1: "worse by", 1: "better by", 0: "undecided by"}
+#: In the order in which they are told.
+_OUTCOMES: tuple[Word, ...] = ("worse", "better", "equivalent", "undecided")
 
 
 def line(found: Findings) -> str:
@@ -34,19 +38,19 @@ def line(found: Findings) -> str:
 
 
 def _outcomes(row: pd.Series, numbers: bool) -> str:
-    """What an arm is worse and better by; of undecided measures the first, if nothing else is."""
+    """What an arm is worse, better and equivalent by; if by none, the first undecided measure."""
     outcomes = by_outcome(row)
 
     def named(measure: str) -> str:
         return f"{measure} {_difference(row, measure)}" if numbers else measure
 
     told = [
-        f"{_OUTCOMES[sign]} {listed([named(each) for each in outcomes[sign]])}"
-        for sign in (-1, 1)
-        if outcomes[sign]
+        f"{word} by {listed([named(each) for each in outcomes[word]])}"
+        for word in _OUTCOMES[:-1]
+        if outcomes[word]
     ]
-    told = told or [f"{_OUTCOMES[0]} {named(outcomes[0][0])}"]
-    return "; ".join([*told, *(["rest undecided"] if outcomes[0] else [])])
+    told = told or [f"undecided by {named(outcomes['undecided'][0])}"]
+    return "; ".join([*told, *(["rest undecided"] if outcomes["undecided"] else [])])
 
 
 def paragraph(found: Findings) -> str:
@@ -127,23 +131,24 @@ def _of_arm(rows: pd.DataFrame, arm: pd.Series) -> list[str]:
             " measured by a gap of its own."
         ]
     outcomes = by_outcome(row)
-    sentences = [f"{start}: {_told(row, baseline, (-1, 1, 0))}."]
-    if outcomes[1] and not arm["excess_fvu_high"] < 0:
+    sentences = [f"{start}: {_told(row, baseline, _OUTCOMES)}."]
+    if outcomes["better"] and arm["verdict"] != "better":
         fvu = f"{percent(arm['excess_fvu'], True)}"
         fvu += f" {bounds(arm['excess_fvu_low'], arm['excess_fvu_high'])}"
         sentences.append(
-            f"That it looks better by {measures_named(outcomes[1])} its reconstruction does not"
-            f" bear out (mean FVU {fvu.rstrip()}): do not choose SAEs by that on this model."
+            f"That it looks better by {measures_named(outcomes['better'])} its reconstruction does"
+            f" not bear out (mean FVU {fvu.rstrip()}): do not choose SAEs by that on this model."
         )
     return sentences + (_task_by_task(rows, arm["arm"], tasks) if len(tasks) > 1 else [])
 
 
 def _task_by_task(rows: pd.DataFrame, arm: str, tasks: list[str]) -> list[str]:
     by_task = rows.set_index(["task", "arm"])
+    told: Sequence[Word] = ("worse", "better")
     parts = [
         f"on {task} it is {text}"
         for task in tasks
-        if (text := _told(by_task.loc[(task, arm)], by_task.loc[(task, PER_LAYER)], (-1, 1)))
+        if (text := _told(by_task.loc[(task, arm)], by_task.loc[(task, PER_LAYER)], told))
     ]
     if not parts:
         return []
@@ -151,13 +156,13 @@ def _task_by_task(rows: pd.DataFrame, arm: str, tasks: list[str]) -> list[str]:
     return [f"Task by task, {'; '.join(parts)} ({n} comparisons, not corrected for their number)."]
 
 
-def _told(row: pd.Series, baseline: pd.Series, signs: tuple[int, ...]) -> str:
+def _told(row: pd.Series, baseline: pd.Series, words: Sequence[Word]) -> str:
     """The measures of each outcome, with their numbers."""
     outcomes = by_outcome(row)
     return "; ".join(
-        f"{_OUTCOMES[sign]} {listed([_contrast(row, baseline, each) for each in outcomes[sign]])}"
-        for sign in signs
-        if outcomes[sign]
+        f"{word} by {listed([_contrast(row, baseline, each) for each in outcomes[word]])}"
+        for word in words
+        if outcomes[word]
     )
 
 

@@ -67,7 +67,7 @@ def draw(table: pd.DataFrame, model: str) -> Figure:
                 *(model, int(siblings["count"]), n_seeds),
                 f"specialised SAEs have {share(spent)} of the training of those from scratch",
                 f"{int(siblings['n_tokens']):,} test tokens",
-                "bars: 95 % intervals over layers (or pairs of them) and seeds",
+                "bars: 95 % intervals over seeds",
             ),
         )
         upper, lower = figure.subplots(2, 3, sharey="row", height_ratios=(1.15, 1))

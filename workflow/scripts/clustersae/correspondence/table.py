@@ -1,7 +1,7 @@
 """How far the latents of specialised SAEs correspond, beside SAEs that never had a common root.
 
-Means over layers (or pairs of layers) and seeds, with intervals over both. Pairs that have a layer
-in common are not independent of each other, so the intervals over pairs are somewhat too narrow.
+Means over layers (or pairs of layers) per seed, and over seeds, which have Student's t. Of kinds
+that compare two seeds every seed is in two values, which depend on each other a little.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from clustersae.presentation.arms import arm_columns
 from clustersae.presentation.tables import Format
 from clustersae.quality.measures import CORRESPONDENCE_MEASURES as MEASURES
 from clustersae.runtime.errors import InputError
-from clustersae.statistics.intervals import Bootstrap, Bootstrapping, cells
+from clustersae.statistics.intervals import cells, mean_of_layers
 
 #: Rows of `evaluation/correspondence/{variant}/{partition}.csv`.
 CORRESPONDENCE = Format(
@@ -31,9 +31,7 @@ SCRATCH = ("independent", "same_start", "independent_seed")
 _PLACE = ["layer", "other_layer"]
 
 
-def correspondence_table(
-    arms: Sequence[Arm], measured: pd.DataFrame, settings: Bootstrapping
-) -> pd.DataFrame:
+def correspondence_table(arms: Sequence[Arm], measured: pd.DataFrame) -> pd.DataFrame:
     """One row per specialised arm, kind and distance between layers; empty distance: all of them.
 
     SAEs from scratch are taken on the pairs of layers (or layers) that the arm has, so that kinds
@@ -43,7 +41,6 @@ def correspondence_table(
     Args:
         arms: those of the experiment.
         measured: rows in the format CORRESPONDENCE, of the specialised arms and of `per-layer`.
-        settings: of the intervals.
     """
     scratch = _of(measured, BASE, PER_LAYER)
     rows = []
@@ -56,7 +53,7 @@ def correspondence_table(
             chosen = _with_latents(frame[frame["kind"] == kind])
             label = arm_columns(arm) | {"kind": kind}
             rows += [
-                label | {"distance": distance} | _summary(group, settings)
+                label | {"distance": distance} | _summary(group)
                 for distance, group in _by_distance(chosen)
             ]
     return pd.DataFrame(rows, columns=None if rows else ["arm", "kind", "distance", *MEASURES])
@@ -84,7 +81,7 @@ def _by_distance(rows: pd.DataFrame) -> list[tuple[float, pd.DataFrame]]:
     return [(np.nan, rows), *apart] if len(rows) else []
 
 
-def _summary(rows: pd.DataFrame, settings: Bootstrapping) -> dict[str, Any]:
+def _summary(rows: pd.DataFrame) -> dict[str, Any]:
     wide = {name: rows.pivot(index=_PLACE, columns="seed", values=name) for name in MEASURES}
     n_pairs, n_seeds = wide["jaccard"].shape
     if len(rows) != n_pairs * n_seeds:
@@ -93,16 +90,14 @@ def _summary(rows: pd.DataFrame, settings: Bootstrapping) -> dict[str, Any]:
             f"Seeds of {first['partition']} ({first['variant']}) were compared on different layers"
             f" (kind {first['kind']})."
         )
-    bootstrap = Bootstrap(n_pairs, n_seeds, *settings)
     result = {
         "matching": "+".join(sorted(set(rows["matching"]))),
         "n_pairs": n_pairs,
         "n_seeds": n_seeds,
-        "n_bootstrap": settings.n_resamples,
         "n_tokens": int(rows["n_tokens"].max()),
         "n_latents": float(rows["n_latents"].mean()),
         "share_alive": float(rows["share_alive"].mean()),
     }
     for name in MEASURES:
-        result |= cells(name, bootstrap.mean(wide[name].to_numpy()))
+        result |= cells(name, mean_of_layers(wide[name].to_numpy()).interval())
     return result

@@ -14,30 +14,27 @@ import pandas as pd
 from clustersae.experiment.arms import Arm, baseline
 from clustersae.presentation.arms import arm_columns
 from clustersae.runtime.errors import InputError
-from clustersae.statistics.intervals import Bootstrap
+from clustersae.statistics.intervals import cells, excess, over_seeds
 
 
 def cost_table(
     arms: Sequence[Arm],
     cost: pd.DataFrame,
-    n_bootstrap: int,
-    seed: int,
     found_by_pilots: str | None = None,
 ) -> pd.DataFrame:
     """One row per arm: measured and predicted seconds, FLOPs, and each relative to per-layer.
 
-    Seconds and FLOPs of training are sums over the arm's distinct SAEs, averaged over seeds; the
-    interval is over seeds. `relative_training` leaves caching and pilots out; `tuning_seconds`,
-    spent once on learning rates that were not taken, are in no total. Peak memory is the largest
-    of any job of the arm, caching included.
+    Seconds and FLOPs of training are sums over the arm's distinct SAEs, averaged over seeds, and
+    intervals are over seeds; `relative` is the geometric mean over seeds of the ratio of seconds.
+    `relative_training` leaves caching and pilots out; `tuning_seconds`, spent once on learning
+    rates that were not taken, are in no total. Peak memory is the largest of any job of the arm,
+    caching included.
 
     Args:
         arms: with the per-layer baseline among them.
         cost: rows of `evaluation/cost.csv`: kind "caching" (all rows are added up: the shards),
             kind "sae" (one row per SAE and seed), kind "pilot" (the short trainings that
             `arms.auto` was settled by, if any).
-        n_bootstrap: resamples of the intervals.
-        seed: of the resamples.
         found_by_pilots: the arm that one run of the pilots counts for; who names an arm pays for
             no search.
     """
@@ -53,15 +50,14 @@ def cost_table(
     for arm in arms:
         own, alone = _paired(saes, arm, base)
         once = cached + (pilots if arm.name == found_by_pilots else 0)
-        # Totals by seed [1, n_seeds]: SAEs are added up, and only seeds are resampled.
-        bootstrap = Bootstrap(1, own["seconds"].shape[1], n_bootstrap, seed)
+        # Totals by seed [1, n_seeds]: SAEs are added up.
         seconds, base_seconds, flops, base_flops = (
             before[column] + values[column].sum(0)[None]
             for column in ("seconds", "flops")
             for before, values in ((once, own), (cached, alone))
         )
-        total = bootstrap.mean(seconds)
-        relative = bootstrap.excess(seconds, base_seconds)
+        total = over_seeds(seconds[0]).interval()
+        relative = excess(seconds, base_seconds).interval()
         predicted = once["seconds"] + arm.matched_count * alone["seconds"].mean()
         rows.append(
             {
@@ -69,9 +65,7 @@ def cost_table(
                 "caching_seconds": cached["seconds"],
                 "pilot_seconds": once["seconds"] - cached["seconds"],
                 "training_seconds": total.estimate - once["seconds"],
-                "total_seconds": total.estimate,
-                "total_seconds_low": total.low,
-                "total_seconds_high": total.high,
+                **cells("total_seconds", total),
                 "predicted_seconds": predicted,
                 "relative": 1 + relative.estimate,
                 "relative_low": 1 + relative.low,

@@ -29,6 +29,7 @@ MOVED = {
     "evaluation.equal_compute": "arms.per_layer and arms.narrower (as budgets, K / L)",
     "evaluation.equal_exposure": "arms.equal_exposure",
     "evaluation.lengths": "arms.per_layer",
+    "evaluation.bootstrap": "nothing: intervals are Student's t over seeds",
     "evaluation.circuits.largest": "evaluation.circuits.max_nodes",
     "evaluation.circuits.least_pairs": "evaluation.circuits.min_pairs",
     "evaluation.circuits.least_accuracy": "evaluation.circuits.min_accuracy",

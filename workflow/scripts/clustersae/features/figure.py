@@ -165,11 +165,9 @@ def _finding(spoken: pd.DataFrame, baseline: pd.Series) -> str:
 
 def _conditions(model: str, baseline: pd.Series, panels: list[_Panel | None]) -> str:
     n_layers, n_seeds = int(baseline["count"]), int(baseline["n_seeds"])
-    units = "layers or factor values" if _COVERAGE in panels else "layers"
-    over = f"{units} and seeds, or seeds alone (Student's t)" if n_seeds > 1 else units
-    notes = [f"bars and bands: 95 % intervals over {over}"]
+    notes = ["bars and bands: 95 % intervals over seeds"]
     if n_seeds == 1:
-        notes.append("one seed: none over seeds, and no other seed to be similar to")
+        notes = ["one seed: no intervals, and no other seed to be similar to"]
     which = ["the rule's own layer"] * (_RULES in panels) + ["per-layer SAEs"]
     notes.append(f"hollow: no difference from {' or '.join(which)} shown (interval holds zero)")
     return conditions(model, n_layers, n_seeds, *notes)

@@ -1,11 +1,11 @@
 """Which arms the features are about, and what of them is shown, for text and figures."""
 
-import numpy as np
 import pandas as pd
 
 from clustersae.experiment.arms import SINGLE
 from clustersae.presentation.specialised import SPECIALISED, start_of
 from clustersae.presentation.words import share
+from clustersae.statistics.intervals import holm
 
 #: How often a factor may be named that nothing is lost on.
 FAMILY_ERROR = 0.05
@@ -41,13 +41,8 @@ def shows_difference(row: pd.Series, measure: str) -> bool:
 def most_lost(coverage: pd.DataFrame, arm: str) -> pd.Series | None:
     """The factor that an arm loses most of F1 on, of those with a loss that is shown; else None.
 
-    The largest of many losses is large by chance. Shown is what Holm's procedure (1979) keeps of
-    all n factors at 5 %: with p-values in ascending order, the k-th is at most 0.05 / (n − k + 1),
-    and so are all before it.
+    The largest of many losses is large by chance: shown is what Holm's procedure keeps at 5 %.
     """
-    rows = coverage[coverage["arm"] == arm].dropna(subset="f1_vs_baseline_p")
-    rows = rows.sort_values("f1_vs_baseline_p", kind="stable")
-    least = FAMILY_ERROR / np.arange(len(rows), 0, -1)
-    shown = np.logical_and.accumulate(rows["f1_vs_baseline_p"].to_numpy() <= least)
-    rows = rows[shown & (rows["f1_vs_baseline"] < 0)]
+    rows = coverage[coverage["arm"] == arm]
+    rows = rows[(holm(rows["f1_vs_baseline_p"]) <= FAMILY_ERROR) & (rows["f1_vs_baseline"] < 0)]
     return None if rows.empty else rows.loc[rows["f1_vs_baseline"].idxmin()]

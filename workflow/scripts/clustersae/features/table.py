@@ -20,11 +20,9 @@ Three groups of measures, in the order in which a reader asks:
     Is something lost?
         coverage       best F1 of any latent for a known factor of the text, mean over its values
 
-Intervals (95 %) and those of differences, which are paired:
-
-    meaning_*, similarity*, matched*    bootstrap over layers and seeds
-    coverage                            bootstrap over values of factors and seeds
-    all others, and single factors      Student's t over seeds, none with one seed
+Intervals (95 %), and those of differences, which are paired, are Student's t over seeds: layers and
+values of factors are all that there are. With one seed there are none. Where per-layer SAEs of
+another seed are compared with (similarity, matched), every seed of them is in two values.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,7 +35,7 @@ from clustersae.experiment.arms import Arm, baseline
 from clustersae.presentation.arms import arm_columns
 from clustersae.presentation.tables import Format
 from clustersae.runtime.errors import InputError
-from clustersae.statistics.intervals import Bootstrapping, cells
+from clustersae.statistics.intervals import cells
 from clustersae.statistics.ratios import Ratio
 from clustersae.statistics.spread import SPREAD
 
@@ -91,9 +89,7 @@ class Measured(NamedTuple):
     judge: pd.DataFrame
 
 
-def features_table(
-    arms: Sequence[Arm], measured: Measured, settings: Bootstrapping
-) -> pd.DataFrame:
+def features_table(arms: Sequence[Arm], measured: Measured) -> pd.DataFrame:
     """One row per arm; differences (`*_vs_baseline`) from the full per-layer SAEs are paired.
 
     `meaning_other`, `meaning_ceiling`, `meaning_lost` (ceiling less other), the shares kept,
@@ -103,9 +99,6 @@ def features_table(
     these, `n_latents`, `n_live` and `n_judged` are means over seeds. `*_n_layers` count the layers
     of a mean: those on which every seed has latents to measure. SAEs of one seed start alike, so
     with one seed similarity to per-layer SAEs is empty for every arm.
-
-    Args:
-        settings: of the bootstrap; measures with as many units and seeds share resamples.
     """
     seeds = sorted(set(_of(measured.spread, baseline(arms))["seed"]))
     parts = {arm.name: _parts(arm, measured, seeds) for arm in arms}
@@ -115,11 +108,10 @@ def features_table(
     for arm in arms:
         own = measures[arm.name]
         row = arm_columns(arm) | _counts(parts[arm.name], own, seeds)
-        row["n_bootstrap"] = settings.n_resamples
         for name in MEASURES:
-            row |= cells(name, own[name].interval(settings))
+            row |= cells(name, own[name].interval())
             if name in COMPARED and arm.role != "baseline":
-                row |= cells(f"{name}_vs_baseline", own[name].minus(against[name], settings))
+                row |= cells(f"{name}_vs_baseline", own[name].minus(against[name]).interval())
         rows.append(row)
     table = pd.DataFrame(rows)
     # The baseline's row has no differences, and where it is alone the columns are there as well.
@@ -261,13 +253,10 @@ def meaning_table(arms: Sequence[Arm], measured: Measured) -> pd.DataFrame:
     return rows.merge(wholes.reset_index(), how="left", on=group)
 
 
-def coverage_table(
-    arms: Sequence[Arm], measured: Measured, settings: Bootstrapping
-) -> pd.DataFrame:
+def coverage_table(arms: Sequence[Arm], measured: Measured) -> pd.DataFrame:
     """One row per arm and factor: best F1 of any latent, mean over the factor's values.
 
-    A factor's values are all that there are, so its intervals are Student's t over seeds, as is
-    `f1_vs_baseline_p`: two-sided, of no difference, not corrected for the number of factors.
+    `f1_vs_baseline_p` is two-sided, of no difference, not corrected for the number of factors.
     `n_positive` is the mean number of test tokens that have a value.
     """
     names = list(arm_columns(arms[0]))
@@ -290,9 +279,10 @@ def coverage_table(
             f1 = Ratio.pooled(values, "f1", None, seeds, 1)
             row = arm_columns(arm) | {"factor": factor, "n_values": len(values) // len(seeds)}
             row |= {"n_positive": values["n_positive"].mean(), "n_seeds": len(seeds)}
-            row |= cells("f1", f1.interval(settings))
+            row |= cells("f1", f1.interval())
             if arm.role != "baseline":
-                row |= cells("f1_vs_baseline", f1.minus(base[factor], settings))
-                row["f1_vs_baseline_p"] = f1.p_value(base[factor])
+                difference = f1.minus(base[factor])
+                row |= cells("f1_vs_baseline", difference.interval())
+                row["f1_vs_baseline_p"] = difference.p_value()
             rows.append(row)
     return pd.DataFrame(rows, columns=columns)

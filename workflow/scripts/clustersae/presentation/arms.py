@@ -8,11 +8,12 @@ import pandas as pd
 from clustersae.experiment.arms import PER_LAYER, Arm, measured_as
 from clustersae.experiment.variants import kind_of
 from clustersae.presentation import shown
-from clustersae.presentation.judging import same_training
 from clustersae.presentation.specialised import budget, start_of
 from clustersae.presentation.words import share
 from clustersae.runtime.errors import InputError
 
+#: Between the names of several arms in one cell.
+SEPARATOR = "; "
 METHODS = {
     "complete": "complete linkage",
     "average": "average linkage",
@@ -87,26 +88,17 @@ def full_label(arm: pd.Series) -> str:
 
 
 def dominating(arms: pd.DataFrame, arm: pd.Series) -> pd.DataFrame:
-    """The arms that cost no more training and lose no more mean FVU (test), one of the two less."""
-    alike = same_training(arms["matched_count"], arm["matched_count"])
-    cheaper = ~alike & (arms["matched_count"] < arm["matched_count"])
-    better = arms["excess_fvu"] < arm["excess_fvu"]
-    equal = arms["excess_fvu"] == arm["excess_fvu"]
-    return arms[((alike | cheaper) & better) | (cheaper & equal)]
+    """The arms that dominate one, of least excess FVU first (see `quality.choice.marked`)."""
+    names = str(arm["dominated_by"]).split(SEPARATOR) if arm["dominated"] else []
+    return arms[arms["arm"].isin(names)].sort_values("excess_fvu", kind="stable")
 
 
 def best(arms: pd.DataFrame) -> pd.Series:
-    """The arm that the answer begins with: the chosen one, or what dominates it on the test split.
+    """The arm that the answer begins with: the cheapest within the margins on the validation split.
 
-    The choice is made on the validation split and with the worst layer in view, so that on the
-    test split another arm may lose less in the mean for no more training.
+    Nothing of the test split decides which one it is, so what that says of it is no pick.
     """
-    chosen = shown.chosen(arms)
-    if not chosen["dominated"]:
-        return chosen
-    above = dominating(arms, chosen)
-    above = above[~above["dominated"]] if (~above["dominated"]).any() else above
-    return above.sort_values(["excess_fvu", "matched_count"], kind="stable").iloc[0]
+    return shown.chosen(arms)
 
 
 def spoken_of(arms: pd.DataFrame, measured: Container[str]) -> pd.DataFrame:

@@ -192,6 +192,11 @@ def conditions(model: str, n_layers: int, n_seeds: int, *more: str) -> str:
     return " · ".join([model, f"{n_layers} layers × {seeds}", *more])
 
 
+def intervals_note(n_seeds: int) -> str:
+    """What bars of tables with intervals mean, or that there are none."""
+    return "bars: 95 % intervals over seeds" if n_seeds > 1 else "one seed: no intervals"
+
+
 def seeds_note(n_seeds: int) -> str:
     """What bars over seeds mean, or that there are none."""
     return "bars: range over seeds" if n_seeds > 1 else "one seed: no bars"

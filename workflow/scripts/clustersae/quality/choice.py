@@ -1,18 +1,21 @@
 """The one criterion by which arms are chosen: the cheapest whose loss stays within the margins.
 
 Losses are excess FVU over per-layer SAEs on the validation split: an arm picked on the numbers that
-it is reported with looks better than it is.
+it is reported with looks better than it is. They are means of logarithms, as in all tables (see
+`statistics.intervals`).
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import NamedTuple, TypeVar
 
 import pandas as pd
 
 from clustersae.experiment.arms import PER_LAYER, Arm
-from clustersae.presentation.arms import dominating, select
+from clustersae.presentation.arms import SEPARATOR, select
 from clustersae.presentation.judging import same_training
+from clustersae.quality.pairs import Words
 from clustersae.runtime.errors import InputError
+from clustersae.statistics import intervals
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -21,8 +24,9 @@ class Loss(NamedTuple):
     """What an arm loses against per-layer SAEs, and what it costs.
 
     Attributes:
-        mean_excess: mean FVU over that of the per-layer SAEs, minus 1.
-        worst_excess: the largest of the same ratio of single layers.
+        mean_excess: FVU over that of the per-layer SAEs, geometric mean over layers and seeds,
+            minus 1.
+        worst_excess: the same of the single layer where it is largest.
         cost: training, as the arm's `matched_count`.
     """
 
@@ -47,7 +51,7 @@ def cheapest_within(candidates: Mapping[Key, Loss], margins: Mapping[str, float]
 
 
 def loss_of(reconstruction: pd.DataFrame, arm: Arm, against: Arm) -> Loss:
-    """What `arm` loses against `against`: seeds that both have are averaged, then layers taken.
+    """What `arm` loses against `against`, on the seeds that both have.
 
     Args:
         reconstruction: rows of one split, columns variant, cluster, seed, layer, split, fvu.
@@ -62,12 +66,10 @@ def loss_of(reconstruction: pd.DataFrame, arm: Arm, against: Arm) -> Loss:
     seeds = own.columns.intersection(alone.columns)
     if seeds.empty:
         raise InputError(f"The SAEs of {arm.name} and {against.name} have no seed in common.")
-    by_layer, baseline = own[seeds].mean(axis=1), alone[seeds].mean(axis=1)
-    return Loss(
-        float(by_layer.mean() / baseline.mean() - 1),
-        float((by_layer / baseline).max() - 1),
-        arm.matched_count,
-    )
+    fvu = own[seeds].to_numpy(float), alone.loc[own.index, seeds].to_numpy(float)
+    worst = intervals.worst(intervals.log_ratios(*fvu))
+    mean, largest = intervals.excess(*fvu), intervals.excess_of_worst(*fvu, worst)
+    return Loss(mean.interval().estimate, largest.interval().estimate, arm.matched_count)
 
 
 def _fvu(reconstruction: pd.DataFrame, arm: Arm) -> pd.DataFrame:
@@ -78,16 +80,21 @@ def _fvu(reconstruction: pd.DataFrame, arm: Arm) -> pd.DataFrame:
     return rows.pivot(index="layer", columns="seed", values="fvu").dropna(axis=1)
 
 
-def marked(arms: pd.DataFrame, margins: Mapping[str, float]) -> pd.DataFrame:
-    """`arms` with the columns `within_margins`, `dominated` and `chosen` after `matched_count`.
+def marked(
+    arms: pd.DataFrame, margins: Mapping[str, float], words: Callable[[str, str], Words]
+) -> pd.DataFrame:
+    """`arms` with four columns after `matched_count`.
 
-    `within_margins` is judged on the validation split, where the full per-layer SAEs lose nothing;
-    `dominated` by the mean excess on the test split (see `presentation.arms.dominating`); `chosen`
-    is one arm that is no control, the full per-layer SAEs if no other is within the margins.
+    `within_margins` is judged on the validation split, where the full per-layer SAEs lose nothing.
+    `chosen` is one arm that is no control, the full per-layer SAEs if no other is within the
+    margins. `dominated` is an arm that others, `dominated_by`, beat for no more training on the
+    test split: by what both lose against the full per-layer SAEs it is worse than they in the mean
+    or in the worst layer, and worse or equivalent in the other. What is undecided dominates nobody.
 
     Args:
         arms: rows of `tables/arms.csv`, the full per-layer SAEs among them.
         margins: largest excess FVU, of the mean over layers (mean) and of one layer (worst).
+        words: by their names, what one arm's losses beside those of another show.
     """
     losses = {
         row["arm"]: Loss(
@@ -97,13 +104,29 @@ def marked(arms: pd.DataFrame, margins: Mapping[str, float]) -> pd.DataFrame:
     }
     candidates = {name: losses[name] for name in arms.loc[arms["role"] != "control", "arm"]}
     found = cheapest_within(candidates, margins) or PER_LAYER
+    above = [_dominating(name, losses, words) for name in losses]
     marks = {
         "within_margins": [
             name == PER_LAYER or bool(loss.within(margins)) for name, loss in losses.items()
         ],
-        "dominated": [len(dominating(arms, row)) > 0 for _, row in arms.iterrows()],
+        "dominated": [len(each) > 0 for each in above],
+        "dominated_by": [SEPARATOR.join(each) for each in above],
         "chosen": [name == found for name in losses],
     }
     place = list(arms.columns).index("matched_count") + 1
     parts = [arms.iloc[:, :place], pd.DataFrame(marks, index=arms.index), arms.iloc[:, place:]]
     return pd.concat(parts, axis=1)
+
+
+def _dominating(
+    name: str, losses: Mapping[str, Loss], words: Callable[[str, str], Words]
+) -> list[str]:
+    """The arms that dominate one, in the order of the table."""
+    cost = losses[name].cost
+    found = []
+    for other, loss in losses.items():
+        if other != name and (loss.cost < cost or same_training(loss.cost, cost)):
+            said = set(words(name, other))
+            if "worse" in said and said <= {"worse", "equivalent"}:
+                found.append(other)
+    return found

@@ -11,12 +11,22 @@ from matplotlib.transforms import offset_copy
 
 from clustersae.presentation.judging import same_training
 from clustersae.presentation.specialised import against_lengths
-from clustersae.presentation.style import GREY, INK, Look, log_scale, percent_axis
+from clustersae.presentation.style import FAINT, GREY, INK, Look, log_scale, percent_axis
 from clustersae.presentation.words import share
 
 
-def gaps(axis: Axes, comparisons: pd.DataFrame, arms: pd.DataFrame, looks: dict[str, Look]) -> None:
-    """Mean FVU over that of per-layer SAEs of every length: at equal training, and at less."""
+def gaps(
+    axis: Axes,
+    comparisons: pd.DataFrame,
+    arms: pd.DataFrame,
+    looks: dict[str, Look],
+    margin: float,
+) -> None:
+    """Mean FVU over that of per-layer SAEs of every length: at equal training, and at less.
+
+    Args:
+        margin: largest excess that does not matter, a band.
+    """
     rows = against_lengths(comparisons).merge(arms[["arm", "partition"]], on="arm")
     ratio = _usual_ratio(rows)
     equal = same_training(rows["matched_count"], rows["against_matched_count"])
@@ -30,6 +40,7 @@ def gaps(axis: Axes, comparisons: pd.DataFrame, arms: pd.DataFrame, looks: dict[
             aside = 3.5 * (i - (len(looks) - 1) / 2) if n_drawn > 2 else 0
             _gap_curve(axis, own, look, bool(open_), aside)
     axis.axhline(0, color=INK, linewidth=0.8, zorder=1)
+    axis.axhspan(-margin, margin, color=FAINT, alpha=0.5, lw=0, zorder=0)
     axis.grid(True, axis="y")
     axis.set_title("Against per-layer SAEs")
     axis.set_xlabel("training of the per-layer SAEs (share of full training)")

@@ -26,6 +26,7 @@ from clustersae.presentation.style import (
     METHOD_NAMES,
     canvas,
     conditions,
+    intervals_note,
     kind_of,
     percent_axis,
     styled,
@@ -59,9 +60,8 @@ def draw(arms: pd.DataFrame, margins: Mapping[str, float], model: str) -> Figure
                 int(baseline["n_layers"]),
                 int(baseline["n_seeds"]),
                 "test split",
-                "bars: 95 % paired bootstrap intervals (worst layer and CE: over seeds only)"
-                if baseline["n_seeds"] > 1
-                else "one seed: bars see layers only, and there are none for worst layer and CE",
+                intervals_note(int(baseline["n_seeds"])),
+                "band: margins within which a difference does not matter",
             ),
         )
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
@@ -74,9 +74,10 @@ def draw(arms: pd.DataFrame, margins: Mapping[str, float], model: str) -> Figure
         axes[1].set_title("Worst layer", pad=17)
         axes[1].set_ylabel("largest excess FVU of any layer")
         for axis, limit in zip(axes, (margins["mean"], margins["worst"])):
+            axis.axhspan(-limit, limit, color=HIGHLIGHT, alpha=0.08, lw=0, zorder=0)
             axis.axhline(limit, color=HIGHLIGHT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
             axis.annotate(
-                f"margin {100 * limit:g} %",
+                f"margin ±{100 * limit:g} %",
                 *((0, limit), (2, 3)),
                 xycoords=("axes fraction", "data"),
                 textcoords="offset points",
@@ -116,9 +117,9 @@ def _finding(shown: pd.Series | None, baseline: pd.Series) -> str:
     saes = "1 SAE" if shown["count"] == 1 else f"{shown['count']} SAEs"
     text = (
         f"{saes} instead of {baseline['count']}: mean FVU"
-        f" {percent(shown['excess_fvu'], True)} ({between}), worst layer"
-        f" {percent(shown['excess_fvu_worst'], True)}, at {percent(shown['cost_relative'])} of the"
-        " cost"
+        f" {percent(shown['excess_fvu'], True)} ({between}: {shown['verdict']}), worst layer"
+        f" {percent(shown['excess_fvu_worst'], True)} ({shown['verdict_worst']}), at"
+        f" {percent(shown['cost_relative'])} of the cost"
     )
     return text if shown["within_margins"] else f"No shared arm is within the margins; {text}"
 

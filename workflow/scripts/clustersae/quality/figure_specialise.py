@@ -1,5 +1,7 @@
 """What specialising shared SAEs brings: quality against cost, and gaps at equal training."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -20,6 +22,7 @@ from clustersae.presentation.style import (
     Look,
     canvas,
     conditions,
+    intervals_note,
     kind_of,
     log_scale,
     styled,
@@ -34,14 +37,13 @@ _PANELS = {
 }
 
 
-_BARS = (
-    "bars: 95 % intervals (mean FVU: of the difference from full per-layer training, paired over"
-    " layers and seeds; worst layer and cross-entropy: over seeds)"
-)
-_BARS_OF_ONE_SEED = "one seed: bars see layers only, and there are none for worst layer and CE"
+#: What the last panel has behind its curves.
+_BAND = "grey band: ±{} %, which does not matter"
 
 
-def draw(arms: pd.DataFrame, comparisons: pd.DataFrame, model: str) -> Figure:
+def draw(
+    arms: pd.DataFrame, comparisons: pd.DataFrame, margins: Mapping[str, float], model: str
+) -> Figure:
     """FVU and cross-entropy against measured cost, and specialised against per-layer SAEs.
 
     Without specialised arms, a line that says so.
@@ -49,6 +51,7 @@ def draw(arms: pd.DataFrame, comparisons: pd.DataFrame, model: str) -> Figure:
     Args:
         arms: `tables/arms.csv`.
         comparisons: `tables/comparisons.csv`.
+        margins: largest excess FVU that does not matter, `mean` for the mean over layers.
         model: name for the subtitle.
     """
     shown = specialised(arms)
@@ -69,15 +72,16 @@ def draw(arms: pd.DataFrame, comparisons: pd.DataFrame, model: str) -> Figure:
             _finding(shown, comparisons),
             conditions(
                 *(model, int(baseline["n_layers"]), int(baseline["n_seeds"]), "test split"),
-                _BARS if baseline["n_seeds"] > 1 else _BARS_OF_ONE_SEED,
+                intervals_note(int(baseline["n_seeds"])),
+                _BAND.format(f"{100 * margins['mean']:g}"),
                 f"ring: {_ring(arms, shown)}",
             ),
         )
         axes = figure.subplots(rows, columns).ravel()
         for axis, name in zip(axes, panels):
-            _against_cost(axis, _with_paired_interval(arms, baseline), name, shown, looks)
+            _against_cost(axis, arms, name, shown, looks)
         _names(axes[0], arms)
-        gaps(axes[-1], comparisons, arms, looks)
+        gaps(axes[-1], comparisons, arms, looks, margins["mean"])
         _legend(figure, arms, looks)
     return figure
 
@@ -94,25 +98,17 @@ def _finding(shown: pd.Series, comparisons: pd.DataFrame) -> str:
     text = (
         f"Specialised {start_of(shown['partition'])} with {share(budget(shown))} of the training:"
         f" mean FVU {percent(shown['excess_fvu'], True)} against full per-layer training"
+        f" ({shown['verdict']})"
     )
     rival = at_equal_training(comparisons[comparisons["arm"] == shown["arm"]])
     if rival.empty:
         between = interval_text(shown["excess_fvu_low"], shown["excess_fvu_high"])
-        return f"{text} ({between})"
+        return f"{text}, {between}"
+    beside = rival.iloc[0]
     return (
-        f"{text}, {percent(rival.iloc[0]['excess_fvu'], True)} against per-layer at equal training"
+        f"{text}, {percent(beside['excess_fvu'], True)} against per-layer at equal training"
+        f" ({beside['verdict']})"
     )
-
-
-def _with_paired_interval(arms: pd.DataFrame, baseline: pd.Series) -> pd.DataFrame:
-    """Mean FVU with the interval of its difference from the baseline.
-
-    That of mean FVU alone is as wide as layers differ, and so says nothing of which arm is better.
-    """
-    ends = {
-        f"fvu_{end}": baseline["fvu"] * (1 + arms[f"excess_fvu_{end}"]) for end in ("low", "high")
-    }
-    return arms.assign(**ends)
 
 
 def _against_cost(

@@ -5,15 +5,14 @@ import pandas as pd
 
 from clustersae.experiment.arms import PER_LAYER, SINGLE
 from clustersae.experiment.variants import kind_of
-from clustersae.presentation import shown
 from clustersae.presentation.arms import best, dominating, full_label, spoken_of
 from clustersae.presentation.findings import Findings
 from clustersae.presentation.judging import same_training
 from clustersae.presentation.specialised import budget
 from clustersae.presentation.words import bounds, fitted, listed, percent, share
 
-#: Fewer seeds than this say next to nothing of how training varies.
-_FEW_SEEDS = 3
+#: Intervals over fewer seeds than this are so wide that it has to be said.
+_FEW_SEEDS = 5
 _NO_RIVAL = "No per-layer SAEs of its training stand beside the best arm: whether it wins is open."
 #: Longer per-layer training is expected to bring less than this where training has converged.
 _CONVERGED = 0.05
@@ -44,12 +43,13 @@ def caveats(found: Findings, long: bool = False) -> list[str]:
     """What the numbers do not tell, in a few words each or in sentences, the gravest first."""
     arms = found.tables["arms"]
     n_seeds = int(arms["n_seeds"].min())
-    seeds = "1 seed" if n_seeds == 1 else f"{n_seeds} seeds"
-    narrow = f"Intervals are over layers and {seeds}, and few seeds make them too narrow."
-    said = [(f"few seeds ({n_seeds})", narrow)]
-    if n_seeds < _FEW_SEEDS:
-        warning = f"only {seeds}: the intervals are not to be trusted"
-        said = [(warning, f"{_capital(warning)}; use at least three.")]
+    said = []
+    if n_seeds == 1:
+        none = "Only 1 seed: there are no intervals, and nothing is decided; use at least three."
+        said = [("only 1 seed: no intervals, so nothing is decided", none)]
+    elif n_seeds < _FEW_SEEDS:
+        wide = f"Intervals are Student's t over {n_seeds} seeds, and so few leave much undecided."
+        said = [(f"few seeds ({n_seeds})", wide)]
     if _lacks_rival(best(arms), found.tables["comparisons"]):
         said.append(("no per-layer rival of equal training", _NO_RIVAL))
     said += [*_dead(arms), *_convergence(arms)]
@@ -58,7 +58,7 @@ def caveats(found: Findings, long: bool = False) -> list[str]:
 
 def _choice(found: Findings) -> list[str]:
     arms, margins = found.tables["arms"], found.margins
-    chosen, first = shown.chosen(arms), best(arms)
+    chosen = best(arms)
     limits = (
         f"margins of {share(margins['mean'])} in the mean and {share(margins['worst'])} in the"
         " worst layer (excess FVU over full per-layer training, on the validation split)"
@@ -71,11 +71,6 @@ def _choice(found: Findings) -> list[str]:
             f" {percent(chosen['excess_fvu_worst_validation'], True)} there"
         )
         sentences = [f"The cheapest arm within the {limits} is {full_label(chosen)} ({there})."]
-    if first["arm"] != chosen["arm"]:
-        sentences.append(
-            f"On the test split {full_label(first)} loses less for no more training, so it stands"
-            f" first; it is {'' if first['within_margins'] else 'not '}within the margins."
-        )
     return [*sentences, "What follows is from the test split."]
 
 
@@ -86,7 +81,7 @@ def _loss(arm: pd.Series, found: Findings) -> str:
     clusters = f" (layers {', '.join(several['clusters'])})" if several else ""
     return (
         f"{_capital(full_label(arm))}{clusters} against full per-layer training:"
-        f" {_numbers(arm)}, the worst in layer {arm['worst_excess_layer']};"
+        f" {_numbers(arm)}, which is layer {arm['worst_excess_layer']};"
         f" {percent(arm['cost_relative'])} of the measured cost (predicted"
         f" {percent(arm['cost_relative_predicted'])}){_pilots(arm, found)}."
     )
@@ -122,20 +117,22 @@ def _lacks_rival(arm: pd.Series, comparisons: pd.DataFrame) -> bool:
 
 
 def _numbers(row: pd.Series) -> str:
-    """Mean FVU with its interval, and in words only what the interval shows; then the worst layer.
+    """Mean FVU with its interval and what that shows; the same of the worst layer.
 
-    An interval that holds zero is no parity.
+    An interval that holds zero is no parity (see `statistics.equivalence`).
     """
     low, high = row["excess_fvu_low"], row["excess_fvu_high"]
     if low == high == 0:
         return "the same SAEs"
-    shown = "no interval"
-    if not np.isnan(low):
-        shown = "less" if high < 0 else "more" if low > 0 else "undecided"
     return (
-        f"mean FVU {percent(row['excess_fvu'], True)} {bounds(low, high)}".rstrip()
-        + f" ({shown}), worst layer {percent(row['excess_fvu_worst'], True)}"
+        f"mean FVU {_with_interval(row, 'excess_fvu')} ({row['verdict']}), worst layer"
+        f" {_with_interval(row, 'excess_fvu_worst')} ({row['verdict_worst']})"
     )
+
+
+def _with_interval(row: pd.Series, column: str) -> str:
+    low, high = row[f"{column}_low"], row[f"{column}_high"]
+    return f"{percent(row[column], True)} {bounds(low, high)}".rstrip()
 
 
 def _spliced(arm: pd.Series, arms: pd.DataFrame) -> list[str]:
@@ -159,13 +156,12 @@ def _nats(arm: pd.Series) -> str:
 def _dominated(arms: pd.DataFrame) -> list[str]:
     below: dict[str, list[str]] = {}
     for _, arm in arms[arms["dominated"]].iterrows():
-        above = dominating(arms, arm)
-        by = full_label(above.loc[above["excess_fvu"].idxmin()])
+        by = full_label(dominating(arms, arm).iloc[0])
         below.setdefault(by, []).append(full_label(arm))
     if not below:
         return []
     parts = "; ".join(f"by {by}: {listed(names)}" for by, names in below.items())
-    return [f"Dominated (another arm loses no more for no more training) are {parts}."]
+    return [f"Dominated (worse than another arm that takes no more training) are {parts}."]
 
 
 def _dead(arms: pd.DataFrame) -> list[tuple[str, str]]:

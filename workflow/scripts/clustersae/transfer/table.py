@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from scipy import special, stats
+from scipy import stats
 
 from clustersae.clustering import linkage
 from clustersae.clustering.controls import even_clusters
@@ -17,6 +17,7 @@ from clustersae.clustering.scores import Clusters, weighted_mean_distance
 from clustersae.experiment.clusters import cluster_name
 from clustersae.presentation.tables import Format
 from clustersae.runtime.errors import InputError
+from clustersae.statistics.intervals import over_seeds
 
 #: Rows of `evaluation/transfer.csv` and of `clusters/distances.csv`.
 TRANSFER = Format(("variant", "seed", "source", "target"), ("n_tokens", "fvu"))
@@ -26,8 +27,6 @@ DISTANCES = Format(("distance", "layer_i", "layer_j"), ("value",))
 LOSS = "transfer"
 #: Fewer pairs of layers have no order worth a number.
 FEWEST_PAIRS = 3
-#: Of Student's t, to each side of an interval.
-TAIL = 0.025
 
 
 def pairs_table(transfer: pd.DataFrame, distances: pd.DataFrame) -> pd.DataFrame:
@@ -67,17 +66,15 @@ def similarity_table(pairs: pd.DataFrame, names: list[str]) -> pd.DataFrame:
                 for _, each in pairs.groupby("seed")
             ]
         )
-        n = len(values)
-        error = values.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
-        half = special.stdtrit(n - 1, 1 - TAIL) * error if n > 1 else np.nan
+        estimate, low, high = over_seeds(values).interval()
         rows.append(
             {
                 "distance": name,
-                "n_pairs": len(pairs) // n,
-                "n_seeds": n,
-                "rank_correlation": values.mean(),
-                "rank_correlation_low": np.maximum(-1.0, values.mean() - half),
-                "rank_correlation_high": np.minimum(1.0, values.mean() + half),
+                "n_pairs": len(pairs) // len(values),
+                "n_seeds": len(values),
+                "rank_correlation": estimate,
+                "rank_correlation_low": np.maximum(-1.0, low),
+                "rank_correlation_high": np.minimum(1.0, high),
             }
         )
     return pd.DataFrame(rows, columns=columns)

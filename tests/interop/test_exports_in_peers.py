@@ -1,0 +1,76 @@
+"""What the tools themselves make of an export. Their environment: `make .interop/installed`."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import export_saes
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from clustersae.experiment.sae_settings import SAESettings
+from clustersae.exports.formats import FOLDERS, FORMATS
+from clustersae.models.description import ModelDescription
+from clustersae.runtime.files import write_json
+from clustersae.sae.module import SparseAutoencoder
+from clustersae.sae.storage import load_sae, save_sae
+
+ROOT = Path(__file__).parents[2]
+PYTHON = Path(os.environ.get("CLUSTERSAE_INTEROP_PYTHON", ROOT / ".interop" / "bin" / "python"))
+D_MODEL, D_SAE, K, LAYERS = 24, 96, 6, (2, 3)
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(not PYTHON.is_file(), reason="needs make .interop/installed"),
+]
+
+
+@pytest.fixture(scope="module", params=["scale", "dimensions"])
+def exported(request, tmp_path_factory):
+    """An SAE of two layers that a few steps of noise have moved, and its folder of exports."""
+    folder = tmp_path_factory.mktemp(request.param)
+    generator = torch.Generator().manual_seed(0)
+    shape = (2,) if request.param == "scale" else (2, D_MODEL)
+    mean = 5 * torch.randn(2, D_MODEL, generator=generator)
+    sae = SparseAutoencoder(LAYERS, D_SAE, K, mean, 0.5 + torch.rand(*shape, generator=generator))
+    sae.initialise(generator)
+    with torch.no_grad():
+        for parameter in sae.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+        sae.W_dec.div_(sae.W_dec.norm(dim=1, keepdim=True))
+    settings = SAESettings("topk", D_SAE, K, 1, 1, 1e-3, 0, 0, 0, 1, 1, 0)
+    model = ModelDescription(
+        n_layers=6, d_model=D_MODEL, n_ctx=64, vocab_size=100, bos_id=0, pad_id=None, eos_id=None,
+        special_ids=(0,), adds_bos=True, blocks="h", restartable=True, fingerprint="f" * 64,
+        source="gpt2",
+    )  # fmt: skip
+    source = folder / "saes/base/2-3/seed-0"
+    save_sae(source, sae, settings, "base", model.fingerprint)
+    (folder / "model").mkdir()
+    write_json(folder / "model/description.json", model.__dict__)
+    for format in FORMATS:
+        index = folder / "exports" / format / "index.json"
+        export_saes.main([source], folder / "model", format, index)
+    return folder, load_sae(source)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_tool_encodes_and_decodes_as_we_do(exported, tmp_path, format, layer):
+    folder, sae = exported
+    place = folder / "exports" / format / "base/2-3/seed-0" / FOLDERS[format].format(layer=layer)
+    generator = torch.Generator().manual_seed(layer)
+    x = sae.layer_mean[LAYERS.index(layer)] + torch.randn(200, D_MODEL, generator=generator)
+    save_file({"x": x}, tmp_path / "x")
+    arguments = [format, place, tmp_path / "x", tmp_path / "found"]
+    peer = ROOT / "tests/interop/peer.py"
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    subprocess.run([PYTHON, peer, *arguments], check=True, env=environment, timeout=600)
+    found = load_file(tmp_path / "found")
+    ours = sae.encode(x, layer)
+    # Latents of an export are σ_l times ours where a layer has one scale (see `fold`).
+    scale = sae.layer_scale[LAYERS.index(layer)] if sae.layer_scale.dim() == 1 else 1.0
+    active = torch.zeros(200, D_SAE).scatter(1, ours.indices, ours.values * scale)
+    torch.testing.assert_close(found["active"], active, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found["decoded"], sae.decode(ours, layer), rtol=1e-5, atol=1e-5)
