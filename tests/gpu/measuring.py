@@ -25,8 +25,11 @@ QUESTIONS = {
     "Which tokens count": "clustersae.quality.stream",
 }
 ANSWERED_FROM = ("arms", "comparisons", "cost", "stream")
-#: In the order in which the script takes them.
-TABLES = ("layer_quality", "arms", "comparisons", "cost", "training", "latent_density", "stream")
+#: The tables of the script, which takes the path of each as {name}_out.
+TABLES = (
+    *("layer_quality", "arms", "comparisons", "layers", "cost", "training", "latent_density"),
+    "stream",
+)
 BENCHMARKS = "results/benchmarks/{model}"
 
 
@@ -143,11 +146,9 @@ def tabulate(experiment: Experiment) -> dict[str, str]:
         inputs.of_saes(f"{SAE_FOLDER}/history.csv")(at),
         str(cost),
         str(folder / "activations/stream.csv"),
-        *map(str, written),
         arms=experiment.plan.arms,
         margins=margins,
-        n_bootstrap=own["bootstrap"],
-        seed=own["seed"],
+        **{f"{path.stem}_out": str(path) for path in written},
     )
     partitions = folder / "clusters/partitions.json"
     verdict.main(

@@ -21,6 +21,7 @@ FIGURES = {
         **{"training": "training.csv", "quality": "layer_quality.csv", "arms": "arms.csv"},
     },
 }
+WITH_MARGINS = ("specialise", "quality_cost")
 #: Tables that are kept; the rest is for figures.
 KEPT = (
     *("arms.csv", "comparisons.csv", "cost.csv", "stream.csv", "verdict.txt", "partitions.json"),
@@ -236,9 +237,7 @@ def _write_files(stage: Stage, content: dict[str, Any], folder: Path) -> None:
     for name, arguments in FIGURES.items():
         if not set(arguments.values()) <= set(files):
             continue
-        options: dict[str, Any] = {}
-        if name == "quality_cost":
-            options["margins"] = content["margins"]
+        options = {"margins": content["margins"]} if name in WITH_MARGINS else {}
         draw.main(
             f"clustersae.quality.figure_{name}",
             {argument: str(tables / file) for argument, file in arguments.items()},
