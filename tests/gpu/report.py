@@ -24,7 +24,8 @@ FIGURES = {
 WITH_MARGINS = ("specialise", "quality_cost")
 #: Tables that are kept; the rest is for figures.
 KEPT = (
-    *("arms.csv", "comparisons.csv", "cost.csv", "stream.csv", "verdict.txt", "partitions.json"),
+    *("arms.csv", "comparisons.csv", "layers.csv", "cost.csv", "stream.csv", "verdict.txt"),
+    "partitions.json",
     *("plan.json", "seeds.csv"),
 )
 
