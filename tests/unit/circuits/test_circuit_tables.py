@@ -258,7 +258,7 @@ def test_zero_ablation_has_a_gap_of_its_own_in_every_arm(measured, circuits):
     table = circuits_table(circuits.experiment.arms, own, nodes, MIN_GAP, MARGIN)
     rows = numbers_of(table, "toy_agreement", "zero")
     assert rows.loc["single"].isna().all()
-    against = rows.columns.str.contains("_vs_baseline")
+    against = rows.columns.str.contains("_vs_baseline|_verdict")
     assert rows.loc[:, against].isna().all(axis=None)
     assert rows.loc[:, ~against].drop("single").notna().all(axis=None)
     assert numbers_of(table, "toy_agreement").drop("per-layer").notna().all(axis=None)

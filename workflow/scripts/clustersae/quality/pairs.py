@@ -89,23 +89,25 @@ class Pair:
         own = self._fvu("validation")
         return intervals.excess_of_worst(*own, self._worst_excess_place).interval().estimate
 
-    def worst_minus(self, other: "Pair") -> Estimate:
-        """Excess of this pair's worst layer over the worst layer of another pair.
+    def words_beside(self, other: "Pair", margins: Mapping[str, float]) -> Words:
+        """What this pair's losses show beside those of another pair, paired by seed.
 
-        Paired by seed. The reverse has the other sign, which the worst layer of one arm over
-        another has not: of two arms each may be worse than the other in some layer.
+        Worst layers may be different ones. So the reverse has the other sign, which the worst layer
+        of one arm over another has not: of two arms each may be worse in some layer.
 
         Raises:
             InputError: the pairs have no seed in common.
         """
-        difference = (self._worst_ratios - other._worst_ratios).dropna()
-        return intervals.over_seeds(difference.to_numpy())._replace(is_log=True)
+        differences = (self._losses - other._losses).dropna(axis=1).to_numpy()
+        mean, worst = (intervals.over_seeds(each)._replace(is_log=True) for each in differences)
+        return Words(word(mean, margins["mean"]), word(worst, margins["worst"]))
 
     @cached_property
-    def _worst_ratios(self) -> pd.Series:
-        """Logarithms, by seed."""
-        ratios = intervals.log_ratios(*self._fvu("test"))[self._worst_excess_place]
-        return pd.Series(ratios, index=self.seeds)
+    def _losses(self) -> pd.DataFrame:
+        """Log ratios by seed: of the mean over layers, and of the worst layer."""
+        ratios = intervals.log_ratios(*self._fvu("test"))
+        rows = [ratios.mean(0), ratios[self._worst_excess_place]]
+        return pd.DataFrame(rows, columns=self.seeds)
 
     def of_layers(self) -> list[Estimate]:
         """Excess of every layer of `layers`, on the test split."""

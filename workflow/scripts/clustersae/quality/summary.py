@@ -11,7 +11,6 @@ from clustersae.presentation.arms import arm_columns
 from clustersae.presentation.judging import same_training
 from clustersae.quality.choice import marked
 from clustersae.quality.pairs import Pair, Words, pairs_of
-from clustersae.statistics.equivalence import word
 from clustersae.statistics.intervals import ABSENT, cells, over_seeds
 
 #: Columns of arms.csv that are plain means over layers and seeds.
@@ -75,11 +74,7 @@ def arms_table(
         )
 
     def losses(name: str, other: str) -> Words:
-        own, against = (pair_of(each, PER_LAYER) for each in (name, other))
-        return Words(
-            word(pair_of(name, other).excess, margins["mean"]),
-            word(own.worst_minus(against), margins["worst"]),
-        )
+        return pair_of(name, PER_LAYER).words_beside(pair_of(other, PER_LAYER), margins)
 
     return marked(pd.DataFrame(rows), margins, losses)
 
