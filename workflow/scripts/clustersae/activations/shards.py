@@ -135,6 +135,20 @@ class Shard:
         self._verified: set[str] = set()
 
     @property
+    def device(self) -> torch.device:
+        return self._tensors[f"layer.{self.layers[0]}"].device
+
+    def held_on(self, device: torch.device | str) -> "Shard":
+        """The same shard with all its tensors in the memory of `device`, every checksum compared.
+
+        Where activations fit on a GPU, batches then never wait for the host.
+        """
+        tensors = {name: self._tensor(name).to(device) for name in self._tensors}
+        held = Shard(self.path, tensors, self.metadata)
+        held._verified = set(tensors)
+        return held
+
+    @property
     def checksums(self) -> list[str]:
         """Checksums of all tensors: two shards hold the same exactly when these agree."""
         names = sorted(name for name in self.metadata if name.startswith(_CHECKSUM))

@@ -1,0 +1,165 @@
+"""The measurements, tables and verdict of an experiment whose SAEs are trained."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import evaluate_language_model
+import evaluate_reconstruction
+import evaluate_splice
+import measure_cost
+import tables
+import verdict
+
+from clustersae.experiment.inputs import ARM_FOLDER, SAE_FOLDER
+from clustersae.runtime.files import read_json, write_json
+from gpu.comparison import Experiment
+from gpu.stages import Job
+
+#: What the verdict is written from, of the questions that are asked here.
+QUESTIONS = {
+    "Quality and cost": "clustersae.quality.text",
+    "Which tokens count": "clustersae.quality.stream",
+}
+ANSWERED_FROM = ("arms", "comparisons", "cost", "stream")
+#: The tables of the script, which takes the path of each as {name}_out.
+TABLES = (
+    *("layer_quality", "arms", "comparisons", "layers", "cost", "training", "latent_density"),
+    "stream",
+)
+BENCHMARKS = "results/benchmarks/{model}"
+
+
+def compare(given: dict[str, Any], trained: dict[str, Any], job: Job) -> None:
+    """Run a whole experiment in the stage's folder; the record gets its tables."""
+    os.chdir(job.work)
+    experiment = Experiment(given, trained, job)
+    experiment.model_and_text()
+    began = time.monotonic()
+    experiment.activations()
+    job.record.put(caching_and_clustering_seconds=round(time.monotonic() - began, 1))
+    experiment.train(job.settings["reserve"])
+    began = time.monotonic()
+    measure(experiment)
+    job.record.put(measuring_seconds=round(time.monotonic() - began, 1))
+    job.record.put(
+        seeds=experiment.seeds,
+        model=experiment.name,
+        margins=experiment.settings["arms"]["margins"],
+        files=tabulate(experiment),
+    )
+    short = job.record.content["files"]["verdict.txt"].splitlines()
+    job.record.put(summary=[f"{len(experiment.seeds)} seeds", *short[:7]])
+
+
+def measure(experiment: Experiment) -> None:
+    """Reconstruction of every SAE, splicing of every arm; anew when seeds have come."""
+    folder = experiment.folder / "evaluation"
+    measured = folder / "seeds.json"
+    if measured.is_file() and read_json(measured) != experiment.seeds:
+        shutil.rmtree(folder)
+    write_json(measured, experiment.seeds)
+    at = experiment.of()
+    splits = {
+        split: list(map(Path, experiment.inputs.shards(split)(at)))
+        for split in ("validation", "test")
+    }
+    with patch.object(evaluate_reconstruction, "open_shards", experiment.held.open):
+        for variant, sae in experiment.plan.evaluated_saes:
+            outputs = [
+                folder / f"{kind}/{variant}/{sae}.csv" for kind in ("reconstruction", "density")
+            ]
+            saes = [experiment.sae_folder(variant, sae, seed) for seed in experiment.seeds]
+            experiment.make(
+                f"evaluate_reconstruction/{variant}/{sae}",
+                outputs,
+                lambda saes=saes, outputs=outputs: evaluate_reconstruction.main(
+                    saes, splits, *outputs, experiment.where
+                ),
+            )
+    _splice(experiment)
+
+
+def _splice(experiment: Experiment) -> None:
+    own = experiment.settings["evaluation"]
+    rest = (own["splice_tokens"], own["batch_rows"], experiment.where)
+    test = Path(experiment.inputs.tokens("test")(experiment.of()))
+    model_dir, activations = experiment.folder / "model", experiment.folder / "activations"
+    norms, language_model = (
+        activations / "norms.safetensors",
+        experiment.folder / "evaluation/language_model.csv",
+    )
+    experiment.make(
+        "evaluate_language_model",
+        [language_model],
+        lambda: evaluate_language_model.main(
+            model_dir, test, activations / "statistics.safetensors", norms, language_model, *rest
+        ),
+    )
+    for variant, partition in experiment.plan.measured_arms:
+        at = experiment.of(variant=variant, partition=partition)
+        place = Path(
+            ARM_FOLDER.format(
+                model=experiment.name, kind="splice", variant=variant, partition=partition
+            )
+        )
+        outputs = [place / "layers.csv", place / "all.csv"]
+        saes = [Path(path).parent for path in experiment.inputs.of_arm("cfg.json")(at)]
+        experiment.make(
+            f"evaluate_splice/{variant}/{partition}",
+            outputs,
+            lambda v=variant, p=partition, saes=saes, outputs=outputs: evaluate_splice.main(
+                model_dir, test, language_model, norms, saes, v, p, *outputs, *rest
+            ),
+        )
+
+
+def tabulate(experiment: Experiment) -> dict[str, str]:
+    """Write all tables and the verdict; their texts by file name."""
+    at, inputs, folder = experiment.of(), experiment.inputs, experiment.folder
+    out, cost = folder / "tables", folder / "evaluation/cost.csv"
+    own = experiment.settings["evaluation"]
+    margins = experiment.settings["arms"]["margins"]
+    caching = measure_cost.pairs(
+        inputs.caching("results/{model}/activations/train/shard-{shard}.json")(at),
+        inputs.caching(f"{BENCHMARKS}/cache_activations/train-{{shard}}.tsv")(at),
+    )
+    saes = measure_cost.pairs(
+        inputs.of_saes(f"{SAE_FOLDER}/training.json")(at),
+        inputs.of_saes(f"{BENCHMARKS}/train_sae/{{variant}}/{{sae}}/seed-{{seed}}.tsv")(at),
+    )
+    measure_cost.main(caching, saes, [], cost)
+
+    def evaluated(kind: str) -> list[str]:
+        pattern = f"results/{{model}}/evaluation/{kind}/{{variant}}/{{sae}}.csv"
+        return inputs.of_saes(pattern, "evaluated_saes")(at)
+
+    written = [out / f"{name}.csv" for name in TABLES]
+    tables.main(
+        evaluated("reconstruction"),
+        inputs.of_arms("splice", "layers.csv")(at),
+        inputs.of_arms("splice", "all.csv")(at),
+        evaluated("density"),
+        inputs.of_saes(f"{SAE_FOLDER}/history.csv")(at),
+        str(cost),
+        str(folder / "activations/stream.csv"),
+        arms=experiment.plan.arms,
+        margins=margins,
+        **{f"{path.stem}_out": str(path) for path in written},
+    )
+    partitions = folder / "clusters/partitions.json"
+    verdict.main(
+        [out / f"{name}.csv" for name in ANSWERED_FROM],
+        QUESTIONS,
+        partitions,
+        out / "verdict.txt",
+        out / "verdict_long.txt",
+        margins,
+        (own["circuits"]["errors"] or ["ablated"])[0],
+        (own["circuits"]["ablations"] or ["mean"])[0],
+    )
+    kept = [*written, out / "verdict.txt", partitions, folder / "plan.json"]
+    return {path.name: path.read_text(encoding="utf-8") for path in kept}
