@@ -127,6 +127,24 @@ def long(found: Findings) -> str:
     return " ".join(verdict.long(found, QUESTIONS).split())
 
 
+def test_what_holds_most_of_a_layer_is_warned_of_and_nothing_else():
+    found = findings(arm(ONE, 0.03))
+    assert not any(line.startswith("Variance:") for line in lines(found))
+    assert "50 special tokens are left out of everything" in long(found)
+    row = stream_row(5, n_norm=3, left_out_share=0.8, largest_dimension_share=0.6)
+    fvus = {
+        "per_layer_fvu": 0.2,
+        "per_layer_fvu_all_tokens": 0.01,
+        "per_layer_fvu_standardised": 0.4,
+    }
+    stream = pd.concat([found.tables["stream"], pd.DataFrame([row | fvus])], ignore_index=True)
+    warned = found._replace(tables={**found.tables, "stream": stream})
+    said = "tokens that were left out hold 80 % of layer 5; one dimension holds 60 % of layer 5"
+    assert f"Variance: {said}" in lines(warned)
+    assert "per-layer SAEs have 0.200 without and 0.010 with them at layer 5" in long(warned)
+    assert "with every dimension standardised it is 0.400 instead of 0.200" in long(warned)
+
+
 def test_the_cheapest_within_the_margins_stands_first_and_the_others_by_cost():
     found = findings(arm(HALF, 0.2), arm(ONE, 0.03), arm(SHARED, 0.3), arm(THREE, 0.02))
     assert lines(found)[:8] == [

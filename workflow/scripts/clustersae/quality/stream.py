@@ -31,7 +31,8 @@ def stream_table(stream: pd.DataFrame, quality: pd.DataFrame) -> pd.DataFrame:
 
 def line(found: Findings) -> str:
     """A warning where FVU is about less than half of what it seems to be; else nothing."""
-    return fitted("Variance:", [each for each, _ in _warnings(found.tables["stream"])])
+    warned = [each for each, _ in _warnings(found.tables["stream"])]
+    return fitted("Variance:", warned) if warned else ""
 
 
 def paragraph(found: Findings) -> str:
