@@ -41,7 +41,7 @@ def test_a_wrong_key_is_all_that_is_reported(fresh, refused):
     lines = refused().strip().splitlines()
     assert lines[1] == (
         "config: unknown key 'sea' in the top level; allowed are activations, arms, clustering,"
-        " evaluation, language_models, models, sae."
+        " evaluation, exports, language_models, models, sae."
     )
     assert lines[0].startswith("WorkflowError in file ")
     assert len(lines) <= 3
@@ -142,4 +142,4 @@ def test_a_model_that_computes_nan(fresh):
 def test_more_clusters_than_an_imported_model_has_layers(fresh, refused):
     use_local_model(fresh)
     fresh.configure(arms={"shared": {"counts": [4]}})
-    assert "asks for 4 clusters, but the model has 3 layers" in refused()
+    assert "asks for 4 clusters, but 3 layers are studied" in refused()

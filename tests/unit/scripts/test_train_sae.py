@@ -27,6 +27,7 @@ CONFIG = {
     "auxk_alpha": 0.03125,
     "dead_after": 500,
     "max_grad_norm": 1.0,
+    "normalisation": "scale",
 }
 #: The first barely moves, so the second is the best.
 RATES = [1e-7, 0.01, 0.003]
@@ -125,7 +126,7 @@ def test_no_checkpoint_is_left_behind(data, tmp_path, monkeypatch):
 
 def test_statistics_of_another_model_are_refused(data, tmp_path):
     other = write_statistics(tmp_path / "other.safetensors", data["shards"], "e" * 64)
-    with pytest.raises(InputError, match="holds activations of another model"):
+    with pytest.raises(InputError, match="describes the activations of model"):
         run(data | {"statistics": other}, tmp_path / "a")
 
 
