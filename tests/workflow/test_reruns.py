@@ -14,7 +14,12 @@ FIGURES = {"figure": 9}
 TABLES = {"tables": 1, "circuit_tables": 1, "feature_tables": 1, "verdict": 1}
 #: Four SAEs (layers 0, 1, 2 and one pair), read by two arms, with a single seed.
 ARMS = {"evaluate_splice": 2, "evaluate_circuits": 2, "evaluate_features": 2}
-FROM_SAES = {"evaluate_reconstruction": 4, **ARMS, "measure_cost": 1, **TABLES, **FIGURES}
+#: Whether similarity predicts sharing is asked of the per-layer SAEs.
+TRANSFER = {"evaluate_transfer": 1, "transfer_tables": 1}
+FROM_SAES = {
+    **{"evaluate_reconstruction": 4, **ARMS, **TRANSFER, "measure_cost": 1, **TABLES},
+    "figure": FIGURES["figure"] + 1,
+}
 #: Figures that are drawn from the tables of the rule `tables`.
 FROM_TABLES = {"tables": 1, "verdict": 1, "figure": 6}
 PLAN = "results/tiny/plan.json"
