@@ -47,8 +47,10 @@ def test_every_job_has_a_log_and_a_benchmark(first_run):
     logs = {file.removeprefix("logs/")[:-4] for file in files if file.startswith("logs/")}
     marks = {file.removeprefix("benchmarks/")[:-4] for file in files if file.startswith("bench")}
     assert logs == marks
-    # 10 up to the plan, 2 for each of 4 SAEs, the model, 2 arms, cost, tables, 9 figures
-    quality = 10 + 2 * 4 + 1 + 2 + 1 + 1 + 9
+    # 11 up to the plan, 2 for each of 4 SAEs, the model, 2 arms, cost, tables, 10 figures
+    quality = 11 + 2 * 4 + 1 + 2 + 1 + 1 + 10
+    # SAEs read on other layers, and their tables
+    quality += 2
     # 2 tasks; circuits of one of them, in 2 arms and without SAEs, and their tables
     circuits = 2 + 3 + 1
     # features of 2 arms and their tables; the verdict
