@@ -143,10 +143,10 @@ def test_some_layers_alone_are_cached_as_with_all_others(model_dir, tokens, tmp_
 
 def test_left_out_tokens_are_remembered_with_the_reason(model_dir, tokens, tmp_path):
     """Two limits apart: all are kept, or those of a norm beyond the median's 1.2-fold are not."""
-    whole = open_shard(cache(model_dir, tmp_path)[0])
+    whole = open_shard(cache(model_dir, tmp_path, n_tokens=102)[0])  # all there are
     assert set(whole.reasons().tolist()) == {int(Reason.SPECIAL)}
-    assert len(whole.reasons()) == 6  # one BOS in each row
-    narrow = open_shard(cache(model_dir, tmp_path, name="narrow", multiple=1.2)[0])
+    assert len(whole.reasons()) == 7  # one BOS in each row
+    narrow = open_shard(cache(model_dir, tmp_path, name="narrow", multiple=1.2, n_tokens=102)[0])
     out = narrow.reasons() == Reason.NORM
     assert 0 < int(out.sum()) < whole.n_rows
     limit = load_limits(tmp_path / "norms.safetensors").limit
@@ -157,6 +157,10 @@ def test_left_out_tokens_are_remembered_with_the_reason(model_dir, tokens, tmp_p
     for layer in range(N_LAYERS):
         assert (narrow.layer(layer).norm(dim=1) <= limit[layer]).all()
     # No token is lost or counted twice, and those that stay are in the order that they had.
+    places = [*zip(whole.sequences().tolist(), whole.positions().tolist())]
+    stayed = [*zip(narrow.sequences().tolist(), narrow.positions().tolist())]
+    assert stayed == [place for place in places if place in set(stayed)]
+    assert len(set(stayed)) + int(out.sum()) == len(places)
     assert narrow.mask["max_norm_multiple"] == 1.2
 
 

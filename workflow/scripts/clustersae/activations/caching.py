@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from clustersae.activations.collecting import Storage, Wanted, batches, collect
@@ -67,7 +68,8 @@ def measure_limits(
     per_row = max(1.0, float(file.kept_per_row.mean()))
     n_rows = min(len(file.tokens), math.ceil(n_tokens / per_row))
     rows = torch.linspace(0, len(file.tokens) - 1, n_rows).round().long()
-    ids, kept = file.tokens[rows], file.kept[rows]
+    sample = file.rows(rows)
+    ids, kept = sample.tokens, sample.kept
     check_readable(ids, description, tokens)
     places = torch.full(kept.shape, -1, dtype=torch.int64)
     places[kept] = torch.arange(int(kept.sum()))
@@ -111,9 +113,11 @@ def cache_shard(
     description = read_description(model_dir)
     norms = load_limits(limits, description.fingerprint)
     file = read_tokens(tokens)
-    n_rows = rows_to_read(file, n_tokens, split, norms.share_kept)
-    start, stop = shard_rows(file.kept_per_row[:n_rows], n_shards)[shard]
-    ids, kept = file.tokens[start:stop], file.kept[start:stop]
+    kept_per_row = file.kept_per_row
+    n_rows = rows_to_read(kept_per_row, n_tokens, split, norms.share_kept)
+    start, stop = shard_rows(kept_per_row[:n_rows], n_shards)[shard]
+    own_rows = file.rows(slice(start, stop))
+    ids, kept = own_rows.tokens, own_rows.kept
     check_readable(ids, description, tokens)
 
     stream = ResidualStream(load_model(model_dir, description, device), description)
@@ -171,16 +175,18 @@ def cache_shard(
     return {**meter.record, "n_tokens": own.shape[1], "flops": 2 * n_parameters * n_read}
 
 
-def rows_to_read(file: TokenFile, n_tokens: int, split: str, share_kept: float) -> int:
+def rows_to_read(kept_per_row: np.ndarray, n_tokens: int, split: str, share_kept: float) -> int:
     """How many of the first rows hold `n_tokens` tokens of which about `share_kept` stay.
+
+    Args:
+        kept_per_row: [n_rows], see `TokenFile.kept_per_row`.
 
     Raises:
         InputError: the split has fewer than `n_tokens`.
     """
-    rows_holding(file.kept_per_row, n_tokens, split)
-    available = int(file.kept_per_row.sum())
-    wanted = min(available, math.ceil(n_tokens / share_kept))
-    return rows_holding(file.kept_per_row, wanted, split)
+    rows_holding(kept_per_row, n_tokens, split)
+    wanted = min(int(kept_per_row.sum()), math.ceil(n_tokens / share_kept))
+    return rows_holding(kept_per_row, wanted, split)
 
 
 def mask_of(file: TokenFile, limits: NormLimits) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import torch
 
 from clustersae.circuits.dictionaries import Dictionaries, Dictionary
 from clustersae.circuits.nodes import Nodes
-from clustersae.circuits.pairs import last_logits_only, logit_difference, vocabulary_size
+from clustersae.circuits.pairs import last_logits_only, logit_difference
 from clustersae.circuits.recording import MAX_ENTRIES, Recording, first_position
 from clustersae.models.residual import ResidualStream
 from clustersae.sae.module import Latents
@@ -116,7 +116,7 @@ def _exact_of_layer(
     start = first_position(stream, layer, pairs)
     # A changed stream, and what the blocks after it hold at once (the MLP, roughly).
     per_row = pairs.n_tokens * (8 * recording.clean[0].shape[-1] + dictionary.n_latents)
-    n_rows = max(1, max_entries // (per_row + vocabulary_size(stream)))
+    n_rows = max(1, max_entries // (per_row + stream.vocab_size))
     n_pairs = min(n_rows, len(pairs.clean))
     n_nodes = max(1, n_rows // n_pairs)
     sums = torch.zeros(len(latents), dtype=torch.float64, device=recording.clean_metric.device)

@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 
-from clustersae.circuits.pairs import Pairs, last_logits_only, logit_difference, vocabulary_size
+from clustersae.circuits.pairs import Pairs, last_logits_only, logit_difference
 from clustersae.circuits.prefix import Prefix
 from clustersae.models.residual import ResidualStream
 
@@ -31,7 +31,7 @@ def rows_at_once(stream: ResidualStream, n_tokens: int, n_blocks: int, max_entri
     """Prompts whose pass through `n_blocks` with a gradient fits into `max_entries` numbers."""
     d_model = stream.model.get_input_embeddings().get_parameter("weight").shape[1]
     per_token = KEPT_PER_BLOCK * n_blocks * d_model
-    return max(1, max_entries // (n_tokens * per_token + vocabulary_size(stream)))
+    return max(1, max_entries // (n_tokens * per_token + stream.vocab_size))
 
 
 def at_clean(

@@ -97,8 +97,3 @@ def last_logits_only(stream: ResidualStream) -> Iterator[None]:
 def device_of(stream: ResidualStream) -> torch.device:
     """Where the model is."""
     return next(stream.model.parameters()).device
-
-
-def vocabulary_size(stream: ResidualStream) -> int:
-    """Width of the logits."""
-    return stream.model.get_output_embeddings().weight.shape[0]

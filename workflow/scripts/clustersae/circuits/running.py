@@ -5,7 +5,7 @@ import torch
 from clustersae.circuits.ablation import Ablation, StandIn, draw_sources, stand_in
 from clustersae.circuits.dictionaries import Dictionaries, encode_in_chunks
 from clustersae.circuits.nodes import Circuits, Nodes
-from clustersae.circuits.pairs import last_logits_only, logit_difference, vocabulary_size
+from clustersae.circuits.pairs import last_logits_only, logit_difference
 from clustersae.circuits.recording import CleanRun, Recording, first_position
 from clustersae.circuits.splicing import spliced
 from clustersae.models.residual import ResidualStream
@@ -44,7 +44,7 @@ class PromptGroup:
         n_active = self.latents.indices.shape[-1]
         # Pre-activations and their order; active latents, twice and with indices; the MLP.
         per_token = 2 * widest + 8 * n_active + 8 * self.run.x.shape[-1]
-        return self.run.pairs.n_tokens * per_token + vocabulary_size(self.stream)
+        return self.run.pairs.n_tokens * per_token + self.stream.vocab_size
 
     @torch.no_grad()
     def metrics(self, nodes: Nodes, circuits: Circuits) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -50,6 +50,11 @@ class TokenFile:
     # bool [n_rows]: rows whose text begins inside a document, though the model was trained on
     # texts that begin where a document does; None where there are no such rows
     inside: Tensor | None = None
+
+    def rows(self, chosen: slice | Tensor) -> "TokenFile":
+        """Some rows alone, so that no mask is made of all of a long text."""
+        inside = None if self.inside is None else self.inside[chosen]
+        return replace(self, tokens=self.tokens[chosen], inside=inside)
 
     @property
     def kept(self) -> Tensor:

@@ -4,9 +4,6 @@ from collections.abc import Mapping, Sequence
 
 from clustersae.runtime.errors import InputError
 
-#: The value of `activations.layers` that names all of them.
-ALL_LAYERS = "all"
-
 
 def studied_layers(
     asked: str | Sequence[int] | Mapping[str, int], n_layers: int

@@ -19,7 +19,7 @@ ALL = "all"
 
 #: Tokens × studied layers × parameters of the model that are spliced where nobody says how many.
 #: Half of the model runs once for every layer, with two operations for each parameter and token:
-#: 3e12 operations, a minute on a core or two, for every seed of every arm.
+#: 3e12 operations for every seed of every arm.
 WORK = 3 * 10**12
 MOST_TOKENS, FEWEST_TOKENS = 20_000, 1_000
 
@@ -34,12 +34,13 @@ def read_evaluation_tokens(
             reasonable: measuring must not cost more than training.
     """
     file = read_tokens(path)
+    kept_per_row = file.kept_per_row
     if n_tokens is None:
         work = n_layers * sum(each.numel() for each in stream.model.parameters())
         reasonable = min(MOST_TOKENS, max(FEWEST_TOKENS, WORK // work))
-        n_tokens = min(reasonable, int(file.kept_per_row.sum()))
-    n_rows = rows_holding(file.kept_per_row, n_tokens, split)
-    return EvaluationTokens(file.tokens[:n_rows], file.kept[:n_rows], file.scored[:n_rows])
+        n_tokens = min(reasonable, int(kept_per_row.sum()))
+    rows = file.rows(slice(rows_holding(kept_per_row, n_tokens, split)))
+    return EvaluationTokens(rows.tokens, rows.kept, rows.scored)
 
 
 def measure_ablations(
