@@ -92,6 +92,13 @@ WRONG = [
     ({"models": None}, "models is null, but must be a section"),
     (imported("llama", {"source": "txt"}), 'corpus.source is "txt", but must be text or jsonl or'),
     # names
+    (
+        {"activations": {"layers": {"stp": 2}}},
+        "unknown key 'stp' in activations.layers; allowed are first, last, step.",
+    ),
+    ({"activations": {"layers": {"step": -1}}}, "activations.layers.step is -1, but must be"),
+    ({"activations": {"layers": "some"}}, 'activations.layers is "some", but must'),
+    ({"activations": {"layers": [0, 9]}}, "activations.layers names layer 9, but the model has"),
     ({"models": {"a/b": {}}}, 'models has the name "a/b", but a name is up to 100 letters, digits'),
     ({"models": {"..": {}}}, 'models has the name ".."'),
     ({"models": {"a{b}": {}}}, 'models has the name "a{b}"'),

@@ -118,6 +118,9 @@ def _sentence(error: jsonschema.ValidationError) -> str:
     key = ".".join(str(part) for part in error.absolute_path) or "the top level"
     given = json.dumps(error.instance, default=str, ensure_ascii=False)
     given = given if len(given) <= 80 else f"{given[:77]}..."
+    if "propertyNames" in error.absolute_schema_path and error.validator == "enum":
+        known = ", ".join(error.validator_value)
+        return f"unknown key {error.instance!r} in {key}; allowed are {known}."
     if "propertyNames" in error.absolute_schema_path:
         return (
             f"{key} has the name {given}, but a name is up to 100 letters, digits, dots, hyphens"
