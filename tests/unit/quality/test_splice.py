@@ -1,5 +1,6 @@
 import csv
 import math
+from types import SimpleNamespace
 
 import evaluate_language_model
 import evaluate_splice
@@ -212,6 +213,21 @@ def test_tokens_beyond_the_limits_pass_through_unchanged(stream, text):
     assert (clean, n_scored) == (expected[0], expected[2])
     for effect, other in zip(effects, expected[1]):
         assert effect == pytest.approx(other, rel=1e-6)
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e-1, 1.0])
+def test_small_divergences_of_a_large_vocabulary_are_exact(size):
+    """Against float64; the difference of two entropies would lose a divergence of 5e-7."""
+    generator = torch.Generator().manual_seed(0)
+    clean = 4 * torch.randn(20, 50_000, generator=generator)
+    changed = clean + size * torch.randn(20, 50_000, generator=generator)
+    head = SimpleNamespace(vocab_size=50_000, unembed=lambda logits: logits)
+    scores = splicing.Scores(head, clean, torch.zeros(20, dtype=torch.int64))
+    p, q = (logits.double().log_softmax(-1) for logits in (clean, changed))
+    expected = F.kl_div(q, p, log_target=True, reduction="sum")
+    effect = scores.of(changed)
+    assert effect.kl == pytest.approx(float(expected), rel=1e-4)
+    assert effect.ce == pytest.approx(float(-q[:, 0].sum()), rel=1e-6)
 
 
 def test_divergence_is_not_measured_where_nobody_asks(stream, text):

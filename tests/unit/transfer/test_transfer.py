@@ -134,7 +134,7 @@ def test_tables_figure_and_text_of_one_experiment(tmp_path):
     transfer_tables.main(tmp_path / "transfer.csv", tmp_path / "distances.csv", outputs)
     pairs, similarity, partitions = (pd.read_csv(path) for path in outputs)
     drawn = figure.draw(pairs, similarity, partitions, "tiny")
-    assert "rank correlation" in drawn.axes[0].get_title(loc="left")
+    assert "ρ = 0.9" in drawn.axes[0].get_title(loc="left")
     tables = {"similarity": similarity, "transfer_partitions": partitions}
     found = Findings(tables, {}, {"mean": 0.05, "worst": 0.1}, {})
     said = text.paragraph(found)

@@ -215,7 +215,7 @@ def percent_axis(axis: Axes) -> None:
     """Label the ticks of relative differences on the y axis as per cent, with a sign."""
 
     def label(value: float, _: int) -> str:
-        size = f"{abs(100 * value):.3g}"
+        size = f"{abs(100 * value):,.0f}" if abs(value) >= 10 else f"{abs(100 * value):.3g}"
         return ("" if size == "0" else "−" if value < 0 else "+") + size + " %"
 
     axis.yaxis.set_major_formatter(FuncFormatter(label))

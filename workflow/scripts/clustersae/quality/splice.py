@@ -110,7 +110,10 @@ class Scores:
     largest dimension of all: logits are made for the scored positions only, and no more of them
     at once than MAX_LOGITS; the clean distribution is made again where it does not fit.
 
-        CE = log Σ exp ℓ − ℓ_target,    KL = Σ p log p − Σ p ℓ + log Σ exp ℓ
+        CE = log Σ exp ℓ − ℓ_target,    KL = log(1 + Σ p (exp δ − 1)) − Σ p δ
+
+    with ℓ the changed logits, p the clean distribution and δ what the clean logits changed by. (The
+    cross-entropy of p less its entropy would be the small difference of two large numbers.)
 
     Args:
         last: stream after the last block of the clean model, [n_scored, d_model].
@@ -143,9 +146,10 @@ class Scores:
             logits, scale = self._logits(last[piece])
             ce += self._cross_entropy(logits, scale, piece)
             if self.divergence:
-                p, negentropy = self.kept or _distribution(*self._logits(self.last[piece]))
-                cross = torch.linalg.vecdot(p, logits).double()
-                kl += (negentropy - cross + scale.double()).sum().item()
+                p, clean = self.kept or _distribution(*self._logits(self.last[piece]))
+                change = logits - clean
+                moved = torch.linalg.vecdot(p, change.expm1()).double().log1p()
+                kl += (moved - torch.linalg.vecdot(p, change).double()).sum().item()
         return Effect(ce, kl)
 
     def _logits(self, last: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -159,10 +163,8 @@ class Scores:
 
 
 def _distribution(logits: torch.Tensor, scale: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """p [n, vocab_size], and Σ p log p in float64 [n]."""
-    log_p = logits - scale[:, None]
-    p = log_p.exp()
-    return p, torch.linalg.vecdot(p, log_p).double()
+    """p, and the logits that it is of, both [n, vocab_size]."""
+    return (logits - scale[:, None]).exp(), logits
 
 
 def clean_passes(

@@ -64,7 +64,13 @@ def draw(
 
 
 def _finding(similarity: pd.DataFrame) -> str:
-    best = similarity.loc[similarity["rank_correlation"].idxmax()]
+    ranked = similarity.sort_values("rank_correlation", ascending=False)
+    best, others = ranked.iloc[0], ranked.iloc[1:]
+    if not (best["rank_correlation_low"] > others["rank_correlation_high"].max()):
+        return (
+            "How far layers are apart says what an SAE loses between them: rank correlations"
+            f" {ranked['rank_correlation'].min():.2f} to {best['rank_correlation']:.2f}"
+        )
     name = _NAMES.get(best["distance"], best["distance"])
     return (
         f"Of the distances, {name} ranks pairs of layers best: rank correlation"
@@ -80,7 +86,7 @@ def _scatter(axis: Axes, means: pd.DataFrame, similarity: pd.DataFrame, name: st
     row = similarity.set_index("distance").loc[name]
     low, high = row["rank_correlation_low"], row["rank_correlation_high"]
     interval = "" if np.isnan(low) else f" [{low:.2f}, {high:.2f}]"
-    axis.set_title(f"rank correlation {row['rank_correlation']:.2f}{interval}", fontsize=9)
+    axis.set_title(f"ρ = {row['rank_correlation']:.2f}{interval}", fontsize=9)
     axis.set_xlabel(_NAMES[name])
     axis.set_ylim(bottom=min(0, means["excess"].min()))
     axis.grid(True, axis="y")
