@@ -113,8 +113,17 @@ def batches(n: int, size: int, d_model: int = 24, n_features: int = 60):
         yield x * 3 + 0.1 * torch.randn(size, d_model, generator=generator)
 
 
-def both(these: SAESettings, n: int, size: int, **shape) -> tuple[Trainer, Trainer]:
-    compiled = trainer(these, lambda *given: CompiledStep(*given, LIBRARY), **shape)
+def compiled_with(halves: bool):
+    return lambda *given: CompiledStep(*given, LIBRARY, halves)
+
+
+@pytest.fixture(params=[False, True], ids=["single", "halves"])
+def choose(request):
+    return compiled_with(request.param)
+
+
+def both(choose, these: SAESettings, n: int, size: int, **shape) -> tuple[Trainer, Trainer]:
+    compiled = trainer(these, choose, **shape)
     eager = trainer(these, EagerStep, **shape)
     for batch in batches(n, size, **shape):
         compiled.step(batch)
@@ -131,35 +140,35 @@ def distance(one: Trainer, other: Trainer) -> float:
 @pytest.mark.parametrize("d_model", [24, 7, 33])
 @pytest.mark.parametrize("size", [128, 3, 65])
 @pytest.mark.parametrize("k", [1, 6, 96])
-def test_the_first_steps_are_those_of_pytorch(d_model, size, k):
-    one, other = both(configuration(k=k), 4, size, d_model=d_model)
+def test_the_first_steps_are_those_of_pytorch(choose, d_model, size, k):
+    one, other = both(choose, configuration(k=k), 4, size, d_model=d_model)
     assert distance(one, other) < 1e-5
     assert torch.equal(one.silent_for, other.silent_for)
     assert one.metrics() == pytest.approx(other.metrics(), rel=1e-5)
 
 
-def test_clipping_takes_all_gradients_together():
+def test_clipping_takes_all_gradients_together(choose):
     """So small a limit that every step is clipped, and Adam's ε shows the size of what is left."""
-    one, other = both(configuration(max_grad_norm=1e-7), 4, 128)
+    one, other = both(choose, configuration(max_grad_norm=1e-7), 4, 128)
     assert distance(one, other) < 1e-6
     start = trainer(configuration(), EagerStep)
     assert distance(start, other) > 1e-3
 
 
-def test_auxk_revives_the_same_latents():
+def test_auxk_revives_the_same_latents(choose):
     these = configuration(auxk_alpha=1.0, dead_after=300, d_sae=256)
-    one, other = both(these, 60, 128)
+    one, other = both(choose, these, 60, 128)
     assert len(other.dead)
     assert torch.equal(one.dead, other.dead)
     assert distance(one, other) < 1e-4
-    without, _ = both(configuration(dead_after=300, d_sae=256), 60, 128)
+    without, _ = both(choose, configuration(dead_after=300, d_sae=256), 60, 128)
     assert distance(one, without) > 0.01
 
 
-def test_a_row_without_gradient_for_long_ends_where_adam_would_have_it():
+def test_a_row_without_gradient_for_long_ends_where_adam_would_have_it(choose):
     """Latent 5 fires, is silent for 600 steps, of which most are skipped, and fires again."""
     these = configuration(learning_rate=1e-3, warmup_steps=0, decay_steps=0, n_steps=10**6)
-    pair = trainer(these, lambda *given: CompiledStep(*given, LIBRARY)), trainer(these, EagerStep)
+    pair = trainer(these, choose), trainer(these, EagerStep)
     quiet = 600
     for step, batch in enumerate(batches(quiet + 6, 16)):
         for each in pair:
@@ -188,7 +197,7 @@ def test_bits_do_not_depend_on_the_number_of_threads():
     try:
         for count in (1, 2, 3):
             torch.set_num_threads(count)
-            one = trainer(configuration(), lambda *given: CompiledStep(*given, LIBRARY))
+            one = trainer(configuration(), compiled_with(False))
             step = one.optimise
             assert isinstance(step, CompiledStep)
             step._prepare(300)
@@ -207,8 +216,40 @@ def test_bits_do_not_depend_on_the_number_of_threads():
     assert all(torch.equal(a, b) for each in found[1:] for a, b in zip(found[0], each))
 
 
-def test_a_nan_spreads_so_that_it_is_seen():
-    one = trainer(configuration(), lambda *given: CompiledStep(*given, LIBRARY))
+def test_bfloat16_products_lead_to_the_latents_of_single_precision():
+    """Equal but for the rounding of single precision, on rows of every size and weights of unlike
+    norms, some of which rounding to bfloat16 hits as hard as it can."""
+    generator = torch.Generator().manual_seed(2)
+    these = configuration(d_sae=700, k=20)
+    step = trainer(these, compiled_with(True), d_model=48).optimise
+    assert isinstance(step, CompiledStep)
+    with torch.no_grad():
+        step.sae.W_enc *= torch.logspace(-1, 1, 700)
+        step.sae.W_enc[:, ::9] = 1 + 1 / 256
+        step.sae.b_enc += torch.randn(700, generator=generator)
+    x = torch.randn(400, 48, generator=generator) * torch.logspace(-3, 3, 400)[:, None]
+    x[::7] = 1 - 1 / 512
+    step(x, torch.zeros(0, dtype=torch.int64), torch.zeros(700, dtype=torch.int64), 0.0)
+    pre = x @ step.sae.W_enc.detach() + step.sae.b_enc.detach()
+    expected = torch.relu(pre.topk(20, dim=1).values)
+    scale = x.norm(dim=1, keepdim=True) * step.sae.W_enc.detach().norm(dim=0).max()
+    found = step.values.sort(dim=1, descending=True).values
+    assert ((found - expected).abs() < 1e-5 * scale).all()
+
+
+def test_a_change_of_the_weights_by_another_hand_is_seen(choose):
+    """Before the first step and between steps, as checkpoints and starts do it."""
+    one, other = trainer(configuration(), choose), trainer(configuration(), EagerStep)
+    for batch in batches(3, 128):
+        for each in (one, other):
+            with torch.no_grad():
+                each.sae.W_enc.copy_(each.sae.W_enc.roll(1, 1))
+            each.step(batch)
+    assert distance(one, other) < 1e-5
+
+
+def test_a_nan_spreads_so_that_it_is_seen(choose):
+    one = trainer(configuration(), choose)
     with torch.no_grad():
         one.sae.W_enc[3, 4] = float("nan")
     x = next(batches(1, 128))

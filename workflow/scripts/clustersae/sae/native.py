@@ -20,7 +20,7 @@ import torch
 
 logger = logging.getLogger(__name__)
 
-SOURCES = [Path(__file__).with_name(name) for name in ("topk.c", "step.c")]
+SOURCES = [Path(__file__).with_name(name) for name in ("step.h", "topk.c", "step.c")]
 # No -ffast-math: a NaN must stay one, and linking with it changes the rounding of the process.
 FLAGS = [
     *("-O3", "-march=native", "-fopenmp", "-shared", "-fPIC"),
@@ -46,6 +46,8 @@ class Step(ctypes.Structure):
             (name, ctypes.c_void_p)
             for name in (
                 *("quiet", "silent_for", "centred", "indices", "values", "grad", "grad_values"),
+                *("half_centred", "half_W_enc", "norm_centred", "error_centred"),
+                *("norm_W_enc", "error_W_enc"),
                 *("starts", "tokens", "by_latent", "grad_by_latent", "squares", "norms"),
                 *("grad_sums", "bias_sums", "grad_b_enc", "kept"),
                 *("place", "aux_W_dec", "aux_W_enc", "aux_b_enc"),
@@ -67,6 +69,8 @@ def library() -> ctypes.CDLL | None:
     step, pointer, integer = ctypes.POINTER(Step), ctypes.c_void_p, ctypes.c_int64
     found.centre.argtypes = [step, pointer]
     found.topk.argtypes = [pointer, pointer, integer, integer, integer, pointer, pointer, integer]
+    found.topk_rescored.argtypes = [step, pointer, integer, integer]
+    found.halve_W_enc.argtypes = [step]
     found.reconstruct.argtypes, found.reconstruct.restype = [step, pointer], ctypes.c_double
     found.update.argtypes = [step, ctypes.c_double, ctypes.c_double, integer]
     found.update.restype = ctypes.c_double
@@ -92,12 +96,19 @@ def _build() -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             made = Path(scratch, file.name)
-            command = [compiler, *FLAGS, *map(str, SOURCES), "-o", str(made), "-lm"]
+            sources = [str(source) for source in SOURCES if source.suffix == ".c"]
+            command = [compiler, *FLAGS, *sources, "-o", str(made), "-lm"]
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
             made.replace(file)
     return file
 
 
+def multiplies_bfloat16() -> bool:
+    """Whether the processor has instructions for it: twice the speed of single precision."""
+    return any(flag in _processor().split() for flag in (b"avx512_bf16", b"amx_bf16"))
+
+
+@cache
 def _processor() -> bytes:
     """What -march=native depends on: a home directory may be shared by unlike machines."""
     try:

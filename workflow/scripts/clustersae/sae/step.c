@@ -9,46 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "step.h"
+
 enum { BLOCK = 32 };
 
 /* Once a latent has gone so long without a gradient, Adam's steps have shrunk by 0.9^256 = 2e-12
    and are lost in rounding; its rows are left alone until it has one again. */
 enum { QUIET = 256 };
-
-typedef struct {
-    int64_t rows, d_model, d_sae, k, threads;
-    /* the SAE, as it is in PyTorch: W_enc by latent, like W_dec, [d_sae, d_model] */
-    float *W_dec, *W_enc, *b_enc, *b_dec;
-    /* Adam's moments, and for each latent the steps since its last gradient */
-    float *m_W_dec, *v_W_dec, *m_W_enc, *v_W_enc, *m_b_enc, *v_b_enc, *m_b_dec, *v_b_dec;
-    int32_t *quiet;
-    int64_t *silent_for;
-    /* the batch [rows, ...]: x - b_dec, latents, d loss / d x̂, d loss / d values */
-    float *centred;
-    int32_t *indices;
-    float *values, *grad, *grad_values;
-    /* active latents by latent, in the order of tokens */
-    int64_t *starts;
-    int32_t *tokens;
-    float *by_latent, *grad_by_latent;
-    /* sums of blocks */
-    double *squares, *norms;
-    float *grad_sums, *bias_sums, *grad_b_enc;
-    /* gradients of both rows of each latent [d_sae, 2, d_model], or NULL: then they are made twice,
-       which is cheaper where latents are active for few tokens of a batch */
-    float *kept;
-    /* gradients that AuxK adds: the place of each latent in them, or -1 */
-    int32_t *place;
-    float *aux_W_dec, *aux_W_enc, *aux_b_enc;
-} Step;
-
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
-static float dot(const float *restrict a, const float *restrict b, int64_t d) {
-    float sum = 0;
-    for (int64_t i = 0; i < d; i++) sum += a[i] * b[i];
-    return sum;
-}
 
 /* sum += Σ_j scale[j] rows[at[j]], four rows at a time. */
 static void add_rows(float *restrict sum, const float *restrict rows, const int32_t *at,
@@ -67,12 +34,36 @@ static void add_rows(float *restrict sum, const float *restrict rows, const int3
     }
 }
 
+/* A bfloat16 copy of a row, its norm, and the norm of what rounding took. */
+static void halve(const float *restrict x, int64_t d, uint16_t *restrict half, float *norm,
+                  float *error) {
+    float squares = 0, lost = 0;
+    for (int64_t i = 0; i < d; i++) {
+        half[i] = narrow(x[i]);
+        float off = widen(half[i]) - x[i];
+        squares += x[i] * x[i], lost += off * off;
+    }
+    /* upwards, by more than the sums are off */
+    *norm = sqrtf(squares) * 1.0001f, *error = sqrtf(lost) * 1.0001f;
+}
+
 /* centred = x - b_dec */
 void centre(const Step *s, const float *x) {
     int64_t d = s->d_model;
 #pragma omp parallel for num_threads(s->threads) schedule(static)
-    for (int64_t r = 0; r < s->rows; r++)
-        for (int64_t i = 0; i < d; i++) s->centred[r * d + i] = x[r * d + i] - s->b_dec[i];
+    for (int64_t r = 0; r < s->rows; r++) {
+        float *row = s->centred + r * d;
+        for (int64_t i = 0; i < d; i++) row[i] = x[r * d + i] - s->b_dec[i];
+        if (s->half_centred)
+            halve(row, d, s->half_centred + r * d, s->norm_centred + r, s->error_centred + r);
+    }
+}
+
+/* Copies of W_enc after another hand has changed it. */
+void halve_W_enc(const Step *s) {
+    int64_t d = s->d_model;
+    for (int64_t i = 0; i < s->d_sae; i++)
+        halve(s->W_enc + i * d, d, s->half_W_enc + i * d, s->norm_W_enc + i, s->error_W_enc + i);
 }
 
 /* ---- the loss and its gradients ---- */
@@ -247,6 +238,9 @@ double update(const Step *s, double rate, double max_norm, int64_t t) {
                 float scale = 1 / fmaxf(sqrtf(squares), 1e-12f);
                 for (int64_t j = 0; j < d; j++) row[j] *= scale;
                 adam(encoder, enc, s->m_W_enc + i * d, s->v_W_enc + i * d, d, by);
+                if (s->half_W_enc)
+                    halve(encoder, d, s->half_W_enc + i * d, s->norm_W_enc + i,
+                          s->error_W_enc + i);
                 adam(s->b_enc + i, s->grad_b_enc + i, s->m_b_enc + i, s->v_b_enc + i, 1, by);
             }
         free(scratch);
