@@ -86,10 +86,11 @@ def comparisons_table(
 
     Rivals of a clustered arm of the main method: the controls, the other methods, equal exposure
     and the per-layer arms that spend the same. Rivals of a specialised arm: the per-layer arms of
-    every length, and the clustered and narrower ones that spend the same. `excess_fvu` is paired:
-    FVU of `arm` over that of `against`, minus 1, so that below zero the arm under study is better;
-    `verdict` and `verdict_worst` say in words what it shows. `cost_ratio` is the ratio of measured
-    seconds.
+    every length, and the clustered and narrower ones and those of role rival that spend the same.
+    An arm of role rival is itself held against per-layer arms of every length. `excess_fvu` is
+    paired: FVU of `arm` over that of `against`, minus 1, so that below zero the arm under study is
+    better; `verdict` and `verdict_worst` say in words what it shows. `cost_ratio` is the ratio of
+    measured seconds.
 
     Args:
         margins: largest excess FVU that does not matter, `mean` and `worst`.
@@ -97,7 +98,7 @@ def comparisons_table(
     seconds = cost.set_index("arm")["total_seconds"]
     pair_of = pairs_of(quality)
     rows = []
-    for arm in (arm for arm in arms if arm.role in ("main", "specialised")):
+    for arm in (arm for arm in arms if arm.role in ("main", "specialised", "rival")):
         for rival in (rival for rival in arms if _are_rivals(arm, rival)):
             pair = pair_of(arm.name, rival.name)
             rows.append(
@@ -143,7 +144,7 @@ def _are_rivals(arm: Arm, rival: Arm) -> bool:
         return equal and rival.role not in ("main", "specialised", "baseline")
     if rival.partition == PER_LAYER and kind_of(rival.variant) != "narrower":
         return True
-    return equal and rival.role in ("main", "equal-compute")
+    return arm.role == "specialised" and equal and rival.role in ("main", "equal-compute", "rival")
 
 
 def _all_layers(splice: pd.DataFrame, arm: Arm) -> dict[str, Any]:
