@@ -276,9 +276,13 @@ class Experiment:
                 "seconds": CACHING_SECONDS / 2,
                 "job_seconds": 30.0,
                 "tuning_seconds": "",
+                "tuning_flops": "",
                 "peak_memory_mb": 900.0,
+                "peak_gpu_memory_mb": "",
                 "flops": 1e12,
-                "activations": 500,
+                "activations": "",
+                "n_tokens": 500,
+                "tokens_reached": "",
             }
         ] * 2
         for variant, cluster in self.saes:
@@ -293,9 +297,13 @@ class Experiment:
                     "seconds": (100.0 + seed) * budget,
                     "job_seconds": 110.0 * budget,
                     "tuning_seconds": 0.0,
+                    "tuning_flops": 0.0,
                     "peak_memory_mb": 700.0,
+                    "peak_gpu_memory_mb": "",
                     "flops": 5e12 * budget,
                     "activations": 1000 * budget,
+                    "n_tokens": "",
+                    "tokens_reached": 1000,
                 }
                 for seed in self.seeds
             ]

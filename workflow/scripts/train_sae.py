@@ -10,7 +10,7 @@ import torch
 from clustersae.activations.shards import open_shards
 from clustersae.activations.statistics import load_statistics
 from clustersae.experiment.clusters import VIA, layers_of, start_of
-from clustersae.experiment.flops import dense_flops, sparse_flops
+from clustersae.experiment.flops import dense_flops, optimiser_flops, sparse_flops
 from clustersae.experiment.sae_settings import learning_rates, resolve
 from clustersae.experiment.variants import EVERY_LAYER, kind_of
 from clustersae.runtime import device, log
@@ -103,6 +103,9 @@ def main(
     )
     write_csv(folder / "history.csv", best.history)
     activations = settings.n_steps * settings.batch_size
+    reached = (best.first_step + settings.n_steps) * settings.batch_size
+    of_optimiser = settings.n_steps * optimiser_flops(sae.d_model, sae.d_sae)
+    flops = activations * sparse_flops(sae.d_model, sae.d_sae, sae.k) + of_optimiser
     write_json(
         folder / "training.json",
         {
@@ -110,9 +113,12 @@ def main(
             "learning_rate": settings.learning_rate,
             "validation_fvu": scores if held_out else {},
             "tuning_seconds": tuning_seconds,
+            "tuning_flops": flops * max(0, len(scores) - 1),
             "activations": activations,
-            "flops": activations * sparse_flops(sae.d_model, sae.d_sae, sae.k),
-            "flops_dense": activations * dense_flops(sae.d_model, sae.d_sae),
+            # The place in the stream of tokens, which passes over the cached ones again and again.
+            "tokens_reached": reached // len(layers) if data.every_layer else reached,
+            "flops": flops,
+            "flops_dense": activations * dense_flops(sae.d_model, sae.d_sae) + of_optimiser,
         },
     )
     for checkpoint in folder.glob("checkpoint-*.safetensors"):

@@ -73,8 +73,8 @@ def draw(cost: pd.DataFrame, arms: pd.DataFrame, model: str) -> Figure:
         axis.xaxis.set_major_formatter(EngFormatter(sep=""))
         figure.legend(
             handles=[
-                Patch(color=GREY, label="caching activations, once (A)"),
-                Patch(color=_colour(shown), label="training, measured"),
+                Patch(color=GREY, label="caching what is read, once (A)"),
+                Patch(color=_colour(shown), label="training and tuning, measured"),
                 Patch(facecolor="white", edgecolor=GREY, label="training, predicted (K·T)"),
             ],
             loc="outside lower center",
