@@ -318,3 +318,24 @@ def test_every_arm_stands_in_the_long_form_with_what_speaks_against_it():
     assert shared["memory (MB)"] == "700 + 2,048 GPU"
     full = by_name["full per-layer SAEs"]
     assert (full["mean FVU"], full["dead"], full["CE"]) == ("", "40 %", "")
+
+
+FORWARDS = ("transfer-forwards (tokens-3of8~base)", "rival", 2.5)
+ALL = ("single (mlsae-1of2)", "rival", 2.5)
+OF_FORWARDS, OF_ALL = {"method": "transfer-forwards"}, {"method": "mlsae", "count": 1}
+
+
+def test_rivals_of_as_much_training_stand_beside_the_best_arm():
+    """Before arms that are nearer to it, however badly they do, and also where they do well."""
+    others = [arm((f"complete-{k}", "main", k), 0.5 - 0.1 * k) for k in (1, 2, 3, 4)]
+    rivals = [arm(FORWARDS, 0.4, 0.01, **OF_FORWARDS), arm(ALL, 0.6, 0.01, **OF_ALL)]
+    shown = lines(findings(arm(HALF, 0.25), arm(ONE, 0.03), *others, *rivals))
+    assert any("transferred forwards" in line and "+40 % [+39 to +41 %]" in line for line in shown)
+    assert any("1 multi-layer SAE " in line and "+60 % [+59 to +61 %]" in line for line in shown)
+    # The answer may be one of them.
+    assert headline(findings(arm(ONE, 0.3), arm(FORWARDS, 0.01, 0.001, **OF_FORWARDS))).startswith(
+        "Best: SAEs transferred forwards: 50 % of the training"
+    )
+    assert headline(findings(arm(ALL, 0.01, 0.001, **OF_ALL))).startswith(
+        "Best: 1 multi-layer SAE: 50 % of the training"
+    )
