@@ -5,6 +5,7 @@
 # make gpu-pack STORIES=stories.txt   pack what a machine with a GPU and no network needs into .gpu/
 # make gpu BUDGET=25    there: tests, speed and the published models on a GPU; nothing is installed
 # make real   a first look at that model with a text of yours: make real TEXT=stories.txt
+# make bench  time this trainer beside SAELens, dictionary_learning and sparsify (20 minutes)
 # make report a self-contained HTML report of what has been run
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ VENV := .venv
 GPUS ?= $(shell nvidia-smi -L 2>/dev/null | grep -c '^GPU')
 SNAKEMAKE := $(VENV)/bin/snakemake --cores $(CORES) --resources gpu=$(GPUS)
 
-.PHONY: run plan real report test test-all lint gpu gpu-pack
+.PHONY: run plan real report bench test test-all lint gpu gpu-pack
 
 run: $(VENV)/installed
 	$(SNAKEMAKE)
@@ -70,6 +71,11 @@ lint: $(VENV)/installed
 	$(PYTHON) -m venv .interop
 	.interop/bin/pip install --quiet -r envs/interop.txt
 	touch $@
+
+BENCH ?= docs/results/bench
+bench: $(VENV)/installed .interop/installed
+	PYTHONPATH=workflow/scripts:tests .interop/bin/python tests/benchmarks/sae_step.py measure $(BENCH)
+	$(VENV)/bin/python tests/benchmarks/sae_step.py draw $(BENCH)
 
 # Installed once, and again when the pins change.
 $(VENV)/installed: envs/requirements.txt envs/constraints.txt pyproject.toml

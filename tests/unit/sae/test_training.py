@@ -8,8 +8,9 @@ from pretended_gpu import DEVICE, PretendedGPU
 from clustersae.experiment.sae_settings import SAESettings
 from clustersae.runtime.checkpoint import Checkpoint, identity
 from clustersae.runtime.errors import InputError
+from clustersae.sae.eager import Adam, EagerStep
 from clustersae.sae.module import SparseAutoencoder
-from clustersae.sae.training import Adam, Trainer, train
+from clustersae.sae.training import Trainer, choose_step, train
 
 D_MODEL, D_SAE, K = 16, 32, 3
 
@@ -32,10 +33,10 @@ def settings(**change):
     return SAESettings(**(base | change))
 
 
-def trainer_for(these, device="cpu"):
+def trainer_for(these, device="cpu", choose=choose_step):
     sae = SparseAutoencoder((0,), these.d_sae, these.k, torch.zeros(1, D_MODEL), torch.ones(1))
     sae.initialise(torch.Generator().manual_seed(these.seed))
-    return Trainer(sae.to(device), these)
+    return Trainer(sae.to(device), these, choose)
 
 
 def dictionary():
@@ -178,7 +179,7 @@ def test_divergence_stops_with_a_remedy():
 def test_a_gpu_learns_what_the_cpu_learns_and_is_waited_for_where_its_numbers_are_read():
     """At every look at dead latents and at every row of the history, and never between."""
     these = settings(n_steps=20, d_sae=512, dead_after=500)
-    expected = trainer_for(these)
+    expected = trainer_for(these, choose=EagerStep)
     for batch in batches(range(20)):
         expected.step(batch)
     with PretendedGPU() as gpu:

@@ -45,7 +45,8 @@ class Fit:
 
     Attributes:
         first_step: what the SAE that it started from had read, in batches of its own size.
-        record: what it cost, as of `Meter`, and the step at which it was taken up again.
+        record: what it cost, as of `Meter`; the step at which it was taken up again; what did its
+            steps.
     """
 
     sae: SparseAutoencoder
@@ -85,6 +86,7 @@ def fit(
         shards=[shard.checksums for shard in data.shards],
         code=code,
         torch=torch.__version__,
+        step=trainer.optimise.name,
         start=start.checksum if start else "",
     )
     checkpoint = Checkpoint(checkpoint_file, same, elapsed=meter.elapsed)
@@ -113,6 +115,7 @@ def fit(
         checkpoint.save(trainer, history)
     seconds = meter.record["seconds"] + checkpoint.seconds
     record = meter.record | {"seconds": seconds, "resumed_at_step": resumed_at}
+    record["step"] = trainer.optimise.name
     return Fit(sae, settings, first_step, checkpoint.history + history, record)
 
 

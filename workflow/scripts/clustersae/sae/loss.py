@@ -32,8 +32,24 @@ def auxk_loss(
     """
     residual = (normalised - output.reconstruction).detach()
     centred = normalised - sae.b_dec.detach()
-    pre = centred @ sae.W_enc[:, dead] + sae.b_enc[dead]
-    k_aux = min(len(dead), max(1, sae.d_model // 2))
+    return auxk_of_rows(centred, residual, sae.W_enc[:, dead], sae.b_enc[dead], sae.W_dec[dead])
+
+
+def auxk_of_rows(
+    centred: torch.Tensor,
+    residual: torch.Tensor,
+    W_enc: torch.Tensor,
+    b_enc: torch.Tensor,
+    W_dec: torch.Tensor,
+) -> torch.Tensor:
+    """`auxk_loss` from the dead latents' own weights.
+
+    Args:
+        centred: x̄ - b_dec [n, d_model]; residual: x̄ - x̂ [n, d_model].
+        W_enc: [d_model, n_dead]; b_enc: [n_dead]; W_dec: [n_dead, d_model].
+    """
+    pre = centred @ W_enc + b_enc
+    k_aux = min(len(W_dec), max(1, W_dec.shape[1] // 2))
     values, chosen = torch.topk(pre, k_aux, dim=1, sorted=False)
     latents = torch.zeros_like(pre).scatter(1, chosen, F.relu(values))
-    return fvu_loss(residual, latents @ sae.W_dec[dead])
+    return fvu_loss(residual, latents @ W_dec)

@@ -2,17 +2,17 @@
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
-from torch.optim.adam import adam
 
 from clustersae.experiment.sae_settings import SAESettings
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.log import Progress
-from clustersae.sae.loss import auxk_loss, fvu_loss
-from clustersae.sae.module import SparseAutoencoder, TrainingOutput
+from clustersae.sae import native
+from clustersae.sae.compiled import CompiledStep
+from clustersae.sae.eager import EagerStep
+from clustersae.sae.module import SparseAutoencoder
 
 #: Steps between two looks at which latents are dead; each look waits for a GPU once.
 DEAD_REFRESH_STEPS = 16
@@ -22,58 +22,32 @@ class Diverged(InputError):
     """The loss is no number any more."""
 
 
-class Adam:
-    """PyTorch's Adam without its Optimizer class, which takes 1.3 s to load in every short job.
-
-    Kingma & Ba 2015, with their default β₁, β₂ and ε. Moments share the strides of their
-    parameters, so the foreach kernels (unlike the fused one) handle a transposed encoder.
-    """
-
-    def __init__(self, parameters: Iterable[torch.Tensor]) -> None:
-        self.parameters = list(parameters)
-        self.first = [torch.zeros_like(each) for each in self.parameters]
-        self.second = [torch.zeros_like(each) for each in self.parameters]
-        self.steps = [torch.zeros(()) for _ in self.parameters]
-
-    @torch.no_grad()
-    def step(self, learning_rate: float) -> None:
-        adam(
-            self.parameters,
-            [_gradient(each) for each in self.parameters],
-            self.first,
-            self.second,
-            [],
-            self.steps,
-            foreach=True,
-            amsgrad=False,
-            beta1=0.9,
-            beta2=0.999,
-            lr=learning_rate,
-            weight_decay=0.0,
-            eps=1e-8,
-            maximize=False,
-        )
-
-    def state(self) -> dict[str, torch.Tensor]:
-        """The moments and step counts, by name; writing to them changes the state."""
-        groups = {"first": self.first, "second": self.second, "steps": self.steps}
-        return {
-            f"{name}.{i}": value for name, each in groups.items() for i, value in enumerate(each)
-        }
-
-    @torch.no_grad()
-    def load_state(self, tensors: dict[str, torch.Tensor]) -> None:
-        for name, value in self.state().items():
-            value.copy_(tensors[name])
-
-
-def _gradient(parameter: torch.Tensor) -> torch.Tensor:
-    assert parameter.grad is not None, "every parameter takes part in every step"
-    return parameter.grad
-
-
 #: About this many rows in every history.csv; each waits for a GPU once.
 HISTORY_ROWS = 100
+
+
+class Step(Protocol):
+    """What does one optimiser step: `EagerStep` says what its arguments are."""
+
+    name: str
+
+    def __call__(
+        self,
+        batch: torch.Tensor,
+        dead: torch.Tensor,
+        silent_for: torch.Tensor,
+        learning_rate: float,
+    ) -> tuple[torch.Tensor | float, torch.Tensor | float]: ...
+
+    def state(self) -> dict[str, torch.Tensor]: ...
+
+    def load_state(self, tensors: dict[str, torch.Tensor]) -> None: ...
+
+
+def choose_step(sae: SparseAutoencoder, settings: SAESettings) -> Step:
+    """The compiled step where there is one for this device."""
+    library = native.library() if sae.W_dec.device.type == "cpu" else None
+    return CompiledStep(sae, settings, library) if library else EagerStep(sae, settings)
 
 
 class Trainer:
@@ -83,9 +57,14 @@ class Trainer:
     DEAD_REFRESH_STEPS steps.
     """
 
-    def __init__(self, sae: SparseAutoencoder, settings: SAESettings) -> None:
+    def __init__(
+        self,
+        sae: SparseAutoencoder,
+        settings: SAESettings,
+        choose: Callable[[SparseAutoencoder, SAESettings], Step] = choose_step,
+    ) -> None:
         self.sae, self.settings, self.step_number = sae, settings, 0
-        self.optimizer = Adam(sae.parameters())
+        self.optimise = choose(sae, settings)
         device = sae.W_dec.device
         self.silent_for = torch.zeros(sae.d_sae, dtype=torch.int64, device=device)
         self.dead = torch.zeros(0, dtype=torch.int64, device=device)
@@ -96,43 +75,12 @@ class Trainer:
         """One optimiser step on normalised activations [batch_size, d_model]."""
         if self.step_number % DEAD_REFRESH_STEPS == 0:
             self.dead = (self.silent_for >= self.settings.dead_after).nonzero().squeeze(1)
-        output = self.sae.forward_training(batch)
-        fvu = fvu_loss(batch, output.reconstruction)
-        loss = fvu
-        if self.settings.auxk_alpha and len(self.dead):
-            auxk = auxk_loss(self.sae, batch, output, self.dead)
-            loss = loss + self.settings.auxk_alpha * auxk
-        self.sae.zero_grad()
-        loss.backward()
-        self._remove_parallel_gradient()
-        torch.nn.utils.clip_grad_norm_(self.sae.parameters(), self.settings.max_grad_norm)
-        self.optimizer.step(self.settings.learning_rate_at(self.step_number))
-        self._normalise_decoder()
-        self._count(fvu.detach(), output)
-        self.step_number += 1
-
-    @torch.no_grad()
-    def _remove_parallel_gradient(self) -> None:
-        """Drop what the renormalisation of the decoder rows would undo anyway.
-
-        Otherwise it would enter Adam's moments and the clipped norm.
-        """
-        rows, grad = self.sae.W_dec, _gradient(self.sae.W_dec)
-        grad.sub_((grad * rows).sum(1, keepdim=True) * rows)
-
-    @torch.no_grad()
-    def _normalise_decoder(self) -> None:
-        self.sae.W_dec.copy_(F.normalize(self.sae.W_dec, dim=1))
-
-    @torch.no_grad()
-    def _count(self, fvu: torch.Tensor, output: TrainingOutput) -> None:
-        active = output.values > 0
-        fired = torch.zeros_like(self.silent_for)
-        fired.index_add_(0, output.indices.reshape(-1), active.reshape(-1).to(fired.dtype))
-        self.silent_for.add_(len(active)).masked_fill_(fired > 0, 0)
+        rate = self.settings.learning_rate_at(self.step_number)
+        fvu, l0 = self.optimise(batch, self.dead, self.silent_for, rate)
         self.sums[0] += fvu
-        self.sums[1] += active.sum() / len(active)
+        self.sums[1] += l0
         self.summed_steps += 1
+        self.step_number += 1
 
     def metrics(self) -> dict[str, Any]:
         """Means over the steps since the last call; waits for the device."""
@@ -157,7 +105,7 @@ class Trainer:
     def state(self) -> dict[str, torch.Tensor]:
         """All that a later process needs to go on as if nothing had happened."""
         tensors = {f"sae.{name}": value for name, value in self.sae.state_dict().items()}
-        tensors |= {f"adam.{name}": value for name, value in self.optimizer.state().items()}
+        tensors |= {f"adam.{name}": value for name, value in self.optimise.state().items()}
         tensors |= {"silent_for": self.silent_for, "dead": self.dead, "sums": self.sums}
         tensors["steps"] = torch.tensor([self.step_number, self.summed_steps])
         return tensors
@@ -166,11 +114,10 @@ class Trainer:
     def load_state(self, tensors: dict[str, torch.Tensor]) -> None:
         for name, value in self.sae.state_dict().items():
             value.copy_(tensors[f"sae.{name}"])
-        self.optimizer.load_state(
-            {name.removeprefix("adam."): each for name, each in tensors.items()}
-        )
+        own = {name: each for name, each in tensors.items() if name.startswith("adam.")}
+        self.optimise.load_state({name.removeprefix("adam."): own[name] for name in own})
         device = self.silent_for.device
-        self.silent_for = tensors["silent_for"].to(device)
+        self.silent_for.copy_(tensors["silent_for"])
         self.dead = tensors["dead"].to(device)
         self.sums = tensors["sums"].to(device)
         self.step_number, self.summed_steps = tensors["steps"].tolist()
