@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clustersae.experiment.clusters import cluster_name, start_of
 from clustersae.exports.formats import FOLDERS, FORMATS, LayerSAE
 from clustersae.models.description import read_description
 from clustersae.runtime import log
@@ -40,7 +41,7 @@ def main(saes: Sequence[Path], model_dir: Path, format: str, index: Path) -> Non
                 f"{source} is a {sae.config['architecture']} SAE, which cannot be exported to"
                 f" {format} yet."
             )
-        name, _, start = sae.config["cluster"].partition("@")
+        start = start_of(sae.config["variant"], sae.config["cluster"])
         for layer in sae.layers:
             place = Path(*source.parts[-3:], FOLDERS[format].format(layer=layer))
             FORMATS[format](index.parent / place, LayerSAE(sae, layer, model))
@@ -48,8 +49,8 @@ def main(saes: Sequence[Path], model_dir: Path, format: str, index: Path) -> Non
                 {
                     "folder": place.as_posix(),
                     "layer": layer,
-                    "cluster": name,
-                    "starts_from": start or None,
+                    "cluster": cluster_name(sae.layers),
+                    "starts_from": start[1] if start else None,
                     "layers": list(sae.layers),
                     "variant": sae.config["variant"],
                     "seed": sae.config["seed"],

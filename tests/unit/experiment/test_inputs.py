@@ -34,6 +34,7 @@ MODEL = {
         **{"per_layer": [1], "narrower": [], "equal_exposure": [], "auto": []},
         "shared": {"counts": [2], "methods": ["complete"]},
         "specialised": [{"from": 1, "budgets": [0.5]}],
+        **{"transfer": {"directions": ["forwards"], "budgets": []}, "mlsae": []},
         "controls": {"methods": ["even"], "counts": [2], "draws": 1},
         "pilot_fraction": 0.1,
     },
@@ -153,6 +154,14 @@ def test_a_specialised_sae_waits_for_what_it_starts_from(inputs):
     folder = "results/m/saes/tokens-3of4/0-2/seed-8"
     assert inputs.start(child) == [f"{folder}/sae.safetensors", f"{folder}/cfg.json"]
     assert inputs.start(wildcards(variant="base", sae="1", seed="8")) == []
+    for sae, variant, start in (
+        ("3~0-2", "tokens-1of5~base", "tokens-1of5~base/2~0-1"),
+        ("1~2-4", "tokens-1of5~base", "tokens-1of5~base/2~3-4"),
+        ("3~4", "tokens-1of5~base", "base/4"),
+    ):
+        folder = f"results/m/saes/{start}/seed-8"
+        neighbour = wildcards(variant=variant, sae=sae, seed="8")
+        assert inputs.start(neighbour) == [f"{folder}/sae.safetensors", f"{folder}/cfg.json"]
 
 
 def test_the_first_seed_tries_the_learning_rates_and_the_others_wait_for_it(inputs):
@@ -237,7 +246,11 @@ def test_params_are_the_settings_that_decide_a_job():
     assert params.first_of("evaluation", "circuits", "errors")(wildcards()) == "kept"
     left_open = Params({"m": {"errors": None}}, ".")
     assert left_open.first_of("errors", otherwise="ablated")(wildcards()) == "ablated"
-    root, child = (params.sae(wildcards(sae=sae)) for sae in ("0-2", "1@0-2"))
+    root, child = (
+        params.sae(wildcards(sae=sae, variant=variant))
+        for variant, sae in (("base", "0-2"), ("tokens-1of4@base", "1@0-2"))
+    )
+    assert params.sae(wildcards(sae="1~0", variant="tokens-1of4~base")) == child
     assert "seeds" not in root
     assert "specialise" not in root, "how others go on from it changes nothing"
     assert child["specialise"] == {"learning_rate": 0.05}

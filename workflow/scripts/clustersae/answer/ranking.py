@@ -40,6 +40,8 @@ def _who(arm: pd.Series, found: Findings) -> str:
         return f"SAEs fine-tuned (specialised){start}"
     if arm["partition"] == PER_LAYER:
         return f"{label(arm)} SAEs"
+    if arm["role"] == "rival":
+        return label(arm) if arm["count"] == 1 else f"SAEs {label(arm)}"
     known = found.partitions.get(arm["partition"], {"clusters": []})["clusters"]
     clusters = f" (layers {', '.join(known)})"
     return label(arm) + (clusters if len(known) > 1 and len(clusters) < 40 else "")
@@ -49,7 +51,8 @@ def ranking(found: Findings, n_rows: int) -> list[str]:
     """A head, up to `n_rows` arms, and one line on those that are left out.
 
     Shown are the best arm, the full per-layer SAEs, the per-layer SAEs trained as long as the best
-    arm, and then those that no other arm dominates, as near in cost to the best as can be.
+    arm, the other published ways to save training at as much of it, and then those that no other
+    arm dominates, as near in cost to the best as can be.
     """
     arms = found.tables["arms"].sort_values(["matched_count", "excess_fvu"], kind="stable")
     first = best(arms)
@@ -71,15 +74,15 @@ def ranking(found: Findings, n_rows: int) -> list[str]:
 
 def _shown(arms: pd.DataFrame, first: pd.Series, n_rows: int) -> list[int]:
     """Index of the rows to show, the best first, the others in the order of `arms`."""
-    rival = same_training(arms["matched_count"], first["matched_count"]) & (
-        arms["variant"].str.startswith("tokens") & (arms["partition"] == PER_LAYER)
-    )
+    alike = same_training(arms["matched_count"], first["matched_count"])
+    alone = arms["variant"].str.startswith("tokens") & (arms["partition"] == PER_LAYER)
     distance = abs(arms["matched_count"] - first["matched_count"])
     near = distance.sort_values(kind="stable").index
     order = [
         first.name,
         *arms.index[arms["arm"] == PER_LAYER],
-        *arms.index[rival],
+        *arms.index[alike & alone],
+        *arms.index[alike & (arms["role"] == "rival")],
         *(index for index in near if not arms.loc[index, "dominated"]),
         *near,
     ]

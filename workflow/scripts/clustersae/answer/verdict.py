@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Protocol
 
+from clustersae.answer import every_arm
 from clustersae.answer.ranking import headline, ranking
 from clustersae.presentation.findings import Findings
 from clustersae.presentation.words import fitted, paragraph
@@ -36,9 +37,9 @@ def short(found: Findings, questions: Mapping[str, Text]) -> str:
 
 
 def long(found: Findings, questions: Mapping[str, Text]) -> str:
-    """Everything that was found, in one paragraph of Markdown per question."""
+    """Everything that was found, in one paragraph of Markdown per question, and all arms."""
     parts = [paragraph([headline(found)])]
     for name, question in questions.items():
         text = question.paragraph(found)
         parts += [f"## {name}\n", paragraph([text])] if text else []
-    return "\n".join(parts)
+    return "\n".join([*parts, "## Every arm\n", every_arm.table(found)])

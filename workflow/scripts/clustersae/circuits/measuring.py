@@ -10,7 +10,7 @@ import torch
 from clustersae.circuits.ablation import Ablation
 from clustersae.circuits.attribution import attributed_effects, exact_effects
 from clustersae.circuits.controls import random_scores
-from clustersae.circuits.curves import curve, log_sizes, log_weights
+from clustersae.circuits.curves import curve, distances, log_sizes, log_weights
 from clustersae.circuits.dictionaries import Dictionaries
 from clustersae.circuits.faithfulness import Evaluation, Sweep
 from clustersae.circuits.nodes import Errors, Nodes, top
@@ -132,7 +132,7 @@ def groups_of_prompts(runs: Sequence[CleanRun]) -> list[int]:
 
 
 def _prompt_rows(sweep: Sweep, latents: np.ndarray, groups: Sequence[int]) -> Iterator[Row]:
-    """m(M), m(∅), the means of m(C) and m(M∖C) over log N, from which areas are made, and
+    """m(M), m(∅), the means over log N from which areas and distances are made, and
     `all_latents`; with the group of every prompt."""
     weights = log_weights(sweep.sizes)
     columns = {
@@ -140,6 +140,7 @@ def _prompt_rows(sweep: Sweep, latents: np.ndarray, groups: Sequence[int]) -> It
         "empty": sweep.empty,
         "circuit": weights @ sweep.circuit,
         "complement": weights @ sweep.complement,
+        "distance": distances(sweep),
         "latents": latents,
     }
     for prompt, values in enumerate(zip(*(column.tolist() for column in columns.values()))):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from clustersae.experiment.arms import PER_LAYER, SAE, with_ancestors
-from clustersae.experiment.clusters import parent
+from clustersae.experiment.clusters import start_of
 from clustersae.experiment.contents import contents_digest
 from clustersae.experiment.paths import watched
 from clustersae.experiment.plan import Plan, make_pilots, read_plan
@@ -160,14 +160,13 @@ class Inputs:
         )
 
     def start(self, wildcards: Wildcards) -> list[str]:
-        """The SAE that a specialised one starts from; nothing for others."""
-        if not parent(wildcards.sae):
+        """The SAE that the wildcard's SAE starts from; nothing where it starts from scratch."""
+        start = start_of(wildcards.variant, wildcards.sae)
+        if start is None:
             return []
+        variant, sae = start
         folder = SAE_FOLDER.format(
-            model=wildcards.model,
-            variant=parent(wildcards.variant),
-            sae=parent(wildcards.sae),
-            seed=wildcards.seed,
+            model=wildcards.model, variant=variant, sae=sae, seed=wildcards.seed
         )
         return [f"{folder}/sae.safetensors", f"{folder}/cfg.json"]
 

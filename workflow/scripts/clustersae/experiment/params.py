@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from clustersae.experiment.clusters import parent
+from clustersae.experiment.clusters import start_of
 from clustersae.experiment.digest import script_digest
 from clustersae.experiment.inputs import Wildcards
 from clustersae.experiment.paths import stamps
@@ -106,7 +106,7 @@ class Params:
     def sae(self, wildcards: Wildcards) -> dict[str, Any]:
         """The section `sae` as far as it decides the wildcard's SAE."""
         own = self.section("sae", without=("seeds", "specialise"))(wildcards)
-        if not parent(wildcards.sae):
+        if not start_of(wildcards.variant, wildcards.sae):
             return own
         rate = self.models[wildcards.model]["sae"]["specialise"]["learning_rate"]
         return own | {"specialise": {"learning_rate": rate}}

@@ -13,6 +13,8 @@ from typing import Any
 from clustersae.experiment.arms import (
     PER_LAYER,
     SAE,
+    SINGLE,
+    TRANSFERS,
     Arm,
     arm_of,
     baseline,
@@ -20,13 +22,15 @@ from clustersae.experiment.arms import (
     measured_as,
     partition_name,
     specialised_name,
+    transfer_variant,
     with_ancestors,
 )
-from clustersae.experiment.clusters import layers_of, parent
+from clustersae.experiment.clusters import layers_of, start_of
 from clustersae.experiment.sae_settings import count_steps, own_batch_size
 from clustersae.experiment.variants import (
     BASE,
     EQUAL_EXPOSURE,
+    EVERY_LAYER,
     kind_of,
     scaled_variant,
     variant_scales,
@@ -146,9 +150,10 @@ _ARM_KEYS = ("partition", "variant", "method", "role", "count", "matched_count")
 def _sae_record(sae: Mapping[str, Any], variant: str, name: str) -> dict[str, Any]:
     layers = layers_of(name)
     tokens, _ = variant_scales(variant, len(layers))
-    start = [parent(variant), parent(name)] if parent(name) else None
+    start = start_of(variant, name)
     return {
-        **{"variant": variant, "sae": name, "layers": list(layers), "starts_from": start},
+        **{"variant": variant, "sae": name, "layers": list(layers)},
+        "starts_from": list(start) if start else None,
         "training_tokens": _trained(sae, variant, tokens),
     }
 
@@ -204,6 +209,8 @@ def make_plan(
             for count in asked["equal_exposure"]
         ),
         *_specialised(description, settings, starts),
+        *_transfers(asked["transfer"], n_layers),
+        *((scaled_variant(EVERY_LAYER, budget), SINGLE) for budget in asked["mlsae"]),
     ]
     method = shared["methods"][0]
     arms = [arm_of(description, *pair, method) for pair in dict.fromkeys(pairs)]
@@ -240,9 +247,14 @@ def _controls(controls: Mapping[str, Any], n_layers: int) -> list[str]:
 
 
 def _per_layer(asked: Mapping[str, Any], starts: Sequence[Mapping[str, Any]]) -> list[SAE]:
-    """Per-layer SAEs at all budgets asked for, and at those of the specialised arms."""
+    """Per-layer SAEs at all budgets asked for, and at those of specialised arms and rivals."""
     budgets = {
-        "tokens": [*asked["per_layer"], *(b for entry in starts for b in entry["budgets"])],
+        "tokens": [
+            *asked["per_layer"],
+            *(budget for entry in starts for budget in entry["budgets"]),
+            *asked["transfer"]["budgets"],
+            *asked["mlsae"],
+        ],
         "narrower": asked["narrower"],
     }
     return [
@@ -266,6 +278,17 @@ def _specialised(
             if entry["from"] < n_layers
         ]
     return pairs
+
+
+def _transfers(asked: Mapping[str, Any], n_layers: int) -> list[SAE]:
+    """Both directions at every budget; one layer has no neighbour."""
+    if n_layers == 1:
+        return []
+    return [
+        (transfer_variant(n_layers, budget), TRANSFERS[direction])
+        for direction in asked["directions"]
+        for budget in asked["budgets"]
+    ]
 
 
 def _own(arm: Arm) -> bool:

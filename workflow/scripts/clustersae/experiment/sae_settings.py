@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from clustersae.experiment.clusters import FROM
+from clustersae.experiment.clusters import FROM, VIA
 from clustersae.experiment.flops import matched_width
 from clustersae.experiment.variants import variant_scales
 from clustersae.runtime.errors import InputError
@@ -44,7 +44,8 @@ def learning_rates(config: Mapping[str, Any], variant: str) -> list[float | None
 
     An SAE that starts from another has those of `specialise`; null there: as for the others.
     """
-    rates = config["specialise"]["learning_rate"] if FROM in variant else None
+    started = FROM in variant or VIA in variant
+    rates = config["specialise"]["learning_rate"] if started else None
     if rates is None:
         rates = config["learning_rate"]
     return list(rates) if isinstance(rates, Sequence) else [rates]

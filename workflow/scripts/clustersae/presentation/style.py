@@ -38,6 +38,9 @@ METHOD_COLOURS = {
     "tokens": "#882255",
     "narrower": "#CC79A7",
     "specialised": "#117733",
+    "transfer-forwards": "#661100",
+    "transfer-backwards": "#332288",
+    "mlsae": "#999933",
 }
 METHOD_NAMES = {
     PER_LAYER: "per-layer",
@@ -51,6 +54,9 @@ METHOD_NAMES = {
     "tokens": "per-layer, fewer tokens",
     "narrower": "per-layer, narrower",
     "specialised": "specialised",
+    "transfer-forwards": "transferred forwards",
+    "transfer-backwards": "transferred backwards",
+    "mlsae": "one SAE, every token at every layer",
 }
 MARKERS = {
     "complete": "o",
@@ -63,6 +69,9 @@ MARKERS = {
     "tokens": "P",
     "narrower": "p",
     "specialised": "*",
+    "transfer-forwards": ">",
+    "transfer-backwards": "<",
+    "mlsae": "h",
     PER_LAYER: "o",
 }
 

@@ -1,7 +1,8 @@
 """From settings to a trained SAE: where it starts, what it reads, at which learning rate.
 
 A specialised SAE takes over the weights of the SAE that it starts from and reads on where that
-one stopped, so that one budget of tokens is not spent twice on the same ones.
+one stopped, so that one budget of tokens is not spent twice on the same ones. One that starts from
+the SAE of another layer begins with the first tokens: of its own layer nothing has been read.
 """
 
 import logging
@@ -27,12 +28,16 @@ logger = logging.getLogger(__name__)
 
 
 class Activations(NamedTuple):
-    """What an SAE is trained on: its layers of the training shards, and their normalisation."""
+    """What an SAE is trained on: its layers of the training shards, and their normalisation.
+
+    With `every_layer` every token is read at all of the layers, not at one of them.
+    """
 
     shards: Sequence[Shard]
     layers: tuple[int, ...]
     mean: torch.Tensor  # [n_cluster_layers, d_model]
     scale: torch.Tensor  # [n_cluster_layers], or [n_cluster_layers, d_model]
+    every_layer: bool = False
 
 
 @dataclass
@@ -73,7 +78,7 @@ def fit(
     sae = SparseAutoencoder(data.layers, settings.d_sae, settings.k, data.mean, data.scale)
     sae.initialise(torch.Generator().manual_seed(settings.seed))
     if start:
-        sae.take_over(start.sae)
+        sae.take_over(start.sae, start.is_other_layer)
     trainer = Trainer(sae.to(where), settings)
     meter = Meter(where)
     same = identity(
@@ -112,6 +117,7 @@ def fit(
             settings.seed,
             steps,
             where,
+            data.every_layer,
         )
         history = train(trainer, batches, label, after_step)
     if keep:
