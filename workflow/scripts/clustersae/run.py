@@ -15,6 +15,7 @@ from clustersae.runtime.files import read_json
 if TYPE_CHECKING:
     import torch
 
+    from clustersae.corpora.tokens import TokenFile
     from clustersae.models.description import ModelDescription
     from clustersae.sae.module import SparseAutoencoder
 
@@ -136,17 +137,37 @@ class Run:
     @cached_property
     def corpus(self) -> dict[str, Any] | None:
         """What the text was, how it was cut and how long it is; None if that was deleted."""
+        file = self._corpus_folder / "corpus.json"
+        return read_json(file) if file.is_file() else None
+
+    @property
+    def _corpus_folder(self) -> Path:
+        """Beside the model; of a model that was trained here, beside what it is a copy of."""
+        own = self.model_folder.parent / "corpus"
         trained = self.folder.parent / "language_models" / Path(self.description.source).parent.name
-        for folder in (self.model_folder.parent, trained):
-            if (folder / "corpus/corpus.json").is_file():
-                return read_json(folder / "corpus/corpus.json")
-        return None
+        return own if own.is_dir() else trained / "corpus"
+
+    def text(self, split: str = "test") -> "TokenFile":
+        """The rows of a split: `tokens` int [n_rows, n_ctx]; `kept`, bool of that shape: which SAEs
+        are asked about, but for tokens of outlying norm; `scored`, bool [n_rows, n_ctx − 1]: which
+        predictions of a next token count.
+
+        Args:
+            split: train, validation or test.
+
+        Raises:
+            InputError: it was deleted.
+        """
+        from clustersae.corpora.tokens import read_tokens
+
+        return read_tokens(self._corpus_folder / f"{split}.safetensors")
 
     def hooks(
         self, saes: Mapping[int, "SparseAutoencoder"]
     ) -> list[tuple[str, Callable[..., "torch.Tensor"]]]:
         """`fwd_hooks` for TransformerLens that put the SAEs in place of the stream.
 
+        Pairs of the activation's name and a function of it, [batch, n_ctx, d_model] to the same.
         Every position is replaced, also those that no SAE was trained on (cfg.json, `left_out`):
         `spliced` leaves those of special tokens alone.
         """
