@@ -1,15 +1,13 @@
 """What the tools themselves make of an export. Their environment: `make .interop/installed`."""
 
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import export_saes
 import pytest
 import torch
 from hub_server import Hub
 from loopback import serving
+from peer_tools import INTEROP, ROOT, needs_interop, run
 from published_saes import published
 from safetensors.torch import load_file, save_file
 
@@ -22,14 +20,9 @@ from clustersae.runtime.files import write_json
 from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.storage import load_sae, save_sae
 
-ROOT = Path(__file__).parents[2]
-PYTHON = Path(os.environ.get("CLUSTERSAE_INTEROP_PYTHON", ROOT / ".interop" / "bin" / "python"))
 D_MODEL, D_SAE, K, LAYERS = 24, 96, 6, (2, 3)
 
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.skipif(not PYTHON.is_file(), reason="needs make .interop/installed"),
-]
+pytestmark = [pytest.mark.long, needs_interop]
 
 
 @pytest.fixture(scope="module", params=["scale", "dimensions"])
@@ -61,12 +54,6 @@ def exported(request, tmp_path_factory):
     return folder, load_sae(source)
 
 
-def run(*command, **changes):
-    """In an environment without this project's modules, but for those that `changes` names."""
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    subprocess.run(command, check=True, env=environment | changes, timeout=600)
-
-
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("format", FORMATS)
 def test_the_tool_encodes_and_decodes_as_we_do(exported, tmp_path, format, layer):
@@ -75,7 +62,7 @@ def test_the_tool_encodes_and_decodes_as_we_do(exported, tmp_path, format, layer
     generator = torch.Generator().manual_seed(layer)
     x = sae.layer_mean[LAYERS.index(layer)] + torch.randn(200, D_MODEL, generator=generator)
     save_file({"x": x}, tmp_path / "x")
-    run(PYTHON, ROOT / "tests/interop/peer.py", format, place, tmp_path / "x", tmp_path / "found")
+    run(INTEROP, ROOT / "tests/interop/peer.py", format, place, tmp_path / "x", tmp_path / "found")
     found = load_file(tmp_path / "found")
     ours = sae.encode(x, layer)
     # Latents of an export are σ_l times ours where a layer has one scale (see `fold`).
@@ -127,6 +114,6 @@ save_file({{"found": found.detach().contiguous()}}, "{tmp_path}/found")
 """
     own = format == OWN
     changes = {"PYTHONPATH": str(ROOT / "workflow/scripts")} if own else {}
-    run(sys.executable if own else PYTHON, "-c", code, HF_HOME=str(tmp_path / "home"), **changes)
+    run(sys.executable if own else INTEROP, "-c", code, HF_HOME=str(tmp_path / "home"), **changes)
     found = load_file(tmp_path / "found")["found"]
     torch.testing.assert_close(found, sae.reconstruct(x, layer), rtol=1e-5, atol=1e-5)
