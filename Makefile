@@ -66,10 +66,11 @@ lint: $(VENV)/installed
 	$(VENV)/bin/snakefmt --check Snakefile workflow/rules workflow/modules
 	$(VENV)/bin/mypy
 
-# The tools that exports are written for; tests/interop needs them and is skipped without.
-.interop/installed: envs/interop.txt
-	$(PYTHON) -m venv .interop
-	.interop/bin/pip install --quiet -r envs/interop.txt
+# The tools that exports are written for, and SAEBench, which measures them; tests/interop needs them
+# and is skipped without.
+.interop/installed .saebench/installed: .%/installed: envs/%.txt
+	$(PYTHON) -m venv .$*
+	.$*/bin/pip install --quiet -r envs/$*.txt
 	touch $@
 
 BENCH ?= docs/results/bench
