@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 FIGURES = [
     *("layer_distances", "quality_cost", "layer_fvu"),
@@ -40,6 +41,27 @@ def test_the_verdict_is_printed_at_the_end(first_run):
 
 def test_no_temporary_file_is_left(first_run):
     assert [name for name in first_run[0].files() if "/." in name] == []
+
+
+#: Rules whose jobs take long on a large model or text.
+LONG = (
+    *("tokenise_corpus", "measure_norms", "cache_activations", "activation_statistics"),
+    *("layer_distances", "train_sae", "evaluate_reconstruction", "evaluate_language_model"),
+    *("evaluate_splice", "evaluate_correspondence", "evaluate_transfer", "evaluate_features"),
+    *("assess_task", "evaluate_circuits"),
+)
+
+
+def test_long_jobs_say_how_far_they_are(first_run):
+    files = [file for file in first_run[0].files() if file.startswith("logs/")]
+    logs = {file: (first_run[0].folder / "results" / file).read_text("utf-8") for file in files}
+    silent = [
+        file
+        for file, text in logs.items()
+        if set(LONG) & set(re.split(r"[/.]", file)) and not re.search(r"100 %\), .* left, ", text)
+    ]
+    # A task that the model cannot do ends before anything is recorded.
+    assert silent == ["logs/tiny/assess_task/induction.log"]
 
 
 def test_every_job_has_a_log_and_a_benchmark(first_run):

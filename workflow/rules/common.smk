@@ -28,6 +28,7 @@ from clustersae.experiment.params import (
     has_tasks,
     is_specialised,
 )
+from clustersae.experiment.places import check_duplicates, placed
 from clustersae.experiment.questions import Question, Questions
 from clustersae.runtime import environment
 from clustersae.runtime.errors import InputError
@@ -40,6 +41,7 @@ if "{" in str(workflow.basedir):
     )
 
 try:
+    check_duplicates(workflow.configfiles)
     MODELS = configuration.load(
         config,
         SCRIPTS.parent / "schemas" / "config.schema.yaml",
@@ -47,7 +49,7 @@ try:
         folders=[Path(file).parent for file in workflow.configfiles],
     )
 except InputError as error:
-    raise WorkflowError(str(error)) from None
+    raise WorkflowError(placed(str(error), workflow.configfiles)) from None
 
 inputs = Inputs(MODELS, checkpoints)
 params = Params(MODELS, SCRIPTS)
