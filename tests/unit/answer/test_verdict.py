@@ -120,7 +120,7 @@ def findings(*rows: dict[str, Any]) -> Findings:
 
 
 def lines(found: Findings) -> list[str]:
-    return verdict.short(found, QUESTIONS).splitlines()
+    return verdict.short(found, QUESTIONS).text().splitlines()
 
 
 def long(found: Findings) -> str:
@@ -232,7 +232,7 @@ def test_an_interval_that_holds_zero_is_neither_a_win_nor_parity():
     assert "mean FVU +1.0 % (undecided)" in long(bare)
     for each in (found, bare):
         for claim in ("not distinguishable", "no difference", "as good", "equal quality", "nan"):
-            assert claim not in verdict.short(each, QUESTIONS) + long(each)
+            assert claim not in verdict.short(each, QUESTIONS).text() + long(each)
 
 
 def test_the_same_saes_are_no_rival():
