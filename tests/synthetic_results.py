@@ -273,6 +273,7 @@ class Experiment:
                 "peak_memory_mb": 900.0,
                 "flops": 1e12,
                 "activations": 500,
+                "device": "cpu",
             }
         ] * 2
         for variant, cluster in self.saes:
@@ -290,6 +291,7 @@ class Experiment:
                     "peak_memory_mb": 700.0,
                     "flops": 5e12 * budget,
                     "activations": 1000 * budget,
+                    "device": "cpu",
                 }
                 for seed in self.seeds
             ]

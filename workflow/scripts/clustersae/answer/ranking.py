@@ -21,7 +21,7 @@ class Ranking(NamedTuple):
 
     Attributes:
         head: what stands above the columns.
-        rows: the cells of every arm, as text, the best arm first.
+        rows: the cells of every arm, as text, the best arm first. Texts count arms from 1.
         left_out: a line each on the dominated and the other arms that have no row.
     """
 
@@ -30,10 +30,13 @@ class Ranking(NamedTuple):
     left_out: list[str]
 
     def lines(self) -> list[str]:
-        """Columns aligned by spaces, and what is left out below."""
-        # The head stands above the names, not above their numbers.
-        head = (f"  {self.head[0]}", *self.head[1:])
-        return [*map(_aligned, [head, *self.rows]), *self.left_out]
+        """Arms numbered, columns aligned by spaces, and what is left out below."""
+        marks = [" ", *range(1, len(self.rows) + 1)]
+        numbered = [
+            (f"{mark} {cells[0]}", *cells[1:])
+            for mark, cells in zip(marks, [self.head, *self.rows])
+        ]
+        return [*map(_aligned, numbered), *self.left_out]
 
 
 def headline(found: Findings) -> str:
@@ -79,9 +82,7 @@ def ranking(found: Findings, n_rows: int) -> Ranking:
     numbers = {name: number for number, name in enumerate(rows["arm"], 1)}
     margins = "/".join(f"{100 * found.margins[each]:g}" for each in ("mean", "worst"))
     head = ("arm", "SAEs", "training", "cost", "mean FVU excess [95 %]", "worst layer")
-    cells = [
-        _row(arm, numbers[arm["arm"]], _note(arm, arms, numbers)) for _, arm in rows.iterrows()
-    ]
+    cells = [_row(arm, _note(arm, arms, numbers)) for _, arm in rows.iterrows()]
     left, left_out = arms.drop(rows.index), []
     for dominated, start in ((False, "Not dominated, not shown:"), (True, "Dominated:")):
         names = [full_label(arm) for _, arm in left[left["dominated"] == dominated].iterrows()]
@@ -108,12 +109,12 @@ def _shown(arms: pd.DataFrame, first: pd.Series, n_rows: int) -> list[int]:
     return [first.name, *(index for index in arms.index if index in picked[1:])]
 
 
-def _row(arm: pd.Series, number: int, note: str) -> tuple[str, ...]:
+def _row(arm: pd.Series, note: str) -> tuple[str, ...]:
     excess = percent(arm["excess_fvu"], True)
     interval = bounds(arm["excess_fvu_low"], arm["excess_fvu_high"])
     full = arm["arm"] == PER_LAYER
     return (
-        f"{number} {_short_label(arm)}",
+        _short_label(arm),
         str(arm["count"]),
         share(budget(arm)),
         percent(arm["cost_relative"]),
