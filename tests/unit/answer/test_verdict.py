@@ -1,5 +1,6 @@
 """The verdict from tables written by hand: its form, what stands first, and what is never said."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -201,6 +202,17 @@ def test_the_short_form_keeps_to_its_lines(n_arms):
     if n_arms == 30:
         assert any(row.startswith("Dominated: ") and row.endswith(" more") for row in rows)
         assert any(row.startswith("Not dominated, not shown: ") for row in rows)
+
+
+def test_the_table_s_cells_apart_are_those_of_the_text():
+    brief = verdict.short(findings(arm(HALF, 0.2), arm(ONE, 0.03), arm(SHARED, 0.3)), QUESTIONS)
+    parts = json.loads(json.dumps(brief.parts()))
+    text = brief.text()
+    assert " ".join(text.split()).startswith(parts["headline"])
+    for number, cells in enumerate(parts["ranking"]["rows"], 1):
+        line = next(line for line in text.splitlines() if line.startswith(f"{number} "))
+        assert line.split() == [str(number), *" ".join(cells).split()]
+    assert text.endswith("\n".join([*parts["ranking"]["left_out"], "", *parts["answers"]]) + "\n")
 
 
 def test_the_choice_on_validation_stands_first_whatever_the_test_split_says():
