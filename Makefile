@@ -26,7 +26,7 @@ real: $(VENV)/installed data/smollm2  ## a first look at a real model with a tex
 plan: $(VENV)/installed  ## print what would be trained and compared, before any SAE is trained
 	$(SNAKEMAKE) --quiet all -- plan
 
-report: $(VENV)/installed  ## one self-contained HTML page of what has been run: results/report.html
+report: $(VENV)/installed  ## Snakemake's own report of all models and jobs: results/report.html
 	$(VENV)/bin/snakemake --report results/report.html
 
 test: $(VENV)/installed  ## run the tests

@@ -39,6 +39,19 @@ def test_the_verdict_is_printed_at_the_end(first_run):
     assert result.stdout.index(verdict) > result.stdout.index("(100%) done")
 
 
+def test_the_page_is_named_after_the_verdict_and_holds_what_was_found(first_run):
+    project, result = first_run
+    printed = result.stdout.partition("(100%) done")[2]
+    assert printed.index("results/tiny/report.html") > printed.index("Best: ")
+    text = (project.folder / "results/tiny/report.html").read_text(encoding="utf-8")
+    for figure in FIGURES:
+        assert f'id="figure-{figure}"' in text, figure
+    for table in TABLES:
+        assert f'id="table-{table}"' in text, table
+    assert "d_sae: 32" in text
+    assert "n_heads: 2" in text  # of the language model that was trained
+
+
 def test_no_temporary_file_is_left(first_run):
     assert [name for name in first_run[0].files() if "/." in name] == []
 
@@ -75,8 +88,8 @@ def test_every_job_has_a_log_and_a_benchmark(first_run):
     quality += 2
     # 2 tasks; circuits of one of them, in 2 arms and without SAEs, and their tables
     circuits = 2 + 3 + 1
-    # features of 2 arms and their tables; the verdict
-    assert len(marks) == quality + circuits + 2 + 1 + 1
+    # features of 2 arms and their tables; the verdict and the page
+    assert len(marks) == quality + circuits + 2 + 1 + 1 + 1
 
 
 def test_only_a_task_that_the_model_can_do_gets_circuits(first_run):

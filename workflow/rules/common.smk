@@ -21,6 +21,7 @@ from clustersae.experiment.inputs import (
     SAE_FOLDER,
     Inputs,
 )
+from clustersae.experiment.page import Page
 from clustersae.experiment.params import (
     Params,
     growing,
@@ -77,3 +78,8 @@ def print_verdicts() -> None:
         verdict = Path("results", model, "tables", "verdict.txt")
         if verdict.is_file():
             print(f"\n{model}\n{verdict.read_text(encoding='utf-8')}")
+        page = Path("results", model, "report.html")
+        if page.is_file():
+            print(
+                f"Figures, tables, settings and cost, to be opened in a browser: {page}"
+            )

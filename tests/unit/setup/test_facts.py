@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from gguf_files import TOKENS, tiny_llama, write_gguf
 from download_hub import serving
+from gguf_files import TOKENS, tiny_llama, write_gguf
 from language_models import D_MODEL, N_CTX, N_LAYERS, VOCAB_SIZE, save_tiny_model
 from tokenizers import Tokenizer, models, pre_tokenizers
 
