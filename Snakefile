@@ -45,6 +45,7 @@ include: "workflow/rules/features.smk"
 include: "workflow/rules/exports.smk"
 include: "workflow/rules/answer.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/browser.smk"
 
 
 if TRAINED_HERE:
@@ -69,6 +70,7 @@ rule all:
         collect("results/{model}/tables/verdict.txt", model=MODELS),
         figures.wanted(MODELS),
         inputs.exports,
+        inputs.browsers,
         language_models.inputs.wanted if TRAINED_HERE else [],
 
 

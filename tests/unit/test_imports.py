@@ -11,7 +11,7 @@ ORDER = (
     *("runtime", "experiment", "statistics", "corpora", "models", "activations", "clustering"),
     *("sae", "presentation", "cost", "quality", "correspondence", "transfer"),
     "exports",
-    *("circuits", "features", "answer"),
+    *("circuits", "features", "browser", "answer"),
 )
 #: Training language models: nothing else knows of it.
 APART = "pretraining"

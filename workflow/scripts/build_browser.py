@@ -122,11 +122,14 @@ def write_group(
     )
     write_piece(data / f"g{group.number}", "index", columns)
     detailed = Group(by_layer, rules, written, judged, contexts)
+    written_chunks = []
     for chunk, content in chunks(detailed, size):
         write_piece(data / f"g{group.number}", str(chunk), content)
+        written_chunks.append(chunk)
     floors = meaning.set_index(["layer", "other_layer"])["floor"]
     return {
-        **{"arm": group.arm, "title": group.title, "layers": group.layers, "root": group.root},
+        **{"arm": group.arm, "short": group.short, "title": group.title},
+        **{"layers": group.layers, "root": group.root, "chunks": written_chunks},
         "names": [group.saes[layer] for layer in group.layers],
         "variant": group.own_variant,
         "size": len(latents),

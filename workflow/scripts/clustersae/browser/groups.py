@@ -22,7 +22,7 @@ class Shown:
 
     Attributes:
         number: its place in the list of all groups, and in the names of its files.
-        arm: what that is called.
+        arm, short: what that is called, at length and in a heading.
         variant, partition: of the arm that it was measured in.
         group: its name there, `0-4` or `@0-4`.
         own_variant: of its SAEs, which an arm may have of several.
@@ -33,6 +33,7 @@ class Shown:
 
     number: int
     arm: str
+    short: str
     variant: str
     partition: str
     group: str
@@ -58,12 +59,14 @@ class Shown:
 def shown_groups(plan: Plan, kinds: Collection[str]) -> list[Shown]:
     """Every group of the arms of these kinds, each SAE once; roots and what started there first.
 
+    An SAE of a single layer that several arms have is shown among the per-layer ones.
+
     Args:
         kinds: see `Plan.browsed_arms`.
     """
     pairs = plan.browsed_arms(kinds)
     roots = {(arm.variant, arm.partition) for arm in plan.root_arms}
-    order = {"specialised": 1, "main": 2, "root": 0, "baseline": 3}
+    order = {"root": 0, "specialised": 1, "baseline": 2, "main": 3}
     arms = [plan.arm(*pair) for pair in pairs]
     arms.sort(key=lambda arm: 0 if (arm.variant, arm.partition) in roots else order[arm.role])
     places: dict[SAE, int] = {}
@@ -77,7 +80,7 @@ def shown_groups(plan: Plan, kinds: Collection[str]) -> list[Shown]:
             places |= dict.fromkeys(saes, number)
             start = (parent(variant), parent(first))
             by_layer = {layer: name for _, name in saes for layer in layers_of(name)}
-            of_arm = (_label(arm, plan), arm.variant, arm.partition)
+            of_arm = (*_labels(arm, plan), arm.variant, arm.partition)
             found.append(
                 Shown(number, *of_arm, group, variant, by_layer, places.get(start)),
             )
@@ -92,11 +95,12 @@ def _families(saes: Sequence[SAE]) -> dict[str, list[SAE]]:
     return groups
 
 
-def _label(arm: Arm, plan: Plan) -> str:
-    """What an arm is called, with its training where it is not that of full per-layer SAEs."""
+def _labels(arm: Arm, plan: Plan) -> tuple[str, str]:
+    """What an arm is called, at length and in short, with its training over that of the full
+    per-layer SAEs."""
     text = label(pd.Series(arm_columns(arm)))
     if arm.role == "baseline":
-        return text
+        return text, text
     spent = share(arm.matched_count / plan.n_layers)
     before = ", before specialising" if arm.role == "root" else ""
-    return f"{text} at {spent} of full training{before}"
+    return f"{text} at {spent} of full training{before}", f"{text}, {spent}"
