@@ -1,4 +1,4 @@
-"""A finished run whose latents can be looked through, invented: two layers, of any number of latents.
+"""A finished run whose latents can be looked through, invented: two layers, any number of latents.
 
 Shared are the SAE `0-1` before specialising (the root) and, from it, one for each layer (the
 family); there are full per-layer SAEs besides. Latent i of the root fires on layer 0 if i is even,
@@ -192,7 +192,8 @@ def _by_layer(share: np.ndarray, layers: tuple[int, ...]) -> pd.DataFrame:
     return pd.DataFrame(
         {"latent": np.repeat(np.arange(size, dtype=np.int32), n_layers),
          "layer": np.tile(layers, size), "p_layer": flat,
-         "firing_rate": np.where(flat > 0, 0.1, 0), "mean_activation": np.where(flat > 0, 2, np.nan)}
+         "firing_rate": np.where(flat > 0, 0.1, 0),
+         "mean_activation": np.where(flat > 0, 2, np.nan)}
     )  # fmt: skip
 
 

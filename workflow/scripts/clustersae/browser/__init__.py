@@ -2,7 +2,7 @@
 
 In the order of use:
 
-    directions  what latents write: their effect on logits, and the per-layer latents nearest to them
+    directions  what latents write: effects on logits, and the per-layer latents nearest to them
     groups      whose latents are shown, and which SAEs started from which
     index       a few numbers and words for each latent, for the list
     details     everything else, in chunks that the page loads when they are looked at

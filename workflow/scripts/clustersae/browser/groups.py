@@ -52,7 +52,7 @@ class Shown:
 
     @property
     def title(self) -> str:
-        """"layers 0-4", "layer 3"."""
+        """ "layers 0-4", "layer 3"."""
         return f"layer{'s' * (len(self.saes) > 1)} {cluster_name(self.layers)}"
 
 

@@ -102,7 +102,7 @@ def meaning_rows(scores: Scores) -> list[dict[str, Any]]:
 
 
 def holds(scores: Scores) -> np.ndarray:
-    """Whether the rule of layer i reaches the bound of `kept_row` on layer j, bool [i, j, d_sae]."""
+    """Whether rules of layer i reach the bound of `kept_row` on layer j, bool [i, j, d_sae]."""
     floor = np.where(np.isnan(scores.floor), CHANCE, scores.floor)[..., None]
     ceiling = scores.ceiling[:, None]
     # A rule that is no better than on a stranger has nothing that could be kept.

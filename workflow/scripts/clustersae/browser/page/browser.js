@@ -330,7 +330,7 @@ function summary(number, latent) {
 }
 
 const heading = (text, note) => [make("h3", {}, text), ...(note ? [make("p", { className: "quiet" }, note)] : [])];
-const table = (head, body) => make("div", { className: "scroll", tabIndex: 0, attributes: { role: "region", "aria-label": "table" } },
+const table = (name, head, body) => make("div", { className: "scroll", tabIndex: 0, attributes: { role: "region", "aria-label": name } },
   make("table", {}, make("thead", {}, ...head), make("tbody", {}, ...body)));
 const numberCell = (text, extra = {}) => make("td", { ...extra, className: `number ${extra.className ?? ""}` }, text);
 const layerHead = (layer) => make("th", { scope: "row" }, String(layer));
@@ -359,7 +359,7 @@ function where(members) {
   const note = members.length > 1
     ? "Side by side: the shared SAE’s latent, and that of the same index in the SAEs that were specialised from it. Mean: of its activations, in units of the layer’s scale."
     : "Mean: of its activations, in units of the layer’s scale.";
-  return [...heading("Where it fires", note), table([make("tr", {}, make("td", {}), ...names), make("tr", {}, make("th", { scope: "col" }, "Layer"), ...titles)], body)];
+  return [...heading("Where it fires", note), table("Where it fires", [make("tr", {}, make("td", {}), ...names), make("tr", {}, make("th", { scope: "col" }, "Layer"), ...titles)], body)];
 }
 
 function meaning({ group, layers, words }) {
@@ -378,10 +378,10 @@ function meaning({ group, layers, words }) {
         const classes = [group.layers[place] === layer ? "own" : holds[place] ? "holds" : ""];
         return numberCell(digits(accuracy), { className: classes.join(" "), title: floor === null ? "" : `a random latent’s: ${digits(floor)}` });
       })));
-    parts.push(table([head], body));
+    parts.push(table("Rules", [head], body));
   }
   if (judged.length) {
-    parts.push(make("h4", {}, "A judge’s scores"), table(
+    parts.push(make("h4", {}, "A judge’s scores"), table("A judge’s scores",
       [make("tr", {}, ...["Layer", "detection", "fuzzing"].map((text) => make("th", { scope: "col" }, text)))],
       judged.map((each) => make("tr", {}, layerHead(each.layer), numberCell(digits(each.detection)), numberCell(digits(each.fuzzing))))));
   }
@@ -449,7 +449,7 @@ function writes(members) {
   });
   if (!rows.length) return [];
   return [...heading("What it writes", "Tokens whose logits its direction moves most, through the model’s final norm and unembedding, without the layers between."),
-    table([make("tr", {}, ...["SAE", "Layer", "Promoted", "Suppressed"].map((text) => make("th", { scope: "col" }, text)))], rows)];
+    table("What it writes", [make("tr", {}, ...["SAE", "Layer", "Promoted", "Suppressed"].map((text) => make("th", { scope: "col" }, text)))], rows)];
 }
 
 function neighbours({ layers }) {
@@ -463,7 +463,7 @@ function neighbours({ layers }) {
   });
   if (!rows.length) return [];
   return [...heading("Nearest latents of the per-layer SAEs", "Cosine of decoder rows. SAEs of one seed start from the same rows, so that equal indices can be near by origin alone."),
-    table([make("tr", {}, make("th", { scope: "col" }, "Layer"), make("th", { scope: "col" }, "Latents"))], rows)];
+    table("Nearest latents", [make("tr", {}, make("th", { scope: "col" }, "Layer"), make("th", { scope: "col" }, "Latents"))], rows)];
 }
 
 // -- the page
