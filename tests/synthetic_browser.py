@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clustersae.browser.directions import SCHEMA
+from clustersae.browser.reading import Measured
 from clustersae.experiment.plan import BROWSED, Plan, make_plan
 from clustersae.features.contexts import SCHEMA as CONTEXTS
 from clustersae.presentation.tables import write_table
@@ -113,7 +114,7 @@ class Run:
 
     def _write_features(
         self, place: Path, label: dict[str, str], groups: dict[str, tuple[tuple[int, ...], int]]
-    ) -> build_browser.Measured:
+    ) -> Measured:
         frames: dict[str, list[pd.DataFrame]] = {"latents": [], "layers": [], "meaning": []}
         rules, contexts, coverage = [], [], []
         # The first seed is shown; what another one says must not appear.
@@ -134,9 +135,9 @@ class Run:
                     if len(layers) > 1:
                         coverage.append({**own, "group": name, "factor": EVIL[0], "value": "a",
                                          "f1": 0.875, "latent": HOSTILE, "layer": 0})  # fmt: skip
-        files = build_browser.Measured(
+        files = Measured(
             *(place / f"{name}.{'csv' if name in ('meaning', 'coverage') else 'parquet'}"
-              for name in build_browser.Measured._fields)
+              for name in Measured._fields)
         )  # fmt: skip
         pd.concat(frames["latents"]).to_parquet(files.latents)
         pd.concat(frames["layers"]).to_parquet(files.layers)

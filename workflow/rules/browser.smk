@@ -62,9 +62,39 @@ rule build_browser:
     params:
         code=params.code("build_browser.py"),
         page=params.contents("clustersae/browser/page"),
-        settings=params.section("browser"),
-        seed=params.first_of("sae", "seeds"),
+        settings=params.section("browser", without=("neuronpedia",)),
     message:
         "Make the feature browser of {wildcards.model}"
     script:
         "../scripts/build_browser.py"
+
+
+rule write_neuronpedia:
+    input:
+        plan="results/{model}/plan.json",
+        directions="results/{model}/evaluation/directions.parquet",
+        latents=inputs.of_browsed("features", "latents.parquet"),
+        layers=inputs.of_browsed("features", "layers.parquet"),
+        contexts=inputs.of_browsed("features", "contexts.parquet"),
+        rules=inputs.of_browsed("features", "rules.parquet"),
+        meaning=inputs.of_browsed("features", "meaning.csv"),
+        coverage=inputs.of_browsed("features", "coverage.csv"),
+    output:
+        "results/{model}/neuronpedia/index.json",
+    log:
+        "results/logs/{model}/write_neuronpedia.log",
+    benchmark:
+        "results/benchmarks/{model}/write_neuronpedia.tsv"
+    conda:
+        "../../envs/plot.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(6000),
+        runtime=growing(60),
+    params:
+        code=params.code("write_neuronpedia.py"),
+        settings=params.section("browser", without=("neuronpedia",)),
+    message:
+        "Write the latents of {wildcards.model} for Neuronpedia"
+    script:
+        "../scripts/write_neuronpedia.py"

@@ -77,7 +77,7 @@ def main(
                     index = torch.from_numpy(others).to(where)
                     near = nearest(rows, named[BASE, str(layer)].W_dec, index)
                     cosines = start_cosines(rows, start, found[layer])
-                    own = {**label, "layer": layer}
+                    own: dict[str, str | int] = {**label, "layer": layer}
                     file.write_table(table(own, found[layer], effects, near, cosines, spelling))
             progress.update()
     progress.close()

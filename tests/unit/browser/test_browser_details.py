@@ -3,7 +3,8 @@
 import numpy as np
 import pyarrow as pa
 
-from clustersae.browser.details import chunk_size, read_contexts
+from clustersae.browser.contexts import read_contexts
+from clustersae.browser.details import chunk_size
 from clustersae.features.contexts import SCHEMA
 
 ROW = {"variant": "base", "partition": "single", "seed": 0, "cluster": "0-1"}

@@ -11,13 +11,14 @@ and the page names the places in these lists (browser.js, `LAYER`).
 
 from collections.abc import Iterator, Mapping
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
+from clustersae.browser.contexts import Contexts
 from clustersae.browser.pieces import number
+from clustersae.browser.reading import Rows
 
 #: Latents on layers of a chunk, about: a few hundred kilobytes.
 CHUNK = 600
@@ -26,64 +27,6 @@ CHUNK = 600
 def chunk_size(n_layers: int) -> int:
     """Latents of a chunk, for groups that serve up to so many layers."""
     return max(8, CHUNK // n_layers)
-
-
-class Contexts(NamedTuple):
-    """The contexts of a group in which its latents are active, by latent, layer and rank."""
-
-    latent: np.ndarray  # [n_contexts], as are the next three
-    layer: np.ndarray
-    sequence: np.ndarray
-    first: np.ndarray  # of its tokens among all, with the end of the last one appended
-    token: np.ndarray  # [n_tokens], into words
-    activation: np.ndarray  # [n_tokens]
-    words: list[str]
-
-    def peaks(self) -> Iterator[tuple[int, Iterator[str]]]:
-        """Every latent with the tokens at which it is most active, its best context first."""
-        spans = zip(self.latent.tolist(), self.first[:-1], self.first[1:])
-        tops = (
-            (latent, start + int(self.activation[start:stop].argmax()))
-            for latent, start, stop in spans
-        )
-        for latent, own in groupby(tops, key=lambda pair: pair[0]):
-            # The strongest first, over all layers.
-            places = sorted((place for _, place in own), key=lambda place: -self.activation[place])
-            yield latent, (self.words[self.token[place]] for place in places)
-
-
-def read_contexts(table: pa.Table, n_contexts: int) -> Contexts:
-    """The contexts of one group, `n_contexts` per latent and layer at most.
-
-    Args:
-        table: its rows of contexts.parquet, of one seed.
-    """
-    active = (table["activation"].to_numpy() > 0) & (table["rank"].to_numpy() < n_contexts)
-    table = table.filter(pa.array(active))
-    table = table.sort_by([(name, "ascending") for name in ("latent", "layer", "rank")])
-    tokens = pa.chunked_array(table["tokens"]).combine_chunks()
-    values = pa.chunked_array(table["activations"]).combine_chunks()
-    coded = tokens.flatten().dictionary_encode()
-    sizes = np.diff(tokens.offsets.to_numpy()) if len(tokens) else np.empty(0, dtype=np.int64)
-    return Contexts(
-        table["latent"].to_numpy(),
-        table["layer"].to_numpy(),
-        table["sequence"].to_numpy(),
-        np.append(0, np.cumsum(sizes)),
-        coded.indices.to_numpy(),
-        values.flatten().to_numpy(),
-        coded.dictionary.to_pylist(),
-    )
-
-
-class Group(NamedTuple):
-    """Rows of one group and seed."""
-
-    by_layer: pd.DataFrame  # of layers.parquet
-    rules: pd.DataFrame  # of rules.parquet
-    directions: pd.DataFrame  # of directions.parquet
-    judge: pd.DataFrame  # of scores.csv
-    contexts: Contexts
 
 
 class _Words:
@@ -96,14 +39,13 @@ class _Words:
         return self.numbers.setdefault(word, len(self.numbers))
 
 
-def chunks(group: Group, size: int) -> Iterator[tuple[int, dict[str, Any]]]:
+def chunks(rows: Rows, size: int) -> Iterator[tuple[int, dict[str, Any]]]:
     """The number and content of every chunk that has a latent that fires."""
-    fires = group.by_layer[group.by_layer["firing_rate"] > 0]
-    by_layer = _by_key(fires)
-    rules, directions = _by_key(group.rules), _by_key(group.directions)
-    spans = _spans(group.contexts)
+    by_layer = _by_key(rows.by_layer[rows.by_layer["firing_rate"] > 0])
+    rules, directions = _by_key(rows.rules), _by_key(rows.directions)
+    contexts, spans = rows.contexts, rows.contexts.spans()
     scores: dict[tuple[int, int], dict[str, float]] = {}
-    for row in group.judge.to_dict("records"):
+    for row in rows.judge.to_dict("records"):
         key = (row["latent"], row["layer"])
         scores.setdefault(key, {})[row["kind"]] = row["balanced_accuracy"]
     keys = sorted(by_layer)
@@ -116,7 +58,7 @@ def chunks(group: Group, size: int) -> Iterator[tuple[int, dict[str, Any]]]:
                     by_layer[key],
                     rules.get(key),
                     directions.get(key),
-                    [_context(group.contexts, place, words) for place in spans.get(key, ())],
+                    [_context(contexts, place, words) for place in spans.get(key, ())],
                     scores.get(key, {}),
                     words,
                 )
@@ -128,14 +70,6 @@ def chunks(group: Group, size: int) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _by_key(frame: pd.DataFrame) -> dict[tuple[int, int], dict[str, Any]]:
     return {(row["latent"], row["layer"]): row for row in frame.to_dict("records")}
-
-
-def _spans(contexts: Contexts) -> dict[tuple[int, int], list[int]]:
-    """The places of every latent and layer's contexts."""
-    found: dict[tuple[int, int], list[int]] = {}
-    for place, key in enumerate(zip(contexts.latent.tolist(), contexts.layer.tolist())):
-        found.setdefault(key, []).append(place)
-    return found
 
 
 def _layer(

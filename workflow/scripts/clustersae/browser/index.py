@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from clustersae.browser.pieces import number
+from clustersae.browser.reading import Rows
 
 #: Tokens, clauses and promoted tokens in words and labels.
 N_WORDS, N_CLAUSES, N_PROMOTED = 6, 3, 3
@@ -29,32 +30,24 @@ N_WORDS, N_CLAUSES, N_PROMOTED = 6, 3, 3
 EXPLAINED = 0.75
 
 
-def index_columns(
-    layers: list[int],
-    latents: pd.DataFrame,
-    by_layer: pd.DataFrame,
-    rules: pd.DataFrame,
-    coverage: pd.DataFrame,
-    judge: pd.DataFrame,
-    promoted: Mapping[int, list[str]],
-    peaks: Mapping[int, list[str]],
-) -> dict[str, list[Any]]:
-    """The piece of one group, from its rows of one seed.
+def index_columns(layers: list[int], rows: Rows) -> dict[str, list[Any]]:
+    """The piece of one group.
 
     Args:
-        layers: of the group.
-        latents, by_layer, rules, coverage, judge: rows of latents.parquet, layers.parquet,
-            rules.parquet, coverage.csv and scores.csv.
-        promoted: by latent, on the layer where it is most active.
-        peaks: by latent, the tokens at which it is most active.
+        layers: of the group, ascending.
     """
+    latents, rules = rows.latents, rows.rules
+    peaks = {latent: peak_words(tokens) for latent, tokens in rows.contexts.peaks()}
+    promoted = promoted_at_home(rows)
     live = latents[latents["firing_rate"] > 0].sort_values("latent")
     names = live["latent"].tolist()
-    shares = by_layer.pivot(index="latent", columns="layer", values="p_layer").loc[names, layers]
+    shares = rows.by_layer.pivot(index="latent", columns="layer", values="p_layer").loc[
+        names, layers
+    ]
     best = best_rules(rules, layers)
     kept = kept_shares(rules, layers)
-    factors = best_factors(coverage)
-    scores, explanations = judged(judge)
+    factors = best_factors(rows.coverage)
+    scores, explanations = judged(rows.judge)
     clauses = {latent: clause_text(rule) for latent, rule in best.items()}
     columns: dict[str, list[Any]] = {
         "latent": names,
@@ -74,6 +67,16 @@ def index_columns(
         more = [clauses.get(latent, ""), *peaks.get(latent, []), *promoted.get(latent, [])]
         columns["words"].append(" ".join([*more, factors.get(latent, ("", 0))[0]]).strip())
     return columns
+
+
+def promoted_at_home(rows: Rows) -> dict[int, list[str]]:
+    """By latent, tokens that it promotes on the layer where it is most active."""
+    directions = rows.directions
+    home = directions[directions["layer"] == directions["latent"].map(rows.homes)]
+    return {
+        latent: list(tokens[:N_PROMOTED])
+        for latent, tokens in zip(home["latent"], home["promoted"])
+    }
 
 
 def profile(shares: np.ndarray) -> str:

@@ -361,12 +361,15 @@ class Inputs:
         ]
 
     def browsers(self, _wildcards: Wildcards) -> list[str]:
-        """The page of every model that a feature browser is asked for."""
-        return [
-            f"results/{model}/browser/index.html"
-            for model, settings in self.models.items()
-            if settings["browser"]["arms"]
-        ]
+        """The page of every model that a feature browser is asked for, and its other format."""
+        found = []
+        for model, settings in self.models.items():
+            browser = settings["browser"]
+            if browser["arms"]:
+                found.append(f"results/{model}/browser/index.html")
+            if browser["arms"] and browser["neuronpedia"]:
+                found.append(f"results/{model}/neuronpedia/index.json")
+        return found
 
     def judge(self, wildcards: Wildcards) -> list[str]:
         """What a judge says of every arm's latents, where the configuration names one."""
