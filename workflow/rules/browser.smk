@@ -3,7 +3,8 @@
 
 rule evaluate_directions:
     input:
-        plan="results/{model}/plan.json",
+        # What a new plan changes shows in the files below.
+        plan=ancient("results/{model}/plan.json"),
         weights=inputs.of_home("model/model.safetensors"),
         description=inputs.of_home("model/description.json"),
         tokenizer=inputs.of_home("model/tokenizer.json"),
