@@ -45,6 +45,7 @@ include: "workflow/rules/features.smk"
 include: "workflow/rules/exports.smk"
 include: "workflow/rules/answer.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/browser.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -71,6 +72,7 @@ rule all:
         collect("results/{model}/report.html", model=MODELS),
         figures.wanted(MODELS),
         inputs.exports,
+        inputs.browsers,
         language_models.inputs.wanted if TRAINED_HERE else [],
 
 

@@ -88,8 +88,9 @@ def test_every_job_has_a_log_and_a_benchmark(first_run):
     quality += 2
     # 2 tasks; circuits of one of them, in 2 arms and without SAEs, and their tables
     circuits = 2 + 3 + 1
-    # features of 2 arms and their tables; the verdict and the page
-    assert len(marks) == quality + circuits + 2 + 1 + 1 + 1
+    # features of 2 arms and their tables, what latents write and the page of them; the verdict and
+    # the page of everything
+    assert len(marks) == quality + circuits + 2 + 1 + 2 + 1 + 1
 
 
 def test_only_a_task_that_the_model_can_do_gets_circuits(first_run):
