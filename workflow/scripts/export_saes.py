@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clustersae.experiment.clusters import cluster_name, start_of
-from clustersae.exports.formats import LayerSAE, write_layer
+from clustersae.exports.formats import LayerSAE, ancestry, write_layer
 from clustersae.models.description import read_description
 from clustersae.runtime import log
 from clustersae.runtime.files import write_json
@@ -33,7 +32,7 @@ def main(saes: Sequence[Path], model_dir: Path, format: str, index: Path) -> Non
     progress = Progress(f"Exporting to {format}", len(saes))
     for source in saes:
         sae = load_sae(source, fingerprint=model.fingerprint)
-        start = start_of(sae.config["variant"], sae.config["cluster"])
+        cluster, start = ancestry(sae)
         for layer in sae.layers:
             folder = index.parent / Path(*source.parts[-3:])
             place = write_layer(folder, format, LayerSAE(sae, layer, model))
@@ -41,8 +40,8 @@ def main(saes: Sequence[Path], model_dir: Path, format: str, index: Path) -> Non
                 {
                     "folder": place.relative_to(index.parent).as_posix(),
                     "layer": layer,
-                    "cluster": cluster_name(sae.layers),
-                    "starts_from": start[1] if start else None,
+                    "cluster": cluster,
+                    "starts_from": start,
                     "layers": list(sae.layers),
                     "variant": sae.config["variant"],
                     "seed": sae.config["seed"],

@@ -17,8 +17,9 @@ $defs:
   arms: {properties: {}}
   evaluation: {properties: {}}
   exports: {properties: {}}
+  browser: {properties: {}}
 """
-SECTIONS = {"clustering": {}, "arms": {}, "evaluation": {}, "exports": {}}
+SECTIONS = {name: {} for name in ("clustering", "arms", "evaluation", "exports", "browser")}
 MODELS = {
     "a": {
         **{"path": None, "trained": "toy", "corpus": None, "toy_english": True, **SECTIONS},

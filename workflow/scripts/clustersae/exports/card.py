@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from clustersae import __version__
-from clustersae.exports.formats import FOLDERS
+from clustersae.exports.formats import FOLDERS, ancestry
 from clustersae.models.description import ModelDescription
 from clustersae.presentation.arms import full_label
 from clustersae.presentation.words import interval_text, percent
@@ -118,7 +118,7 @@ def _quality(published: Published) -> str:
     ]
     for layer, sae in published.saes.items():
         row = rows.loc[layer]
-        cluster, _, start = sae.config["cluster"].partition("@")
+        cluster, start = ancestry(sae)
         n_read = sae.config["n_steps"] * sae.config["batch_size"]
         lines.append(
             f"| {layer} | {cluster} | {start or '–'} | {n_read:,} | {row['fvu']:.4f} |"

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from clustersae.experiment.clusters import cluster_name, start_of
 from clustersae.models.description import ModelDescription
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import replacing, write_json
@@ -20,6 +21,12 @@ from clustersae.sae.module import SparseAutoencoder
 
 #: From this version on SAELens reads `metadata` as it is; without one it takes files for old ones.
 SAE_LENS_VERSION = "6.0.0"
+
+
+def ancestry(sae: SparseAutoencoder) -> tuple[str, str | None]:
+    """The name of the cluster that an SAE from disk serves, and of the SAE that it started from."""
+    start = start_of(sae.config["variant"], sae.config["cluster"])
+    return cluster_name(sae.layers), start[1] if start else None
 
 
 class LayerSAE(NamedTuple):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clustersae.exports.card import Published, model_card
-from clustersae.exports.formats import LayerSAE, write_layer
+from clustersae.exports.formats import LayerSAE, ancestry, write_layer
 from clustersae.models.residual import first_line
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import write_json, write_text
@@ -57,8 +57,8 @@ def write_folder(folder: Path, published: Published, sources: Mapping[int, Path]
             for format in published.formats:
                 place = write_layer(made / format, format, LayerSAE(sae, layer, model))
                 entry[format] = place.relative_to(made).as_posix()
-            name, _, start = sae.config["cluster"].partition("@")
-            entries.append(entry | {"cluster": name, "starts_from": start or None})
+            cluster, start = ancestry(sae)
+            entries.append(entry | {"cluster": cluster, "starts_from": start})
         write_json(made / "index.json", {"model": model.source, "saes": entries})
         write_text(made / "README.md", str(model_card(published)))
         if folder.exists():
