@@ -10,7 +10,6 @@ import argparse
 import csv
 import json
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -133,15 +132,21 @@ def time_shape(shape: tuple[int, int, int, int], seconds: float) -> list[dict[st
     ]  # fmt: skip
 
 
+def resident(field: str) -> float:
+    """MB of this process, now (VmRSS) or at its peak (VmHWM), as Linux tells it."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
+
+
 def memory_of(name: str, variant: str, shape: tuple[int, int, int, int]) -> None:
     """Print the MB that making this trainer and three steps took, in a process of its own."""
     data = list(planted(1, shape[0], shape[1]))
     made = makers(1e-4)[name](*shape)[variant]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = resident("VmRSS")
     step = made().step
     for _ in range(3):
         step(data[0])
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    print(resident("VmHWM") - before)
 
 
 def peak_megabytes(name: str, variant: str, shape: Sequence[int]) -> float:
