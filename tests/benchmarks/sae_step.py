@@ -8,6 +8,7 @@ are shared. `draw FOLDER` makes the figure from the tables. Asserts nothing.
 
 import argparse
 import csv
+import ctypes
 import json
 import platform
 import statistics
@@ -142,6 +143,8 @@ def memory_of(name: str, variant: str, shape: tuple[int, int, int, int]) -> None
     """Print the MB that making this trainer and three steps took, in a process of its own."""
     data = list(planted(1, shape[0], shape[1]))
     made = makers(1e-4)[name](*shape)[variant]
+    ctypes.CDLL(None).malloc_trim(0)  # what is free is given back, ...
+    Path("/proc/self/clear_refs").write_text("5")  # ... and the peak so far forgotten
     before = resident("VmRSS")
     step = made().step
     for _ in range(3):
