@@ -92,6 +92,7 @@ def test_a_page_is_written_where_there_are_only_arms_and_one_seed(tmp_path):
     ends = [name for name in arms if name.endswith(("_low", "_high"))]
     arms.assign(**dict.fromkeys(ends, float("nan"))).to_csv(page.tables["arms"], index=False)
     text = page.write().read_text(encoding="utf-8")
+    assert "4 layers · 1 seed · 1,000 test tokens" in text
     assert "nan" not in Elements(text).text_of("td")
 
 

@@ -27,6 +27,7 @@ def opened(browser, written, request):
     def open_page(**options) -> Page:
         page = browser.new_page(**options)
         request.addfinalizer(page.close)
+        page.set_default_timeout(120_000)  # other tests may run beside this one
         page.on("request", lambda each: asked.append(each.url))
         page.on("console", lambda each: complaints.append(each.text))
         page.on("pageerror", lambda each: complaints.append(str(each)))
