@@ -29,8 +29,8 @@ _UNMEASURED = (
 
 
 def set_name(group: Shown) -> str:
-    """What the SAEs of a group are called as a set: lower-case letters, digits and hyphens."""
-    return re.sub(r"[^a-z0-9]+", "-", "-".join(group.key).lower()).strip("-")
+    """What the SAEs of its arm are called, which has one for each layer: a set in Neuronpedia."""
+    return re.sub(r"[^a-z0-9]+", "-", f"{group.variant}-{group.partition}".lower())
 
 
 def batches(model: str, group: Shown, rows: Rows, layer: int) -> Iterator[dict[str, Any]]:

@@ -505,15 +505,15 @@ async function start() {
     $("title").textContent = document.title;
     $("about").textContent = `${catalogue.groups.length} SAEs or families of specialised SAEs, seed ${catalogue.seed}`;
     listGroups();
-    let painted = 0;
+    let painted = -Infinity;
     for (const number of catalogue.groups.keys()) {
       const index = await load(`g${number}/index`);
       if (!indices[number]) addRows(number, index);
       // The first rows at once; then not after every piece, as each sorts all again.
       if (performance.now() - painted > 400 || number === catalogue.groups.length - 1) {
         drawHead();
-        refresh(painted === 0);
-        if (painted === 0) follow();
+        refresh(painted === -Infinity);
+        if (painted === -Infinity) follow();
         await new Promise((resolve) => setTimeout(resolve));
         painted = performance.now();
       }
