@@ -280,9 +280,10 @@ class Experiment:
                 "peak_memory_mb": 900.0,
                 "peak_gpu_memory_mb": "",
                 "flops": 1e12,
-                "activations": "",
                 "n_tokens": 500,
                 "tokens_reached": "",
+                "activations": 500,
+                "device": "cpu",
             }
         ] * 2
         for variant, cluster in self.saes:
@@ -304,6 +305,7 @@ class Experiment:
                     "activations": 1000 * budget,
                     "n_tokens": "",
                     "tokens_reached": 1000,
+                    "device": "cpu",
                 }
                 for seed in self.seeds
             ]

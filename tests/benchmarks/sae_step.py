@@ -10,19 +10,17 @@ import argparse
 import csv
 import json
 import platform
-import resource
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-#: Tokens in a batch, d_model, d_sae, k.
+SHAPE = ("batch", "d_model", "d_sae", "k")
 SHAPES = [(4096, 384, 3072, 32), (2048, 768, 12288, 32), (512, 576, 4608, 32), (128, 576, 4608, 32)]
-SECONDS = 20.0  # for each trainer at each shape, two rounds at least
 #: Where FVU is compared: the best of these learning rates, each for so many steps.
 LEARNING, STEPS, RATES = (512, 128, 1024, 16), 2000, (3e-4, 1e-3, 3e-3)
 CPU = "cpu"
@@ -104,7 +102,8 @@ def milliseconds(run: Callable[[], Any]) -> float:
     return 1000 * (time.perf_counter() - started)
 
 
-def time_shape(shape: tuple[int, int, int, int]) -> list[dict[str, Any]]:
+def time_shape(shape: tuple[int, int, int, int], seconds: float) -> list[dict[str, Any]]:
+    """A row for each trainer, after at least two turns of all of them."""
     import torch
 
     batch, d_model, d_sae, _ = shape
@@ -116,7 +115,7 @@ def time_shape(shape: tuple[int, int, int, int]) -> list[dict[str, Any]]:
     }
     times: dict[Any, list[float]] = {key: [] for key in product | steps}
     started, turn = time.monotonic(), 0
-    while turn < 2 or time.monotonic() - started < SECONDS * len(steps):
+    while turn < 2 or time.monotonic() - started < seconds * len(steps):
         for key, step in (product | steps).items():
             times[key].append(milliseconds(partial(step, data[turn % len(data)])))
         turn += 1
@@ -133,18 +132,24 @@ def time_shape(shape: tuple[int, int, int, int]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+def resident(field: str) -> float:
+    """MB of this process, now (VmRSS) or at its peak (VmHWM), as Linux tells it."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
+
+
 def memory_of(name: str, variant: str, shape: tuple[int, int, int, int]) -> None:
     """Print the MB that making this trainer and three steps took, in a process of its own."""
     data = list(planted(1, shape[0], shape[1]))
     made = makers(1e-4)[name](*shape)[variant]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = resident("VmRSS")
     step = made().step
     for _ in range(3):
         step(data[0])
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    print(resident("VmHWM") - before)
 
 
-def peak_megabytes(name: str, variant: str, shape: tuple[int, ...]) -> float:
+def peak_megabytes(name: str, variant: str, shape: Sequence[int]) -> float:
     command = [sys.executable, __file__, "memory", name, variant, *map(str, shape)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return round(float(done.stdout.strip().splitlines()[-1]), 1)
@@ -183,7 +188,7 @@ def write(file: Path, rows: list[dict[str, Any]]) -> None:
         )
 
 
-def measure(folder: Path) -> None:
+def measure(folder: Path, seconds: float) -> None:
     import torch
     from gpu import card, peers
 
@@ -197,14 +202,12 @@ def measure(folder: Path) -> None:
         "versions": versions,
     }
     (folder / "machine.json").write_text(json.dumps(machine, indent=2) + "\n")
-    rows: list[dict[str, Any]] = []
-    for shape in SHAPES:
-        for row in time_shape(shape):
-            key = row["trainer"], row["variant"]
-            row["peak_mb"] = "" if key[0] == "product" else peak_megabytes(*key, shape)
-            print(row, flush=True)
-            rows.append(row)
-        write(folder / "steps.csv", rows)
+    rows = [row for shape in SHAPES for row in time_shape(shape, seconds)]
+    write(folder / "steps.csv", rows)
+    for row in rows:
+        key, shape = (row["trainer"], row["variant"]), [row[name] for name in SHAPE]
+        row["peak_mb"] = "" if key[0] == "product" else peak_megabytes(*key, shape)
+    write(folder / "steps.csv", rows)
     write(folder / "fvu.csv", learn())
 
 
@@ -239,7 +242,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("measure", "draw"):
-        commands.add_parser(name).add_argument("folder", type=Path)
+        command = commands.add_parser(name)
+        command.add_argument("folder", type=Path)
+    about = "time for each trainer at each shape"
+    commands.choices["measure"].add_argument("--seconds", type=float, default=20.0, help=about)
     one = commands.add_parser("memory")
     one.add_argument("trainer")
     one.add_argument("variant")
@@ -252,7 +258,7 @@ def main() -> None:
 
     with peers.empty_modules():
         if given.command == "measure":
-            measure(given.folder)
+            measure(given.folder, given.seconds)
         else:
             memory_of(given.trainer, given.variant, tuple(given.shape))
 

@@ -1,29 +1,28 @@
 """What the tools themselves make of an export. Their environment: `make .interop/installed`."""
 
-import os
-import subprocess
-from pathlib import Path
+import sys
 
 import export_saes
 import pytest
 import torch
+from hub_server import Hub
+from loopback import serving
+from peer_tools import INTEROP, ROOT, needs_interop, run
+from published_saes import published
 from safetensors.torch import load_file, save_file
 
 from clustersae.experiment.sae_settings import SAESettings
+from clustersae.exports import hub
+from clustersae.exports.card import OWN, loading_code
 from clustersae.exports.formats import FOLDERS, FORMATS
-from clustersae.models.description import ModelDescription
+from clustersae.models.description import ModelDescription, read_description
 from clustersae.runtime.files import write_json
 from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.storage import load_sae, save_sae
 
-ROOT = Path(__file__).parents[2]
-PYTHON = Path(os.environ.get("CLUSTERSAE_INTEROP_PYTHON", ROOT / ".interop" / "bin" / "python"))
 D_MODEL, D_SAE, K, LAYERS = 24, 96, 6, (2, 3)
 
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.skipif(not PYTHON.is_file(), reason="needs make .interop/installed"),
-]
+pytestmark = [pytest.mark.long, needs_interop]
 
 
 @pytest.fixture(scope="module", params=["scale", "dimensions"])
@@ -63,10 +62,7 @@ def test_the_tool_encodes_and_decodes_as_we_do(exported, tmp_path, format, layer
     generator = torch.Generator().manual_seed(layer)
     x = sae.layer_mean[LAYERS.index(layer)] + torch.randn(200, D_MODEL, generator=generator)
     save_file({"x": x}, tmp_path / "x")
-    arguments = [format, place, tmp_path / "x", tmp_path / "found"]
-    peer = ROOT / "tests/interop/peer.py"
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    subprocess.run([PYTHON, peer, *arguments], check=True, env=environment, timeout=600)
+    run(INTEROP, ROOT / "tests/interop/peer.py", format, place, tmp_path / "x", tmp_path / "found")
     found = load_file(tmp_path / "found")
     ours = sae.encode(x, layer)
     # Latents of an export are σ_l times ours where a layer has one scale (see `fold`).
@@ -74,3 +70,50 @@ def test_the_tool_encodes_and_decodes_as_we_do(exported, tmp_path, format, layer
     active = torch.zeros(200, D_SAE).scatter(1, ours.indices, ours.values * scale)
     torch.testing.assert_close(found["active"], active, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(found["decoded"], sae.decode(ours, layer), rtol=1e-5, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def on_hub(exported, tmp_path_factory):
+    """The SAE on a hub of the loopback: its address, what was published, and x [n, d_model]."""
+    folder, sae = exported
+    saes, formats = dict.fromkeys(LAYERS, sae), list(FORMATS)
+    described = published("somebody/saes", read_description(folder / "model"), saes, formats)
+    uploaded = tmp_path_factory.mktemp("hub") / "saes"
+    hub.write_folder(uploaded, described, dict.fromkeys(LAYERS, folder / "saes/base/2-3/seed-0"))
+    there = Hub("token")
+    with serving(there.respond) as server, pytest.MonkeyPatch.context() as patch:
+        for name in ("no_proxy", "NO_PROXY"):
+            patch.setenv(name, "127.0.0.1")
+        patch.setenv("HF_ENDPOINT", server.address)
+        patch.setenv("HF_TOKEN", "token")
+        hub.upload(uploaded, described.repo, private=False)
+        yield described
+
+
+#: How the tool that a card names decodes, after the card's own lines.
+DECODE = {
+    "saelens": "found = sae.decode(sae.encode(x))",
+    "dictionary_learning": "found = dictionary.decode(dictionary.encode(x))",
+    "sparsify": "top = sae.encode(x)\nfound = sae.decode(top.top_acts, top.top_indices)",
+    OWN: "found = reconstruction",
+}
+
+
+@pytest.mark.parametrize("format", DECODE)
+def test_the_code_of_the_model_card_loads_from_the_hub(exported, on_hub, tmp_path, format):
+    _, sae = exported
+    layer = LAYERS[-1]
+    x = sae.layer_mean[1] + torch.randn(20, D_MODEL, generator=torch.Generator().manual_seed(7))
+    save_file({"x": x}, tmp_path / "x")
+    code = f"""
+from safetensors.torch import load_file, save_file
+x = load_file("{tmp_path}/x")["x"]
+{loading_code(on_hub, format, layer)}
+{DECODE[format]}
+save_file({{"found": found.detach().contiguous()}}, "{tmp_path}/found")
+"""
+    own = format == OWN
+    changes = {"PYTHONPATH": str(ROOT / "workflow/scripts")} if own else {}
+    run(sys.executable if own else INTEROP, "-c", code, HF_HOME=str(tmp_path / "home"), **changes)
+    found = load_file(tmp_path / "found")["found"]
+    torch.testing.assert_close(found, sae.reconstruct(x, layer), rtol=1e-5, atol=1e-5)

@@ -10,6 +10,7 @@ rule verdict:
         partitions="results/{model}/clusters/partitions.json",
         tables=questions.tables,
     output:
+        parts="results/{model}/tables/verdict.json",
         long="results/{model}/tables/verdict_long.txt",
         short=report(
             "results/{model}/tables/verdict.txt",

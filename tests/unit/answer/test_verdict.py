@@ -1,5 +1,6 @@
 """The verdict from tables written by hand: its form, what stands first, and what is never said."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -130,7 +131,7 @@ def findings(*rows: dict[str, Any]) -> Findings:
 
 
 def lines(found: Findings) -> list[str]:
-    return verdict.short(found, QUESTIONS).splitlines()
+    return verdict.short(found, QUESTIONS).text().splitlines()
 
 
 def long(found: Findings) -> str:
@@ -213,6 +214,17 @@ def test_the_short_form_keeps_to_its_lines(n_arms):
         assert any(row.startswith("Not dominated, not shown: ") for row in rows)
 
 
+def test_the_table_s_cells_apart_are_those_of_the_text():
+    brief = verdict.short(findings(arm(HALF, 0.2), arm(ONE, 0.03), arm(SHARED, 0.3)), QUESTIONS)
+    parts = json.loads(json.dumps(brief.parts()))
+    text = brief.text()
+    assert " ".join(text.split()).startswith(parts["headline"])
+    for number, cells in enumerate(parts["ranking"]["rows"], 1):
+        line = next(line for line in text.splitlines() if line.startswith(f"{number} "))
+        assert line.split() == [str(number), *" ".join(cells).split()]
+    assert text.endswith("\n".join([*parts["ranking"]["left_out"], "", *parts["answers"]]) + "\n")
+
+
 def test_the_choice_on_validation_stands_first_whatever_the_test_split_says():
     uneven = arm(THREE, 0.01, matched_count=2.5, excess_fvu_worst_validation=0.2)
     found = findings(arm(HALF, 0.2), arm(ONE, 0.03), uneven)
@@ -242,7 +254,7 @@ def test_an_interval_that_holds_zero_is_neither_a_win_nor_parity():
     assert "mean FVU +1.0 % (undecided)" in long(bare)
     for each in (found, bare):
         for claim in ("not distinguishable", "no difference", "as good", "equal quality", "nan"):
-            assert claim not in verdict.short(each, QUESTIONS) + long(each)
+            assert claim not in verdict.short(each, QUESTIONS).text() + long(each)
 
 
 def test_the_same_saes_are_no_rival():

@@ -42,6 +42,7 @@ MODEL = {
         **{"tasks": ["induction", "mine.jsonl"], "judge": {"base_url": None}, "splice_tokens": 9},
         "circuits": {"errors": ["kept", "nodes"], "sizes": 3},
     },
+    "browser": {"arms": ["per-layer", "specialised"], "neuronpedia": False},
 }
 AUTO = {**MODEL, "arms": {**MODEL["arms"], "auto": ["shared"]}}
 
@@ -273,3 +274,35 @@ def test_a_text_is_asked_for_what_all_its_readers_want():
 
 def test_resources_double_with_every_attempt():
     assert [growing(1000)(wildcards(), attempt) for attempt in (1, 2, 3)] == [1000, 2000, 4000]
+
+
+def test_a_browser_reads_arms_that_are_shown_and_the_roots_of_specialised_ones(inputs):
+    found = inputs.of_browsed("features", "rules.parquet")(wildcards())
+    folders = [path.removeprefix("results/m/evaluation/features/") for path in found]
+    special = "tokens-1of4@tokens-3of4/per-layer@single"
+    assert folders == [
+        f"{arm}/rules.parquet" for arm in ("base/per-layer", special, "tokens-3of4/single")
+    ]
+    saes = inputs.of_browsed_saes("cfg.json")(wildcards())
+    # The first seed alone; three layers, those specialised for them, and the root.
+    assert len(saes) == len(set(saes)) == 7
+    assert all(path.endswith("/seed-7/cfg.json") for path in saes)
+    assert "results/m/saes/tokens-3of4/0-2/seed-7/cfg.json" in saes
+
+
+def test_what_is_shown_is_measured_also_where_it_is_no_arm(inputs):
+    root = wildcards(variant="tokens-3of4", partition="single")
+    assert inputs.of_arm("sae.safetensors")(root) == [
+        f"results/m/saes/tokens-3of4/0-2/seed-{seed}/sae.safetensors" for seed in (7, 8)
+    ]
+
+
+def test_a_model_without_arms_to_show_has_no_browser(tmp_path):
+    browsers = {"m": MODEL["browser"], "silent": {"arms": [], "neuronpedia": True},
+                "both": {"arms": ["shared"], "neuronpedia": True}}  # fmt: skip
+    models = {name: {**MODEL, "browser": browser} for name, browser in browsers.items()}
+    assert Inputs(models, Checkpoints(tmp_path)).browsers(wildcards()) == [
+        "results/m/browser/index.html",
+        "results/both/browser/index.html",
+        "results/both/neuronpedia/index.json",
+    ]

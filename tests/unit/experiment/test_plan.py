@@ -208,6 +208,43 @@ def test_arms_of_the_same_saes_are_measured_once():
     assert record["random-3"] == record["even-3"] == "complete-3"
 
 
+def test_roots_of_specialised_arms_can_be_looked_at_though_they_are_no_arms():
+    plan = planned(asked(counts=[1], specialised=[{"from": 1, "budgets": [0.25, 0.5]}]))
+    arms = {(arm.variant, arm.partition) for arm in plan.arms}
+    # Half of 0.25 and of 0.5 of four trainings: of these the second is the full shared SAE.
+    assert [(each.variant, each.saes) for each in plan.root_arms] == [
+        ("tokens-1of2", (("tokens-1of2", "0-3"),)),
+        ("base", (("base", "0-3"),)),
+    ]
+    assert ("tokens-1of2", "single") not in arms
+    assert plan.arm("tokens-1of2", "single").matched_count == 0.5
+    assert plan.arm("base", "single").role == "main"
+    assert all(pair != ("tokens-1of2", "single") for pair in plan.measured_arms)
+
+
+def test_browsed_are_arms_of_the_kinds_asked_for_with_roots_and_none_twice():
+    plan = planned(
+        asked(
+            counts=[1], specialised=[{"from": 1, "budgets": [0.25, 0.5]}], per_layer=[1, 0.5],
+            controls=["random"], control_counts=[2],
+        )
+    )  # fmt: skip
+    assert plan.browsed_arms(["per-layer", "shared"]) == [("base", "per-layer"), ("base", "single")]
+    every = plan.browsed_arms(["per-layer", "shared", "specialised"])
+    assert len(every) == len(set(every))
+    assert [pair for pair in every if "@" not in pair[1]] == [
+        *(("base", "per-layer"), ("base", "single"), ("tokens-1of2", "single")),
+    ]
+    assert sum("@" in partition for _, partition in every) == 2
+    assert plan.browsed_arms([]) == []
+
+
+def test_a_root_of_one_layer_is_no_sae_apart_from_what_it_has_become():
+    plan = planned(asked(specialised=[{"from": 3, "budgets": [0.5]}]))
+    (root,) = plan.root_arms
+    assert [name for _, name in root.saes] == [name for name in nested(N_LAYERS, 3) if "-" in name]
+
+
 def test_a_plan_is_the_same_after_it_was_a_file(tmp_path):
     settings = asked(counts=[1, 2], specialised=[{"from": 2, "budgets": [0.5]}])
     plan = planned(settings, {"family": "shared", "entry": 3})

@@ -17,6 +17,7 @@ from clustersae.circuits.nodes import Errors, Nodes, top
 from clustersae.circuits.recording import CleanRun, Recording
 from clustersae.circuits.tasks.splits import linked
 from clustersae.models.residual import ResidualStream
+from clustersae.runtime.log import Progress
 
 Row = dict[str, Any]
 
@@ -65,16 +66,22 @@ def measure_circuits(
     effects = attributed_effects(stream, dictionaries, recordings)
     measured = Measured([], [], _nodes(stream, dictionaries, recordings, effects, settings))
     groups = groups_of_prompts(runs)
+    # For every ablation one with all latents, and one for each way with errors; one is random.
+    n_sweeps = len(settings.ablations) * (1 + len(settings.errors)) + 1
+    progress = Progress(f"Measuring circuits, seed {control_seed}", n_sweeps)
     for ablation in settings.ablations:
         evaluation = Evaluation(
             stream, dictionaries, recordings, runs, ablation, seed=settings.seed
         )
         latents = all_latents(evaluation)
+        progress.update()
         for control, errors, scores in _rankings(effects, ablation, settings, control_seed):
             sweep = sweep_capped(evaluation, scores, sizes, errors)
             name = {"control": control, "errors": errors, "ablation": ablation}
             measured.curves.extend(name | row for row in _curve_rows(sweep))
             measured.prompts.extend(name | row for row in _prompt_rows(sweep, latents, groups))
+            progress.update()
+    progress.close()
     return measured
 
 

@@ -220,6 +220,14 @@ def arm_of(description: Mapping[str, Any], variant: str, partition: str, main_me
     )
 
 
+def arm_of_roots(variant: str, partition: str, saes: Iterable[SAE]) -> Arm:
+    """The shared SAEs that a specialised arm starts from, as an arm that is looked at alone."""
+    saes = tuple(saes)
+    spent = sum(variant_scales(own, len(layers_of(name)))[0] for own, name in saes)
+    method = SINGLE if partition == SINGLE else partition.rpartition("-")[0]
+    return Arm(partition, variant, method, len(saes), round(spent, 6), "root", saes)
+
+
 def _method(description: Mapping[str, Any], variant: str, partition: str) -> str:
     if FROM in partition:
         return "specialised"

@@ -271,6 +271,35 @@ class Inputs:
             for variant, partition in getattr(self.plan(wildcards), which)
         ]
 
+    def of_browsed(self, kind: str, file: str) -> InputFunction:
+        """A file of one kind of measurement, of every arm that the feature browser shows."""
+        return lambda wildcards: [
+            f"{ARM_FOLDER}/{file}".format(
+                model=wildcards.model, kind=kind, variant=variant, partition=partition
+            )
+            for variant, partition in self._browsed(wildcards)
+        ]
+
+    def of_browsed_saes(self, file: str) -> InputFunction:
+        """A file of the SAEs of those arms, and of the per-layer ones, all of the first seed."""
+
+        def files(wildcards: Wildcards) -> list[str]:
+            plan, seed = self.plan(wildcards), self.seeds(wildcards)[0]
+            arms = [(BASE, PER_LAYER), *self._browsed(wildcards)]
+            saes = dict.fromkeys(sae for pair in arms for sae in plan.arm(*pair).saes)
+            return [
+                f"{SAE_FOLDER}/{file}".format(
+                    model=wildcards.model, variant=variant, sae=sae, seed=seed
+                )
+                for variant, sae in saes
+            ]
+
+        return files
+
+    def _browsed(self, wildcards: Wildcards) -> list[tuple[str, str]]:
+        kinds = self.models[wildcards.model]["browser"]["arms"]
+        return self.plan(wildcards).browsed_arms(kinds)
+
     def _saes(self, pattern: str, wildcards: Wildcards, saes: Iterable[SAE]) -> list[str]:
         """`pattern` for every (variant, sae), and for every seed if it has {seed}."""
         seeds = self.seeds(wildcards) if "{seed}" in pattern else [None]
@@ -329,6 +358,17 @@ class Inputs:
             for model, settings in self.models.items()
             for format in settings["exports"]["formats"]
         ]
+
+    def browsers(self, _wildcards: Wildcards) -> list[str]:
+        """The page of every model that a feature browser is asked for, and its other format."""
+        found = []
+        for model, settings in self.models.items():
+            browser = settings["browser"]
+            if browser["arms"]:
+                found.append(f"results/{model}/browser/index.html")
+            if browser["arms"] and browser["neuronpedia"]:
+                found.append(f"results/{model}/neuronpedia/index.json")
+        return found
 
     def judge(self, wildcards: Wildcards) -> list[str]:
         """What a judge says of every arm's latents, where the configuration names one."""

@@ -129,6 +129,7 @@ def canvas(width: float, height: float, title: str, subtitle: str) -> Figure:
         rect=(0.006, 0.008, 0.988, height / total - 0.008), w_pad=0.06, h_pad=0.06
     )
     figure = Figure(figsize=(width, total), layout=layout)
+    figure.set_label(title)
     left = 0.12 / width
     top = 1 - 0.1 / total
     figure.text(
@@ -165,10 +166,14 @@ def _wrap(text: str, width: float, character_points: float) -> list[str]:
 
 
 def save(figure: Figure, svg: str | Path, png: str | Path, dpi: int = 160) -> None:
-    """Write both files; the same figure gives the same bytes."""
+    """Write both files; the same figure gives the same bytes.
+
+    Letters are shapes, so what a figure of `canvas` shows stands in the SVG's title as well.
+    """
     _settle(figure)
     with replacing(svg) as temporary:
-        figure.savefig(temporary, format="svg", metadata={"Date": None})
+        metadata = {"Date": None, "Title": str(figure.get_label())}
+        figure.savefig(temporary, format="svg", metadata=metadata)
     with replacing(png) as temporary:
         figure.savefig(temporary, format="png", dpi=dpi, metadata={"Software": None})
 

@@ -19,6 +19,7 @@ from clustersae.activations.shards import Shard
 from clustersae.experiment.sae_settings import SAESettings
 from clustersae.runtime.checkpoint import Checkpoint, identity
 from clustersae.runtime.meter import Meter
+from clustersae.runtime.stopping import listening
 from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.start import Start
 from clustersae.sae.training import Diverged, Trainer, train
@@ -97,7 +98,15 @@ def fit(
             shard.verify(layer)
 
     first_step = math.ceil(start.n_read / settings.batch_size) if start else 0
-    with meter:
+
+    def after_step(trainer: Trainer, history: list[dict[str, Any]]) -> None:
+        checkpoint(trainer, history)
+        if stop.asked_by is not None:
+            checkpoint.save(trainer, history)
+            logger.warning("Asked to stop: step %d is saved.", trainer.step_number)
+            stop.check()
+
+    with meter, listening() as stop:
         steps = range(first_step + resumed_at, first_step + settings.n_steps)
         batches = normalised_batches(
             data.shards,
@@ -110,7 +119,7 @@ def fit(
             where,
             data.every_layer,
         )
-        history = train(trainer, batches, label, after_step=checkpoint)
+        history = train(trainer, batches, label, after_step)
     if keep:
         checkpoint.save(trainer, history)
     seconds = meter.record["seconds"] + checkpoint.seconds
