@@ -14,22 +14,20 @@ ARMS = {
 
 
 @pytest.fixture(scope="module")
-def trained(first_run, tmp_path_factory):
-    """The finished project with rivals beside its other arms; for reading only."""
+def folder(first_run, tmp_path_factory):
+    """The results of the finished project with rivals beside its other arms; for reading only."""
     project = first_run[0].copy(tmp_path_factory.mktemp("rivals") / "project")
     # The demo's circuits are tested elsewhere.
     project.configure(arms=RIVALS, evaluation={"tasks": []})
-    plan = project.plan("results/tiny/plan.json")
     project.run()
-    return project.folder / "results/tiny", plan
+    return project.folder / "results/tiny"
 
 
 def read(folder, variant, name, file):
     return json.loads((folder / f"saes/{variant}/{name}/seed-0/{file}.json").read_text())
 
 
-def test_chains_are_trained_one_after_the_other(trained):
-    folder, _ = trained
+def test_chains_are_trained_one_after_the_other(folder):
     plan = json.loads((folder / "plan.json").read_text())
     assert {arm["name"]: [name for _, name in arm["saes"]] for arm in plan["arms"][-3:]} == ARMS
     for each in plan["saes"]:
@@ -47,8 +45,7 @@ def test_chains_are_trained_one_after_the_other(trained):
     assert read(folder, "mlsae-1of2", "0-2", "cfg")["every_layer"]
 
 
-def test_rivals_are_in_every_table_and_in_the_verdict(trained):
-    folder, _ = trained
+def test_rivals_are_in_every_table_and_in_the_verdict(folder):
     arms = pd.read_csv(folder / "tables/arms.csv").set_index("arm")
     cost = pd.read_csv(folder / "tables/cost.csv").set_index("arm")
     rivals = arms[arms["role"] == "rival"]

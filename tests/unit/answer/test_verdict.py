@@ -65,6 +65,7 @@ def arm(
         **{"worst_excess_layer": 4, "dead_fraction": 0.4},
         "cost_relative": 0.1 + 0.9 * matched_count / N_LAYERS,
         "cost_relative_predicted": 0.1 + 0.9 * matched_count / N_LAYERS,
+        "cost_relative_untuned": 0.2 + 0.8 * matched_count / N_LAYERS,
         **{"cost_seconds": 10.0 * matched_count, "cost_flops": 1e9, "cost_relative_flops": 0.5},
         **{"peak_memory_mb": 700.0, "peak_gpu_memory_mb": np.nan, "live_latents": 60.0},
         **{
@@ -318,7 +319,7 @@ def test_every_arm_stands_in_the_long_form_with_what_speaks_against_it():
     found = findings(arm(HALF, 0.25), arm(ONE, 0.03), worse)
     rows = [line for line in verdict.long(found, QUESTIONS).splitlines() if line.startswith("| ")]
     head, cells = rows[0], [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
-    assert head.startswith("| arm | seconds | cost | FLOPs")
+    assert head.startswith("| arm | seconds | cost | untuned | FLOPs")
     assert len(rows) == 2 + len(found.tables["arms"])
     assert {len(row) for row in cells} == {len(cells[0])}
     by_name = {row[0]: dict(zip(cells[0], row)) for row in cells[2:]}

@@ -85,6 +85,8 @@ def test_cost_by_hand_with_every_root_once():
     # Of two seeds, which are 4 s apart, t of one degree of freedom is 12.7062.
     assert cost.loc[one, "total_seconds_high"] == pytest.approx(141.5 + 12.7062 * 2)
     assert cost.loc[one, "relative"] == pytest.approx((139.5 / 316 * 143.5 / 319) ** 0.5)
+    untuned = (131.5 / 310 * 135.5 / 313) ** 0.5
+    assert cost.loc[one, "relative_untuned"] == pytest.approx(untuned)
     assert cost["n_saes"].to_dict() == {base: 3, two: 4, one: 4}
     # K T with K = 1/2 + 2/4 + 3/4 and 1/2 + 3/4, T = 100.5 s and 2 s of tuning.
     assert cost.loc[two, "predicted_seconds"] == pytest.approx(7.5 + 1.75 * 102.5)

@@ -21,7 +21,8 @@ def table(found: Findings) -> str:
 
 
 _LEGEND = (
-    "Cost: caching of what the arm reads, SAEs, tuning, pilots. FVU, worst layer and CE (all layers"
+    "Cost: caching of what the arm reads, SAEs, tuning, pilots; untuned: without the search for"
+    " learning rates. FVU, worst layer and CE (all layers"
     " spliced at once, nats) against full per-layer SAEs. Equal FLOPs: mean FVU against per-layer"
     " SAEs of the same total FLOPs, interpolated between the lengths that were trained. Dead and"
     " live latents: per layer, on the test split."
@@ -58,6 +59,7 @@ _COLUMNS: dict[str, Callable[[pd.Series], str]] = {
     "arm": full_label,
     "seconds": _number("cost_seconds", ",.3g"),
     "cost": _share("cost_relative"),
+    "untuned": _share("cost_relative_untuned"),
     "FLOPs": _number("cost_flops", ".3g"),
     "of full": _share("cost_relative_flops"),
     "memory (MB)": _memory,

@@ -32,7 +32,8 @@ def cost_table(
     Seconds and FLOPs of training are sums over the arm's distinct SAEs, averaged over seeds, and
     intervals are over seeds; `relative` is the geometric mean over seeds of the ratio of total
     seconds. Tuning is done for one seed and taken over by the others: every seed is charged all of
-    it. `share_read` is the share of the cached tokens that the arm reads.
+    it; `relative_untuned` leaves it out, as where rates are known from elsewhere. `share_read` is
+    the share of the cached tokens that the arm reads.
 
     Two ends between which the ratio of costs lies, whatever the model: `relative_caching` where
     caching is everything (a large model, small SAEs), and `relative_training`, of the seconds of
@@ -61,6 +62,9 @@ def cost_table(
         seconds, flops = (bill.totals(unit) for unit in ("seconds", "flops"))
         base_seconds, base_flops = (base_bill.totals(unit) for unit in ("seconds", "flops"))
         relative = excess(seconds[None], base_seconds[None]).interval()
+        untuned = excess(
+            *((each.totals("seconds") - each.tuning["seconds"])[None] for each in (bill, base_bill))
+        ).interval()
         of_one = (alone["seconds"].mean(1).sum() + base_bill.tuning["seconds"]) / len(base.trained)
         predicted = bill.once["seconds"] + arm.matched_count * of_one
         rows.append(
@@ -77,6 +81,7 @@ def cost_table(
                 "relative_low": 1 + relative.low,
                 "relative_high": 1 + relative.high,
                 "relative_predicted": predicted / base_seconds.mean(),
+                "relative_untuned": 1 + untuned.estimate,
                 "relative_caching": bill.share_read / base_bill.share_read,
                 "relative_training": own["seconds"].sum() / alone["seconds"].sum(),
                 "flops_caching": bill.caching["flops"],

@@ -27,6 +27,7 @@ _COSTS = {
     "cost_seconds": "total_seconds",
     **{f"cost_{name}": name for name in ("relative", "relative_low", "relative_high")},
     "cost_relative_predicted": "relative_predicted",
+    "cost_relative_untuned": "relative_untuned",
     "cost_flops": "flops_total",
     "cost_relative_flops": "relative_flops",
     "peak_memory_mb": "peak_memory_mb",

@@ -83,7 +83,8 @@ def _loss(arm: pd.Series, found: Findings) -> str:
         f"{_capital(full_label(arm))}{clusters} against full per-layer training:"
         f" {_numbers(arm)}, which is layer {arm['worst_excess_layer']};"
         f" {percent(arm['cost_relative'])} of the measured cost (predicted"
-        f" {percent(arm['cost_relative_predicted'])}){_pilots(arm, found)}."
+        f" {percent(arm['cost_relative_predicted'])}; without tuning"
+        f" {percent(arm['cost_relative_untuned'])}){_pilots(arm, found)}."
         f"{_equal_cost(arm)}{_ends(arm, found)}"
     )
 
