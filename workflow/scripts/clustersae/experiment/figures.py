@@ -53,13 +53,13 @@ class Figures:
         return "|".join(self._figures)
 
     def wanted(self, models: Mapping[str, Mapping[str, Any]]) -> list[str]:
-        """Every figure of every model, in both formats."""
+        """Every figure of every model, in all formats."""
         return [
             f"results/{model}/figures/{name}.{format}"
             for model, settings in models.items()
             for name, figure in self._figures.items()
             if figure.wanted(settings)
-            for format in ("svg", "png")
+            for format in ("svg", "png", "pdf")
         ]
 
     def _of(self, wildcards: Any) -> Figure:
