@@ -9,9 +9,11 @@ import yaml
 from language_models import save_tiny_model
 from snakemake_project import REPOSITORY, jobs, reasons
 
-#: All figures of this experiment: those of quality and cost, two of circuits, one of features.
-FIGURES = {"figure": 9}
-TABLES = {"tables": 1, "circuit_tables": 1, "feature_tables": 1, "verdict": 1, "report_page": 1}
+#: All figures of this experiment: those of quality and cost, two of circuits, one of features, and
+#: the summary.
+FIGURES = {"figure": 10}
+ANSWER = {"verdict": 1, "summary_table": 1, "report_page": 1}
+TABLES = {"tables": 1, "circuit_tables": 1, "feature_tables": 1, **ANSWER}
 #: Four SAEs (layers 0, 1, 2 and one pair), read by two arms, with a single seed.
 ARMS = {"evaluate_splice": 2, "evaluate_circuits": 2, "evaluate_features": 2}
 #: The page of latents, for which all arms' features are read.
@@ -23,7 +25,7 @@ FROM_SAES = {
     "figure": FIGURES["figure"] + 1,
 }
 #: Figures that are drawn from the tables of the rule `tables`.
-FROM_TABLES = {"tables": 1, "verdict": 1, "figure": 6, "report_page": 1}
+FROM_TABLES = {"tables": 1, **ANSWER, "figure": 7}
 PLAN = "results/tiny/plan.json"
 
 
@@ -95,7 +97,7 @@ def test_more_tokens_cache_more_and_leave_the_model_alone(finished):
             "circuits/controls.py",
             {"evaluate_circuits", "evaluate_residual_basis"},
             {"evaluate_circuits": 2, "evaluate_residual_basis": 1}
-            | {"circuit_tables": 1, "verdict": 1, "figure": 2, "report_page": 1},
+            | {"circuit_tables": 1, **ANSWER, "figure": 3},
         ),
         (
             "features/rules.py",

@@ -7,7 +7,7 @@ import re
 FIGURES = [
     *("layer_distances", "quality_cost", "layer_fvu"),
     *("cost", "training_curves", "latent_density"),
-    *("circuits", "circuit_curves", "features"),
+    *("circuits", "circuit_curves", "features", "summary"),
 ]
 TABLES = [
     *("layer_quality", "arms", "cost", "training", "latent_density"),
@@ -29,6 +29,7 @@ def test_every_table_and_figure_is_there(first_run):
     for figure in FIGURES:
         assert (folder / "figures" / f"{figure}.svg").read_text().rstrip().endswith("</svg>")
         assert (folder / "figures" / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
+        assert (folder / "figures" / f"{figure}.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_the_verdict_is_printed_at_the_end(first_run):
@@ -82,15 +83,15 @@ def test_every_job_has_a_log_and_a_benchmark(first_run):
     logs = {file.removeprefix("logs/")[:-4] for file in files if file.startswith("logs/")}
     marks = {file.removeprefix("benchmarks/")[:-4] for file in files if file.startswith("bench")}
     assert logs == marks
-    # 11 up to the plan, 2 for each of 4 SAEs, the model, 2 arms, cost, tables, 10 figures
-    quality = 11 + 2 * 4 + 1 + 2 + 1 + 1 + 10
+    # 11 up to the plan, 2 for each of 4 SAEs, the model, 2 arms, cost, tables, 11 figures
+    quality = 11 + 2 * 4 + 1 + 2 + 1 + 1 + 11
     # SAEs read on other layers, and their tables
     quality += 2
     # 2 tasks; circuits of one of them, in 2 arms and without SAEs, and their tables
     circuits = 2 + 3 + 1
-    # features of 2 arms and their tables, what latents write and the page of them; the verdict and
-    # the page of everything
-    assert len(marks) == quality + circuits + 2 + 1 + 2 + 1 + 1
+    # features of 2 arms and their tables, what latents write and the page of them; the verdict, the
+    # summary and the page of everything
+    assert len(marks) == quality + circuits + 2 + 1 + 2 + 2 + 1
 
 
 def test_only_a_task_that_the_model_can_do_gets_circuits(first_run):

@@ -57,12 +57,12 @@ class Figures:
         return {name: figure for name, figure in self._figures.items() if figure.wanted(settings)}
 
     def wanted(self, models: Mapping[str, Mapping[str, Any]]) -> list[str]:
-        """Every figure of every model, in both formats."""
+        """Every figure of every model, in all formats."""
         return [
             f"results/{model}/figures/{name}.{format}"
             for model, settings in models.items()
             for name in self.of(settings)
-            for format in ("svg", "png")
+            for format in ("svg", "png", "pdf")
         ]
 
     def _of(self, wildcards: Any) -> Figure:
