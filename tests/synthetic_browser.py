@@ -49,7 +49,8 @@ _PARTITIONS = {
 }
 _SETTINGS = {
     "arms": {
-        **{"per_layer": [1], "narrower": [], "equal_exposure": [], "auto": []},
+        **{"per_layer": [1], "narrower": [], "equal_exposure": [], "auto": [], "mlsae": []},
+        "transfer": {"budgets": [], "directions": []},
         "shared": {"counts": [], "methods": ["complete"]},
         "specialised": [{"from": 1, "budgets": [0.5]}],
         "controls": {"methods": [], "counts": [], "draws": 1},

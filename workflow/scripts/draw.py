@@ -20,7 +20,7 @@ def main(
     model: str,
     svg: str,
     png: str,
-    pdf: str,
+    pdf: str | None = None,
 ) -> None:
     """Write the figure that `draw` of a module makes, in all formats.
 

@@ -34,7 +34,8 @@ def four_layers():
     """Three SAEs, of which two serve one layer, and those specialised from them."""
     settings = {
         "arms": {
-            **{"per_layer": [1], "narrower": [], "equal_exposure": [], "auto": []},
+            **{"per_layer": [1], "narrower": [], "equal_exposure": [], "auto": [], "mlsae": []},
+            "transfer": {"budgets": [], "directions": []},
             "shared": {"counts": [3], "methods": ["complete"]},
             "specialised": [{"from": 3, "budgets": [0.5]}],
             "controls": {"methods": ["even"], "counts": [3], "draws": 1},

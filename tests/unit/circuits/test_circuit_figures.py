@@ -213,7 +213,7 @@ def test_an_arm_without_a_number_is_left_out(drawn):
     tables, whole = drawn("three tasks")
     areas = tables["circuits"].copy()
     own = areas["arm"].isin(("single", "per-layer")) & (areas["task"] == "toy_agreement")
-    areas.loc[own, [n for n in areas if n.startswith("faithfulness")]] = np.nan
+    areas.loc[own, [n for n in areas if n.startswith("distance")]] = np.nan
     figure = draw_both(tables | {"circuits": areas})["areas"]
     assert len(points(figure.axes[0])) == len(points(whole["areas"].axes[0])) - 1
 
