@@ -49,7 +49,8 @@ rule build_browser:
         page="results/{model}/browser/index.html",
         script="results/{model}/browser/browser.js",
         style="results/{model}/browser/browser.css",
-        data=directory("results/{model}/browser/data"),
+        # The last of the data that is written; the pieces beside it are named in it.
+        catalogue="results/{model}/browser/data/catalogue.js",
     log:
         "results/logs/{model}/build_browser.log",
     benchmark:

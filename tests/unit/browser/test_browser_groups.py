@@ -1,5 +1,7 @@
 """Whose latents are shown, in which order, and what started from what."""
 
+from dataclasses import replace
+
 import pytest
 from synthetic_browser import make_invented_plan
 from synthetic_results import nested
@@ -23,6 +25,13 @@ def test_roots_and_what_started_there_come_first_and_know_each_other():
         ("0", "per-layer, full", "layer 0"),
         ("1", "per-layer, full", "layer 1"),
     ]
+
+
+def test_many_runs_of_layers_are_counted():
+    (root, *_) = shown_groups(make_invented_plan(), KINDS)
+    every_third = dict.fromkeys(range(0, 30, 3), "0+3+6+9+12+15+18+21+24+27")
+    assert replace(root, saes=every_third).title == "10 layers, 0 to 27"
+    assert replace(root, saes=dict.fromkeys([0, 1, 4], "0-1+4")).title == "layers 0-1+4"
 
 
 def test_without_specialised_arms_nothing_is_measured_for_them():

@@ -46,6 +46,8 @@ def test_a_rule_reads_as_its_first_clauses():
     rule = {"tokens": [" the", "x", "y", "z"], "previous": [None, " of", "", None]}
     assert clause_text(rule) == "the · of x · y …"
     assert clause_text({"tokens": ["a"], "previous": [None]}) == "a"
+    # Tokens that are nothing but space can be seen, line breaks stay for the page to show.
+    assert clause_text({"tokens": [" ", "\n"], "previous": [None, " a"]}) == "␣ · a \n"
 
 
 def test_a_profile_shows_every_layer_that_has_something():

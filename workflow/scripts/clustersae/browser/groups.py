@@ -15,6 +15,9 @@ from clustersae.experiment.plan import Plan
 from clustersae.presentation.arms import arm_columns, label
 from clustersae.presentation.words import share
 
+#: A cluster's name with more characters is not spelled out.
+LONG_NAME = 12
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -52,8 +55,11 @@ class Shown:
 
     @property
     def title(self) -> str:
-        """ "layers 0-4", "layer 3"."""
-        return f"layer{'s' * (len(self.saes) > 1)} {cluster_name(self.layers)}"
+        """ "layers 0-4", "layer 3"; of many runs of layers "10 layers, 0 to 27"."""
+        name, layers = cluster_name(self.layers), self.layers
+        if len(name) > LONG_NAME:
+            return f"{len(layers)} layers, {layers[0]} to {layers[-1]}"
+        return f"layer{'s' * (len(layers) > 1)} {name}"
 
 
 def shown_groups(plan: Plan, kinds: Collection[str]) -> list[Shown]:

@@ -62,7 +62,7 @@ def index_columns(layers: list[int], rows: Rows) -> dict[str, list[Any]]:
         "words": [],
     }
     for latent in names:
-        own = clauses.get(latent) or " · ".join(map(str.strip, peaks.get(latent, [])))
+        own = clauses.get(latent) or " · ".join(map(bare, peaks.get(latent, [])))
         columns["label"].append(explanations.get(latent) or own)
         more = [clauses.get(latent, ""), *peaks.get(latent, []), *promoted.get(latent, [])]
         columns["words"].append(" ".join([*more, factors.get(latent, ("", 0))[0]]).strip())
@@ -97,10 +97,15 @@ def best_rules(rules: pd.DataFrame, layers: list[int]) -> dict[int, dict[str, An
 def clause_text(rule: Mapping[str, Any]) -> str:
     """The first clauses of a rule: "the", or "of the" for "the" after "of"."""
     pairs = zip(rule["previous"], rule["tokens"])
-    clauses = [(f"{before.strip()} {token.strip()}" if before else token.strip())
+    clauses = [(f"{bare(before)} {bare(token)}" if before else bare(token))
                for before, token in pairs]  # fmt: skip
     more = " …" if len(clauses) > N_CLAUSES else ""
     return " · ".join(clauses[:N_CLAUSES]) + more
+
+
+def bare(token: str) -> str:
+    """A token without the spaces around it, unless it is nothing else; line breaks stay."""
+    return token.strip(" ") or "␣"
 
 
 def kept_shares(rules: pd.DataFrame, layers: list[int]) -> dict[int, float]:

@@ -391,7 +391,7 @@ function meaning({ group, layers, words }) {
 function clause(words, token, before) {
   if (before === null) return chip(words[token]);
   const first = before === "" ? "start" : words[before];
-  return make("span", { className: "chip" }, make("small", {}, said(first.trim() || "␣"), " → "), said(words[token].replaceAll(" ", "␣")));
+  return make("span", { className: "chip" }, make("small", {}, said(first.replace(/^ +| +$/g, "") || "␣"), " → "), said(words[token].replaceAll(" ", "␣")));
 }
 
 const FEW = 3;
