@@ -69,6 +69,7 @@ rule all:
         collect("results/{model}/tables/verdict.txt", model=MODELS),
         figures.wanted(MODELS),
         inputs.exports,
+        inputs.tracked,
         language_models.inputs.wanted if TRAINED_HERE else [],
 
 
