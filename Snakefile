@@ -73,6 +73,7 @@ rule all:
         figures.wanted(MODELS),
         inputs.exports,
         inputs.browsers,
+        inputs.tracked,
         language_models.inputs.wanted if TRAINED_HERE else [],
 
 

@@ -1,4 +1,8 @@
-# SAEs as other tools read them, in the formats of the section exports.
+# SAEs and their training as other tools read them, as the section exports asks.
+
+
+localrules:
+    track_training,
 
 
 rule export_saes:
@@ -26,3 +30,28 @@ rule export_saes:
         "Export the SAEs of {wildcards.model} to {wildcards.format}"
     script:
         "../scripts/export_saes.py"
+
+
+rule track_training:
+    input:
+        history=f"{SAE_FOLDER}/history.csv",
+        config=f"{SAE_FOLDER}/cfg.json",
+    output:
+        directory("results/{model}/tracking/{tracker}/{variant}/{sae}/seed-{seed}"),
+    log:
+        "results/logs/{model}/track_training/{tracker}/{variant}/{sae}/seed-{seed}.log",
+    benchmark:
+        "results/benchmarks/{model}/track_training/{tracker}/{variant}/{sae}/seed-{seed}.tsv"
+    wildcard_constraints:
+        tracker=r"\w+",
+    conda:
+        "../../envs/plot.yaml"
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        code=params.code("track_training.py"),
+    message:
+        "Write the training of SAE {wildcards.sae} of {wildcards.model} for {wildcards.tracker} ({wildcards.variant}, seed {wildcards.seed})"
+    script:
+        "../scripts/track_training.py"

@@ -198,7 +198,10 @@ class Inputs:
 
     def plan(self, wildcards: Wildcards) -> Plan:
         """The plan of the wildcard's model, once it has been made."""
-        return _read(self.checkpoints.make_plan.get(model=wildcards.model).output[0])
+        return self._plan(wildcards.model)
+
+    def _plan(self, model: str) -> Plan:
+        return _read(self.checkpoints.make_plan.get(model=model).output[0])
 
     def pilots(self, wildcards: Wildcards) -> Plan | None:
         """The plan of the pilots that `arms.auto` asks; None where it asks none."""
@@ -373,6 +376,20 @@ class Inputs:
             if browser["arms"] and browser["neuronpedia"]:
                 found.append(f"results/{model}/neuronpedia/index.json")
         return found
+
+    def tracked(self, _wildcards: Wildcards) -> list[str]:
+        """What the trackers that are asked for get of every SAE's training, of all models."""
+        folders = []
+        for model, settings in self.models.items():
+            tracker = settings["exports"]["tracking"]
+            if tracker != "none":
+                plan = self._plan(model)
+                folders += [
+                    f"results/{model}/tracking/{tracker}/{variant}/{sae}/seed-{seed}"
+                    for variant, sae in plan.trained_saes
+                    for seed in settings["sae"]["seeds"]
+                ]
+        return folders
 
     def judge(self, wildcards: Wildcards) -> list[str]:
         """What a judge says of every arm's latents, where the configuration names one."""

@@ -1,0 +1,41 @@
+"""Write the training of one SAE as an experiment tracker reads it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clustersae.exports.tracking import TRACKERS, Training
+from clustersae.presentation.tables import HISTORY, read_files
+from clustersae.runtime import log
+from clustersae.runtime.files import read_json
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def main(sae: Path, model: str, tracker: str, folder: Path) -> None:
+    """Write into `folder`.
+
+    Args:
+        sae: its folder, `saes/{variant}/{sae}/seed-{seed}`, with cfg.json and history.csv.
+        model: name of the model in the results.
+        tracker: one of `exports.tracking.TRACKERS`.
+    """
+    history = sae / "history.csv"
+    training = Training(
+        model,
+        "/".join(sae.parts[-3:]),
+        read_json(sae / "cfg.json"),
+        read_files([history], HISTORY),
+        history.stat().st_mtime,
+    )
+    TRACKERS[tracker](folder, training)
+
+
+if __name__ == "__main__":
+    log.to(snakemake.log[0])
+    main(
+        sae=Path(snakemake.input.history).parent,
+        model=snakemake.wildcards.model,
+        tracker=snakemake.wildcards.tracker,
+        folder=Path(snakemake.output[0]),
+    )
