@@ -8,6 +8,7 @@ import time
 
 import torch
 
+from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.loss import fvu_loss
 from clustersae.sae.module import SparseAutoencoder
 
@@ -37,7 +38,7 @@ def main() -> None:
     torch.set_num_threads(1)
     print(f"batch {BATCH}, one thread, torch {torch.__version__}, median of {PAIRS} pairs")
     for d_model, d_sae, k in SIZES:
-        sae = SparseAutoencoder((0,), d_sae, k, torch.zeros(1, d_model), torch.ones(1))
+        sae = TopK((0,), d_sae, k, torch.zeros(1, d_model), torch.ones(1))
         sae.initialise(torch.Generator().manual_seed(0))
         x = torch.randn(BATCH, d_model, generator=torch.Generator().manual_seed(1))
         pairs = [

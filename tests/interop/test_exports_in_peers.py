@@ -13,7 +13,7 @@ from clustersae.experiment.sae_settings import SAESettings
 from clustersae.exports.formats import FOLDERS, FORMATS
 from clustersae.models.description import ModelDescription
 from clustersae.runtime.files import write_json
-from clustersae.sae.module import SparseAutoencoder
+from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.storage import load_sae, save_sae
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +33,7 @@ def exported(request, tmp_path_factory):
     generator = torch.Generator().manual_seed(0)
     shape = (2,) if request.param == "scale" else (2, D_MODEL)
     mean = 5 * torch.randn(2, D_MODEL, generator=generator)
-    sae = SparseAutoencoder(LAYERS, D_SAE, K, mean, 0.5 + torch.rand(*shape, generator=generator))
+    sae = TopK(LAYERS, D_SAE, K, mean, 0.5 + torch.rand(*shape, generator=generator))
     sae.initialise(generator)
     with torch.no_grad():
         for parameter in sae.parameters():

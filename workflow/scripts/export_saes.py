@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clustersae.experiment.architectures import check_export
 from clustersae.exports.formats import FOLDERS, FORMATS, LayerSAE
 from clustersae.models.description import read_description
 from clustersae.runtime import log
@@ -35,11 +36,7 @@ def main(saes: Sequence[Path], model_dir: Path, format: str, index: Path) -> Non
     progress = Progress(f"Exporting to {format}", len(saes))
     for source in saes:
         sae = load_sae(source, fingerprint=model.fingerprint)
-        if sae.config["architecture"] != "topk":
-            raise InputError(
-                f"{source} is a {sae.config['architecture']} SAE, which cannot be exported to"
-                f" {format} yet."
-            )
+        check_export(format, sae.config["architecture"], f"{source} is to be exported to {format}")
         name, _, start = sae.config["cluster"].partition("@")
         for layer in sae.layers:
             place = Path(*source.parts[-3:], FOLDERS[format].format(layer=layer))

@@ -10,7 +10,7 @@ import torch
 from clustersae.activations.shards import open_shards
 from clustersae.activations.statistics import load_statistics
 from clustersae.experiment.clusters import layers_of
-from clustersae.experiment.flops import dense_flops, sparse_flops
+from clustersae.experiment.flops import dense_flops, training_flops
 from clustersae.experiment.sae_settings import learning_rates, resolve
 from clustersae.runtime import device, log
 from clustersae.runtime.errors import InputError
@@ -97,6 +97,9 @@ def main(
     )
     write_csv(folder / "history.csv", best.history)
     activations = settings.n_steps * settings.batch_size
+    per_activation = training_flops(
+        settings.architecture, sae.d_model, sae.d_sae, sae.k, len(settings.prefixes)
+    )
     write_json(
         folder / "training.json",
         {
@@ -105,7 +108,7 @@ def main(
             "validation_fvu": scores if held_out else {},
             "tuning_seconds": tuning_seconds,
             "activations": activations,
-            "flops": activations * sparse_flops(sae.d_model, sae.d_sae, sae.k),
+            "flops": activations * per_activation,
             "flops_dense": activations * dense_flops(sae.d_model, sae.d_sae),
         },
     )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from clustersae.experiment.flops import sparse_flops
+from clustersae.experiment.flops import training_flops
 from clustersae.experiment.sae_settings import (
     default_learning_rate,
     learning_rates,
@@ -24,6 +24,8 @@ CONFIG = {
     "auxk_alpha": 1 / 32,
     "dead_after": 10_000,
     "max_grad_norm": 1.0,
+    "sparsity": None,
+    "prefixes": None,
     "specialise": {"shared_fraction": 0.5, "learning_rate": None},
 }
 
@@ -59,7 +61,7 @@ def test_equal_compute_arms_cost_what_the_clusters_cost():
 
     def operations(variant):
         settings = resolve(CONFIG, variant, 1, 64, 0)
-        return settings.n_steps * sparse_flops(64, settings.d_sae, settings.k)
+        return settings.n_steps * training_flops("topk", 64, settings.d_sae, settings.k)
 
     for variant in ("tokens-3of5", "narrower-3of5"):
         assert 5 * operations(variant) == pytest.approx(3 * operations("base"), rel=0.01)

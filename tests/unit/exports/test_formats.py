@@ -12,7 +12,7 @@ from clustersae.exports.formats import FORMATS
 from clustersae.models.description import ModelDescription
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import write_json
-from clustersae.sae.module import SparseAutoencoder
+from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.storage import load_sae, save_sae
 
 D_MODEL, D_SAE, K = 12, 40, 5
@@ -35,7 +35,7 @@ def project(request, tmp_path):
     mean = 3 * torch.randn(2, D_MODEL, generator=generator)
     shape = (2,) if request.param == "scale" else (2, D_MODEL)
     scale = 0.5 + torch.rand(*shape, generator=generator)
-    sae = SparseAutoencoder(LAYERS, D_SAE, K, mean, scale)
+    sae = TopK(LAYERS, D_SAE, K, mean, scale)
     sae.initialise(generator)
     with torch.no_grad():
         sae.b_enc.normal_(generator=generator)
