@@ -26,6 +26,11 @@ pytestmark = [
 ]
 
 
+def without_project() -> dict[str, str]:
+    """The environment variables of a process that is to know nothing of this project."""
+    return {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+
+
 @pytest.fixture(scope="module", params=["scale", "dimensions"])
 def exported(request, tmp_path_factory):
     """An SAE of two layers that a few steps of noise have moved, and its folder of exports."""
@@ -65,8 +70,7 @@ def test_the_tool_encodes_and_decodes_as_we_do(exported, tmp_path, format, layer
     save_file({"x": x}, tmp_path / "x")
     arguments = [format, place, tmp_path / "x", tmp_path / "found"]
     peer = ROOT / "tests/interop/peer.py"
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    subprocess.run([PYTHON, peer, *arguments], check=True, env=environment, timeout=600)
+    subprocess.run([PYTHON, peer, *arguments], check=True, env=without_project(), timeout=600)
     found = load_file(tmp_path / "found")
     ours = sae.encode(x, layer)
     # Latents of an export are σ_l times ours where a layer has one scale (see `fold`).

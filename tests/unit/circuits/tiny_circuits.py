@@ -60,12 +60,12 @@ def random_linear_model(n_layers: int, d_model: int, vocab_size: int, seed: int 
     return LinearModel(normal(vocab_size, d_model), blocks, normal(d_model, vocab_size))
 
 
-def random_sae(layers, d_model, d_sae, k, seed=0) -> SparseAutoencoder:
+def random_sae(layers, d_model, d_sae, k, seed=0, kind=TopK) -> SparseAutoencoder:
     """An SAE that nobody trained, with biases, and another normalisation on every layer."""
     generator = torch.Generator().manual_seed(seed)
     mean = torch.randn(len(layers), d_model, generator=generator) / 4
     scale = 0.5 + torch.rand(len(layers), generator=generator)
-    sae = TopK(layers, d_sae, k, mean, scale)
+    sae = kind(layers, d_sae, k, mean, scale)
     sae.initialise(generator)
     with torch.no_grad():
         sae.b_enc.copy_(torch.randn(d_sae, generator=generator) / 4)

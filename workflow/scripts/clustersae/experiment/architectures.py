@@ -30,8 +30,14 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "gated": Architecture(14, 0, sparsity=5.0),
 }
 
-#: Format of exports → the architectures that it has, where it does not have all.
-EXPORTED: Mapping[str, Sequence[str]] = {"sparsify": ("topk",)}
+_COMMON = ("topk", "batchtopk", "matryoshka", "jumprelu", "relu", "gated")
+
+#: Format of exports → the architectures that can be written in it.
+EXPORTED: Mapping[str, Sequence[str]] = {
+    "saelens": _COMMON,
+    "dictionary_learning": _COMMON,
+    "sparsify": ("topk",),
+}
 
 #: Shares of the latents that a Matryoshka SAE's inner dictionaries have (Bussmann et al. 2025).
 PREFIXES = (1 / 32, 3 / 32, 7 / 32, 15 / 32)
@@ -62,9 +68,11 @@ def check_architecture(where: str, settings: Mapping[str, Any]) -> None:
 
 def check_export(format: str, architecture: str, problem: str) -> None:
     """Raise InputError, which begins with `problem`, where `format` has no such SAEs."""
-    known = EXPORTED.get(format, tuple(ARCHITECTURES))
+    known = EXPORTED[format]
     if architecture not in known:
+        others = [each for each, names in EXPORTED.items() if architecture in names]
+        remedy = f"Use {' or '.join(others)}." if others else "No other format has them either."
         raise InputError(
-            f"{problem}, but that tool knows only {', '.join(known)} SAEs, no {architecture}. Use"
-            " saelens or dictionary_learning."
+            f"{problem}, but that tool knows only {', '.join(known)} SAEs, no {architecture}."
+            f" {remedy}"
         )
