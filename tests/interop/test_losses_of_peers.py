@@ -1,4 +1,4 @@
-"""Forward pass and loss of every architecture, and those of a tool that has it, on equal weights."""
+"""Forward pass and loss of each architecture and those of a tool that has it, on equal weights."""
 
 import subprocess
 
@@ -22,14 +22,8 @@ def test_the_tool_has_the_same_reconstruction_and_loss(name, tmp_path):
     if name == "matryoshka":
         given["prefixes"] = torch.tensor(sae.prefixes)
     save_file({each: value.contiguous() for each, value in given.items()}, tmp_path / "given")
-    command = [
-        PYTHON,
-        ROOT / "tests/interop/losses.py",
-        name,
-        tmp_path / "given",
-        tmp_path / "found",
-    ]
-    subprocess.run(command, check=True, env=without_project(), timeout=600)
+    arguments = [ROOT / "tests/interop/losses.py", name, tmp_path / "given", tmp_path / "found"]
+    subprocess.run([PYTHON, *arguments], check=True, env=without_project(), timeout=600)
     found = load_file(tmp_path / "found")
 
     output = sae.forward_training(x)

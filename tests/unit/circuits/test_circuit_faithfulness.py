@@ -135,9 +135,10 @@ def test_a_sweep_equals_brute_force(stream, saes, train, test, scores, ablation,
 
 
 @pytest.mark.parametrize("ablation", ABLATIONS)
-def test_tokens_with_different_numbers_of_latents_are_in_no_ones_way(scores, ablation):
+def test_tokens_with_different_numbers_of_latents_are_in_no_ones_way(tmp_path, scores, ablation):
     """Of ReLU SAEs, whose latents come in as many columns as each chunk's busiest token needs."""
-    stream = ResidualStream(random_linear_model(N_LAYERS, D_MODEL, VOCAB_SIZE), "blocks")
+    description = describe(save_tiny_model(next(iter(FAMILIES)), tmp_path), "here")
+    stream = ResidualStream(load_model(tmp_path, description), description)
     shared, alone = (
         random_sae(some, D_MODEL, D_SAE, K, len(some), ReLU) for some in ((0, 2), (1,))
     )
