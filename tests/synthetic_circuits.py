@@ -124,6 +124,8 @@ class Circuits:
                 **{
                     "circuit": full * inside + 0.8 * side,
                     "complement": full * outside - 0.5 * side,
+                    # Faithfulness never overshoots here.
+                    "distance": full * (1 - inside) - 0.8 * side,
                 },
                 "latents": full * (1 + off),
             }

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from clustersae.experiment.arms import Arm
-from clustersae.experiment.clusters import FROM, cluster_name, layers_of
+from clustersae.experiment.clusters import FROM, VIA, cluster_name, layers_of
 from clustersae.experiment.plan import make_plan
 from clustersae.experiment.variants import EQUAL_EXPOSURE, kind_of, share_of, variant_scales
 from clustersae.runtime.files import write_csv, write_json
@@ -32,10 +32,12 @@ MARGINS = {"mean": 0.12, "worst": 0.12, "faithfulness": 0.05}
 def scale(variant: str) -> float:
     if FROM in variant:
         return 1.01
+    if VIA in variant:
+        return 1.02
     kind, share = kind_of(variant), share_of(variant)
     if kind == "tokens":
         return 1.03 if share < 1 else 0.98
-    return {"base": 1.0, "narrower": 1.06, EQUAL_EXPOSURE: 0.99}[kind]
+    return {"base": 1.0, "narrower": 1.06, EQUAL_EXPOSURE: 0.99, "mlsae": 0.98}[kind]
 
 
 def fvu(variant: str, name: str, layer: int, seed: int, n_layers: int, spread: float) -> float:
@@ -70,6 +72,7 @@ class Experiment:
         specialise: numbers of clusters (1 or of `counts`) that specialised arms start from.
         budgets: of the specialised arms.
         lengths: of further per-layer SAEs.
+        rivals: budgets of transfers in both directions, and of multi-layer SAEs.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class Experiment:
         specialise: Sequence[int] = (),
         budgets: Sequence[float] = (0.5,),
         lengths: Sequence[float] = (),
+        rivals: Sequence[float] = (),
     ) -> None:
         self.folder, self.n_layers, self.seeds, self.spread = folder, n_layers, seeds, spread
         self.noise, self.generator = noise, np.random.default_rng(0)
@@ -105,6 +109,8 @@ class Experiment:
                 "shared": {"counts": [1, *counts], "methods": ["complete"]},
                 "equal_exposure": list(counts) if variants else [],
                 "specialised": [{"from": root, "budgets": list(budgets)} for root in specialise],
+                "transfer": {"directions": ["forwards", "backwards"], "budgets": list(rivals)},
+                "mlsae": list(rivals),
                 "controls": {
                     "methods": ["even", "random"],
                     "counts": list(counts) if controls else [],
@@ -270,9 +276,14 @@ class Experiment:
                 "seconds": CACHING_SECONDS / 2,
                 "job_seconds": 30.0,
                 "tuning_seconds": "",
+                "tuning_flops": "",
                 "peak_memory_mb": 900.0,
+                "peak_gpu_memory_mb": "",
                 "flops": 1e12,
+                "n_tokens": 500,
+                "tokens_reached": "",
                 "activations": 500,
+                "device": "cpu",
             }
         ] * 2
         for variant, cluster in self.saes:
@@ -287,9 +298,14 @@ class Experiment:
                     "seconds": (100.0 + seed) * budget,
                     "job_seconds": 110.0 * budget,
                     "tuning_seconds": 0.0,
+                    "tuning_flops": 0.0,
                     "peak_memory_mb": 700.0,
+                    "peak_gpu_memory_mb": "",
                     "flops": 5e12 * budget,
                     "activations": 1000 * budget,
+                    "n_tokens": "",
+                    "tokens_reached": 1000,
+                    "device": "cpu",
                 }
                 for seed in self.seeds
             ]

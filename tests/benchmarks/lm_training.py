@@ -81,9 +81,11 @@ def measure(
         train(network, *splits, dataclasses.replace(settings, steps=n_steps), None)
         return time.perf_counter() - started  # the weights have been copied: nothing is pending
 
+    on_gpu = where.type == "cuda"
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats(where)
     warm = seconds(WARM)
     spent = seconds(steps)
-    on_gpu = where.type == "cuda"
     return {
         "preset": name,
         "text": "another text of the same size and vocabulary: its losses say nothing",

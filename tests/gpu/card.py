@@ -7,16 +7,22 @@ import platform
 import statistics
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
+
+from clustersae.runtime.meter import peak_memory_mb
 
 #: What nvidia-smi is asked for twice a second while a stage runs.
 ASKED = ("power.draw", "clocks.sm", "clocks.mem", "memory.used", "temperature.gpu")
 UNITS = ("watts", "sm_mhz", "memory_mhz", "memory_used_mib", "celsius")
 REPEATED = ("--format=csv,noheader,nounits", "-lms", "500")
+#: Most memory of this process, and of tensors on the card, in MiB.
+PEAKS = ("peak_host_memory_mb", "peak_gpu_memory_mb")
+RESET = "reset_peak_memory_stats"
 
 
 def choose(name: str) -> torch.device:
@@ -40,11 +46,13 @@ def set_precision(tf32: bool, deterministic: bool = False) -> dict[str, Any]:
     torch.backends.cudnn.allow_tf32 = tf32
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = deterministic
     torch.use_deterministic_algorithms(deterministic, warn_only=True)
     return {
         "float32_products": "TF32" if tf32 else "float32",
         "bfloat16_reductions": "float32",
         "deterministic_algorithms": deterministic,
+        "cudnn_deterministic": deterministic,
         "cudnn_benchmark": False,
     }
 
@@ -94,18 +102,28 @@ def _asked_once(what: str) -> str | None:
 class Sampler:
     """Watches power, clocks and memory while it is entered, where the driver reports them.
 
-    It only asks: no setting of the card is touched.
+    It only asks: no setting of the card is touched. A stage that goes on in another call has the
+    figures of all its calls.
+
+    Args:
+        folder: gets one file of samples per call.
+        before: what an earlier call has found.
     """
 
-    def __init__(self, file: Path, where: torch.device) -> None:
-        self.file, self.where = file, where
+    def __init__(self, folder: Path, where: torch.device, before: Mapping[str, Any]) -> None:
+        self.folder, self.where = folder, where
+        self._host, self._gpu = (before.get(key, 0) for key in PEAKS)
         self._process: subprocess.Popen[bytes] | None = None
+        self._exit = contextlib.ExitStack()
 
     def __enter__(self) -> "Sampler":
         if self.where.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.where)
+            self._exit.enter_context(patch.object(torch.cuda, RESET, self._noting(RESET)))
             query = f"--query-gpu={','.join(ASKED)}"
-            with contextlib.suppress(OSError), open(self.file, "wb") as output:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            file = self.folder / f"{len(self._files())}.csv"
+            with contextlib.suppress(OSError), open(file, "wb") as output:
                 self._process = subprocess.Popen(
                     ["nvidia-smi", "-i", "0", query, *REPEATED],
                     stdout=output,
@@ -113,25 +131,46 @@ class Sampler:
                 )
         return self
 
+    def _noting(self, name: str) -> Callable[..., None]:
+        """What sets the peak back, as each job of a stage does, after the peak has been noted."""
+        reset = getattr(torch.cuda, name)
+
+        def noting(*given: Any) -> None:
+            self._note()
+            reset(*given)
+
+        return noting
+
+    def _note(self) -> None:
+        self._host = max(self._host, round(peak_memory_mb()))
+        if self.where.type == "cuda":
+            peak = torch.cuda.max_memory_allocated(self.where)
+            self._gpu = max(self._gpu, round(peak / 2**20))
+
     def __exit__(self, *_: Any) -> None:
+        self._exit.close()
         if self._process:
             self._process.terminate()
             self._process.wait()
 
     def found(self) -> dict[str, Any]:
         """Least, median and largest of each figure so far, and the most memory of tensors."""
-        found: dict[str, Any] = {"peak_host_memory_mb": round(_peak_host_memory_mb())}
-        if self.where.type == "cuda":
-            peak = torch.cuda.max_memory_allocated(self.where)
-            found["peak_gpu_memory_mb"] = round(peak / 2**20)
-        return found | (read_samples(self.file) if self.file.is_file() else {})
+        self._note()
+        peaks = zip(PEAKS, (self._host, self._gpu))
+        found: dict[str, Any] = {name: peak for name, peak in peaks if peak}
+        return found | read_samples(self._files())
+
+    def _files(self) -> list[Path]:
+        return list(self.folder.glob("*.csv"))
 
 
-def read_samples(file: Path) -> dict[str, Any]:
+def read_samples(files: Iterable[Path]) -> dict[str, Any]:
     """The same of nvidia-smi's lines; a figure that the driver does not report is left out."""
     columns: dict[str, list[float]] = {name: [] for name in UNITS}
-    with open(file, newline="", encoding="utf-8", errors="replace") as lines:
-        for row in csv.reader(lines):
+    for file in files:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+        whole = [line for line in lines if line.endswith("\n")]  # the last may be cut off
+        for row in csv.reader(whole):
             for name, cell in zip(UNITS, row):
                 with contextlib.suppress(ValueError):
                     columns[name].append(float(cell))
@@ -140,12 +179,6 @@ def read_samples(file: Path) -> dict[str, Any]:
         for name, each in columns.items()
         if each
     }
-
-
-def _peak_host_memory_mb() -> float:
-    from clustersae.runtime.meter import peak_memory_mb
-
-    return peak_memory_mb()
 
 
 def milliseconds(

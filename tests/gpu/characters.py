@@ -43,6 +43,7 @@ def run(job: Job) -> None:
         train_seed(folder / "corpus", place, models[name], inputs, seed, job)
         records[seed] = (place / "training.json", place / "generation.json")
         job.record.add("seeds", str(seed), _figures(*records[seed]))
+        job.record.put(training=arithmetic(models[name]["training"], job))
         _tabulate(folder / "tables", records, inputs, model, models[name])
         job.record.put(
             published_form=read_json(folder / "tables" / "seeds.json"),
@@ -81,6 +82,14 @@ def prepare_compiler(job: Job, training: dict[str, Any]) -> None:
     except InputError as error:
         training["compile"] = False
         job.record.put(not_compiled=str(error))
+
+
+def arithmetic(training: dict[str, Any], job: Job) -> dict[str, Any]:
+    """What a training computes in, for its record."""
+    return {
+        "dtype": training["dtype"],
+        "compiled": bool(training["compile"]) and job.where.type == "cuda",
+    }
 
 
 def language_models(job: Job) -> dict[str, dict[str, Any]]:

@@ -13,7 +13,7 @@ def run(job: Job) -> None:
     """Run the tests in this process.
 
     Raises:
-        RuntimeError: one of them fails; all have been run, and the record has every outcome.
+        RuntimeError: one of them fails, or not all have been run; the record has every outcome.
     """
     os.environ[DEVICE] = job.where.type
     job.record.put(tests={})  # all anew: another run may have another outcome
@@ -27,7 +27,7 @@ def run(job: Job) -> None:
     passed = [each for each in found if each["outcome"] == "passed"]
     line = f"{len(passed)} of {len(found)} tests passed"
     job.record.put(summary=[line, *(f"failed: {each['says']}" for each in failed)])
-    if failed or not passed:
+    if code or not passed:
         raise RuntimeError(f"{line}; pytest's exit code is {int(code)}")
 
 

@@ -34,7 +34,7 @@ from clustersae.experiment.params import Params
 from clustersae.experiment.plan import read_plan
 from clustersae.models.importing import import_model
 from clustersae.pretraining.config import known
-from clustersae.runtime.files import write_text
+from clustersae.runtime.files import read_json, write_text
 from gpu.stages import REPOSITORY, Job
 
 WORKFLOW = REPOSITORY / "workflow"
@@ -215,11 +215,16 @@ class Experiment:
 
     # -- SAEs
 
+    def train_on(self, n_activations: int) -> None:
+        """Plan anew, with so many activations for an SAE of the whole budget."""
+        self.settings["sae"]["training_tokens"] = n_activations
+        self._plan()
+
     def train(self, reserve: float) -> None:
         """All SAEs of the first seed, then of the next, for as long as there is time.
 
         Afterwards `seeds` are those that are whole. The slowest of them says how long another one
-        takes, whichever call trained it.
+        takes, whichever call trained it, but for what the first has tried and dropped.
 
         Args:
             reserve: seconds that are kept for the measurements.
@@ -238,9 +243,14 @@ class Experiment:
         self._plan()
 
     def _seconds_of(self, seed: int) -> float:
-        """What the jobs took that trained a seed."""
+        """What the jobs took that trained a seed, without learning rates that were not chosen."""
         found = Path("results/benchmarks", self.name, "train_sae").glob(f"*/*/seed-{seed}.tsv")
-        return sum(job_seconds(file) for file in found)
+        records = (
+            read_json(self.sae_folder(variant, sae, seed) / "training.json")
+            for variant, sae in self.plan.trained_saes
+        )
+        dropped = sum(each["tuning_seconds"] for each in records)
+        return sum(job_seconds(file) for file in found) - dropped
 
     def _lacking(self, seed: int) -> bool:
         return any(

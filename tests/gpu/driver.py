@@ -69,7 +69,7 @@ class Driver:
         record = Record(record.path)
         spent = record.content.get("spent_seconds", 0) + time.monotonic() - began
         if code is None:
-            record.put(status=STOPPED, limit_seconds=round(limit, 1))
+            record.put(status=STOPPED, limit_seconds=round(limit, 1), error=None)
         elif record.content.get("status") == RUNNING or not record.content:
             record.put(status=FAILED, error=f"its process ended with {code}; see {LOG}")
         record.put(stage=stage.name, title=stage.title, spent_seconds=round(spent, 1))
@@ -93,6 +93,7 @@ class Driver:
             return process.returncode
         finally:
             stop(process)
+            self._copy(record)  # with what it has written down since it was asked to stop
 
     def _copy(self, path: Path) -> None:
         if path.is_file():
@@ -144,6 +145,8 @@ def stage(letter: str, settings_file: Path, work: Path, seconds: float) -> None:
     import logging
     import traceback
 
+    # Asked to stop, it writes down what it has used; pytest and all else make way for that.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.path.append(str(work / "files" / "site"))  # behind what is installed
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     settings = read_settings(settings_file)
@@ -159,11 +162,13 @@ def stage(letter: str, settings_file: Path, work: Path, seconds: float) -> None:
         where = card.choose(settings["device"])
         record.put(machine=card.machine(where), settings=own)
         record.put(precision=card.set_precision(own["tf32"]))
-        with card.Sampler(work / f"samples-{letter}.csv", where) as sampler:
+        before = record.content.get("use", {})
+        with card.Sampler(work / "samples" / letter, where, before) as sampler:
+            record.watching["use"] = sampler.found
             try:
                 importlib.import_module(one.module).run(Job(own, work, record, where, ends))
             finally:
-                record.put(use=sampler.found())
+                record.put()
         record.put(status=DONE, error=None)
     except InputError as error:
         record.put(status=FAILED, error=str(error))

@@ -16,6 +16,7 @@ import verdict
 
 from clustersae.experiment.inputs import ARM_FOLDER, SAE_FOLDER
 from clustersae.runtime.files import read_json, write_json
+from gpu.affordable import settle
 from gpu.comparison import Experiment
 from gpu.stages import Job
 
@@ -41,18 +42,24 @@ def compare(given: dict[str, Any], trained: dict[str, Any], job: Job) -> None:
     began = time.monotonic()
     experiment.activations()
     job.record.put(caching_and_clustering_seconds=round(time.monotonic() - began, 1))
+    if job.settings.get("fit"):
+        settle(experiment, job.settings["fit"])
+    asked = len(experiment.seeds)
     experiment.train(job.settings["reserve"])
     began = time.monotonic()
     measure(experiment)
     job.record.put(measuring_seconds=round(time.monotonic() - began, 1))
+    whole = f"{len(experiment.seeds)} of {asked} seeds"
     job.record.put(
+        goes_on=whole if len(experiment.seeds) < asked else None,
         seeds=experiment.seeds,
+        training_tokens=experiment.settings["sae"]["training_tokens"],
         model=experiment.name,
         margins=experiment.settings["arms"]["margins"],
         files=tabulate(experiment),
     )
     short = job.record.content["files"]["verdict.txt"].splitlines()
-    job.record.put(summary=[f"{len(experiment.seeds)} seeds", *short[:7]])
+    job.record.put(summary=[whole, *short[:7]])
 
 
 def measure(experiment: Experiment) -> None:

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 #: Of one piece. Below 60 MB, so that a checkout fits beside it where 64 MiB may travel at once.
-PIECE_BYTES = 55_000_000
+PIECE_BYTES = 54_000_000
 #: Beside what has been unpacked: which pieces have been taken.
 TAKEN = "taken.json"
 _BUFFER = 1 << 20

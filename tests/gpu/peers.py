@@ -11,8 +11,9 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,8 +21,19 @@ from torch import Tensor
 #: Packages that no training step calls.
 UNUSED = ("wandb", "plotly", "plotly_express", "nltk", "babe", "nnsight", "zstandard")
 
-#: One step on a batch [n, d_model].
-Step = Callable[[Tensor], Any]
+#: What peers are timed with; their defaults differ, and no time depends on it.
+RATE = 1e-4
+
+
+class Contestant(NamedTuple):
+    """A trainer's step on a batch [n, d_model], and x̂ of its SAE."""
+
+    step: Callable[[Tensor], Any]
+    reconstruct: Callable[[Tensor], Tensor]
+
+
+#: Variants by name; nothing is on the device before one is made.
+Makers = dict[str, Callable[[], Contestant]]
 
 
 class Empty(ModuleType):
@@ -62,16 +74,17 @@ def empty_modules() -> Iterator[set[str]]:
         sys.meta_path.remove(stand)
 
 
-def sparsify(d_model: int, d_sae: int, k: int, batch: int, where: torch.device) -> dict[str, Step]:
+def sparsify(
+    d_model: int, d_sae: int, k: int, batch: int, where: torch.device, rate: float = RATE
+) -> Makers:
     """EleutherAI's, in bfloat16 by itself: with its own optimiser, and with Adam."""
     from schedulefree import ScheduleFreeWrapper
     from sparsify import SparseCoder, SparseCoderConfig
     from sparsify.sign_sgd import SignSGD
 
-    def step_with(optimiser: str) -> Step:
+    def step_with(optimiser: str) -> Contestant:
         config = SparseCoderConfig(num_latents=d_sae, k=k)
         sae = SparseCoder(d_model, config, where, torch.float32)
-        rate = 1e-4
         if optimiser == "adam":
             optimizer: Any = torch.optim.Adam(sae.parameters(), lr=rate)
         else:
@@ -91,58 +104,60 @@ def sparsify(d_model: int, d_sae: int, k: int, batch: int, where: torch.device) 
             silent_for.add_(len(x))
             silent_for[fired] = 0
 
-        return step
+        return Contestant(step, lambda x: sae(x).sae_out)
 
-    return {"signum": step_with("signum"), "adam": step_with("adam")}
+    return {"signum": partial(step_with, "signum"), "adam": partial(step_with, "adam")}
 
 
 def dictionary_learning(
-    d_model: int, d_sae: int, k: int, batch: int, where: torch.device
-) -> dict[str, Step]:
+    d_model: int, d_sae: int, k: int, batch: int, where: torch.device, rate: float = RATE
+) -> Makers:
     """Its TopKTrainer, as it is and under the autocast that its demo uses."""
     from dictionary_learning.trainers.top_k import TopKTrainer
 
-    def step_in(dtype: torch.dtype | None) -> Step:
+    def step_in(dtype: torch.dtype | None) -> Contestant:
         trainer = TopKTrainer(
             steps=100_000, activation_dim=d_model, dict_size=d_sae, k=k, layer=0,
-            lm_name="none", lr=1e-4, seed=0, device=str(where),
+            lm_name="none", lr=rate, seed=0, device=str(where),
         )  # fmt: skip
 
         def step(x: Tensor) -> None:
             with torch.autocast(where.type, dtype, enabled=dtype is not None):
                 trainer.update(1, x)
 
-        return step
+        return Contestant(step, trainer.ae)
 
-    return {"float32": step_in(None), "bfloat16": step_in(torch.bfloat16)}
+    return {"float32": partial(step_in, None), "bfloat16": partial(step_in, torch.bfloat16)}
 
 
-def sae_lens(d_model: int, d_sae: int, k: int, batch: int, where: torch.device) -> dict[str, Step]:
+def sae_lens(
+    d_model: int, d_sae: int, k: int, batch: int, where: torch.device, rate: float = RATE
+) -> Makers:
     """SAELens' TopK: dense and sparse activations in float32, and dense ones under autocast."""
     from sae_lens import TopKTrainingSAE, TopKTrainingSAEConfig
     from sae_lens.config import LoggingConfig, SAETrainerConfig
     from sae_lens.training.sae_trainer import SAETrainer
 
-    def step_of(sparse: bool, autocast: bool) -> Step:
+    def step_of(sparse: bool, autocast: bool) -> Contestant:
         config = TopKTrainingSAEConfig(
             d_in=d_model, d_sae=d_sae, k=k, device=str(where), use_sparse_activations=sparse
         )
         settings = SAETrainerConfig(
             total_training_samples=batch * 100_000, train_batch_size_samples=batch,
-            lr=1e-4, lr_end=1e-4,
+            lr=rate, lr_end=rate,
             device=str(where), autocast=autocast, logger=LoggingConfig(log_to_wandb=False),
         )  # fmt: skip
         sae = TopKTrainingSAE(config).to(where)
-        return SAETrainer(settings, sae, iter(())).step
+        return Contestant(SAETrainer(settings, sae, iter(())).step, sae)
 
     return {
-        "float32": step_of(False, False),
-        "sparse": step_of(True, False),
-        "bfloat16": step_of(False, True),
+        "float32": partial(step_of, False, False),
+        "sparse": partial(step_of, True, False),
+        "bfloat16": partial(step_of, False, True),
     }
 
 
-PEERS: dict[str, Callable[..., dict[str, Step]]] = {
+PEERS: dict[str, Callable[..., Makers]] = {
     "sparsify": sparsify,
     "dictionary_learning": dictionary_learning,
     "sae_lens": sae_lens,

@@ -1,7 +1,7 @@
 """What a stage has found: one JSON file, whole after every figure that is added to it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,17 @@ class Record:
 
     Attributes:
         content: all that is known, as it stands in the file.
+        watching: what else is known at any time, by key; asked for whenever the file is written.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.watching: dict[str, Callable[[], Any]] = {}
         self.content: dict[str, Any] = read_json(path) if path.is_file() else {}
 
     def put(self, **values: Any) -> None:
         """Set keys, and write the file."""
+        values |= {key: ask() for key, ask in self.watching.items()}
         self.content |= {key: plain(value) for key, value in values.items()}
         write_json(self.path, self.content)
 
@@ -38,7 +41,8 @@ class Record:
 
     @property
     def done(self) -> bool:
-        return self.content.get("status") == DONE
+        """Whether another call has nothing to add: it may have had time for some seeds only."""
+        return self.content.get("status") == DONE and not self.content.get("goes_on")
 
 
 def plain(value: Any) -> Any:

@@ -8,7 +8,7 @@ from benchmarks import lm_training
 from clustersae.pretraining import config
 from clustersae.pretraining.published import MEANS
 from gpu import content
-from gpu.characters import SCHEMA, prepare_compiler
+from gpu.characters import SCHEMA, arithmetic, prepare_compiler
 from gpu.stages import REPOSITORY, Job, merged
 
 #: Seconds of a whole training, on one H200.
@@ -29,6 +29,7 @@ def run(job: Job) -> None:
         found = lm_training.measure(
             name, model, job.file(content.SHAKESPEARE), job.settings["steps"], job.where, sizes
         )
+        found |= arithmetic(model["training"], job)
         job.record.add("trainings", name, found | _beside_published(name, found))
     lines = [
         f"{name}: {each['milliseconds_per_step']:.2f} ms per step,"

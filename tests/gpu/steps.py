@@ -57,12 +57,12 @@ def _measure(job: Job, shape: tuple[int, int, int], batch: int, tf32: bool) -> N
     timed("ours", lambda: our_step(*shape, job.where))
     for peer, make in peers.PEERS.items():
         try:
-            steps = make(*shape, batch, job.where)
+            contestants = make(*shape, batch, job.where)
         except Exception as error:
             job.record.add("left_out", peer, {"missing": reason(error)})
             continue
-        for variant, step in steps.items():
-            timed(f"{peer} {variant}", lambda step=step: step)
+        for variant, each in contestants.items():
+            timed(f"{peer} {variant}", lambda each=each: each().step)
 
 
 def reason(error: Exception) -> str:

@@ -1,14 +1,14 @@
 """Forward pass and loss of each architecture and those of a tool that has it, on equal weights."""
 
-import subprocess
-
 import pytest
 import torch
 from every_architecture import moved_sae
+from peer_tools import INTEROP, ROOT, needs_interop, run
 from safetensors.torch import load_file, save_file
-from test_exports_in_peers import PYTHON, ROOT, pytestmark, without_project  # noqa: F401
 
 from clustersae.sae.loss import fvu_loss
+
+pytestmark = [pytest.mark.long, needs_interop]
 
 SPARSITY = 0.7
 
@@ -23,7 +23,7 @@ def test_the_tool_has_the_same_reconstruction_and_loss(name, tmp_path):
         given["prefixes"] = torch.tensor(sae.prefixes)
     save_file({each: value.contiguous() for each, value in given.items()}, tmp_path / "given")
     arguments = [ROOT / "tests/interop/losses.py", name, tmp_path / "given", tmp_path / "found"]
-    subprocess.run([PYTHON, *arguments], check=True, env=without_project(), timeout=600)
+    run(INTEROP, *arguments)
     found = load_file(tmp_path / "found")
 
     output = sae.forward_training(x)

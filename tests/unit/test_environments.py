@@ -23,9 +23,12 @@ def pins(file: str) -> dict[str, str]:
 
 
 def conda_pins(file: Path) -> dict[str, str]:
-    content = yaml.safe_load(file.read_text())
-    names_and_versions = (entry.split("=") for entry in content["dependencies"])
-    return {normal(PYPI_NAMES.get(name, name)): version for name, version in names_and_versions}
+    """Those of its section `pip`, which holds what conda-forge lacks, included."""
+    entries = yaml.safe_load(file.read_text())["dependencies"]
+    pip = [each for entry in entries if isinstance(entry, dict) for each in entry["pip"]]
+    conda = [entry for entry in entries if isinstance(entry, str) and entry != "pip"]
+    pairs = [*(each.split("==") for each in pip), *(each.split("=") for each in conda)]
+    return {normal(PYPI_NAMES.get(name, name)): version for name, version in pairs}
 
 
 def test_every_requirement_is_pinned():

@@ -9,9 +9,9 @@ LIBRARY = Path(__file__).parents[2] / "workflow" / "scripts" / "clustersae"
 #: Lowest first; the folder of each holds what its name says and imports nothing from a later one.
 ORDER = (
     *("runtime", "experiment", "statistics", "corpora", "models", "activations", "clustering"),
-    *("sae", "presentation", "cost", "quality", "correspondence", "transfer"),
+    *("sae", "setup", "presentation", "cost", "quality", "correspondence", "transfer"),
     "exports",
-    *("circuits", "features", "answer"),
+    *("circuits", "features", "browser", "answer", "report"),
 )
 #: Training language models: nothing else knows of it.
 APART = "pretraining"

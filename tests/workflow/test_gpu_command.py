@@ -73,6 +73,8 @@ def test_every_stage_runs_and_the_report_tells_of_it(pack, tmp_path):
     assert records["d"]["trainings"]["enwik8"]["published_seconds"] == 2372.0
     assert records["e"]["caching"]["float32, 4 rows"]["ratio"] > 0
     assert records["e"]["seeds"] == records["f"]["seeds"] == [0, 1]
+    assert 1280 <= records["e"]["training_tokens"] <= 3840
+    assert records["c"]["training"] == {"dtype": "bfloat16", "compiled": False}
     assert "fine-tuned" in records["e"]["files"]["verdict.txt"]
     assert set(records["g"]["exponents"]) == {"with_d_sae", "with_k"}
 
@@ -108,7 +110,9 @@ def test_a_stage_killed_half_way_goes_on_where_it_was(pack, tmp_path):
         time.sleep(0.05)
     process.terminate()  # as a machine does with a command whose time is over
     assert process.wait(30) == 143
-    assert read_json(tmp_path / "out" / stage.file)["caching"], "what was known is outside"
+    known = read_json(tmp_path / "out" / stage.file)
+    assert known["caching"], "what was known is outside"
+    assert known["use"]["peak_host_memory_mb"] > 0, "and what it took"
     trained = {path: path.stat().st_mtime_ns for path in saes.glob("*/*/seed-*/training.json")}
     assert len(trained) > 3
     time.sleep(1)

@@ -1,5 +1,7 @@
 """A finished run as a notebook sees it."""
 
+import shutil
+
 import pytest
 import torch
 import transformers
@@ -73,3 +75,36 @@ def test_what_is_not_there_is_named(run, tmp_path):
         run.saes("complete-9")
     with pytest.raises(InputError, match=r"has the seeds \[0\], not 7"):
         run.saes("per-layer", seed=7)
+
+
+def test_a_dry_run_for_the_hub_takes_the_arm_that_the_verdict_names(finished, capsys, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")  # where nobody answers
+    run = clustersae.Run(finished.folder / "results/tiny")
+    folder = run.push_to_hub("somebody/saes")
+    assert folder == run.folder / "hub/somebody/saes"
+    printed = capsys.readouterr().out
+    assert printed.startswith("Nothing was uploaded.")
+    assert "saelens/layer_2/sae_weights.safetensors" in printed
+    arms = run.table("arms").set_index("arm")
+    chosen = arms.index[arms["chosen"]]
+    card = (folder / "README.md").read_text()
+    assert "text.txt" in card
+    for layer, sae in run.saes(chosen[0]).items():
+        assert f"| {layer} | {sae.config['cluster']} |" in card
+        own = folder / "clustersae/base" / sae.config["cluster"]
+        x = torch.randn(3, sae.d_model)
+        assert torch.equal(clustersae.load(own).reconstruct(x, layer), sae.reconstruct(x, layer))
+    with pytest.raises(InputError, match="could not be uploaded"):
+        run.push_to_hub("somebody/saes", upload=True)
+
+
+def test_a_run_that_shares_the_model_of_another_finds_it(finished):
+    shared = finished.folder / "results/other"
+    shutil.copytree(finished.folder / "results/tiny", shared)
+    shutil.rmtree(shared / "model")
+    run = clustersae.Run(shared)
+    assert run.model_folder == finished.folder / "results/tiny/model"
+    assert run.description == clustersae.Run(finished.folder / "results/tiny").description
+    (finished.folder / "results/tiny/model/description.json").unlink()
+    with pytest.raises(InputError, match="has no model"):
+        _ = clustersae.Run(shared).description

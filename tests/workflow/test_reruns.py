@@ -9,19 +9,23 @@ import yaml
 from language_models import save_tiny_model
 from snakemake_project import REPOSITORY, jobs, reasons
 
-#: All figures of this experiment: those of quality and cost, two of circuits, one of features.
-FIGURES = {"figure": 9}
-TABLES = {"tables": 1, "circuit_tables": 1, "feature_tables": 1, "verdict": 1}
+#: All figures of this experiment: those of quality and cost, two of circuits, one of features, and
+#: the summary.
+FIGURES = {"figure": 10}
+ANSWER = {"verdict": 1, "summary_table": 1, "report_page": 1}
+TABLES = {"tables": 1, "circuit_tables": 1, "feature_tables": 1, **ANSWER}
 #: Four SAEs (layers 0, 1, 2 and one pair), read by two arms, with a single seed.
 ARMS = {"evaluate_splice": 2, "evaluate_circuits": 2, "evaluate_features": 2}
+#: The page of latents, for which all arms' features are read.
+BROWSER = {"evaluate_directions": 1, "build_browser": 1}
 #: Whether similarity predicts sharing is asked of the per-layer SAEs.
 TRANSFER = {"evaluate_transfer": 1, "transfer_tables": 1}
 FROM_SAES = {
-    **{"evaluate_reconstruction": 4, **ARMS, **TRANSFER, "measure_cost": 1, **TABLES},
+    **{"evaluate_reconstruction": 4, **ARMS, **TRANSFER, **BROWSER, "measure_cost": 1, **TABLES},
     "figure": FIGURES["figure"] + 1,
 }
 #: Figures that are drawn from the tables of the rule `tables`.
-FROM_TABLES = {"tables": 1, "verdict": 1, "figure": 6}
+FROM_TABLES = {"tables": 1, **ANSWER, "figure": 7}
 PLAN = "results/tiny/plan.json"
 
 
@@ -30,7 +34,7 @@ def test_another_count_trains_only_new_clusters(finished):
     finished.configure(arms={"shared": {"counts": [1, 2, 3]}})
     finished.run(PLAN)
     new = {"train_sae": 1, "evaluate_reconstruction": 1}
-    rest = {**dict.fromkeys(ARMS, 1), "measure_cost": 1, **TABLES}
+    rest = {**dict.fromkeys(ARMS, 1), **BROWSER, "measure_cost": 1, **TABLES}
     assert finished.plan() == {**new, **rest, **FIGURES}
 
 
@@ -93,14 +97,16 @@ def test_more_tokens_cache_more_and_leave_the_model_alone(finished):
             "circuits/controls.py",
             {"evaluate_circuits", "evaluate_residual_basis"},
             {"evaluate_circuits": 2, "evaluate_residual_basis": 1}
-            | {"circuit_tables": 1, "verdict": 1, "figure": 2},
+            | {"circuit_tables": 1, **ANSWER, "figure": 3},
         ),
         (
             "features/rules.py",
             {"evaluate_features"},
-            {"evaluate_features": 2, "feature_tables": 1, "verdict": 1, "figure": 1},
+            {"evaluate_features": 2, "feature_tables": 1, **BROWSER, "verdict": 1, "figure": 1}
+            | {"report_page": 1},
         ),
-        ("quality/figure_latent_density.py", {"figure"}, {"figure": 1}),
+        ("browser/details.py", {"build_browser"}, {"build_browser": 1}),
+        ("quality/figure_latent_density.py", {"figure"}, {"figure": 1, "report_page": 1}),
     ],
 )
 def test_a_library_edit_reruns_exactly_the_rules_that_use_it(finished, module, first, plan):
@@ -120,6 +126,12 @@ def test_comments_docstrings_formatting_and_time_stamps_rerun_nothing(finished):
     for path in finished.folder.joinpath("workflow").rglob("*"):
         os.utime(path, (future, future))  # as a checkout of the repository may do
     assert finished.plan() == {}
+
+
+@pytest.mark.parametrize("file", ["report/cost.rst", "scripts/clustersae/report/assets/page.html"])
+def test_another_caption_or_template_writes_the_page_anew_and_nothing_else(finished, file):
+    finished.edit(f"workflow/{file}", " the ", " just the ")
+    assert finished.plan() == {"report_page": 1}
 
 
 def test_an_edited_text_is_read_again(finished):

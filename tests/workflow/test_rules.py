@@ -19,7 +19,8 @@ GPU_RULES = {
     *("train_model", "train_model_seed", "measure_norms", "cache_activations", "train_sae"),
     *("evaluate_reconstruction", "evaluate_language_model", "evaluate_splice"),
     *("evaluate_correspondence", "assess_task", "evaluate_circuits", "evaluate_residual_basis"),
-    *("evaluate_features", "evaluate_transfer", "measure_generation", "measure_generation_seed"),
+    *("evaluate_features", "evaluate_directions", "evaluate_transfer"),
+    *("measure_generation", "measure_generation_seed"),
 }
 
 #: Appended to the Snakefile: what Snakemake has understood of every rule, as JSON.
@@ -125,7 +126,7 @@ def test_tables_and_figures_stay_local(rules):
     tables = {"plan_pilots", "make_plan", "plan"}
     tables |= {"tables", "correspondence_table", "circuit_tables", "feature_tables"}
     tables |= {"transfer_tables"}
-    tables |= {"tabulate_seeds", "tabulate_trainings", "verdict"}
+    tables |= {"tabulate_seeds", "tabulate_trainings", "verdict", "report_page"}
     assert local == {*tables, *figures}
 
 

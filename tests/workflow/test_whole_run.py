@@ -2,11 +2,12 @@
 
 import csv
 import json
+import re
 
 FIGURES = [
     *("layer_distances", "quality_cost", "layer_fvu"),
     *("cost", "training_curves", "latent_density"),
-    *("circuits", "circuit_curves", "features"),
+    *("circuits", "circuit_curves", "features", "summary"),
 ]
 TABLES = [
     *("layer_quality", "arms", "cost", "training", "latent_density"),
@@ -28,6 +29,7 @@ def test_every_table_and_figure_is_there(first_run):
     for figure in FIGURES:
         assert (folder / "figures" / f"{figure}.svg").read_text().rstrip().endswith("</svg>")
         assert (folder / "figures" / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
+        assert (folder / "figures" / f"{figure}.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_the_verdict_is_printed_at_the_end(first_run):
@@ -38,8 +40,42 @@ def test_the_verdict_is_printed_at_the_end(first_run):
     assert result.stdout.index(verdict) > result.stdout.index("(100%) done")
 
 
+def test_the_page_is_named_after_the_verdict_and_holds_what_was_found(first_run):
+    project, result = first_run
+    printed = result.stdout.partition("(100%) done")[2]
+    assert printed.index("results/tiny/report.html") > printed.index("Best: ")
+    text = (project.folder / "results/tiny/report.html").read_text(encoding="utf-8")
+    for figure in FIGURES:
+        assert f'id="figure-{figure}"' in text, figure
+    for table in TABLES:
+        assert f'id="table-{table}"' in text, table
+    assert "d_sae: 32" in text
+    assert "n_heads: 2" in text  # of the language model that was trained
+
+
 def test_no_temporary_file_is_left(first_run):
     assert [name for name in first_run[0].files() if "/." in name] == []
+
+
+#: Rules whose jobs take long on a large model or text.
+LONG = (
+    *("tokenise_corpus", "measure_norms", "cache_activations", "activation_statistics"),
+    *("layer_distances", "train_sae", "evaluate_reconstruction", "evaluate_language_model"),
+    *("evaluate_splice", "evaluate_correspondence", "evaluate_transfer", "evaluate_features"),
+    *("assess_task", "evaluate_circuits"),
+)
+
+
+def test_long_jobs_say_how_far_they_are(first_run):
+    files = [file for file in first_run[0].files() if file.startswith("logs/")]
+    logs = {file: (first_run[0].folder / "results" / file).read_text("utf-8") for file in files}
+    silent = [
+        file
+        for file, text in logs.items()
+        if set(LONG) & set(re.split(r"[/.]", file)) and not re.search(r"100 %\), .* left, ", text)
+    ]
+    # A task that the model cannot do ends before anything is recorded.
+    assert silent == ["logs/tiny/assess_task/induction.log"]
 
 
 def test_every_job_has_a_log_and_a_benchmark(first_run):
@@ -47,14 +83,15 @@ def test_every_job_has_a_log_and_a_benchmark(first_run):
     logs = {file.removeprefix("logs/")[:-4] for file in files if file.startswith("logs/")}
     marks = {file.removeprefix("benchmarks/")[:-4] for file in files if file.startswith("bench")}
     assert logs == marks
-    # 11 up to the plan, 2 for each of 4 SAEs, the model, 2 arms, cost, tables, 10 figures
-    quality = 11 + 2 * 4 + 1 + 2 + 1 + 1 + 10
+    # 11 up to the plan, 2 for each of 4 SAEs, the model, 2 arms, cost, tables, 11 figures
+    quality = 11 + 2 * 4 + 1 + 2 + 1 + 1 + 11
     # SAEs read on other layers, and their tables
     quality += 2
     # 2 tasks; circuits of one of them, in 2 arms and without SAEs, and their tables
     circuits = 2 + 3 + 1
-    # features of 2 arms and their tables; the verdict
-    assert len(marks) == quality + circuits + 2 + 1 + 1
+    # features of 2 arms and their tables, what latents write and the page of them; the verdict, the
+    # summary and the page of everything
+    assert len(marks) == quality + circuits + 2 + 1 + 2 + 2 + 1
 
 
 def test_only_a_task_that_the_model_can_do_gets_circuits(first_run):

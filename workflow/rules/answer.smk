@@ -1,8 +1,9 @@
-# The answer, from all tables: a few lines, and the same at length.
+# The answer, from all tables: a few lines, the same at length, and one figure.
 
 
 localrules:
     verdict,
+    summary_table,
 
 
 rule verdict:
@@ -10,6 +11,7 @@ rule verdict:
         partitions="results/{model}/clusters/partitions.json",
         tables=questions.tables,
     output:
+        parts="results/{model}/tables/verdict.json",
         long="results/{model}/tables/verdict_long.txt",
         short=report(
             "results/{model}/tables/verdict.txt",
@@ -36,3 +38,40 @@ rule verdict:
         "Say what the measurements of {wildcards.model} answer"
     script:
         "../scripts/verdict.py"
+
+
+rule summary_table:
+    input:
+        arms="results/{model}/tables/arms.csv",
+        cost="results/{model}/tables/cost.csv",
+        circuits=inputs.circuit_tables,
+    output:
+        "results/{model}/tables/summary.csv",
+    log:
+        "results/logs/{model}/summary_table.log",
+    benchmark:
+        "results/benchmarks/{model}/summary_table.tsv"
+    conda:
+        "../../envs/plot.yaml"
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        code=params.code("summary_table.py"),
+        errors=ERRORS,
+        ablation=ABLATION,
+    message:
+        "Put quality, cost and circuits of {wildcards.model} side by side"
+    script:
+        "../scripts/summary_table.py"
+
+
+figures.add(
+    "summary",
+    Figure(
+        "clustersae.answer.figure_summary",
+        "Answer",
+        tables={"summary": "tables/summary.csv"},
+        options={"margins": params.section("arms", "margins")},
+    ),
+)

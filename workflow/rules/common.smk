@@ -21,6 +21,7 @@ from clustersae.experiment.inputs import (
     SAE_FOLDER,
     Inputs,
 )
+from clustersae.experiment.page import Page
 from clustersae.experiment.params import (
     Params,
     growing,
@@ -28,6 +29,7 @@ from clustersae.experiment.params import (
     has_tasks,
     is_specialised,
 )
+from clustersae.experiment.places import check_duplicates, placed
 from clustersae.experiment.questions import Question, Questions
 from clustersae.runtime import environment
 from clustersae.runtime.errors import InputError
@@ -40,6 +42,7 @@ if "{" in str(workflow.basedir):
     )
 
 try:
+    check_duplicates(workflow.configfiles)
     MODELS = configuration.load(
         config,
         SCRIPTS.parent / "schemas" / "config.schema.yaml",
@@ -47,7 +50,7 @@ try:
         folders=[Path(file).parent for file in workflow.configfiles],
     )
 except InputError as error:
-    raise WorkflowError(str(error)) from None
+    raise WorkflowError(placed(str(error), workflow.configfiles)) from None
 
 inputs = Inputs(MODELS, checkpoints)
 params = Params(MODELS, SCRIPTS)
@@ -75,3 +78,8 @@ def print_verdicts() -> None:
         verdict = Path("results", model, "tables", "verdict.txt")
         if verdict.is_file():
             print(f"\n{model}\n{verdict.read_text(encoding='utf-8')}")
+        page = Path("results", model, "report.html")
+        if page.is_file():
+            print(
+                f"Figures, tables, settings and cost, to be opened in a browser: {page}"
+            )

@@ -20,6 +20,7 @@ rule evaluate_features:
         latents=f"{FEATURES}/latents.parquet",
         layers=f"{FEATURES}/layers.parquet",
         contexts=f"{FEATURES}/contexts.parquet",
+        rules=f"{FEATURES}/rules.parquet",
         meaning=f"{FEATURES}/meaning.csv",
         kept=f"{FEATURES}/kept.csv",
         similarity=f"{FEATURES}/similarity.csv",

@@ -16,6 +16,7 @@ rule figure:
             labels={"model": "{model}", "figure": "{figure}"},
         ),
         png="results/{model}/figures/{figure}.png",
+        pdf="results/{model}/figures/{figure}.pdf",
     log:
         "results/logs/{model}/figures/{figure}.log",
     benchmark:

@@ -1,5 +1,6 @@
-# One SAE per (variant, name, seed), whichever arms ask for it. The name of a specialised SAE says
-# what it starts from, `3@0-4`: it waits for that SAE alone. Where there are learning rates to choose from, other seeds wait for the first.
+# One SAE per (variant, name, seed), whichever arms ask for it. The name of an SAE that starts from another says
+# from which, `3@0-4` or `3~0-2`: it waits for that SAE alone. Where there are learning rates to choose from, other
+# seeds wait for the first.
 
 
 rule train_sae:

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from clustersae.circuits.needed import with_nodes_needed
 from clustersae.circuits.table import (
+    ALL_TASKS,
     CURVES,
     NODES,
     PROMPTS,
@@ -41,12 +43,13 @@ def main(
         curves, prompts, nodes: what `evaluate_circuits.py` wrote, for every measured
             arm and usable task.
         min_gap: smallest size of m(M) − m(∅) that circuits are measured by.
-        margin: largest difference of the area under faithfulness that does not matter.
+        margin: largest difference of the distance of faithfulness from 1 that does not matter.
     """
     files = {"prompts": (prompts, PROMPTS), "nodes": (nodes, NODES), "curves": (curves, CURVES)}
     measured = {name: of_every_arm(read_files(*each), arms) for name, each in files.items()}
     write_table(tasks_table([read_json(path) for path in records]), tasks_out)
     circuits = circuits_table(arms, measured["prompts"], measured["nodes"], min_gap, margin)
+    circuits = with_nodes_needed(circuits, measured["curves"], arms, ALL_TASKS)
     write_table(circuits, circuits_out)
     write_table(curves_table(arms, measured["curves"], circuits), curves_out)
 

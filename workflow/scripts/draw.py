@@ -20,8 +20,9 @@ def main(
     model: str,
     svg: str,
     png: str,
+    pdf: str,
 ) -> None:
-    """Write the figure that `draw` of a module makes, in both formats.
+    """Write the figure that `draw` of a module makes, in all formats.
 
     Args:
         module: e.g. `clustersae.cost.figure`.
@@ -35,7 +36,7 @@ def main(
     }
     figure = importlib.import_module(module).draw(**read, **options, model=model)
     with style.styled():
-        style.save(figure, svg, png)
+        style.save(figure, svg, png, pdf)
 
 
 if __name__ == "__main__":
@@ -47,4 +48,5 @@ if __name__ == "__main__":
         model=snakemake.wildcards.model,
         svg=snakemake.output.svg,
         png=snakemake.output.png,
+        pdf=snakemake.output.pdf,
     )

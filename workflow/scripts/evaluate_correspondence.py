@@ -56,15 +56,18 @@ class Text(NamedTuple):
     shards: list[Shard]
     n_tokens: int
     where: torch.device
+    progress: log.Progress
 
     def codes(self, sae: Trained, layers: list[int]) -> dict[int, Code]:
         """What an SAE makes of them, by layer."""
         loaded = load_sae(sae.folder, self.where, self.shards[0].metadata["fingerprint"])
         blocks = {layer: layer_blocks(self.shards, layer) for layer in layers}
-        return {
-            layer: encode_tokens(loaded, layer, first_tokens(blocks[layer], self.n_tokens))
-            for layer in layers
-        }
+        found = {}
+        for layer in layers:
+            tokens = first_tokens(blocks[layer], self.n_tokens)
+            found[layer] = encode_tokens(loaded, layer, tokens)
+            self.progress.update()
+        return found
 
 
 def main(
@@ -86,8 +89,11 @@ def main(
         variant, partition: of the arm: a specialised one, or `per-layer`.
         seed: of the random pairings.
     """
-    text = Text(open_shards(shards), n_tokens, where)
     trained = [_trained(folder) for folder in saes]
+    leaves = [sae for sae in trained if FROM in sae.name]
+    # Roots are read on every layer of their leaves.
+    progress = log.Progress("Encoding layers", 2 * len(leaves) or len(trained))
+    text = Text(open_shards(shards), n_tokens, where, progress)
     if FROM in partition:
         found = specialised(trained, text, np.random.default_rng(seed))
     elif all(sae.name.isdigit() for sae in trained):
@@ -95,6 +101,7 @@ def main(
     else:
         raise InputError(f"Correspondence needs an SAE for every layer, and {partition} has not.")
     rows = [{"variant": variant, "partition": partition} | row for row in found]
+    progress.close()
     if not rows:
         raise InputError(f"The SAEs of {partition} leave nothing to compare.")
     write_csv(correspondence, rows)

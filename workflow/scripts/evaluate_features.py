@@ -23,7 +23,6 @@ from clustersae.features.coverage import COVERAGE_COLUMNS, coverage_rows
 from clustersae.features.groups import groups_of, read_trained
 from clustersae.features.measuring import FeatureSettings, measure_group, prepare
 from clustersae.features.sequences import Text, read_text
-from clustersae.features.words import read_words
 from clustersae.runtime import device, log
 from clustersae.runtime.files import replacing
 from clustersae.runtime.log import Progress
@@ -49,6 +48,7 @@ class Outputs(NamedTuple):
     latents: Path
     layers: Path
     contexts: Path
+    rules: Path
     meaning: Path
     kept: Path
     similarity: Path
@@ -69,7 +69,7 @@ def main(
     seed: int,
     where: torch.device,
 ) -> None:
-    """Write spread, contexts, meaning, similarity and coverage of the latents of an arm.
+    """Write spread, contexts, rules, meaning, similarity and coverage of the latents of an arm.
 
     Args:
         saes: folders of the SAEs that serve the layers in the arm; every seed of each.
@@ -81,8 +81,7 @@ def main(
     text = test.read(settings.tokens, seed)
     fitted = validation.read(settings.tokens, seed, text.fingerprint)
     table = None if factors is None else pd.read_parquet(factors)
-    words = read_words(tokenizer, text.token)
-    material = prepare(fitted, text, words, table, settings, seed)
+    material = prepare(fitted, text, tokenizer, table, settings, seed)
     per_layer = Baseline([read_trained(folder) for folder in baseline], text, where)
     groups = groups_of(read_trained(folder) for folder in saes)
 

@@ -39,8 +39,11 @@ def main(
     for parts in opened.values():
         if parts[0].metadata["fingerprint"] != fingerprint:
             raise InputError(f"{parts[0].path} belongs to another model. Delete it and run again.")
+    progress = None
     for folder in saes:
         sae = load_sae(folder, where, fingerprint)
+        n_layers = len(opened) * len(sae.layers)
+        progress = progress or log.Progress("Evaluating layers", len(saes) * n_layers)
         label = {key: sae.config[key] for key in ("variant", "cluster", "seed")}
         for split, parts in opened.items():
             for layer in sae.layers:
@@ -52,10 +55,13 @@ def main(
                     | {"layer": layer, "split": split, "fvu_all_tokens": whole["fvu"]}
                     | metrics.compute()
                 )
+                progress.update()
                 if split == "test":
                     histogram += [
                         label | {"layer": layer} | row for row in metrics.density_histogram()
                     ]
+    if progress:
+        progress.close()
     write_csv(reconstruction, rows)
     write_csv(density, histogram)
 

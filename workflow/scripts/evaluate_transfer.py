@@ -30,6 +30,7 @@ def main(
     opened = open_shards(shards)
     fingerprint = opened[0].metadata["fingerprint"]
     rows = []
+    progress = log.Progress("Reading SAEs on other layers, by layer", len(saes))
     for group in by_seed([load_sae(folder, where, fingerprint) for folder in saes]):
         several = [sae.layers for sae in group if len(sae.layers) > 1]
         if several:
@@ -39,7 +40,10 @@ def main(
             layer: first_tokens(layer_blocks(opened, layer), n_tokens) for layer in sorted(own)
         }
         label = {"variant": group[0].config["variant"], "seed": group[0].config["seed"]}
-        rows += [label | row for row in transfer_rows(dict(sorted(own.items())), blocks)]
+        for row in transfer_rows(dict(sorted(own.items())), blocks):
+            rows.append(label | row)
+            progress.update(row["source"] == max(own))
+    progress.close()
     write_csv(output, rows)
 
 

@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clustersae.experiment.architectures import check_export
-from clustersae.exports.formats import FOLDERS, FORMATS, LayerSAE
+from clustersae.exports.formats import LayerSAE, ancestry, write_layer
 from clustersae.models.description import read_description
 from clustersae.runtime import log
-from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import write_json
 from clustersae.runtime.log import Progress
 from clustersae.sae.storage import load_sae
@@ -24,29 +22,26 @@ def main(saes: Sequence[Path], model_dir: Path, format: str, index: Path) -> Non
 
     Args:
         saes: folders of SAEs, `saes/{variant}/{sae}/seed-{seed}`.
-        format: one of `exports.formats.FORMATS`.
+        format: a key of `exports.formats.FORMATS`.
 
     Raises:
         InputError: there is no such format, or an SAE that it cannot express.
     """
-    if format not in FORMATS:
-        raise InputError(f"exports.formats has {format!r}: use {', '.join(FORMATS)}.")
     model = read_description(model_dir)
     entries: list[dict[str, Any]] = []
     progress = Progress(f"Exporting to {format}", len(saes))
     for source in saes:
         sae = load_sae(source, fingerprint=model.fingerprint)
-        check_export(format, sae.config["architecture"], f"{source} is to be exported to {format}")
-        name, _, start = sae.config["cluster"].partition("@")
+        cluster, start = ancestry(sae)
         for layer in sae.layers:
-            place = Path(*source.parts[-3:], FOLDERS[format].format(layer=layer))
-            FORMATS[format](index.parent / place, LayerSAE(sae, layer, model))
+            folder = index.parent / Path(*source.parts[-3:])
+            place = write_layer(folder, format, LayerSAE(sae, layer, model))
             entries.append(
                 {
-                    "folder": place.as_posix(),
+                    "folder": place.relative_to(index.parent).as_posix(),
                     "layer": layer,
-                    "cluster": name,
-                    "starts_from": start or None,
+                    "cluster": cluster,
+                    "starts_from": start,
                     "layers": list(sae.layers),
                     "variant": sae.config["variant"],
                     "seed": sae.config["seed"],

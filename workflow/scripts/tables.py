@@ -63,7 +63,8 @@ def main(
     quality = layer_quality(arms, reconstruction, read_files(layer_splice_files, LAYER_SPLICE))
     cost = cost_table(arms, read_files([cost_file], COST), found_by_pilots)
     spliced = of_every_arm(read_files(partition_splice_files, PARTITION_SPLICE), arms)
-    summary = arms_table(arms, quality, spliced, cost, margins)
+    density = density_table(density_files)
+    summary = arms_table(arms, quality, spliced, density, cost, margins)
     comparisons = comparisons_table(arms, quality, cost, margins)
 
     tables: dict[str, pd.DataFrame] = {
@@ -73,7 +74,7 @@ def main(
         layers_out: layers_table(arms, quality),
         cost_out: cost,
         training_out: training_table(history_files),
-        latent_density_out: density_table(density_files),
+        latent_density_out: density,
         stream_out: stream_table(read_files([stream_file], STREAM), quality),
     }
     for path, table in tables.items():

@@ -9,9 +9,10 @@ import torch
 
 from clustersae.activations.shards import open_shards
 from clustersae.activations.statistics import load_statistics
-from clustersae.experiment.clusters import layers_of
-from clustersae.experiment.flops import dense_flops, training_flops
+from clustersae.experiment.clusters import VIA, layers_of, start_of
+from clustersae.experiment.flops import dense_flops, optimiser_flops
 from clustersae.experiment.sae_settings import learning_rates, resolve
+from clustersae.experiment.variants import EVERY_LAYER, kind_of
 from clustersae.runtime import device, log
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import read_json, write_csv, write_json
@@ -43,8 +44,8 @@ def main(
     Args:
         shards: of the training split.
         statistics: the layers' means and scales on the training split.
-        name: of the SAE: its cluster `0-4`, or `3@0-4` if it starts from another.
-        config: the section `sae` of the configuration; `specialise` is read for `3@0-4` alone.
+        name: of the SAE: its cluster `0-4`, or `3@0-4` or `3~0-2` if it starts from another.
+        config: the section `sae` of the configuration; `specialise` is read for such alone.
         code: digest of the code; an interrupted training of other code is not continued.
         validation: shards of that split, read where there are learning rates to choose from.
         start: folder of the SAE to start from.
@@ -55,8 +56,8 @@ def main(
     fingerprint = opened[0].metadata["fingerprint"]
     described = load_statistics(statistics, fingerprint, layers)
     mean, scale = described.mean, described.scale_by(config["normalisation"])
-    data = Activations(opened, layers, mean, scale)
-    began = load_start(start, fingerprint) if start else None
+    data = Activations(opened, layers, mean, scale, kind_of(variant) == EVERY_LAYER)
+    began = load_start(start, fingerprint, is_other_layer=VIA in name) if start else None
     rates = [read_json(tuned)["learning_rate"]] if tuned else learning_rates(config, variant)
     if len(rates) > 1 and not validation:
         raise InputError(
@@ -93,13 +94,18 @@ def main(
         fingerprint,
         name,
         best.first_step,
-        {"normalisation": config["normalisation"], "left_out": opened[0].mask},
+        {
+            "starts_from": start_of(variant, name),
+            "every_layer": data.every_layer,
+            "normalisation": config["normalisation"],
+            "left_out": opened[0].mask,
+        },
     )
     write_csv(folder / "history.csv", best.history)
     activations = settings.n_steps * settings.batch_size
-    per_activation = training_flops(
-        settings.architecture, sae.d_model, sae.d_sae, sae.k, len(settings.prefixes)
-    )
+    reached = (best.first_step + settings.n_steps) * settings.batch_size
+    of_optimiser = settings.n_steps * optimiser_flops(sae.d_model, sae.d_sae)
+    flops = activations * settings.flops(sae.d_model) + of_optimiser
     write_json(
         folder / "training.json",
         {
@@ -107,9 +113,12 @@ def main(
             "learning_rate": settings.learning_rate,
             "validation_fvu": scores if held_out else {},
             "tuning_seconds": tuning_seconds,
+            "tuning_flops": flops * max(0, len(scores) - 1),
             "activations": activations,
-            "flops": activations * per_activation,
-            "flops_dense": activations * dense_flops(sae.d_model, sae.d_sae),
+            # The place in the stream of tokens, which passes over the cached ones again and again.
+            "tokens_reached": reached // len(layers) if data.every_layer else reached,
+            "flops": flops,
+            "flops_dense": activations * dense_flops(sae.d_model, sae.d_sae) + of_optimiser,
         },
     )
     for checkpoint in folder.glob("checkpoint-*.safetensors"):

@@ -9,7 +9,7 @@ from clustersae.answer import verdict
 from clustersae.presentation.findings import Findings
 from clustersae.presentation.tables import read_file
 from clustersae.runtime import log
-from clustersae.runtime.files import read_json, write_text
+from clustersae.runtime.files import read_json, write_json, write_text
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -20,6 +20,7 @@ def main(
     questions: Mapping[str, str],
     partitions: str | Path,
     short: str | Path,
+    parts: str | Path,
     long: str | Path,
     margins: Mapping[str, float],
     errors: str,
@@ -32,6 +33,7 @@ def main(
         questions: title → module of what is answered.
         partitions: partitions.json.
         short, long: the texts to write.
+        parts: the short text with the cells of its table apart, as JSON.
         margins: largest excess FVU that arms were chosen by, `mean` and `worst`.
         errors, ablation: of the circuits that are spoken of.
     """
@@ -44,7 +46,9 @@ def main(
     texts: dict[str, Any] = {
         title: importlib.import_module(module) for title, module in questions.items()
     }
-    write_text(short, verdict.short(found, texts))
+    brief = verdict.short(found, texts)
+    write_text(short, brief.text())
+    write_json(parts, brief.parts())
     write_text(long, verdict.long(found, texts))
 
 
@@ -55,6 +59,7 @@ if __name__ == "__main__":
         questions=snakemake.params.questions,
         partitions=snakemake.input.partitions,
         short=snakemake.output.short,
+        parts=snakemake.output.parts,
         long=snakemake.output.long,
         margins=snakemake.params.margins,
         errors=snakemake.params.errors,

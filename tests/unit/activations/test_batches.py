@@ -151,3 +151,64 @@ def test_shards_held_on_a_gpu_give_the_same_bits_and_wait_for_nothing(tmp_path, 
         assert all(
             torch.equal(one.cpu(), other) for one, other in zip(found, expected, strict=True)
         )
+
+
+@given(
+    rows=st.lists(st.integers(0, 400), min_size=1, max_size=4),
+    n_layers=st.integers(1, 7),
+    batch_size=st.sampled_from([8, 64, 96]),
+    seed=st.integers(0, 5),
+)
+@settings(max_examples=60, deadline=None)
+def test_every_token_is_read_at_every_layer(rows, n_layers, batch_size, seed):
+    block = max(i for i in range(1, batch_size + 1) if batch_size % i == 0)
+    if sum(n // block * block for n in rows) < batch_size:
+        return
+    plan = BatchPlan(rows, n_layers, batch_size, seed, every_layer=True)
+    n_tokens = sum(n // plan.block_rows * plan.block_rows for n in rows)
+    streams = [[] for _ in range(n_layers)]
+    n_steps = n_tokens * n_layers // batch_size
+    for step in range(n_steps):
+        position, per_layer = 0, Counter()
+        for segment in plan.segments(step):
+            assert segment.position == position, "segments fill the batch without gaps"
+            assert segment.start + segment.n_rows <= rows[segment.shard]
+            position += segment.n_rows
+            per_layer[segment.layer] += segment.n_rows
+            streams[segment.layer] += rows_of(segment)
+        assert position == batch_size
+        counts = [per_layer[layer] for layer in range(n_layers)]
+        assert max(counts) - min(counts) <= 1
+    lengths = [len(stream) for stream in streams]
+    assert sum(lengths) == n_steps * batch_size
+    assert max(lengths) - min(lengths) <= 1, "no layer is more than a token ahead"
+    longest = max(streams, key=len)
+    assert all(stream == longest[: len(stream)] for stream in streams), "all read the same tokens"
+    assert len(set(longest)) == len(longest), "and none twice in a pass"
+
+
+def test_of_one_layer_every_layer_is_the_plain_plan():
+    plain, every = (BatchPlan([1000, 700], 1, 128, 3, each) for each in (False, True))
+    for step in range(plain.steps_per_pass):
+        one, other = (
+            [row for each in plan.segments(step) for row in rows_of(each)]
+            for plan in (plain, every)
+        )
+        assert one == other
+
+
+def test_the_next_pass_follows_without_a_gap():
+    """384 rows in blocks of 128, by 2 layers: a batch of 256 ends a pass after three steps."""
+    plan = BatchPlan([384], 2, 256, 0, every_layer=True)
+    passes = [
+        [
+            row
+            for step in steps
+            for each in plan.segments(step)
+            if not each.layer
+            for row in rows_of(each)
+        ]
+        for steps in (range(3), range(3, 6))
+    ]
+    assert all(sorted(rows) == [(0, row) for row in range(384)] for rows in passes)
+    assert passes[0] != passes[1]

@@ -1,5 +1,6 @@
 """The verdict from tables written by hand: its form, what stands first, and what is never said."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,16 @@ def arm(
         **{"worst_excess_layer": 4, "dead_fraction": 0.4},
         "cost_relative": 0.1 + 0.9 * matched_count / N_LAYERS,
         "cost_relative_predicted": 0.1 + 0.9 * matched_count / N_LAYERS,
+        "cost_relative_untuned": 0.2 + 0.8 * matched_count / N_LAYERS,
+        **{"cost_seconds": 10.0 * matched_count, "cost_flops": 1e9, "cost_relative_flops": 0.5},
+        **{"peak_memory_mb": 700.0, "peak_gpu_memory_mb": np.nan, "live_latents": 60.0},
+        **{
+            f"{start}_equal_{unit}{end}": np.nan
+            for unit in ("seconds", "flops")
+            for start, ends in (("budget", [""]), ("excess_fvu", ["", "_low", "_high"]))
+            for end in ends
+        },
+        **{"verdict_equal_seconds": None, "verdict_equal_flops": None},
         **{"ce_all": np.nan, "ce_clean": np.nan},
         **{f"excess_ce_all{end}": np.nan for end in ("", "_low", "_high")},
     } | more
@@ -120,7 +131,7 @@ def findings(*rows: dict[str, Any]) -> Findings:
 
 
 def lines(found: Findings) -> list[str]:
-    return verdict.short(found, QUESTIONS).splitlines()
+    return verdict.short(found, QUESTIONS).text().splitlines()
 
 
 def long(found: Findings) -> str:
@@ -203,6 +214,17 @@ def test_the_short_form_keeps_to_its_lines(n_arms):
         assert any(row.startswith("Not dominated, not shown: ") for row in rows)
 
 
+def test_the_table_s_cells_apart_are_those_of_the_text():
+    brief = verdict.short(findings(arm(HALF, 0.2), arm(ONE, 0.03), arm(SHARED, 0.3)), QUESTIONS)
+    parts = json.loads(json.dumps(brief.parts()))
+    text = brief.text()
+    assert " ".join(text.split()).startswith(parts["headline"])
+    for number, cells in enumerate(parts["ranking"]["rows"], 1):
+        line = next(line for line in text.splitlines() if line.startswith(f"{number} "))
+        assert line.split() == [str(number), *" ".join(cells).split()]
+    assert text.endswith("\n".join([*parts["ranking"]["left_out"], "", *parts["answers"]]) + "\n")
+
+
 def test_the_choice_on_validation_stands_first_whatever_the_test_split_says():
     uneven = arm(THREE, 0.01, matched_count=2.5, excess_fvu_worst_validation=0.2)
     found = findings(arm(HALF, 0.2), arm(ONE, 0.03), uneven)
@@ -232,7 +254,7 @@ def test_an_interval_that_holds_zero_is_neither_a_win_nor_parity():
     assert "mean FVU +1.0 % (undecided)" in long(bare)
     for each in (found, bare):
         for claim in ("not distinguishable", "no difference", "as good", "equal quality", "nan"):
-            assert claim not in verdict.short(each, QUESTIONS) + long(each)
+            assert claim not in verdict.short(each, QUESTIONS).text() + long(each)
 
 
 def test_the_same_saes_are_no_rival():
@@ -274,7 +296,59 @@ def test_convergence_is_judged_by_per_layer_saes_of_another_length():
 def test_pilots_are_named_with_what_they_took():
     found = findings(arm(HALF, 0.2), arm(ONE, 0.03))
     seconds = pd.DataFrame({"arm": found.tables["arms"]["arm"], "pilot_seconds": [0.0, 0.0, 12.5]})
+    seconds = seconds.assign(relative_caching=0.75, relative_training=0.5)
     found.tables["cost"] = seconds
     assert "of which 12.5 s are the pilot trainings that proposed it." in long(found)
+    assert (
+        "Where caching is all that costs, it comes to 75 % of full per-layer training; where"
+        " training is, to 50 %."
+    ) in long(found)
     found.tables["cost"] = seconds.assign(pilot_seconds=0.0)
-    assert "pilot" not in long(found)
+    assert "pilot trainings" not in long(found)
+
+
+def test_every_arm_stands_in_the_long_form_with_what_speaks_against_it():
+    """Not the best alone: dead latents, worst layers, cross-entropy and memory of all of them."""
+    worse = arm(
+        SHARED,
+        *(0.4, 0.02),
+        **{"dead_fraction": 0.62, "live_latents": 38.0, "excess_ce_all": -0.0125},
+        **{"excess_fvu_equal_flops": 0.11, "excess_fvu_equal_flops_low": 0.1},
+        **{"excess_fvu_equal_flops_high": 0.12, "peak_gpu_memory_mb": 2048.0},
+    )
+    found = findings(arm(HALF, 0.25), arm(ONE, 0.03), worse)
+    rows = [line for line in verdict.long(found, QUESTIONS).splitlines() if line.startswith("| ")]
+    head, cells = rows[0], [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    assert head.startswith("| arm | seconds | cost | untuned | FLOPs")
+    assert len(rows) == 2 + len(found.tables["arms"])
+    assert {len(row) for row in cells} == {len(cells[0])}
+    by_name = {row[0]: dict(zip(cells[0], row)) for row in cells[2:]}
+    shared = by_name["3 shared SAEs, complete linkage at 60 %"]
+    assert shared["mean FVU"] == "+40 % [+38 to +42 %]"
+    assert shared["worst layer"] == "+42 % [+40 to +44 %]"
+    assert shared["equal FLOPs"] == "+11.0 % [+10.0 to +12.0 %]"
+    assert (shared["dead"], shared["live"], shared["CE"]) == ("62 %", "38", "−0.013")
+    assert shared["memory (MB)"] == "700 + 2,048 GPU"
+    full = by_name["full per-layer SAEs"]
+    assert (full["mean FVU"], full["dead"], full["CE"]) == ("", "40 %", "")
+
+
+FORWARDS = ("transfer-forwards (tokens-3of8~base)", "rival", 2.5)
+ALL = ("single (mlsae-1of2)", "rival", 2.5)
+OF_FORWARDS, OF_ALL = {"method": "transfer-forwards"}, {"method": "mlsae", "count": 1}
+
+
+def test_rivals_of_as_much_training_stand_beside_the_best_arm():
+    """Before arms that are nearer to it, however badly they do, and also where they do well."""
+    others = [arm((f"complete-{k}", "main", k), 0.5 - 0.1 * k) for k in (1, 2, 3, 4)]
+    rivals = [arm(FORWARDS, 0.4, 0.01, **OF_FORWARDS), arm(ALL, 0.6, 0.01, **OF_ALL)]
+    shown = lines(findings(arm(HALF, 0.25), arm(ONE, 0.03), *others, *rivals))
+    assert any("transferred forwards" in line and "+40 % [+39 to +41 %]" in line for line in shown)
+    assert any("1 multi-layer SAE " in line and "+60 % [+59 to +61 %]" in line for line in shown)
+    # The answer may be one of them.
+    assert headline(findings(arm(ONE, 0.3), arm(FORWARDS, 0.01, 0.001, **OF_FORWARDS))).startswith(
+        "Best: SAEs transferred forwards: 50 % of the training"
+    )
+    assert headline(findings(arm(ALL, 0.01, 0.001, **OF_ALL))).startswith(
+        "Best: 1 multi-layer SAE: 50 % of the training"
+    )

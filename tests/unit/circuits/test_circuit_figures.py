@@ -98,11 +98,11 @@ def test_the_title_says_which_measures_tell_arms_apart(drawn):
     single, baseline = rows.loc["single"], rows.loc["per-layer"]
     text = {
         name: f"{name} ({single[name]:.2f} against {baseline[name]:.2f})"
-        for name in ("faithfulness", "completeness", "deviation")
+        for name in ("distance", "completeness", "deviation")
     }
     assert title(figures["areas"]) == (
         "One SAE for all layers against per-layer SAEs: worse by"
-        f" {text['faithfulness']} and {text['deviation']}; equivalent by"
+        f" {text['distance']} and {text['deviation']}; equivalent by"
         f" {text['completeness']}"
     )
 
@@ -110,9 +110,9 @@ def test_the_title_says_which_measures_tell_arms_apart(drawn):
 def test_a_single_sae_that_looks_better_is_called_that(drawn):
     tables, _ = drawn("one task, one seed")
     areas = tables["circuits"].copy()
-    areas["faithfulness_verdict"] = areas["faithfulness_verdict"].astype(object)
-    areas.loc[areas["arm"] == "single", "faithfulness_verdict"] = "better"
-    assert "better by faithfulness" in title(draw_both(tables | {"circuits": areas})["areas"])
+    areas["distance_verdict"] = areas["distance_verdict"].astype(object)
+    areas.loc[areas["arm"] == "single", "distance_verdict"] = "better"
+    assert "better by distance" in title(draw_both(tables | {"circuits": areas})["areas"])
     without = areas[areas["arm"] != "single"]
     assert title(draw_both(tables | {"circuits": without})["areas"]).startswith("How much of")
 
@@ -125,7 +125,7 @@ def test_points_stand_at_the_numbers_of_the_table(drawn):
         short = rows[(rows["matched_count"] <= 6) & (rows["role"] != "equal-exposure")]
         shown = short.drop(["per-layer", "residual-basis"])
         assert len(shown) < len(rows) - 3  # equal exposure, twice the training
-        for axis, measure in zip(column, ("faithfulness", "completeness", "deviation")):
+        for axis, measure in zip(column, ("distance", "completeness", "deviation")):
             found = points(axis)
             assert sorted(y for _, y, _ in found) == pytest.approx(sorted(shown[measure]))
             main = rows[rows["role"] == "main"]
@@ -145,8 +145,8 @@ def test_controls_are_lines_at_their_numbers(drawn):
         if line.get_color() == style.GREY
     }
     heights = {line.get_ydata()[0] for line in axis.get_lines() if line.get_color() == style.GREY}
-    basis = rows_of(tables, "toy_agreement")["faithfulness"]["residual-basis"]
-    random = rows_of(tables, "toy_agreement", "random")["faithfulness"]["per-layer"]
+    basis = rows_of(tables, "toy_agreement")["distance"]["residual-basis"]
+    random = rows_of(tables, "toy_agreement", "random")["distance"]["per-layer"]
     assert sorted(heights) == pytest.approx(sorted((basis, random)))
     assert list(dashed) == [True]
     # All latents are no circuit, and dimensions of the stream deviate in nothing.
@@ -169,7 +169,7 @@ def test_other_modes_are_drawn_without_random_circuits(drawn):
 def without_numbers(tables, *tasks):
     """As the tables are where the gap is too small."""
     areas, curves = tables["circuits"].copy(), tables["circuit_curves"].copy()
-    names = ("faithfulness", "completeness", "all_latents", "deviation")
+    names = ("faithfulness", "distance", "completeness", "all_latents", "deviation")
     areas.loc[areas["task"].isin(tasks), [n for n in areas if n.startswith(names)]] = np.nan
     curves.loc[curves["task"].isin(tasks), ["faithfulness", "completeness"]] = np.nan
     return tables | {"circuits": areas, "circuit_curves": curves}

@@ -122,6 +122,10 @@ def test_prompts_carry_the_areas(stream, recordings, runs, saes):
     sweep = evaluation.sweep(attributed_effects(stream, saes, recordings), sizes, "nodes")
     area = log_weights(sweep.sizes) @ curve(sweep, "faithfulness")
     assert found == pytest.approx(area, abs=1e-6)
+    gap = means["full"] - means["empty"]
+    away = np.mean([row["distance"] for row in rows]) / gap
+    expected = log_weights(sweep.sizes) @ np.abs(1 - curve(sweep, "faithfulness"))
+    assert away == pytest.approx(expected, abs=1e-6)
 
 
 def test_prompts_name_the_mirror_images_among_them(stream, recordings, runs, saes):

@@ -21,6 +21,7 @@ from synthetic_results import Experiment
 
 from clustersae.circuits import table as module
 from clustersae.circuits.curves import log_weights
+from clustersae.circuits.needed import nodes_needed
 from clustersae.circuits.table import (
     CURVES,
     MEASURES,
@@ -81,6 +82,39 @@ def test_areas_are_those_of_the_curves(tables):
         assert random["faithfulness"]["per-layer"] == pytest.approx(area_of(0, 50))
 
 
+def test_what_never_overshoots_is_as_far_from_one_as_its_area_says(tables):
+    for task in (*TASKS, "all"):
+        rows = headline(tables["circuits"], task)
+        assert rows["distance"].tolist() == pytest.approx((1 - rows["faithfulness"]).tolist())
+
+
+def test_nodes_that_half_of_the_behaviour_takes(tables):
+    """Faithfulness is 0.5 at N = 10 (1 + h) for seed 0: interpolated, to within a few percent."""
+    needed = {}
+    for task in ("toy_agreement", "all"):
+        rows = headline(tables["circuits"], task)
+        needed = rows["nodes_needed"]
+        for arm, lack in (("per-layer", 0), ("complete-2", 0.2), ("single", 0.6)):
+            expected = [
+                nodes_needed(SIZES, curves_of(lack, 1.0, seed)[0].tolist()) for seed in range(3)
+            ]
+            assert needed[arm] == pytest.approx(np.exp(np.mean(np.log(expected))))
+            assert needed[arm] == pytest.approx(10 * (1 + lack), rel=0.1)
+        assert rows["nodes_ratio"]["single"] == pytest.approx(
+            needed["single"] / needed["per-layer"]
+        )
+        assert rows["nodes_ratio_low"]["single"] <= rows["nodes_ratio"]["single"]
+        # Not of the baseline beside itself, nor of what has no seeds to be paired.
+        assert rows.loc[["per-layer", "residual-basis"], "nodes_ratio"].isna().all()
+        assert set(rows["nodes_reached"]) == {1}
+    zero = headline(tables["circuits"], "all", ablation="zero")
+    assert zero["nodes_ratio"].isna().all(), "gaps of their own have no unit in common"
+    # Random circuits of per-layer SAEs reach half at 500 nodes; 600 are not enough for others.
+    random = headline(tables["circuits"], "all", "random")
+    assert random["nodes_needed"]["single"] != random["nodes_needed"]["single"]
+    assert random["nodes_reached"]["single"] == 0
+
+
 def test_deviation_is_prompt_by_prompt_and_all_latents_are_not(tables):
     rows = headline(tables["circuits"], "toy_agreement")
     # Short on even prompts and beyond on odd ones: on average nothing is missing.
@@ -104,9 +138,11 @@ def test_intervals_are_over_prompts_and_seeds(measured, circuits):
             each: rows.pivot(index="prompt", columns="seed", values=each).to_numpy()
             for each in (name, "empty", "full")
         }
-        return Crossed.ratio(wide[name] - wide["empty"], wide["full"] - wide["empty"])
+        rise = wide[name] - (0 if name == "distance" else wide["empty"])
+        return Crossed.ratio(rise, wide["full"] - wide["empty"])
 
-    for measure, name in (("faithfulness", "circuit"), ("completeness", "complement")):
+    pairs = (("faithfulness", "circuit"), ("completeness", "complement"), ("distance", "distance"))
+    for measure, name in pairs:
         single, per_layer = area("single", name), area("per-layer", name)
         difference = single.minus(per_layer)
         for column, own in ((measure, single), (f"{measure}_vs_baseline", difference)):
@@ -117,7 +153,8 @@ def test_intervals_are_over_prompts_and_seeds(measured, circuits):
 
 def test_words_say_what_differences_show(tables):
     rows = headline(tables["circuits"], "all")
-    assert rows["faithfulness_verdict"]["single"] == "worse"
+    assert rows["distance_verdict"]["single"] == "worse"
+    assert "faithfulness_verdict" not in rows, "nobody is better for overshooting"
     assert rows["deviation_verdict"]["single"] == "worse"
     # The same curve for every arm: no difference, which needs no margin to be none.
     assert rows["completeness_verdict"]["single"] == "equivalent"

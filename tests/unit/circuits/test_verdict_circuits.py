@@ -7,9 +7,9 @@ import pytest
 from clustersae.circuits.text import line, paragraph
 from clustersae.presentation.findings import Findings
 
-AREA, LEFT = "area under faithfulness", "area under completeness"
+AWAY, LEFT = "distance of faithfulness from 1", "area under completeness"
 DEVIATION = "deviation of all latents without errors"
-#: Differences from per-layer SAEs and their intervals: worse, better, open by faithfulness.
+#: Differences from per-layer SAEs and their intervals: less (better), more (worse), open.
 LOW, HIGH, OPEN = (-0.1, -0.15, -0.05), (0.1, 0.05, 0.15), (0.01, -0.02, 0.04)
 
 
@@ -27,20 +27,21 @@ TASK = task("plural")
 def row(arm, differences=(np.nan,) * 3, name="plural", value=0.5, **more):
     found = {"task": name, "control": "none", "errors": "ablated", "ablation": "mean", "arm": arm}
     found |= {"role": "reference", "count": 4, "matched_count": 4, "n_seeds": 3}
-    for measure, difference in zip(("faithfulness", "completeness", "deviation"), differences):
+    found |= dict.fromkeys(("nodes_ratio", "nodes_ratio_low", "nodes_ratio_high"), np.nan)
+    for measure, difference in zip(("distance", "completeness", "deviation"), differences):
         ends = difference if isinstance(difference, tuple) else (difference,) * 3
         found |= dict(zip((f"{measure}_vs_baseline{e}" for e in ("", "_low", "_high")), ends))
         found[measure] = value + (0 if np.isnan(ends[0]) else ends[0])
-        found[f"{measure}_verdict"] = word_of(ends, more_is_better=measure == "faithfulness")
+        found[f"{measure}_verdict"] = word_of(ends)
     return found | more
 
 
-def word_of(ends, more_is_better):
-    """Without a margin."""
+def word_of(ends):
+    """Without a margin; more is worse."""
     _, low, high = ends
     if np.isnan(low) or low <= 0 <= high:
         return "undecided"
-    return "better" if (low > 0) == more_is_better else "worse"
+    return "worse" if low > 0 else "better"
 
 
 def findings(rows, tasks, excess=0.12, arms=("single",), errors="ablated"):
@@ -61,7 +62,7 @@ def findings(rows, tasks, excess=0.12, arms=("single",), errors="ablated"):
     for end, width in {"": 0, "_low": -0.01, "_high": 0.01, "_validation": 0}.items():
         summary[f"excess_fvu{end}"] = excess + width
     low, high = excess - 0.01, excess + 0.01
-    summary["verdict"] = word_of((excess, low, high), more_is_better=False)
+    summary["verdict"] = word_of((excess, low, high))
     tables = {"arms": summary, "circuits": pd.DataFrame(rows), "tasks": pd.DataFrame(tasks)}
     return Findings(tables, {}, {}, {"errors": errors, "ablation": "mean"})
 
@@ -79,10 +80,10 @@ SHARED = "1 shared SAE at 25 % against per-layer SAEs"
 
 
 def test_worse_and_better_are_both_said_with_their_numbers():
-    text = said(LOW, OPEN, LOW)
+    text = said(HIGH, OPEN, LOW)
     assert (
-        f"{SHARED}, on plural: worse by area under"
-        " faithfulness (0.40 against 0.50, difference −0.100 [−0.150 to −0.050]); better by"
+        f"{SHARED}, on plural: worse by distance of"
+        " faithfulness from 1 (0.60 against 0.50, difference +0.100 [+0.050 to +0.150]); better by"
         f" {DEVIATION} (0.40 against 0.50, difference −0.100 [−0.150 to −0.050]); undecided by"
         f" {LEFT} (0.51 against 0.50, difference +0.010 [−0.020 to +0.040])." in text
     )
@@ -91,8 +92,8 @@ def test_worse_and_better_are_both_said_with_their_numbers():
 
 
 def test_one_direction_is_said_without_a_quarrel():
-    text = said(LOW, HIGH, HIGH)
-    assert f"worse by {AREA} (0.40 against 0.50" in text
+    text = said(HIGH, HIGH, HIGH)
+    assert f"worse by {AWAY} (0.60 against 0.50" in text
     assert "better by" not in text
     assert "worse by" not in said(OPEN, OPEN, OPEN)
 
@@ -100,9 +101,9 @@ def test_one_direction_is_said_without_a_quarrel():
 @pytest.mark.parametrize(
     ("differences", "words"),
     [
-        ((LOW, OPEN, OPEN), "worse by faithfulness −0.100 [−0.150 to −0.050]; rest undecided"),
-        ((HIGH, LOW, HIGH), "worse by deviation; better by faithfulness and completeness"),
-        ((OPEN,) * 3, "undecided by faithfulness +0.010 [−0.020 to +0.040]; rest undecided"),
+        ((HIGH, OPEN, OPEN), "worse by distance +0.100 [+0.050 to +0.150]; rest undecided"),
+        ((LOW, LOW, HIGH), "worse by deviation; better by distance and completeness"),
+        ((OPEN,) * 3, "undecided by distance +0.010 [−0.020 to +0.040]; rest undecided"),
         (((np.nan,) * 3,) * 3, "has no numbers to compare"),
     ],
 )
@@ -115,10 +116,10 @@ def test_the_line_has_numbers_where_there_is_room(differences, words):
 def test_what_is_within_the_margin_is_called_equivalent():
     found = of_single(OPEN, OPEN, LOW)
     circuits = found.tables["circuits"]
-    circuits.loc[circuits["arm"] == "single", "faithfulness_verdict"] = "equivalent"
+    circuits.loc[circuits["arm"] == "single", "distance_verdict"] = "equivalent"
     assert "better by deviation" in line(found)
-    assert "equivalent by faithfulness" in line(found)
-    assert f"equivalent by {AREA} (0.51 against 0.50" in paragraph(found)
+    assert "equivalent by distance" in line(found)
+    assert f"equivalent by {AWAY} (0.51 against 0.50" in paragraph(found)
 
 
 def test_without_tasks_nothing_is_said():
@@ -128,20 +129,20 @@ def test_without_tasks_nothing_is_said():
 
 
 def test_a_better_circuit_is_held_against_the_reconstruction():
-    text = said(HIGH, OPEN, OPEN, excess=0.12)
+    text = said(LOW, OPEN, OPEN, excess=0.12)
     assert (
-        f" That it looks better by {AREA} its reconstruction does not bear out (mean FVU +12.0 %"
+        f" That it looks better by {AWAY} its reconstruction does not bear out (mean FVU +12.0 %"
         " [+11.0 to +13.0 %]): do not choose" in text
     )
-    assert "reconstruction" in said(HIGH, OPEN, OPEN, excess=0.0)
-    assert "reconstruction" not in said(HIGH, OPEN, OPEN, excess=-0.03)
-    assert "reconstruction" not in said(LOW, OPEN, OPEN, excess=0.12)
+    assert "reconstruction" in said(LOW, OPEN, OPEN, excess=0.0)
+    assert "reconstruction" not in said(LOW, OPEN, OPEN, excess=-0.03)
+    assert "reconstruction" not in said(HIGH, OPEN, OPEN, excess=0.12)
 
 
 def test_no_interval_is_no_difference():
     bare = (0.1, np.nan, np.nan)
     text = said(bare, bare, bare, n_seeds=1)
-    assert f"undecided by {AREA} (0.60 against 0.50, difference +0.100, no int" in text
+    assert f"undecided by {AWAY} (0.60 against 0.50, difference +0.100, no int" in text
     assert "[" not in text
     assert "95 %" not in text.split("plural 95 %")[1]
     assert "95 % intervals, over prompts, stand" in said(LOW, LOW, LOW, n_seeds=1)
@@ -153,7 +154,7 @@ def test_too_small_a_gap_and_gaps_of_their_own_are_no_finding():
     assert f"{SHARED}, on plural: no numbers, as ablating everything moves" in text
     assert "nan" not in text
     text = said(*nothing, excess=0.1)
-    assert f": {AREA} (0.50 against 0.50), {LEFT} (0.50 against 0.50) and" in text
+    assert f": {AWAY} (0.50 against 0.50), {LEFT} (0.50 against 0.50) and" in text
     assert "no differences, as with mean ablation every SAE is measured by a gap of its" in text
     for claim in ("worse", "better", "undecided"):
         assert claim not in text
@@ -165,7 +166,7 @@ def test_tasks_that_tell_the_two_apart_by_themselves_are_named():
 
     rows = [
         *of("plural", (OPEN, OPEN, HIGH)),
-        *of("gender", (LOW, HIGH, OPEN)),
+        *of("gender", (HIGH, HIGH, OPEN)),
         *of("place", (OPEN,) * 3),
     ]
     rows += of("all", (OPEN,) * 3)
@@ -174,7 +175,7 @@ def test_tasks_that_tell_the_two_apart_by_themselves_are_named():
     worse = "(0.60 against 0.50, difference +0.100 [+0.050 to +0.150])"
     assert (
         f" Task by task, on plural it is worse by {DEVIATION} {worse}; on gender it is worse by"
-        f" {AREA} (0.40 against 0.50, difference −0.100 [−0.150 to −0.050]) and {LEFT} {worse}"
+        f" {AWAY} {worse} and {LEFT} {worse}"
         " (9 comparisons, not corrected for their number)." in text
     )
     assert "Task by task" not in paragraph(findings(rows[4:], tasks))
@@ -184,20 +185,20 @@ def test_the_best_arm_and_the_shown_ones_are_spoken_of_in_the_mean_of_all_tasks(
     rows = [row("per-layer", name=name) for name in ("a", "b", "all")]
     rows += [row("single", (OPEN,) * 3, name=name) for name in ("a", "b")]
     rows += [row("per-layer@single (x)", (OPEN,) * 3, name=name) for name in ("a", "b")]
-    rows.append(row("single", (LOW, OPEN, OPEN), name="all"))
-    rows.append(row("per-layer@single (x)", (HIGH, LOW, HIGH), name="all"))
+    rows.append(row("single", (HIGH, OPEN, OPEN), name="all"))
+    rows.append(row("per-layer@single (x)", (LOW, LOW, HIGH), name="all"))
     found = findings(rows, [TASK], arms=("per-layer@single (x)", "single"))
     text = paragraph(found)
     assert (
         f"Fine-tuned from 1 SAE at 50 % against per-layer SAEs, over 2 tasks: worse by {DEVIATION}"
         " (0.60 against 0.50, difference +0.100 [+0.050 to +0.150]); better by" in text
     )
-    assert f" {SHARED}, over 2 tasks: worse by {AREA} (0.40" in text
+    assert f" {SHARED}, over 2 tasks: worse by {AWAY} (0.60" in text
     assert text.index("Fine-tuned") < text.index(SHARED)
     assert "arm 1 worse by deviation" in line(found)
     # An arm whose circuits were not measured is not spoken of, and the line names the other one.
-    only = findings([row("per-layer"), row("single", (LOW,) * 3)], [TASK], arms=("x@y", "single"))
-    assert "1 shared SAE at 25 % worse by faithfulness" in line(only)
+    only = findings([row("per-layer"), row("single", (HIGH,) * 3)], [TASK], arms=("x@y", "single"))
+    assert "1 shared SAE at 25 % worse by distance" in line(only)
 
 
 def test_tasks_without_circuits_say_why():
@@ -221,3 +222,12 @@ def test_tasks_without_circuits_say_why():
     assert line(found) == "Circuits: the model can do 2 of 6 tasks"
     none = paragraph(findings([row("per-layer")], tasks[2:3]))
     assert none == "The model can do 0 of 1 tasks; it cannot do sums 40 %."
+
+
+def test_circuits_of_equal_faithfulness_are_compared_by_their_nodes():
+    half = dict(zip(("nodes_ratio", "nodes_ratio_low", "nodes_ratio_high"), (1.4, 1.1, 1.8)))
+    text = paragraph(findings([row("per-layer"), row("single", (OPEN,) * 3, **half)], [TASK]))
+    assert (
+        " To carry half of the behaviour it takes 1.40 [1.10 to 1.80] times as many nodes." in text
+    )
+    assert "times as many" not in said(OPEN, OPEN, OPEN)

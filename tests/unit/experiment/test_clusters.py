@@ -11,6 +11,8 @@ from clustersae.experiment.clusters import (
     layers_of,
     parent,
     parse_cluster,
+    start_of,
+    transferred_name,
 )
 from clustersae.runtime.errors import InputError
 
@@ -143,4 +145,44 @@ def test_a_name_is_one_of_an_sae_exactly_if_its_cluster_lies_in_that_of_its_star
 )
 def test_a_name_that_is_none_of_an_sae_is_refused(bad, message):
     with pytest.raises(InputError, match=re.escape(message)):
+        layers_of(bad)
+
+
+@pytest.mark.parametrize(
+    ("sae", "layer", "start"),
+    [
+        # Forwards, backwards, and over a gap between studied layers.
+        (("tokens-1of5~base", "3~0-2"), 3, ("tokens-1of5~base", "2~0-1")),
+        (("tokens-1of5~base", "2~0-1"), 2, ("tokens-1of5~base", "1~0")),
+        (("tokens-1of5~base", "1~0"), 1, ("base", "0")),
+        (("tokens-1of5~base", "3~4-5"), 3, ("tokens-1of5~base", "4~5")),
+        (("tokens-1of5~base", "4~5"), 4, ("base", "5")),
+        (("base~base", "6~0+2+4"), 6, ("base~base", "4~0+2")),
+        (("tokens-1of5@base", "3@0-4"), 3, ("base", "0-4")),
+        (("base", "0"), 0, None),
+    ],
+)
+def test_what_an_sae_started_from_stands_in_its_name(sae, layer, start):
+    assert start_of(*sae) == start
+    assert layers_of(sae[1]) == (layer,)
+    assert re.fullmatch(SAE_PATTERN, sae[1])
+
+
+@settings(deadline=None)
+@given(LAYERS, st.booleans())
+def test_a_chain_is_followed_back_layer_by_layer(layers, backwards):
+    chain = sorted(layers, reverse=backwards)
+    sae, passed = ("tokens-1of5~base", transferred_name(chain)), []
+    if len(chain) == 1:
+        sae = ("base", transferred_name(chain))
+    while sae is not None:
+        passed.insert(0, layers_of(sae[1])[0])
+        variant, sae = sae[0], start_of(*sae)
+    assert passed == chain
+    assert variant == "base", "the first of a chain is the full per-layer SAE"
+
+
+@pytest.mark.parametrize("bad", ["2~0-3", "2~2", "0-1~2", "2~1+3"])
+def test_weights_come_from_one_side_to_one_layer(bad):
+    with pytest.raises(InputError, match="all lie before it, or all behind it"):
         layers_of(bad)

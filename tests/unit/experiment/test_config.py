@@ -123,7 +123,21 @@ WRONG = [
     ),
     (imported("llama") | shared(5), "5 clusters, but 4 layers are studied"),
     # rivals that nobody has built yet
-    ({"arms": {"transfer": [1]}}, "unknown key 'transfer' in arms; allowed are auto, controls"),
+    ({"arms": {"crosscoder": [1]}}, "unknown key 'crosscoder' in arms; allowed are auto, controls"),
+    # rivals
+    ({"arms": {"transfer": [1]}}, "arms.transfer is [1], but must be a section"),
+    ({"arms": {"transfer": {"directions": ["up"]}}}, 'directions.0 is "up", but must be forwards'),
+    (
+        {"arms": {"transfer": {"budgets": [1, 0.3]}}},
+        "models.tiny: arms.transfer asks for a budget of 0.3, but the first of 3 SAEs is trained in"
+        " full, which takes 0.333: use budgets above that.",
+    ),
+    (
+        {"arms": {"transfer": {"budgets": [0.334]}}},
+        "sae.training_tokens is 4000, fewer than one batch of 128 for variant tokens-1of1000~base",
+    ),
+    ({"arms": {"mlsae": [0]}}, "arms.mlsae.0 is 0, but must be above 0"),
+    ({"arms": {"mlsae": [0.01]}}, "fewer than one batch of 128 for variant tokens-1of100"),
     # specialised SAEs
     (
         specialising({"from": 1, "budgets": [0.4]}, {"from": 3, "budgets": [1]}),

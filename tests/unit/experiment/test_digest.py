@@ -1,5 +1,8 @@
 """A digest changes with the code that a script can reach, and with nothing else."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 
 from clustersae.experiment.digest import _parsed, script_digest
@@ -63,3 +66,14 @@ def test_equal_code_in_another_place_is_another_digest(tmp_path):
     (tmp_path / "a.py").write_text("x = 1\n")
     (tmp_path / "b.py").write_text("x = 1\n")
     assert script_digest("a.py", tmp_path) != script_digest("b.py", tmp_path)
+
+
+def test_what_is_for_notebooks_trains_no_sae_again(tmp_path):
+    scripts = Path(__file__).parents[3] / "workflow/scripts"
+    shutil.copytree(scripts, tmp_path / "scripts")
+    before = script_digest("train_sae.py", tmp_path / "scripts")
+    for name in ("run.py", "exports/card.py", "presentation/tables.py"):
+        with open(tmp_path / "scripts/clustersae" / name, "a") as file:
+            file.write("\nx = 1\n")
+    _parsed.cache_clear()
+    assert script_digest("train_sae.py", tmp_path / "scripts") == before

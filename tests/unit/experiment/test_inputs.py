@@ -34,6 +34,7 @@ MODEL = {
         **{"per_layer": [1], "narrower": [], "equal_exposure": [], "auto": []},
         "shared": {"counts": [2], "methods": ["complete"]},
         "specialised": [{"from": 1, "budgets": [0.5]}],
+        **{"transfer": {"directions": ["forwards"], "budgets": []}, "mlsae": []},
         "controls": {"methods": ["even"], "counts": [2], "draws": 1},
         "pilot_fraction": 0.1,
     },
@@ -41,6 +42,7 @@ MODEL = {
         **{"tasks": ["induction", "mine.jsonl"], "judge": {"base_url": None}, "splice_tokens": 9},
         "circuits": {"errors": ["kept", "nodes"], "sizes": 3},
     },
+    "browser": {"arms": ["per-layer", "specialised"], "neuronpedia": False},
 }
 AUTO = {**MODEL, "arms": {**MODEL["arms"], "auto": ["shared"]}}
 
@@ -153,6 +155,14 @@ def test_a_specialised_sae_waits_for_what_it_starts_from(inputs):
     folder = "results/m/saes/tokens-3of4/0-2/seed-8"
     assert inputs.start(child) == [f"{folder}/sae.safetensors", f"{folder}/cfg.json"]
     assert inputs.start(wildcards(variant="base", sae="1", seed="8")) == []
+    for sae, variant, start in (
+        ("3~0-2", "tokens-1of5~base", "tokens-1of5~base/2~0-1"),
+        ("1~2-4", "tokens-1of5~base", "tokens-1of5~base/2~3-4"),
+        ("3~4", "tokens-1of5~base", "base/4"),
+    ):
+        folder = f"results/m/saes/{start}/seed-8"
+        neighbour = wildcards(variant=variant, sae=sae, seed="8")
+        assert inputs.start(neighbour) == [f"{folder}/sae.safetensors", f"{folder}/cfg.json"]
 
 
 def test_the_first_seed_tries_the_learning_rates_and_the_others_wait_for_it(inputs):
@@ -237,7 +247,11 @@ def test_params_are_the_settings_that_decide_a_job():
     assert params.first_of("evaluation", "circuits", "errors")(wildcards()) == "kept"
     left_open = Params({"m": {"errors": None}}, ".")
     assert left_open.first_of("errors", otherwise="ablated")(wildcards()) == "ablated"
-    root, child = (params.sae(wildcards(sae=sae)) for sae in ("0-2", "1@0-2"))
+    root, child = (
+        params.sae(wildcards(sae=sae, variant=variant))
+        for variant, sae in (("base", "0-2"), ("tokens-1of4@base", "1@0-2"))
+    )
+    assert params.sae(wildcards(sae="1~0", variant="tokens-1of4~base")) == child
     assert "seeds" not in root
     assert "specialise" not in root, "how others go on from it changes nothing"
     assert child["specialise"] == {"learning_rate": 0.05}
@@ -260,3 +274,35 @@ def test_a_text_is_asked_for_what_all_its_readers_want():
 
 def test_resources_double_with_every_attempt():
     assert [growing(1000)(wildcards(), attempt) for attempt in (1, 2, 3)] == [1000, 2000, 4000]
+
+
+def test_a_browser_reads_arms_that_are_shown_and_the_roots_of_specialised_ones(inputs):
+    found = inputs.of_browsed("features", "rules.parquet")(wildcards())
+    folders = [path.removeprefix("results/m/evaluation/features/") for path in found]
+    special = "tokens-1of4@tokens-3of4/per-layer@single"
+    assert folders == [
+        f"{arm}/rules.parquet" for arm in ("base/per-layer", special, "tokens-3of4/single")
+    ]
+    saes = inputs.of_browsed_saes("cfg.json")(wildcards())
+    # The first seed alone; three layers, those specialised for them, and the root.
+    assert len(saes) == len(set(saes)) == 7
+    assert all(path.endswith("/seed-7/cfg.json") for path in saes)
+    assert "results/m/saes/tokens-3of4/0-2/seed-7/cfg.json" in saes
+
+
+def test_what_is_shown_is_measured_also_where_it_is_no_arm(inputs):
+    root = wildcards(variant="tokens-3of4", partition="single")
+    assert inputs.of_arm("sae.safetensors")(root) == [
+        f"results/m/saes/tokens-3of4/0-2/seed-{seed}/sae.safetensors" for seed in (7, 8)
+    ]
+
+
+def test_a_model_without_arms_to_show_has_no_browser(tmp_path):
+    browsers = {"m": MODEL["browser"], "silent": {"arms": [], "neuronpedia": True},
+                "both": {"arms": ["shared"], "neuronpedia": True}}  # fmt: skip
+    models = {name: {**MODEL, "browser": browser} for name, browser in browsers.items()}
+    assert Inputs(models, Checkpoints(tmp_path)).browsers(wildcards()) == [
+        "results/m/browser/index.html",
+        "results/both/browser/index.html",
+        "results/both/neuronpedia/index.json",
+    ]

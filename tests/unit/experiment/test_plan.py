@@ -6,7 +6,7 @@ import pytest
 from synthetic_results import nested
 
 from clustersae.experiment.arms import partition_name
-from clustersae.experiment.clusters import parent
+from clustersae.experiment.clusters import parent, start_of
 from clustersae.experiment.plan import as_table, candidates, make_pilots, make_plan, read_plan
 from clustersae.runtime.errors import InputError
 
@@ -43,6 +43,8 @@ def asked(shared_fraction=0.5, controls=(), control_counts=(), draws=1, **arms):
             "shared": {"counts": counts, "methods": methods},
             "equal_exposure": [],
             "specialised": [],
+            "transfer": {"directions": ["forwards", "backwards"], "budgets": []},
+            "mlsae": [],
             "controls": {
                 "methods": list(controls),
                 "counts": list(control_counts),
@@ -206,6 +208,43 @@ def test_arms_of_the_same_saes_are_measured_once():
     assert record["random-3"] == record["even-3"] == "complete-3"
 
 
+def test_roots_of_specialised_arms_can_be_looked_at_though_they_are_no_arms():
+    plan = planned(asked(counts=[1], specialised=[{"from": 1, "budgets": [0.25, 0.5]}]))
+    arms = {(arm.variant, arm.partition) for arm in plan.arms}
+    # Half of 0.25 and of 0.5 of four trainings: of these the second is the full shared SAE.
+    assert [(each.variant, each.saes) for each in plan.root_arms] == [
+        ("tokens-1of2", (("tokens-1of2", "0-3"),)),
+        ("base", (("base", "0-3"),)),
+    ]
+    assert ("tokens-1of2", "single") not in arms
+    assert plan.arm("tokens-1of2", "single").matched_count == 0.5
+    assert plan.arm("base", "single").role == "main"
+    assert all(pair != ("tokens-1of2", "single") for pair in plan.measured_arms)
+
+
+def test_browsed_are_arms_of_the_kinds_asked_for_with_roots_and_none_twice():
+    plan = planned(
+        asked(
+            counts=[1], specialised=[{"from": 1, "budgets": [0.25, 0.5]}], per_layer=[1, 0.5],
+            controls=["random"], control_counts=[2],
+        )
+    )  # fmt: skip
+    assert plan.browsed_arms(["per-layer", "shared"]) == [("base", "per-layer"), ("base", "single")]
+    every = plan.browsed_arms(["per-layer", "shared", "specialised"])
+    assert len(every) == len(set(every))
+    assert [pair for pair in every if "@" not in pair[1]] == [
+        *(("base", "per-layer"), ("base", "single"), ("tokens-1of2", "single")),
+    ]
+    assert sum("@" in partition for _, partition in every) == 2
+    assert plan.browsed_arms([]) == []
+
+
+def test_a_root_of_one_layer_is_no_sae_apart_from_what_it_has_become():
+    plan = planned(asked(specialised=[{"from": 3, "budgets": [0.5]}]))
+    (root,) = plan.root_arms
+    assert [name for _, name in root.saes] == [name for name in nested(N_LAYERS, 3) if "-" in name]
+
+
 def test_a_plan_is_the_same_after_it_was_a_file(tmp_path):
     settings = asked(counts=[1, 2], specialised=[{"from": 2, "budgets": [0.5]}])
     plan = planned(settings, {"family": "shared", "entry": 3})
@@ -255,3 +294,83 @@ def test_less_than_a_batch_is_refused_before_anything_is_trained():
     settings = asked(per_layer=[0.001])
     with pytest.raises(InputError, match="one batch of 128 for variant tokens-1of1000"):
         planned(settings)
+
+
+def chain_of(plan, partition):
+    """The SAEs of a partition's only arm: layer → what it is trained on and starts from."""
+    (arm,) = [arm for arm in plan.arms if arm.partition == partition]
+    records = {(each["variant"], each["sae"]): each for each in plan.as_json(SAE)["saes"]}
+    return arm, {name: records[variant, name] for variant, name in arm.saes}
+
+
+def test_transfers_by_hand():
+    """Half of 4 x 100,000 activations: 100,000 for the first layer, a third of that for others."""
+    plan = planned(asked(transfer={"directions": ["forwards", "backwards"], "budgets": [0.5]}))
+    assert [arm.name for arm in plan.arms[2:]] == [
+        "per-layer (tokens-1of2)",
+        "transfer-forwards (tokens-1of3~base)",
+        "transfer-backwards (tokens-1of3~base)",
+    ]
+    arm, saes = chain_of(plan, "transfer-forwards")
+    assert (arm.role, arm.method, arm.count) == ("rival", "transfer-forwards", 4)
+    assert arm.matched_count == pytest.approx(2)
+    variant = "tokens-1of3~base"
+    assert {name: each["starts_from"] for name, each in saes.items()} == {
+        "0": None,
+        "1~0": ["base", "0"],
+        "2~0-1": [variant, "1~0"],
+        "3~0-2": [variant, "2~0-1"],
+    }
+    # 33,333 are 260.4 batches of 128.
+    tokens = [each["training_tokens"] for each in saes.values()]
+    assert tokens == [781 * 128, 260 * 128, 260 * 128, 260 * 128]
+    assert [each["layers"] for each in saes.values()] == [[0], [1], [2], [3]]
+    _, back = chain_of(plan, "transfer-backwards")
+    assert {name: each["starts_from"] for name, each in back.items()} == {
+        "0~1-3": [variant, "1~2-3"],
+        "1~2-3": [variant, "2~3"],
+        "2~3": ["base", "3"],
+        "3": None,
+    }
+    # The first of each chain is the full per-layer SAE, which is trained once.
+    assert plan.trained_saes.count(("base", "0")) == plan.trained_saes.count(("base", "3")) == 1
+
+
+def test_every_sae_of_a_chain_is_trained_before_the_next():
+    plan = planned(asked(transfer={"directions": ["backwards"], "budgets": [0.3, 1]}))
+    for arm in plan.arms:
+        if arm.role == "rival":
+            assert set(arm.trained) == set(arm.saes), "a chain needs no SAE that serves no layer"
+            for sae in arm.saes:
+                assert start_of(*sae) is None or start_of(*sae) in arm.saes
+    assert plan.arm("base~base", "transfer-backwards").matched_count == 4
+    with pytest.raises(InputError, match=r"a budget of 0\.25, but the first of 4 SAEs"):
+        planned(asked(transfer={"directions": ["forwards"], "budgets": [0.25]}))
+
+
+def test_a_multi_layer_sae_reads_every_token_at_every_layer():
+    plan = planned(asked(mlsae=[1, 0.5]))
+    full, half = (arm for arm in plan.arms if arm.role == "rival")
+    assert [arm.name for arm in (full, half)] == ["single (mlsae-1of1)", "single (mlsae-1of2)"]
+    assert (full.saes, half.saes) == ((("mlsae-1of1", "0-3"),), (("mlsae-1of2", "0-3"),))
+    assert (full.method, full.count) == ("mlsae", 1)
+    # As much as four full SAEs, and as their half, which is there to be compared with.
+    assert (full.matched_count, half.matched_count) == (4, 2)
+    assert "per-layer (tokens-1of2)" in [arm.name for arm in plan.arms]
+    trained = {each["sae"] + each["variant"]: each for each in plan.as_json(SAE)["saes"]}
+    assert trained["0-3mlsae-1of1"]["training_tokens"] == 3125 * 128
+    assert trained["0-3mlsae-1of2"]["starts_from"] is None
+
+
+def test_rivals_come_after_all_other_arms_and_change_none_of_them():
+    alone = planned(asked(per_layer=[1, 0.5], specialised=[{"from": 1, "budgets": [0.5]}]))
+    both = planned(
+        asked(
+            per_layer=[1, 0.5],
+            specialised=[{"from": 1, "budgets": [0.5]}],
+            transfer={"directions": ["forwards"], "budgets": [0.5]},
+            mlsae=[0.5],
+        )
+    )
+    assert both.arms[: len(alone.arms)] == alone.arms
+    assert {arm.role for arm in both.arms[len(alone.arms) :]} == {"rival"}

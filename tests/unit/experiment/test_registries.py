@@ -36,9 +36,10 @@ def wildcards(figure):
 
 def test_only_figures_that_a_model_has_are_wanted(figures):
     assert figures.pattern == "one|two"
-    both = [f"results/{m}/figures/one.{f}" for m in "ab" for f in ("svg", "png")]
+    both = [f"results/{m}/figures/one.{f}" for m in "ab" for f in ("svg", "png", "pdf")]
     wanted = figures.wanted({"a": {"tasks": False}, "b": {"tasks": True}})
-    assert wanted == [*both, "results/b/figures/two.svg", "results/b/figures/two.png"]
+    two = [f"results/b/figures/two.{f}" for f in ("svg", "png", "pdf")]
+    assert wanted == [*both, *two]
 
 
 def test_a_figure_reads_its_own_tables_with_its_own_options(figures):

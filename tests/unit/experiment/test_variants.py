@@ -63,6 +63,12 @@ def test_a_float_is_met_to_half_a_thousandth(share):
         ("tokens-3of6", 1, (0.5, 1)),
         # Of a specialised SAE, what it adds to those it came from.
         ("tokens-1of5@base", 1, (0.2, 1)),
+        ("tokens-1of5~base", 1, (0.2, 1)),
+        ("base~base", 1, (1, 1)),
+        # Every token at every layer: 3 layers' worth of half of the tokens.
+        ("mlsae-1of2", 3, (1.5, 1)),
+        ("mlsae-1of1", 4, (4, 1)),
+        ("mlsae-2of1", 1, (2, 1)),
         ("base@tokens-1of5", 1, (1, 1)),
         ("tokens-1of5@tokens-2of5", 2, (0.2, 1)),
     ],
@@ -85,6 +91,11 @@ def test_other_names_are_refused(bad):
         variant_scales(bad, 1)
 
 
+def test_a_whole_mlsae_is_no_base_variant():
+    assert scaled_variant("mlsae", 1) == "mlsae-1of1"
+    assert scaled_variant("mlsae", 0.5) == "mlsae-1of2"
+
+
 def test_kind_and_share():
     assert (kind_of("tokens-2of5"), share_of("tokens-2of5")) == ("tokens", Fraction(2, 5))
     assert (kind_of("narrower-2of4"), share_of("narrower-2of4")) == ("narrower", Fraction(1, 2))
@@ -102,5 +113,6 @@ def test_the_pattern_takes_pairs_and_nothing_beside():
         "base/3",
         "base@wider",
         "tokens-1of2tokens-1of2",
+        "tokens-1of5~tokens-2of5@base",
     ):
         assert not re.fullmatch(PATTERN, bad)

@@ -47,7 +47,7 @@ CASES = {
     "specialised": {
         **{"n_layers": 5, "counts": (2, 3, 4), "controls": False, "seeds": (0, 1)},
         **{"noise": 0.02, "specialise": (1, 3), "budgets": (0.15, 0.2, 0.4, 0.6)},
-        "lengths": (0.25, 0.5, 2),
+        **{"lengths": (0.25, 0.5, 2), "rivals": (0.4,)},
     },
     "one start, one budget": {
         **{"n_layers": 4, "counts": (2,), "seeds": (0,), "variants": False, "controls": False},

@@ -57,12 +57,18 @@ def test_cost_by_hand_with_every_root_once():
         ("tokens-1of4@tokens-1of2", "1@0-2"): 23.0,
         ("tokens-1of4@tokens-1of2", "2@0-2"): 24.0,
     }
-    same = {"job_seconds": 1.0, "tuning_seconds": 2.0, "peak_memory_mb": 1.0, "activations": 10.0}
-    rows = [{"kind": "caching", "seconds": 10.0, "flops": 1.0, **same}]
+    same = {"job_seconds": 1.0, "peak_memory_mb": 1.0, "activations": 10.0}
+    # Of 100 cached tokens full SAEs read all; shared ones half, and those after them 25 more.
+    shard = {"seconds": 5.0, "flops": 0.5, "peak_gpu_memory_mb": None, "n_tokens": 50}
+    rows = [{"kind": "caching", **shard, **same}] * 2
+    reached = {"base": 100, "tokens-1of2": 50}
     rows += [
         {
             **{"kind": "sae", "variant": variant, "cluster": name, "seed": seed},
-            **{"seconds": value + seed, "flops": value, **same},
+            **{"seconds": value + seed, "flops": value, "peak_gpu_memory_mb": value, **same},
+            # Rates are tried with the first seed alone.
+            **{"tuning_seconds": 2.0 * (seed == 0), "tuning_flops": 3.0 * (seed == 0)},
+            "tokens_reached": reached.get(variant, 75),
         }
         for (variant, name), value in seconds.items()
         for seed in (0, 1)
@@ -71,19 +77,29 @@ def test_cost_by_hand_with_every_root_once():
     cost = cost_table(arms, pd.DataFrame(rows)).set_index("arm")
     base, two, one = (arm.name for arm in arms)
     # Seed 1 takes a second longer for every SAE: half of the number of SAEs on average.
-    assert cost.loc[base, "total_seconds"] == 10 + 300 + 3 / 2
-    assert cost.loc[two, "total_seconds"] == 10 + (50 + 20 + 21 + 75) + 4 / 2
-    assert cost.loc[one, "total_seconds"] == 10 + (55 + 22 + 23 + 24) + 4 / 2
+    # Every SAE is tuned, once: 2 s each.
+    assert cost.loc[base, "total_seconds"] == 10 + 300 + 3 / 2 + 3 * 2
+    # Caching 75 of 100 tokens takes 7.5 s, however many SAEs read them.
+    assert cost.loc[two, "total_seconds"] == 7.5 + (50 + 20 + 21 + 75) + 4 / 2 + 4 * 2
+    assert cost.loc[one, "total_seconds"] == 7.5 + (55 + 22 + 23 + 24) + 4 / 2 + 4 * 2
     # Of two seeds, which are 4 s apart, t of one degree of freedom is 12.7062.
-    assert cost.loc[one, "total_seconds_high"] == pytest.approx(136 + 12.7062 * 2)
-    assert cost.loc[one, "relative"] == pytest.approx((134 / 310 * 138 / 313) ** 0.5)
+    assert cost.loc[one, "total_seconds_high"] == pytest.approx(141.5 + 12.7062 * 2)
+    assert cost.loc[one, "relative"] == pytest.approx((139.5 / 316 * 143.5 / 319) ** 0.5)
+    untuned = (131.5 / 310 * 135.5 / 313) ** 0.5
+    assert cost.loc[one, "relative_untuned"] == pytest.approx(untuned)
     assert cost["n_saes"].to_dict() == {base: 3, two: 4, one: 4}
-    # K T with K = 1/2 + 2/4 + 3/4 and 1/2 + 3/4, T = 100.5 s.
-    assert cost.loc[two, "predicted_seconds"] == pytest.approx(10 + 1.75 * 100.5)
-    assert cost.loc[one, "predicted_seconds"] == pytest.approx(10 + 1.25 * 100.5)
+    # K T with K = 1/2 + 2/4 + 3/4 and 1/2 + 3/4, T = 100.5 s and 2 s of tuning.
+    assert cost.loc[two, "predicted_seconds"] == pytest.approx(7.5 + 1.75 * 102.5)
+    assert cost.loc[one, "predicted_seconds"] == pytest.approx(7.5 + 1.25 * 102.5)
     assert cost.loc[one, "flops_training"] == 124
+    assert cost.loc[one, "flops_total"] == 0.75 + 124 + 4 * 3
+    assert cost.loc[one, "relative_flops"] == pytest.approx(136.75 / (1 + 300 + 3 * 3))
     assert cost.loc[one, "activations"] == 40
-    assert cost.loc[one, "tuning_seconds"] == 4 * 2 * 2  # every SAE, both seeds: in no total
+    assert cost.loc[one, "tuning_seconds"] == 4 * 2
+    assert cost["peak_gpu_memory_mb"].to_dict() == {base: 100, two: 75, one: 55}
+    # The ends between which the ratio lies: caching alone, training alone.
+    assert cost["share_read"].to_dict() == {base: 1, two: 0.75, one: 0.75}
+    assert cost.loc[one, "relative_caching"] == 0.75
     assert cost.loc[one, "relative_training"] == pytest.approx(126 / 301.5)
     assert (cost["pilot_seconds"] == 0).all()  # who names its K pays for no search
 
@@ -92,6 +108,12 @@ def test_cost_by_hand_with_every_root_once():
     # One run of the pilots, 25 s, for the arm that they have found and for no other.
     assert searched["pilot_seconds"].to_dict() == {base: 0, two: 0, one: 25}
     assert searched.loc[one, "total_seconds"] == cost.loc[one, "total_seconds"] + 25
+    # Their tuning is paid for as well, and what they read beyond the arm is cached for it.
+    pilots = [each | {"tokens_reached": 90} for each in pilots]
+    pilots[0] = pilots[0] | {"tuning_seconds": 6.0}
+    searched = cost_table(arms, pd.DataFrame(rows[:-1] + pilots), one).set_index("arm")
+    assert searched["pilot_seconds"].to_dict() == {base: 0, two: 0, one: 31}
+    assert searched["caching_seconds"].to_dict() == {base: 10, two: 7.5, one: 9}
 
     lacking = [row for row in rows if row.get("cluster") != "1@0-2"]
     with pytest.raises(InputError, match=r"lacks the SAE of cluster 1@0-2 \(variant tokens-1of4"):

@@ -111,6 +111,20 @@ def test_cost_is_caching_once_plus_the_arms_own_saes(written):
     assert cost.loc["complete-4 (equal-exposure)", "total_seconds"] == pytest.approx(base)
 
 
+def test_arms_have_their_bill_and_their_live_latents_beside_their_quality(arms, written):
+    cost = read_file(written["cost"]).set_index("arm")
+    pairs = {"cost_seconds": "total_seconds", "cost_flops": "flops_total"}
+    pairs |= {"cost_relative_flops": "relative_flops", "peak_memory_mb": "peak_memory_mb"}
+    for own, other in pairs.items():
+        assert arms[own].to_list() == cost[other].to_list()
+    assert arms["live_latents"].to_list() == [980] * len(arms)
+    # Per-layer SAEs at a third, a half and two thirds: what costs as much as one of these, and is
+    # no other length, loses 5 % for which they lose 3 %.
+    assert arms.loc["complete-3", "excess_fvu_equal_flops"] == pytest.approx(1.05 / 1.03 - 1)
+    assert arms.loc["complete-3", "budget_equal_flops"] == pytest.approx(0.5)
+    assert np.isnan(arms.loc["single", "excess_fvu_equal_flops"])
+
+
 def test_comparisons_are_between_arms_of_one_k(written):
     rows = read_file(written["comparisons"]).set_index(["arm", "against"])
     narrower = rows.loc[("complete-3", "per-layer (narrower-1of2)")]
@@ -223,14 +237,16 @@ def test_pilots_are_paid_by_the_arm_that_they_have_found_alone():
         Arm("single", "base", "single", 1, 1.0, "main", (("base", "0-1"),)),
         Arm("even-1", "base", "even", 1, 1.0, "control", (("base", "0-1"),)),
     ]
-    rows = [{"kind": "caching", "seconds": 10.0}]
+    rows = [{"kind": "caching", "seconds": 10.0, "n_tokens": 5, "tokens_reached": None}]
     for seed in (0, 1):
         for cluster in ("0", "1", "0-1"):
             place = {"variant": "base", "cluster": cluster, "seed": seed}
+            place |= {"n_tokens": None, "tokens_reached": 5}
             rows.append({"kind": "sae", **place, "seconds": 100.0})
             pilot = {**place, "variant": "tokens-1of10"}
             rows.append({"kind": "pilot", **pilot, "seconds": 7.0})
-    same = {"job_seconds": 0.0, "tuning_seconds": 0.0, "peak_memory_mb": 1.0, "activations": 1.0}
+    same = {"job_seconds": 0.0, "tuning_seconds": 0.0, "tuning_flops": 0.0}
+    same |= {"peak_memory_mb": 1.0, "peak_gpu_memory_mb": 1.0, "activations": 1.0}
     frame = pd.DataFrame([{**row, **same, "flops": row["seconds"]} for row in rows])
     cost = cost_table(arms, frame, found_by_pilots="single").set_index("arm")
     assert cost["total_seconds"].to_dict() == {"per-layer": 210, "single": 131, "even-1": 110}

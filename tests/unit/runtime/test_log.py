@@ -47,6 +47,15 @@ def test_the_log_hears_of_a_long_loop_now_and_then(lines, monkeypatch):
     assert not any({"\r", "\n"} & set(line) for line in lines())
 
 
+def test_where_nobody_knows_the_end_only_what_is_done_is_told(lines):
+    progress = Progress("Walking", None)
+    progress.update(7)
+    progress.close()
+    (line,) = lines()
+    assert line.startswith("Walking: 7, ")
+    assert "left" not in line
+
+
 def test_a_terminal_sees_one_line_rewritten(lines, capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     run()

@@ -14,6 +14,7 @@ from clustersae.experiment.sae_settings import SAESettings
 from clustersae.runtime.checkpoint import Checkpoint
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.tensors import checksum, load_tensors
+from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.fitting import Activations, Fit, best_fit, converged, fit
 from clustersae.sae.start import Start
 from clustersae.sae.training import Diverged, Trainer
@@ -292,3 +293,22 @@ def test_a_rate_that_diverges_is_left_out_and_all_of_them_are_an_error():
     assert list(converged([diverges, lambda: "fit", diverges])) == ["fit"]
     with pytest.raises(Diverged, match="FVU is nan"):
         list(converged([diverges, diverges]))
+
+
+def test_a_start_at_another_layer_gives_its_weights_and_nothing_else(train, cached, batches):
+    """So a start that is an untrained SAE gives the bits of a training from scratch."""
+    scratch = train((2,))
+    seen = [batch.clone() for batch in batches]
+    batches.clear()
+    generator = torch.Generator().manual_seed(ROOT.seed)
+    mean, scale = (cached[1][name][[0]] for name in ("mean", "scale"))
+    untrained = TopK((0,), D_SAE, K, mean, scale)
+    untrained.initialise(generator)
+    other = Start(untrained, 0, checksum(untrained.state_dict()), is_other_layer=True)
+    transferred = train((2,), start=other)
+    assert same(transferred, scratch)
+    assert transferred.first_step == 0
+    assert all(torch.equal(one, two) for one, two in zip(batches, seen, strict=True))
+    neighbour = train((1,), replace(ROOT, n_steps=60)).sae
+    start = Start(neighbour, 0, checksum(neighbour.state_dict()), is_other_layer=True)
+    assert not same(train((2,), start=start), scratch)

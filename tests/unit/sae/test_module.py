@@ -140,3 +140,13 @@ def test_weights_are_not_taken_over_by_layers_that_they_were_not_trained_on(shar
     with pytest.raises(InputError, match=r"cannot start from one that serves \[1, 2, 5\]"):
         own.take_over(shared)
     assert torch.equal(own.W_dec, before)
+
+
+def test_weights_of_another_layer_are_taken_over_where_that_is_meant(shared):
+    own = fresh((3,))
+    mean = own.layer_mean.clone()
+    own.take_over(shared, is_other_layer=True)
+    assert torch.equal(own.W_dec, shared.W_dec)
+    assert torch.equal(own.layer_mean, mean)
+    with pytest.raises(InputError, match=r"cannot take over as another layer from .* \[1, 2, 5\]"):
+        fresh((2,)).take_over(shared, is_other_layer=True)

@@ -78,7 +78,7 @@ class Job(NamedTuple):
 
     def run(self, saes=None, name="out", **more) -> Outputs:
         names = Outputs._fields
-        ends = dict.fromkeys(names[:3], "parquet") | dict.fromkeys(names[3:], "csv")
+        ends = dict.fromkeys(names[:4], "parquet") | dict.fromkeys(names[4:], "csv")
         outputs = Outputs(*(self.folder / name / f"{each}.{ends[each]}" for each in names))
         arguments = {
             "saes": saes or self.single,
@@ -133,6 +133,7 @@ def test_every_file_names_the_arm_and_has_all_seeds(outputs):
         "layers": ["group", "latent", "layer", "p_layer", "firing_rate", "mean_activation"],
         "contexts": ["cluster", "latent", "layer", "rank", "activation", "sequence", "tokens",
                      "activations"],
+        "rules": ["group", "latent", "layer", "tokens", "previous", "accuracy", "holds"],
         "meaning": ["group", "layer", "other_layer", "n_latents", "balanced_accuracy", "floor",
                     "ceiling"],
         "kept": ["group", "n_layers", "n_explained", "n_kept", "share_kept", "n_pairs",
@@ -166,6 +167,21 @@ def test_latents_that_changed_their_word_lose_their_meaning(outputs):
     assert kept["n_explained"].tolist() == [N_WORDS + 1] * 3
     assert kept["n_kept"].tolist() == [N_WORDS - 1] * 3
     assert kept["share_kept"].tolist() == pytest.approx([6 / 8] * 3)
+
+
+def test_rules_are_told_in_words_and_how_far_each_carries(outputs):
+    rules = pd.read_parquet(outputs.rules).query("seed == 0").set_index(["latent", "layer"])
+    stays, swapped = rules.loc[(1, 0)], rules.loc[(3, 0)]
+    assert (list(stays["tokens"]), list(stays["previous"])) == (["word1"], [None])
+    assert list(stays["accuracy"]) == [1, 1]
+    assert list(stays["holds"]) == [True, True]
+    # Latent 3 is word 4 on layer 1.
+    assert list(swapped["tokens"]) == ["word3"]
+    assert list(rules.loc[(3, 1), "tokens"]) == ["word4"]
+    assert list(swapped["holds"]) == [True, False]
+    assert swapped["accuracy"][1] < 0.5
+    pair = rules.loc[(PAIR, 0)]
+    assert (list(pair["tokens"]), list(pair["previous"])) == (["word1"], ["word2"])
 
 
 def test_spread_tells_what_fires_at_one_token_and_what_over_tokens(outputs):

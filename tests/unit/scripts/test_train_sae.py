@@ -136,7 +136,12 @@ def test_cost_counts_operations_of_all_activations(data, tmp_path):
     run(data, tmp_path / "a")
     record = read_json(tmp_path / "a" / "training.json")
     assert record["activations"] == 6400
-    assert record["flops"] == 6400 * (2 * 8 * 24 + 8 * 3 * 8)
+    # 50 steps of Adam and clipping on 416 parameters, 192 of them in the decoder.
+    adam = 50 * (16 * (2 * 8 * 24 + 24 + 8) + 7 * 8 * 24)
+    assert record["flops"] == 6400 * (2 * 8 * 24 + 8 * 3 * 8) + adam
+    assert record["flops_dense"] == 6400 * 10 * 8 * 24 + adam
+    assert record["tokens_reached"] == 6400
+    assert record["tuning_flops"] == 0
     assert record["seconds"] > 0
     assert (record["learning_rate"], record["tuning_seconds"]) == (0.005, 0)
     assert record["validation_fvu"] == {}
@@ -197,6 +202,7 @@ def test_the_learning_rate_with_the_least_validation_fvu_is_chosen(data, tmp_pat
     assert mean_fvu(load_sae(tmp_path / "a"), held_out) == pytest.approx(fvu["0.01"], rel=1e-6)
     assert read_json(tmp_path / "a" / "cfg.json")["learning_rate"] == 0.01
     assert record["tuning_seconds"] > 0
+    assert record["tuning_flops"] == 2 * record["flops"]
     assert record["activations"] == 6400  # of the one that was kept
     # The same bits as where that rate was the only one.
     assert same(chosen, run(data, tmp_path / "b", config=CONFIG | {"learning_rate": 0.01}))
@@ -254,3 +260,39 @@ def test_rates_without_anything_to_choose_by_are_an_error(data, tmp_path):
     config = {**CONFIG, "learning_rate": [0.001, 0.01]}
     with pytest.raises(InputError, match="2 learning rates to choose from, and no validation"):
         run(data | {"validation": []}, tmp_path, config=config)
+
+
+def test_a_chain_of_transfers_says_where_it_came_from(data, tmp_path):
+    own = CONFIG | {"specialise": {"learning_rate": 0.01}}
+    run(data, tmp_path / "0", "0")
+    chain = {"1~0": ("0", ["base", "0"]), "2~0-1": ("1~0", ["tokens-1of5~base", "1~0"])}
+    for name, (start, ancestor) in chain.items():
+        folder = tmp_path / name
+        run(data, folder, name, "tokens-1of5~base", config=own, start=tmp_path / start)
+        config, record = (read_json(folder / f"{file}.json") for file in ("cfg", "training"))
+        assert config["starts_from"] == ancestor
+        assert config["layers"] == [int(name[0])]
+        assert (config["first_step"], config["n_steps"]) == (0, 10)
+        assert (record["activations"], record["learning_rate"]) == (1280, 0.01)
+    assert read_json(tmp_path / "0/cfg.json")["starts_from"] is None
+
+
+def test_a_start_from_the_wrong_side_is_refused(data, tmp_path):
+    own = CONFIG | {"specialise": {"learning_rate": 0.01}}
+    run(data, tmp_path / "1", "1")
+    with pytest.raises(InputError, match=r"take over as another layer from one that serves \[1\]"):
+        run(data, tmp_path / "b", "1~0", "base~base", config=own, start=tmp_path / "1")
+
+
+def test_a_multi_layer_sae_of_one_layer_is_a_plain_one(data, tmp_path):
+    plain = run(data, tmp_path / "plain", "1")
+    assert same(run(data, tmp_path / "mlsae", "1", "mlsae-1of1"), plain)
+
+
+def test_a_multi_layer_sae_is_trained_on_as_much_as_all_per_layer_ones(data, tmp_path):
+    several = run(data, tmp_path / "mlsae", variant="mlsae-1of2")
+    config, record = (read_json(tmp_path / f"mlsae/{file}.json") for file in ("cfg", "training"))
+    assert record["activations"] == 3 * 3200
+    assert record["tokens_reached"] == 3200
+    assert config["every_layer"]
+    assert not same(several, run(data, tmp_path / "other", variant="tokens-3of2"))

@@ -38,13 +38,22 @@ class BatchPlan:
     of a shard that do not fill a block, and the blocks that do not fill a batch; which ones they
     are differs from pass to pass, so that no row is left out for good.
 
+    With `every_layer` each token contributes all layers instead: all of them read one stream of
+    tokens, the blocks of one pass after those of the other, and in a batch (nearly) the same ones.
+
     Args:
         rows_per_shard: number of rows of every shard.
         n_layers: layers in the cluster.
+        every_layer: read every token at every layer.
     """
 
     def __init__(
-        self, rows_per_shard: Sequence[int], n_layers: int, batch_size: int, seed: int
+        self,
+        rows_per_shard: Sequence[int],
+        n_layers: int,
+        batch_size: int,
+        seed: int,
+        every_layer: bool = False,
     ) -> None:
         self.n_layers, self.batch_size, self.seed = n_layers, batch_size, seed
         self.rows_per_shard = list(rows_per_shard)
@@ -62,11 +71,15 @@ class BatchPlan:
                 f"The cached activations hold {sum(rows_per_shard)} tokens, fewer than one batch"
                 f" of {batch_size}. Raise activations.tokens.train or lower sae.batch_size."
             )
+        self.every_layer, self._n_blocks = every_layer, n_blocks
         self._pass = -1
         self._blocks: list[tuple[int, int]] = []
 
     def segments(self, step: int) -> Iterator[Segment]:
         """The pieces of the batch of `step`, in order of position."""
+        if self.every_layer:
+            yield from self._at_every_layer(step)
+            return
         which, within = divmod(step, self.steps_per_pass)
         n_blocks = self.batch_size // self.block_rows
         chosen = self._blocks_of(which)[within * n_blocks : (within + 1) * n_blocks]
@@ -80,6 +93,27 @@ class BatchPlan:
                 if low < high:
                     layer = (i + step) % self.n_layers
                     yield Segment(shard, start + low - first, layer, low, high - low)
+
+    def _at_every_layer(self, step: int) -> Iterator[Segment]:
+        """As `segments`, of one stream of tokens that all layers read.
+
+        Layer l reads on from place ⌊(step · batch_size + l) / n_layers⌋ of the stream. These add
+        up to step · batch_size (Hermite's identity), so batches are full, and no layer is ever
+        more than one token ahead of another.
+        """
+        places = [
+            [(number * self.batch_size + layer) // self.n_layers for number in (step, step + 1)]
+            for layer in range(self.n_layers)
+        ]
+        position = 0
+        for layer, (place, stop) in enumerate(places):
+            while place < stop:
+                block, offset = divmod(place, self.block_rows)
+                which, within = divmod(block, self._n_blocks)
+                shard, start = self._blocks_of(which)[within]
+                n_rows = min(self.block_rows - offset, stop - place)
+                yield Segment(shard, start + offset, layer, position, n_rows)
+                position, place = position + n_rows, place + n_rows
 
     def _blocks_of(self, which: int) -> list[tuple[int, int]]:
         """(shard, first row) of the blocks of a pass, in the order in which they are read."""
@@ -114,6 +148,7 @@ def normalised_batches(
     seed: int,
     steps: range,
     device: torch.device | str = "cpu",
+    every_layer: bool = False,
 ) -> Iterator[torch.Tensor]:
     """The batch x̄ float32 [batch_size, d_model] of every step in `steps`.
 
@@ -123,8 +158,10 @@ def normalised_batches(
         layers: the layers of the cluster.
         layer_mean: μ [n_cluster_layers, d_model]; layer_scale: σ [n_cluster_layers],
             or [n_cluster_layers, d_model].
+        every_layer: read every token at every layer, not at one of them (see `BatchPlan`).
     """
-    plan = BatchPlan([shard.n_rows for shard in shards], len(layers), batch_size, seed)
+    rows = [shard.n_rows for shard in shards]
+    plan = BatchPlan(rows, len(layers), batch_size, seed, every_layer)
     mean, inverse = layer_mean.float(), 1 / layer_scale.float()
     if shards[0].device.type != "cpu":
         yield from _gathered(shards, layers, mean, inverse, plan, steps)

@@ -1,5 +1,7 @@
 """The arms beside one another in a few lines: the best first, the others in order of cost."""
 
+from typing import NamedTuple
+
 import pandas as pd
 
 from clustersae.experiment.arms import PER_LAYER
@@ -12,6 +14,29 @@ from clustersae.statistics.equivalence import together
 
 #: Of the columns before the last.
 _WIDTHS = (26, 5, 9, 6, 27, 12)
+
+
+class Ranking(NamedTuple):
+    """Some arms beside one another.
+
+    Attributes:
+        head: what stands above the columns.
+        rows: the cells of every arm, as text, the best arm first. Texts count arms from 1.
+        left_out: a line each on the dominated and the other arms that have no row.
+    """
+
+    head: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    left_out: list[str]
+
+    def lines(self) -> list[str]:
+        """Arms numbered, columns aligned by spaces, and what is left out below."""
+        marks = [" ", *range(1, len(self.rows) + 1)]
+        numbered = [
+            (f"{mark} {cells[0]}", *cells[1:])
+            for mark, cells in zip(marks, [self.head, *self.rows])
+        ]
+        return [*map(_aligned, numbered), *self.left_out]
 
 
 def headline(found: Findings) -> str:
@@ -40,46 +65,46 @@ def _who(arm: pd.Series, found: Findings) -> str:
         return f"SAEs fine-tuned (specialised){start}"
     if arm["partition"] == PER_LAYER:
         return f"{label(arm)} SAEs"
+    if arm["role"] == "rival":
+        return label(arm) if arm["count"] == 1 else f"SAEs {label(arm)}"
     known = found.partitions.get(arm["partition"], {"clusters": []})["clusters"]
     clusters = f" (layers {', '.join(known)})"
     return label(arm) + (clusters if len(known) > 1 and len(clusters) < 40 else "")
 
 
-def ranking(found: Findings, n_rows: int) -> list[str]:
-    """A head, up to `n_rows` arms, and one line on those that are left out.
+def ranking(found: Findings, n_rows: int) -> Ranking:
+    """Up to `n_rows` arms.
 
     Shown are the best arm, the full per-layer SAEs, the per-layer SAEs trained as long as the best
-    arm, and then those that no other arm dominates, as near in cost to the best as can be.
+    arm, the other published ways to save training at as much of it, and then those that no other
+    arm dominates, as near in cost to the best as can be.
     """
     arms = found.tables["arms"].sort_values(["matched_count", "excess_fvu"], kind="stable")
     first = best(arms)
     rows = arms.loc[_shown(arms, first, n_rows)]
     numbers = {name: number for number, name in enumerate(rows["arm"], 1)}
     margins = "/".join(f"{100 * found.margins[each]:g}" for each in ("mean", "worst"))
-    head = ("  arm", "SAEs", "training", "cost", "mean FVU excess [95 %]", "worst layer")
-    lines = [_cells(head, f"margins {margins} %")]
-    for name, number in numbers.items():
-        arm = rows[rows["arm"] == name].iloc[0]
-        lines.append(_row(arm, number, _note(arm, arms, numbers)))
-    left = arms.drop(rows.index)
+    head = ("arm", "SAEs", "training", "cost", "mean FVU excess [95 %]", "worst layer")
+    cells = [_row(arm, _note(arm, arms, numbers)) for _, arm in rows.iterrows()]
+    left, left_out = arms.drop(rows.index), []
     for dominated, start in ((False, "Not dominated, not shown:"), (True, "Dominated:")):
         names = [full_label(arm) for _, arm in left[left["dominated"] == dominated].iterrows()]
         if names:
-            lines.append(fitted(start, names, "{} more"))
-    return lines
+            left_out.append(fitted(start, names, "{} more"))
+    return Ranking((*head, f"margins {margins} %"), cells, left_out)
 
 
 def _shown(arms: pd.DataFrame, first: pd.Series, n_rows: int) -> list[int]:
     """Index of the rows to show, the best first, the others in the order of `arms`."""
-    rival = same_training(arms["matched_count"], first["matched_count"]) & (
-        arms["variant"].str.startswith("tokens") & (arms["partition"] == PER_LAYER)
-    )
+    alike = same_training(arms["matched_count"], first["matched_count"])
+    alone = arms["variant"].str.startswith("tokens") & (arms["partition"] == PER_LAYER)
     distance = abs(arms["matched_count"] - first["matched_count"])
     near = distance.sort_values(kind="stable").index
     order = [
         first.name,
         *arms.index[arms["arm"] == PER_LAYER],
-        *arms.index[rival],
+        *arms.index[alike & alone],
+        *arms.index[alike & (arms["role"] == "rival")],
         *(index for index in near if not arms.loc[index, "dominated"]),
         *near,
     ]
@@ -87,19 +112,19 @@ def _shown(arms: pd.DataFrame, first: pd.Series, n_rows: int) -> list[int]:
     return [first.name, *(index for index in arms.index if index in picked[1:])]
 
 
-def _row(arm: pd.Series, number: int, note: str) -> str:
+def _row(arm: pd.Series, note: str) -> tuple[str, ...]:
     excess = percent(arm["excess_fvu"], True)
     interval = bounds(arm["excess_fvu_low"], arm["excess_fvu_high"])
     full = arm["arm"] == PER_LAYER
-    cells = (
-        f"{number} {_short_label(arm)}",
+    return (
+        _short_label(arm),
         str(arm["count"]),
         share(budget(arm)),
         percent(arm["cost_relative"]),
         "" if full else f"{excess} {interval}".rstrip(),
         "" if full else percent(arm["excess_fvu_worst"], True),
+        note,
     )
-    return _cells(cells, note)
 
 
 def _short_label(arm: pd.Series) -> str:
@@ -108,10 +133,10 @@ def _short_label(arm: pd.Series) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def _cells(cells: tuple[str, ...], note: str) -> str:
+def _aligned(cells: tuple[str, ...]) -> str:
     first, *others = zip(cells, _WIDTHS)
-    aligned = "".join(cell.rjust(width) for cell, width in others)
-    return f"{first[0].ljust(first[1])}{aligned} {note}".rstrip()
+    middle = "".join(cell.rjust(width) for cell, width in others)
+    return f"{first[0].ljust(first[1])}{middle} {cells[-1]}".rstrip()
 
 
 def _note(arm: pd.Series, arms: pd.DataFrame, numbers: dict[str, int]) -> str:

@@ -18,6 +18,7 @@ from clustersae.circuits.pairs import device_of
 from clustersae.circuits.recording import CleanRun, Recording, record, run_clean
 from clustersae.circuits.tasks.prepare import TaskPairs
 from clustersae.models.residual import ResidualStream
+from clustersae.runtime.log import Progress
 
 
 class Assessment(NamedTuple):
@@ -86,9 +87,13 @@ def assess(
     reason = why_unusable(full, np.full(len(full), -np.inf), min_accuracy, min_gap)
     if reason:
         return Assessment(found | {"reason": reason}, [], [])
-    recordings = [
-        record(stream, train[length], method, layers=layers, limits=limits) for length in lengths
-    ]
+    recordings = []
+    progress = Progress("Recording pairs of prompts", found["n_train"])
+    for length in lengths:
+        pairs = train[length]
+        recordings.append(record(stream, pairs, method, layers=layers, limits=limits))
+        progress.update(len(pairs.clean))
+    progress.close()
     found["n_masked_train"] = sum(count(recording.masked) for recording in recordings)
     basis = residual_basis(layers, d_model, device_of(stream))
     empty = _metrics([Evaluation(stream, basis, recordings, runs, ablation).empty])

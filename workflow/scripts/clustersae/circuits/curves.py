@@ -65,6 +65,20 @@ def log_weights(sizes: np.ndarray) -> np.ndarray:
     return weights / widths.sum()
 
 
+def distances(sweep: "Sweep") -> np.ndarray:
+    """What every prompt adds to the mean of |1 − faithfulness| over log N, [n_prompts].
+
+    Its mean over prompts, over the gap m(M) − m(∅), is Σ w_N |1 − F_N|, with F_N of all prompts
+    together: the circuit-model distance of MIB (Mueller et al. 2025, arXiv 2504.13151), there over
+    shares of a graph. Unlike the area under F it earns nothing by overshooting 1. For intervals
+    the sign of 1 − F_N is taken as given.
+    """
+    short = sweep.full - sweep.circuit
+    gap = (sweep.full - sweep.empty).mean()
+    signs = np.sign(short.mean(1)) * (np.sign(gap) or 1.0)
+    return (log_weights(sweep.sizes) * signs) @ short
+
+
 def _metrics(sweep: "Sweep", measure: Measure) -> np.ndarray:
     return sweep.circuit if measure == "faithfulness" else sweep.complement
 

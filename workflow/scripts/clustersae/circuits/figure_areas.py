@@ -31,7 +31,7 @@ from clustersae.presentation.style import (
 from clustersae.statistics.equivalence import WORDS, Word
 
 _PANELS = {
-    "faithfulness": "area under faithfulness\n(high is good)",
+    "distance": "distance of faithfulness\nfrom 1 (low is good)",
     "completeness": "area under completeness\n(low is good)",
     "deviation": "deviation of all latents\n(low is good)",
 }
@@ -77,7 +77,7 @@ def draw(
             own, chance = (frame[frame["task"] == task] for frame in (rows, random))
             for axis, measure in zip(column, _PANELS):
                 _panel(axis, own, chance, measure, looks)
-            note = ": small gap" if own["faithfulness"].isna().all() else ""
+            note = ": small gap" if own["distance"].isna().all() else ""
             n_prompts = int(own["n_prompts"].iloc[0])
             column[0].set_title(f"{task_title(task)}\n{n_prompts} prompts{note}")
             column[-1].set_xlabel("training, in per-layer SAEs")

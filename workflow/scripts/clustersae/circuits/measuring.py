@@ -10,13 +10,14 @@ import torch
 from clustersae.circuits.ablation import Ablation
 from clustersae.circuits.attribution import attributed_effects, exact_effects
 from clustersae.circuits.controls import random_scores
-from clustersae.circuits.curves import curve, log_sizes, log_weights
+from clustersae.circuits.curves import curve, distances, log_sizes, log_weights
 from clustersae.circuits.dictionaries import Dictionaries
 from clustersae.circuits.faithfulness import Evaluation, Sweep
 from clustersae.circuits.nodes import Errors, Nodes, top
 from clustersae.circuits.recording import CleanRun, Recording
 from clustersae.circuits.tasks.splits import linked
 from clustersae.models.residual import ResidualStream
+from clustersae.runtime.log import Progress
 
 Row = dict[str, Any]
 
@@ -65,16 +66,22 @@ def measure_circuits(
     effects = attributed_effects(stream, dictionaries, recordings)
     measured = Measured([], [], _nodes(stream, dictionaries, recordings, effects, settings))
     groups = groups_of_prompts(runs)
+    # For every ablation one with all latents, and one for each way with errors; one is random.
+    n_sweeps = len(settings.ablations) * (1 + len(settings.errors)) + 1
+    progress = Progress(f"Measuring circuits, seed {control_seed}", n_sweeps)
     for ablation in settings.ablations:
         evaluation = Evaluation(
             stream, dictionaries, recordings, runs, ablation, seed=settings.seed
         )
         latents = all_latents(evaluation)
+        progress.update()
         for control, errors, scores in _rankings(effects, ablation, settings, control_seed):
             sweep = sweep_capped(evaluation, scores, sizes, errors)
             name = {"control": control, "errors": errors, "ablation": ablation}
             measured.curves.extend(name | row for row in _curve_rows(sweep))
             measured.prompts.extend(name | row for row in _prompt_rows(sweep, latents, groups))
+            progress.update()
+    progress.close()
     return measured
 
 
@@ -132,7 +139,7 @@ def groups_of_prompts(runs: Sequence[CleanRun]) -> list[int]:
 
 
 def _prompt_rows(sweep: Sweep, latents: np.ndarray, groups: Sequence[int]) -> Iterator[Row]:
-    """m(M), m(∅), the means of m(C) and m(M∖C) over log N, from which areas are made, and
+    """m(M), m(∅), the means over log N from which areas and distances are made, and
     `all_latents`; with the group of every prompt."""
     weights = log_weights(sweep.sizes)
     columns = {
@@ -140,6 +147,7 @@ def _prompt_rows(sweep: Sweep, latents: np.ndarray, groups: Sequence[int]) -> It
         "empty": sweep.empty,
         "circuit": weights @ sweep.circuit,
         "complement": weights @ sweep.complement,
+        "distance": distances(sweep),
         "latents": latents,
     }
     for prompt, values in enumerate(zip(*(column.tolist() for column in columns.values()))):

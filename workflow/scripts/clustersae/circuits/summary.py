@@ -7,7 +7,7 @@ from clustersae.statistics.equivalence import WORDS, Word
 
 #: What each measure is called, and whether a difference from per-layer SAEs above zero is good.
 MEASURES = {
-    "faithfulness": ("area under faithfulness", +1),
+    "distance": ("distance of faithfulness from 1", -1),
     "completeness": ("area under completeness", -1),
     "deviation": ("deviation of all latents without errors", -1),
 }

@@ -1,15 +1,17 @@
 """How much of each task the circuits of each arm carry, with intervals over prompts and seeds.
 
-The four measures, all in units of the gap m(M) − m(∅) that the task makes:
+The five measures, all in units of the gap m(M) − m(∅) that the task makes:
 
-    faithfulness   area under the curve of m(C) over log N; high is good
+    faithfulness   area under the curve of m(C) over log N; overshooting m(M) adds to it
+    distance       mean distance of that curve from m(M) over log N: 0 is good, and overshooting is
+                   as bad as falling short; what arms are judged by
     completeness   the same for what is left without the circuit; low is good
     all_latents    m with every latent and without errors: 1 if the SAEs carry the behaviour
     deviation      mean distance of that from m(M), prompt by prompt: 0 is good, and a prompt that
                    overshoots does not make up for one that falls short
 
-The first two depend on what a search finds, the last two on the SAEs alone. All divide by the gap,
-and so are left out (NaN) where it is small: |mean m(M) − mean m(∅)| < min_gap. With `mean` and
+The first three depend on what a search finds, the last two on the SAEs alone. All divide by the
+gap, and so are left out (NaN) where it is small: |mean m(M) − mean m(∅)| < min_gap. With `mean` and
 `resample` ablation m(∅) is the same for all SAEs; with `zero` every SAE has its own, in whose
 units no two arms can be compared, and differences are left out.
 
@@ -37,13 +39,13 @@ from clustersae.statistics.intervals import Estimate, cells
 
 _ARM = ("task", "variant", "partition", "seed")
 _MODE = ("control", "errors", "ablation")
-_METRICS = ("full", "empty", "circuit", "complement", "latents")
+_METRICS = ("full", "empty", "circuit", "complement", "distance", "latents")
 PROMPTS = Format((*_ARM, *_MODE, "prompt"), ("group", *_METRICS))
 CURVES = Format((*_ARM, *_MODE, "size"), ("faithfulness", "completeness"))
 NODES = Format((*_ARM, "rank"), ("layer", "latent", "effect", "exact"))
 
 #: Columns of the table; each has _low and _high, and so has its difference from the baseline.
-MEASURES = ("faithfulness", "completeness", "all_latents", "deviation")
+MEASURES = ("faithfulness", "distance", "completeness", "all_latents", "deviation")
 #: Columns beside these and the names of a row.
 _ROW = ("n_prompts", "n_groups", "n_seeds", "full", "empty")
 
@@ -87,8 +89,8 @@ def circuits_table(
         arms: those of the experiment.
         prompts: rows in the format PROMPTS; `nodes`, in the format NODES.
         min_gap: smallest size of full − empty that anything is measured by.
-        margin: largest difference of the area under faithfulness that does not matter. Other
-            measures have no margin: they are worse, better or undecided.
+        margin: largest difference of `distance` that does not matter. Other measures have no
+            margin: they are worse, better or undecided.
     """
     n_layers = baseline(arms).count
     arms = [*arms, _residual_basis(n_layers)]
@@ -173,7 +175,7 @@ def _word(difference: Estimate, name: str, margin: float) -> str | None:
     if np.isnan(difference.value):
         return None
     more_is: Literal["worse", "better"] = "better" if DIRECTIONS[name][1] > 0 else "worse"
-    return word(difference, margin if name == "faithfulness" else 0.0, more_is)
+    return word(difference, margin if name == "distance" else 0.0, more_is)
 
 
 def _of_task(arms: Sequence[Arm], prompts: pd.DataFrame, min_gap: float) -> dict[str, _ArmMeasured]:
@@ -187,6 +189,7 @@ def _of_task(arms: Sequence[Arm], prompts: pd.DataFrame, min_gap: float) -> dict
             gap = np.full_like(gap, np.nan)  # and so is what it divides
         rises = {
             "faithfulness": wide["circuit"] - wide["empty"],
+            "distance": wide["distance"],
             "completeness": wide["complement"] - wide["empty"],
             "all_latents": wide["latents"] - wide["empty"],
             "deviation": np.abs(wide["latents"] - wide["full"]) * np.sign(gap.mean()),

@@ -119,7 +119,7 @@ def _of_arm(rows: pd.DataFrame, arm: pd.Series) -> list[str]:
     where = f"over {len(tasks)} tasks" if len(tasks) > 1 else f"on {tasks[0]}"
     start = f"{full_label(arm)} against per-layer SAEs, {where}"
     start = start[:1].upper() + start[1:]
-    if np.isnan(row["faithfulness"]) or np.isnan(baseline["faithfulness"]):
+    if np.isnan(row["distance"]) or np.isnan(baseline["distance"]):
         return [
             f"{start}: no numbers, as ablating everything moves the logit difference too little"
             " (columns full and empty of circuits.csv)."
@@ -131,7 +131,7 @@ def _of_arm(rows: pd.DataFrame, arm: pd.Series) -> list[str]:
             " measured by a gap of its own."
         ]
     outcomes = by_outcome(row)
-    sentences = [f"{start}: {_told(row, baseline, _OUTCOMES)}."]
+    sentences = [f"{start}: {_told(row, baseline, _OUTCOMES)}.{_nodes(row)}"]
     if outcomes["better"] and arm["verdict"] != "better":
         fvu = f"{percent(arm['excess_fvu'], True)}"
         fvu += f" {bounds(arm['excess_fvu_low'], arm['excess_fvu_high'])}"
@@ -167,7 +167,19 @@ def _told(row: pd.Series, baseline: pd.Series, words: Sequence[Word]) -> str:
 
 
 def _is_compared(row: pd.Series) -> bool:
-    return not np.isnan(row["faithfulness_vs_baseline"])
+    return not np.isnan(row["distance_vs_baseline"])
+
+
+def _nodes(row: pd.Series) -> str:
+    """How many nodes half of the behaviour takes, beside per-layer SAEs; "" where it is not met."""
+    if np.isnan(row["nodes_ratio"]):
+        return ""
+    low, high = (row[f"nodes_ratio{end}"] for end in ("_low", "_high"))
+    ends = "" if np.isnan(low) else f" [{low:.2f} to {high:.2f}]"
+    return (
+        f" To carry half of the behaviour it takes {row['nodes_ratio']:.2f}{ends} times as many"
+        " nodes."
+    )
 
 
 def _contrast(row: pd.Series, baseline: pd.Series, measure: str) -> str:

@@ -23,6 +23,7 @@ from clustersae.corpora.tokenizer import LoadedTokenizer
 from clustersae.corpora.tokens import SPLITS, TokenFile, write_tokens
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import write_json
+from clustersae.runtime.log import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -120,11 +121,13 @@ def packed(
     Raises:
         InputError: the text cannot be read, or there is too little of it.
     """
-    digest = Digest()
+    progress = Progress("Reading text, in bytes", _n_bytes(settings))
+    digest = Digest(progress=progress)
     pieces = digest.watch(documents(settings, in_pieces))
     rows = pack(
         loaded, pieces, n_ctx, layout, settings["max_tokens"], shuffle, separate=not in_pieces
     )
+    progress.close()
     shares = (settings["fractions"]["validation"], settings["fractions"]["test"])
     splits = split_rows(rows.tokens, *shares)
     found = surprises(splits, loaded.vocabulary.vocab_size)
@@ -178,6 +181,12 @@ def documents(settings: Mapping[str, Any], in_pieces: bool = False) -> Iterator[
                 revision=settings["revision"],
             )
     return chain.from_iterable(map(pieces_of, whole))
+
+
+def _n_bytes(settings: Mapping[str, Any]) -> int | None:
+    """Of the files that are read; None for a dataset. What is no file is refused by its reader."""
+    files = [Path(file) for file in settings["files"]]
+    return sum(file.stat().st_size for file in files if file.is_file()) or None
 
 
 def _source_name(settings: Mapping[str, Any]) -> str:

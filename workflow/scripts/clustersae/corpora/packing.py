@@ -14,18 +14,23 @@ from torch import Tensor
 from clustersae.corpora.tokenizer import LoadedTokenizer, encode_documents
 from clustersae.corpora.tokens import SPLITS
 from clustersae.runtime.errors import InputError
+from clustersae.runtime.log import Progress
 
 
 @dataclass
 class Digest:
-    """SHA-256 and length of the text that passes through."""
+    """SHA-256 and length of the text that passes through; `progress` counts its bytes."""
 
     n_characters: int = 0
+    progress: Progress | None = None
     _sha256: "hashlib._Hash" = field(default_factory=hashlib.sha256)
 
     def watch(self, documents: Iterable[str]) -> Iterator[str]:
         for document in documents:
-            self._sha256.update(document.encode())
+            encoded = document.encode()
+            self._sha256.update(encoded)
+            if self.progress is not None:
+                self.progress.update(len(encoded))
             self.n_characters += len(document)
             yield document
 

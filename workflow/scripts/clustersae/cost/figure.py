@@ -73,8 +73,8 @@ def draw(cost: pd.DataFrame, arms: pd.DataFrame, model: str) -> Figure:
         axis.xaxis.set_major_formatter(EngFormatter(sep=""))
         figure.legend(
             handles=[
-                Patch(color=GREY, label="caching activations, once (A)"),
-                Patch(color=_colour(shown), label="training, measured"),
+                Patch(color=GREY, label="caching what is read, once (A)"),
+                Patch(color=_colour(shown), label="training and tuning, measured"),
                 Patch(facecolor="white", edgecolor=GREY, label="training, predicted (K·T)"),
             ],
             loc="outside lower center",
@@ -124,6 +124,8 @@ def _name(row: pd.Series, n_layers: int) -> str:
         return METHOD_NAMES[kind]
     if row["role"] == SPECIALISED:
         return f"specialised {start_of(row['partition'])} ({share(spent / n_layers)} of training)"
+    if row["role"] == "rival":
+        return f"{METHOD_NAMES[kind]} ({share(spent / n_layers)})"
     if row["role"] == "equal-compute":
         as_many = f"as K = {spent:g}" if spent == round(spent) else f"{share(spent / n_layers)}"
         return f"{name_of(row, n_layers)} ({as_many})"

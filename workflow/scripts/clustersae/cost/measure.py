@@ -13,11 +13,14 @@ COLUMNS = (
     *(
         "job_seconds",
         "tuning_seconds",
+        "tuning_flops",
         "peak_memory_mb",
         "peak_gpu_memory_mb",
         "flops",
         "flops_dense",
         "activations",
+        "n_tokens",
+        "tokens_reached",
         "device",
     ),
 )

@@ -1,9 +1,14 @@
-"""What each arm costs: one pass of caching activations and the training of its SAEs.
+"""What each arm costs: caching what it reads, its SAEs, their tuning, and pilots.
 
-Measured is A + the sum of the seconds of the SAEs that the arm needs, those that others started
-from included, each once; predicted is A + K T with T the mean per-layer SAE and K the arm's
-training in units of one, so that the two agree exactly where cost is what the simple model says.
-Costs are like for like: every arm covers the same layers, and shares A.
+An arm pays for every SAE that it needs once, those that others started from included; for the
+caching of the tokens that it reads, once, however many of its SAEs read them; for the learning
+rates that were tried and not taken; and for the pilots, where those have found it. All SAEs of a
+seed read one stream of tokens from its beginning (those that start from a shared one go on where
+that stopped), so what an arm reads reaches from the first token to the last of any of its SAEs.
+
+Predicted is A + K T: A the caching of what the arm reads, T the mean per-layer SAE with its tuning,
+K the arm's training in units of one, so that prediction and measurement agree exactly where cost is
+what the simple model says. Costs are like for like: every arm covers the same layers.
 """
 
 from collections.abc import Sequence
@@ -25,10 +30,15 @@ def cost_table(
     """One row per arm: measured and predicted seconds, FLOPs, and each relative to per-layer.
 
     Seconds and FLOPs of training are sums over the arm's distinct SAEs, averaged over seeds, and
-    intervals are over seeds; `relative` is the geometric mean over seeds of the ratio of seconds.
-    `relative_training` leaves caching and pilots out; `tuning_seconds`, spent once on learning
-    rates that were not taken, are in no total. Peak memory is the largest of any job of the arm,
-    caching included.
+    intervals are over seeds; `relative` is the geometric mean over seeds of the ratio of total
+    seconds. Tuning is done for one seed and taken over by the others: every seed is charged all of
+    it; `relative_untuned` leaves it out, as where rates are known from elsewhere. `share_read` is
+    the share of the cached tokens that the arm reads.
+
+    Two ends between which the ratio of costs lies, whatever the model: `relative_caching` where
+    caching is everything (a large model, small SAEs), and `relative_training`, of the seconds of
+    training alone, where training is. Peak memory is the largest of any job of the arm, caching
+    included.
 
     Args:
         arms: with the per-layer baseline among them.
@@ -41,44 +51,51 @@ def cost_table(
     caching = cost[cost["kind"] == "caching"]
     if caching.empty:
         raise InputError("The cost table has no row of kind caching.")
-    cached = caching[_ADDED].sum(min_count=1)
-    memory = caching["peak_memory_mb"].max()
     pilots = _pilots(cost)
     saes = _by_sae(cost[cost["kind"] == "sae"])
     base = baseline(arms)
     rows = []
     for arm in arms:
         own, alone = _paired(saes, arm, base)
-        once = cached + (pilots if arm.name == found_by_pilots else 0)
-        # Totals by seed [1, n_seeds]: SAEs are added up.
-        seconds, base_seconds, flops, base_flops = (
-            before[column] + values[column].sum(0)[None]
-            for column in ("seconds", "flops")
-            for before, values in ((once, own), (cached, alone))
-        )
-        total = over_seeds(seconds[0]).interval()
-        relative = excess(seconds, base_seconds).interval()
-        predicted = once["seconds"] + arm.matched_count * alone["seconds"].mean()
+        searched = pilots if arm.name == found_by_pilots else 0 * pilots
+        bill, base_bill = _Bill(caching, own, searched), _Bill(caching, alone, 0 * pilots)
+        seconds, flops = (bill.totals(unit) for unit in ("seconds", "flops"))
+        base_seconds, base_flops = (base_bill.totals(unit) for unit in ("seconds", "flops"))
+        relative = excess(seconds[None], base_seconds[None]).interval()
+        untuned = excess(
+            *((each.totals("seconds") - each.tuning["seconds"])[None] for each in (bill, base_bill))
+        ).interval()
+        of_one = (alone["seconds"].mean(1).sum() + base_bill.tuning["seconds"]) / len(base.trained)
+        predicted = bill.once["seconds"] + arm.matched_count * of_one
         rows.append(
             {
                 **arm_columns(arm),
-                "caching_seconds": cached["seconds"],
-                "pilot_seconds": once["seconds"] - cached["seconds"],
-                "training_seconds": total.estimate - once["seconds"],
-                **cells("total_seconds", total),
+                "share_read": bill.share_read,
+                "caching_seconds": bill.caching["seconds"],
+                "pilot_seconds": searched["seconds"],
+                "tuning_seconds": bill.tuning["seconds"],
+                "training_seconds": own["seconds"].sum(0).mean(),
+                **cells("total_seconds", over_seeds(seconds).interval()),
                 "predicted_seconds": predicted,
                 "relative": 1 + relative.estimate,
                 "relative_low": 1 + relative.low,
                 "relative_high": 1 + relative.high,
                 "relative_predicted": predicted / base_seconds.mean(),
-                "flops_caching": once["flops"],
-                "flops_training": flops.mean() - once["flops"],
+                "relative_untuned": 1 + untuned.estimate,
+                "relative_caching": bill.share_read / base_bill.share_read,
                 "relative_training": own["seconds"].sum() / alone["seconds"].sum(),
-                "tuning_seconds": own["tuning_seconds"].sum(),
+                "flops_caching": bill.caching["flops"],
+                "flops_pilots": searched["flops"],
+                "flops_tuning": bill.tuning["flops"],
+                "flops_training": own["flops"].sum(0).mean(),
+                "flops_total": flops.mean(),
                 "relative_flops": flops.mean() / base_flops.mean(),
                 "activations": own["activations"].sum(0).mean(),
-                "job_seconds": once["job_seconds"] + own["job_seconds"].sum(0).mean(),
-                "peak_memory_mb": max(memory, own["peak_memory_mb"].max()),
+                "job_seconds": bill.once["job_seconds"] + own["job_seconds"].sum(0).mean(),
+                **{
+                    name: np.fmax.reduce([*caching[name], *own[name].ravel()])
+                    for name in ("peak_memory_mb", "peak_gpu_memory_mb")
+                },
                 "n_saes": len(arm.trained),
                 "n_seeds": own["seconds"].shape[1],
             }
@@ -86,14 +103,48 @@ def cost_table(
     return pd.DataFrame(rows)
 
 
-#: Work that is done once for all arms, over however many splits and shards.
+#: Units of cost that are added up.
 _ADDED = ["seconds", "job_seconds", "flops"]
 
 
+class _Bill:
+    """What one arm pays.
+
+    Args:
+        caching: rows of all shards.
+        own: measures `[n_saes, n_seeds]` of the arm's SAEs.
+        pilots: what one run of them cost; zeros if the arm does not pay for them.
+
+    Attributes:
+        share_read: of the cached tokens.
+        once: caching and pilots, which all seeds share.
+        tuning: of all the arm's SAEs, which was done for one seed.
+    """
+
+    def __init__(
+        self, caching: pd.DataFrame, own: dict[str, np.ndarray], pilots: pd.Series
+    ) -> None:
+        self._own = own
+        reached = max(own["tokens_reached"].max(), pilots["tokens_reached"])
+        self.share_read = float(min(1.0, reached / caching["n_tokens"].sum()))
+        self.caching = caching[_ADDED].sum(min_count=1) * self.share_read
+        self.once = self.caching + pilots[_ADDED]
+        self.tuning = {
+            unit: np.nan_to_num(own[f"tuning_{unit}"]).sum() for unit in ("seconds", "flops")
+        }
+
+    def totals(self, unit: str) -> np.ndarray:
+        """By seed, [n_seeds]."""
+        return self.once[unit] + self.tuning[unit] + self._own[unit].sum(0)
+
+
 def _pilots(cost: pd.DataFrame) -> pd.Series:
-    """What one run of the pilots cost; zero without any."""
+    """What one run of the pilots cost, tuning included, and how far they read; else zeros."""
     pilots = cost[cost["kind"] == "pilot"]
-    return pilots[_ADDED].sum() / max(pilots["seed"].nunique(), 1)
+    run = pilots[_ADDED].sum() / max(pilots["seed"].nunique(), 1)
+    for unit in ("seconds", "flops"):
+        run[unit] += pilots[f"tuning_{unit}"].sum()
+    return pd.concat([run, pd.Series({"tokens_reached": pilots["tokens_reached"].max()})]).fillna(0)
 
 
 def _by_sae(saes: pd.DataFrame) -> pd.DataFrame:
@@ -103,7 +154,11 @@ def _by_sae(saes: pd.DataFrame) -> pd.DataFrame:
     return saes.pivot(
         index=["variant", "cluster"],
         columns="seed",
-        values=[*_ADDED, "tuning_seconds", "peak_memory_mb", "activations"],
+        values=[
+            *_ADDED,
+            *("tuning_seconds", "tuning_flops", "activations", "tokens_reached"),
+            *("peak_memory_mb", "peak_gpu_memory_mb"),
+        ],
     )
 
 

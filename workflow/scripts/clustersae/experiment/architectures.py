@@ -8,26 +8,30 @@ from clustersae.runtime.errors import InputError
 
 class Architecture(NamedTuple):
     """Attributes:
+    title: what the literature calls it.
     dense: operations per activation, weight of the decoder and training step: this times
         d_model · d_sae.
     sparse: and this times d_model · k.
+    active: how many latents are active, with {k} in the text; empty: sae.k says nothing of it.
     sparsity: default weight of the loss that makes latents sparse; None: it has no such loss.
     """
 
+    title: str
     dense: int
     sparse: int
+    active: str = ""
     sparsity: float | None = None
 
 
 #: `sae.architecture` → the facts. Of products with latents, what is not TopK or akin to it does
 #: them all densely: 2 each for encoder and decoder, 6 for the gradients of both and of the latents.
 ARCHITECTURES: Mapping[str, Architecture] = {
-    "topk": Architecture(2, 8),
-    "batchtopk": Architecture(2, 8),
-    "matryoshka": Architecture(2, 8),
-    "jumprelu": Architecture(10, 0, sparsity=1.0),
-    "relu": Architecture(10, 0, sparsity=2.0),
-    "gated": Architecture(14, 0, sparsity=5.0),
+    "topk": Architecture("TopK", 2, 8, "{k}"),
+    "batchtopk": Architecture("BatchTopK", 2, 8, "on average {k}"),
+    "matryoshka": Architecture("Matryoshka BatchTopK", 2, 8, "on average {k}"),
+    "jumprelu": Architecture("JumpReLU", 10, 0, "about {k}", sparsity=1.0),
+    "relu": Architecture("ReLU", 10, 0, sparsity=2.0),
+    "gated": Architecture("Gated", 14, 0, sparsity=5.0),
 }
 
 _COMMON = ("topk", "batchtopk", "matryoshka", "jumprelu", "relu", "gated")

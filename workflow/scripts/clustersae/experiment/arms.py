@@ -8,13 +8,23 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from clustersae.experiment.clusters import FROM, layers_of, parent
-from clustersae.experiment.variants import BASE, EQUAL_EXPOSURE, scaled_variant, variant_scales
+from clustersae.experiment.clusters import FROM, VIA, layers_of, start_of, transferred_name
+from clustersae.experiment.variants import (
+    BASE,
+    EQUAL_EXPOSURE,
+    EVERY_LAYER,
+    kind_of,
+    scaled_variant,
+    variant_scales,
+)
 from clustersae.runtime.errors import InputError
 
 PER_LAYER = "per-layer"
 SINGLE = "single"
 CONTROLS = ("even", "random")
+#: Partitions of one SAE for each layer, each of which starts from that of the layer before (or
+#: behind): by the direction in which weights go through the layers.
+TRANSFERS = {"forwards": "transfer-forwards", "backwards": "transfer-backwards"}
 _PARTITION = r"[a-z][a-z-]*(?:-\d+(?:\.\d+)?)?"
 #: Matches every partition's name, and that of specialised arms: `complete-3`, `per-layer@single`.
 PARTITION_PATTERN = rf"{_PARTITION}(?:{FROM}{_PARTITION})?"
@@ -28,14 +38,17 @@ class Arm:
 
     Attributes:
         partition: `complete-3`; of specialised arms also where they start: `per-layer@complete-3`.
-        variant: of its SAEs; of specialised arms `{of the layers' SAEs}@{of the shared ones}`.
+        variant: of its SAEs; of specialised arms `{of the layers' SAEs}@{of the shared ones}`, of
+            transfers `{of the others}~{of the first layer's}`.
         method: of the partition; for `per-layer` and `single` their own name.
         count: number of SAEs that serve the layers.
         matched_count: training in units of one full per-layer SAE, so that arms with the same
             number spend the same; for `base` partitions it is `count`.
         role: baseline, main (the method under study, and `single`), specialised, control,
             equal-compute (per-layer SAEs that are narrower, or trained for shorter or longer),
-            equal-exposure or alternative (another clustering method).
+            equal-exposure, rival (another published way to save training: transfer between
+            neighbours, one SAE that reads every token at every layer) or alternative (another
+            clustering method).
         saes: (variant, name) of each SAE that serves a layer. A single-layer SAE of
             `equal-exposure` is the base one: exposure scales with the number of layers.
     """
@@ -62,10 +75,11 @@ class Arm:
 def with_ancestors(saes: Iterable[SAE]) -> tuple[SAE, ...]:
     """`saes` and what each of them started from, none twice."""
     found: dict[SAE, None] = {}
-    for variant, name in saes:
-        found[variant, name] = None
-        if parent(name):
-            found[parent(variant), parent(name)] = None
+    for each in saes:
+        sae: SAE | None = each
+        while sae is not None:
+            found[sae] = None
+            sae = start_of(*sae)
     return tuple(found)
 
 
@@ -97,6 +111,8 @@ def saes_of(description: Mapping[str, Any], variant: str, partition: str) -> tup
     """
     if FROM in partition:
         return _specialised_saes(description, variant, partition)
+    if partition in TRANSFERS.values():
+        return _transferred_saes(description, variant, partition)
     clusters = _clusters(description, partition)
     if variant != EQUAL_EXPOSURE:
         return tuple((variant, cluster) for cluster in clusters)
@@ -120,6 +136,21 @@ def _specialised_saes(
             share = sum(Fraction(variant_scales(each, 1)[0]) for each in (own, shared))
             saes.append((scaled_variant("tokens", share), cluster))
     return tuple(saes)
+
+
+def _transferred_saes(
+    description: Mapping[str, Any], variant: str, partition: str
+) -> tuple[SAE, ...]:
+    """Ordered as the layers, whichever of them is the first of the chain."""
+    layers = [layers_of(cluster)[0] for cluster in _clusters(description, PER_LAYER)]
+    if partition == TRANSFERS["backwards"]:
+        layers.reverse()
+    first = variant.partition(VIA)[2]
+    saes = [
+        (variant if number else first, transferred_name(layers[: number + 1]))
+        for number in range(len(layers))
+    ]
+    return tuple(sorted(saes, key=lambda sae: layers_of(sae[1])))
 
 
 def _clusters(description: Mapping[str, Any], partition: str) -> list[str]:
@@ -153,6 +184,24 @@ def budget_variant(
     return FROM.join(scaled_variant("tokens", share) for share in (below, root))
 
 
+def transfer_variant(n_layers: int, budget: float) -> str:
+    """The variant by which an arm of transfers trains for `budget` of the per-layer baseline.
+
+    The first SAE of the chain is trained in full, as the per-layer one that it is; what is left is
+    spread evenly over those that take over from one another.
+
+    Raises:
+        InputError: the first SAE alone takes all of the budget.
+    """
+    rest = Fraction(budget).limit_denominator(1000) * n_layers - 1
+    if rest <= 0:
+        raise InputError(
+            f"arms.transfer asks for a budget of {budget:g}, but the first of {n_layers} SAEs is"
+            f" trained in full, which takes {1 / n_layers:.3g}: use budgets above that."
+        )
+    return VIA.join((scaled_variant("tokens", rest / (n_layers - 1)), BASE))
+
+
 def arm_of(description: Mapping[str, Any], variant: str, partition: str, main_method: str) -> Arm:
     """The arm whose SAEs have `variant` and follow `partition`."""
     saes = saes_of(description, variant, partition)
@@ -163,7 +212,7 @@ def arm_of(description: Mapping[str, Any], variant: str, partition: str, main_me
     return Arm(
         partition=partition,
         variant=variant,
-        method=_method(description, partition),
+        method=_method(description, variant, partition),
         count=len(saes),
         matched_count=round(spent, 6),
         role=_role(description, variant, partition, main_method),
@@ -171,10 +220,20 @@ def arm_of(description: Mapping[str, Any], variant: str, partition: str, main_me
     )
 
 
-def _method(description: Mapping[str, Any], partition: str) -> str:
+def arm_of_roots(variant: str, partition: str, saes: Iterable[SAE]) -> Arm:
+    """The shared SAEs that a specialised arm starts from, as an arm that is looked at alone."""
+    saes = tuple(saes)
+    spent = sum(variant_scales(own, len(layers_of(name)))[0] for own, name in saes)
+    method = SINGLE if partition == SINGLE else partition.rpartition("-")[0]
+    return Arm(partition, variant, method, len(saes), round(spent, 6), "root", saes)
+
+
+def _method(description: Mapping[str, Any], variant: str, partition: str) -> str:
     if FROM in partition:
         return "specialised"
-    if partition in (PER_LAYER, SINGLE):
+    if kind_of(variant) == EVERY_LAYER:
+        return EVERY_LAYER
+    if partition in (PER_LAYER, SINGLE, *TRANSFERS.values()):
         return partition
     return description["partitions"][partition]["method"]
 
@@ -184,9 +243,11 @@ def _role(description: Mapping[str, Any], variant: str, partition: str, main_met
         return "specialised"
     if variant == EQUAL_EXPOSURE:
         return EQUAL_EXPOSURE
+    if partition in TRANSFERS.values() or kind_of(variant) == EVERY_LAYER:
+        return "rival"
     if partition == PER_LAYER:
         return "baseline" if variant == BASE else "equal-compute"
-    method = _method(description, partition)
+    method = _method(description, variant, partition)
     if method in (main_method, SINGLE):
         return "main"
     return "control" if method in CONTROLS else "alternative"

@@ -2,11 +2,13 @@
 
 A cluster is a set of layers, written as inclusive runs: `3`, `0-2`, `4-5+7`. An SAE is named by the
 cluster that it reads and, if it did not start from scratch, by where it started: `3@0-4` was
-trained on from the SAE of cluster `0-4`.
+trained on from the SAE of cluster `0-4`; `3~0-2` started from the SAE of layer 2, that from that of
+layer 1, and that from that of layer 0, which began from scratch. `3~4-5` came the other way, from
+layer 5 by layer 4.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from clustersae.runtime.errors import InputError
@@ -15,8 +17,10 @@ from clustersae.runtime.errors import InputError
 PATTERN = r"\d+(?:-\d+)?(?:\+\d+(?:-\d+)?)*"
 #: Separates an SAE's cluster from the SAE that it started from.
 FROM = "@"
+#: Separates an SAE's layer from the layers that its weights came through, one after the other.
+VIA = "~"
 #: Matches the name of every SAE.
-SAE_PATTERN = rf"{PATTERN}(?:{FROM}{PATTERN})?"
+SAE_PATTERN = rf"{PATTERN}(?:[{FROM}{VIA}]{PATTERN})?"
 
 
 def cluster_name(layers: Iterable[int]) -> str:
@@ -52,11 +56,14 @@ def parse_cluster(name: str) -> tuple[int, ...]:
 
 
 def layers_of(sae: str) -> tuple[int, ...]:
-    """The layers that an SAE reads: (3,) for `3@0-4`.
+    """The layers that an SAE reads: (3,) for `3@0-4` and for `3~0-2`.
 
     Raises:
-        InputError: a cluster of the name is not canonical, or the first is no part of the second.
+        InputError: a cluster of the name is not canonical, the first is no part of the second, or
+            a layer does not lie beyond all those that its weights came through.
     """
+    if VIA in sae:
+        return (_transfer(sae)[0],)
     own, separator, start = sae.partition(FROM)
     layers = parse_cluster(own)
     if separator and not set(layers) < set(parse_cluster(start)):
@@ -70,6 +77,46 @@ def layers_of(sae: str) -> tuple[int, ...]:
 def parent(name: str) -> str:
     """What an SAE (or its variant) started from: `0-4` for `3@0-4`, "" if from scratch."""
     return name.partition(FROM)[2]
+
+
+def start_of(variant: str, name: str) -> tuple[str, str] | None:
+    """(variant, name) of the SAE that another one started from; None if from scratch.
+
+    `3~0-2` of variant `tokens-1of5~base` started from `2~0-1` of the same variant, and in the end
+    from `0` of variant `base`.
+    """
+    if FROM in name:
+        return parent(variant), parent(name)
+    if VIA not in name:
+        return None
+    _, chain = _transfer(name)
+    if len(chain) == 1:
+        return variant.partition(VIA)[2], str(chain[0])
+    return variant, transferred_name(chain)
+
+
+def transferred_name(chain: Sequence[int]) -> str:
+    """The name of the last SAE of a chain of layers, each started from the one before.
+
+    (0, 1, 2, 3) -> "3~0-2"; (5, 4) -> "4~5"; the first of a chain is its layer's own: (0,) -> "0".
+    """
+    *before, own = chain
+    return f"{own}{VIA}{cluster_name(before)}" if before else str(own)
+
+
+def _transfer(name: str) -> tuple[int, list[int]]:
+    """The layer of `3~0-2`, and those that its weights came through, from scratch on."""
+    own, _, through = name.partition(VIA)
+    layer, *others = parse_cluster(own)
+    chain = list(parse_cluster(through))
+    if layer < chain[0]:
+        chain.reverse()
+    if others or chain[0] <= layer <= chain[-1] or chain[-1] <= layer <= chain[0]:
+        raise InputError(
+            f"{name!r} is not the name of an SAE: one layer can take over weights from layers that"
+            " all lie before it, or all behind it."
+        )
+    return layer, chain
 
 
 def family(name: str) -> str:

@@ -18,7 +18,7 @@ from clustersae.experiment.sources import gguf_file
 from clustersae.experiment.tasks import check_tasks, is_file
 from clustersae.runtime.errors import InputError
 
-SECTIONS = ("activations", "clustering", "sae", "arms", "evaluation", "exports")
+SECTIONS = ("activations", "clustering", "sae", "arms", "evaluation", "exports", "browser")
 
 #: Beside the models' folders in results/.
 RESERVED_NAMES = ("logs", "benchmarks", "language_models", "README.md", "report.html")

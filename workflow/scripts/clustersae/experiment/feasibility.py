@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from clustersae.experiment.arms import transfer_variant
 from clustersae.experiment.layers import studied_layers
 from clustersae.experiment.plan import AUTO_BUDGETS, auto_roots
-from clustersae.experiment.sae_settings import own_batch_size, resolve
-from clustersae.experiment.variants import scaled_variant
+from clustersae.experiment.sae_settings import count_steps, own_batch_size, resolve
+from clustersae.experiment.variants import scaled_variant, variant_scales
 from clustersae.runtime.errors import InputError
 
 #: The least that a pilot of a specialised arm must get for its FVU to mean anything.
@@ -55,6 +56,7 @@ def check_arms(
             " other."
         )
     _check_specialised(where, settings, n_layers)
+    _check_transfers(where, settings, n_layers)
 
 
 def _check_saes(where: str, settings: Mapping[str, Any], d_model: int | None) -> None:
@@ -67,6 +69,7 @@ def _check_saes(where: str, settings: Mapping[str, Any], d_model: int | None) ->
         )
     starts = asked["specialised"]
     budgets = [*asked["per_layer"], *(budget for entry in starts for budget in entry["budgets"])]
+    budgets += [*asked["transfer"]["budgets"], *asked["mlsae"]]
     budgets += [asked["pilot_fraction"]] if asked["auto"] else []
     variants = ["base", *(scaled_variant("tokens", budget) for budget in budgets)]
     if d_model is None and not sae["d_sae"]:
@@ -98,6 +101,22 @@ def _check_specialised(where: str, settings: Mapping[str, Any], n_layers: int) -
         for root in auto_roots(n_layers):
             budget = min(AUTO_BUDGETS) * asked["pilot_fraction"]
             _check_lengths(f"{where}: arms.auto", sae, root, budget, n_layers, PILOT_BATCHES)
+
+
+def _check_transfers(where: str, settings: Mapping[str, Any], n_layers: int) -> None:
+    """A neighbour to start from, and at least one batch for every SAE after the first."""
+    budgets, sae = settings["arms"]["transfer"]["budgets"], settings["sae"]
+    if budgets and n_layers == 1:
+        raise InputError(
+            f"{where}: arms.transfer starts from the SAE of a neighbouring layer, but one layer is"
+            " studied: write arms.transfer: {}."
+        )
+    for budget in budgets:
+        try:
+            variant = transfer_variant(n_layers, budget)
+            count_steps(sae, variant, variant_scales(variant, 1)[0])
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
 
 
 def _check_lengths(

@@ -52,14 +52,17 @@ class Figures:
         """Matches every figure's name."""
         return "|".join(self._figures)
 
+    def of(self, settings: Mapping[str, Any]) -> dict[str, Figure]:
+        """The figures of the model that has these settings, by name."""
+        return {name: figure for name, figure in self._figures.items() if figure.wanted(settings)}
+
     def wanted(self, models: Mapping[str, Mapping[str, Any]]) -> list[str]:
-        """Every figure of every model, in both formats."""
+        """Every figure of every model, in all formats."""
         return [
             f"results/{model}/figures/{name}.{format}"
             for model, settings in models.items()
-            for name, figure in self._figures.items()
-            if figure.wanted(settings)
-            for format in ("svg", "png")
+            for name in self.of(settings)
+            for format in ("svg", "png", "pdf")
         ]
 
     def _of(self, wildcards: Any) -> Figure:
@@ -91,5 +94,8 @@ class Figures:
 
         Not tracked by Snakemake, as it may depend on `input`: another caption draws nothing anew.
         """
-        text = (self.captions / f"{wildcards.figure}.rst").read_text(encoding="utf-8")
-        return text.replace("{model}", wildcards.model)
+        return self.text(wildcards.figure).replace("{model}", wildcards.model)
+
+    def text(self, name: str) -> str:
+        """The caption of a figure, with `{model}` where the model's name belongs."""
+        return (self.captions / f"{name}.rst").read_text(encoding="utf-8")

@@ -1,7 +1,7 @@
 """Floating-point operations of SAE training, counted from the products that a step makes.
 
-One multiply-add is two operations. Left out: the choice of active latents, the optimiser (about 20
-per parameter and batch, not per activation) and AuxK, which only works while latents are dead.
+One multiply-add is two operations. Left out: the choice of active latents, and AuxK, which only
+works while latents are dead.
 """
 
 from clustersae.experiment.architectures import ARCHITECTURES
@@ -30,10 +30,25 @@ def dense_flops(d_model: int, d_sae: int) -> int:
     return 10 * d_model * d_sae
 
 
+def optimiser_flops(d_model: int, d_sae: int) -> int:
+    """Per step, however many activations it has.
+
+    13 for each of the 2·d_model·d_sae + d_sae + d_model parameters by Adam (3 for its first moment,
+    4 for the second, 3 for the root's bias and ε, 3 for the step), 3 by the clipping of gradients
+    (2 for the norm, 1 to scale), and 7 for each decoder weight: 4 to take out of its gradient what
+    lies along its row, 3 to bring the row back to unit norm. Rows that a compiled step leaves alone
+    for want of a gradient are counted, as they are elsewhere; the few parameters more that some
+    architectures have are not.
+    """
+    n_parameters = 2 * d_model * d_sae + d_sae + d_model
+    return 16 * n_parameters + 7 * d_model * d_sae
+
+
 def matched_width(architecture: str, d_sae: int, k: int, share: float, n_prefixes: int = 0) -> int:
     """The d_sae whose training takes `share` of the operations of the given one, at the same k.
 
     For TopK these are 2·d_model·(d_sae + 4k): what k latents cost does not shrink with the width.
+    The optimiser's share, which nearly does, is left out.
     """
     dense, sparse = _weights(architecture, n_prefixes)
     return max(1, round(share * d_sae - sparse / dense * k * (1 - share)))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from clustersae.experiment.arms import PER_LAYER, SAE, with_ancestors
-from clustersae.experiment.clusters import parent
+from clustersae.experiment.clusters import start_of
 from clustersae.experiment.contents import contents_digest
 from clustersae.experiment.paths import watched
 from clustersae.experiment.plan import Plan, make_pilots, read_plan
@@ -160,14 +160,13 @@ class Inputs:
         )
 
     def start(self, wildcards: Wildcards) -> list[str]:
-        """The SAE that a specialised one starts from; nothing for others."""
-        if not parent(wildcards.sae):
+        """The SAE that the wildcard's SAE starts from; nothing where it starts from scratch."""
+        start = start_of(wildcards.variant, wildcards.sae)
+        if start is None:
             return []
+        variant, sae = start
         folder = SAE_FOLDER.format(
-            model=wildcards.model,
-            variant=parent(wildcards.variant),
-            sae=parent(wildcards.sae),
-            seed=wildcards.seed,
+            model=wildcards.model, variant=variant, sae=sae, seed=wildcards.seed
         )
         return [f"{folder}/sae.safetensors", f"{folder}/cfg.json"]
 
@@ -272,6 +271,35 @@ class Inputs:
             for variant, partition in getattr(self.plan(wildcards), which)
         ]
 
+    def of_browsed(self, kind: str, file: str) -> InputFunction:
+        """A file of one kind of measurement, of every arm that the feature browser shows."""
+        return lambda wildcards: [
+            f"{ARM_FOLDER}/{file}".format(
+                model=wildcards.model, kind=kind, variant=variant, partition=partition
+            )
+            for variant, partition in self._browsed(wildcards)
+        ]
+
+    def of_browsed_saes(self, file: str) -> InputFunction:
+        """A file of the SAEs of those arms, and of the per-layer ones, all of the first seed."""
+
+        def files(wildcards: Wildcards) -> list[str]:
+            plan, seed = self.plan(wildcards), self.seeds(wildcards)[0]
+            arms = [(BASE, PER_LAYER), *self._browsed(wildcards)]
+            saes = dict.fromkeys(sae for pair in arms for sae in plan.arm(*pair).saes)
+            return [
+                f"{SAE_FOLDER}/{file}".format(
+                    model=wildcards.model, variant=variant, sae=sae, seed=seed
+                )
+                for variant, sae in saes
+            ]
+
+        return files
+
+    def _browsed(self, wildcards: Wildcards) -> list[tuple[str, str]]:
+        kinds = self.models[wildcards.model]["browser"]["arms"]
+        return self.plan(wildcards).browsed_arms(kinds)
+
     def _saes(self, pattern: str, wildcards: Wildcards, saes: Iterable[SAE]) -> list[str]:
         """`pattern` for every (variant, sae), and for every seed if it has {seed}."""
         seeds = self.seeds(wildcards) if "{seed}" in pattern else [None]
@@ -298,6 +326,10 @@ class Inputs:
         return [
             f"results/{wildcards.model}/tasks/{task}/task.json" for task in self.tasks(wildcards)
         ]
+
+    def circuit_tables(self, wildcards: Wildcards) -> str | list[str]:
+        """The table of circuits of a model that is asked for tasks."""
+        return f"results/{wildcards.model}/tables/circuits.csv" if self.tasks(wildcards) else []
 
     def usable_tasks(self, wildcards: Wildcards) -> list[str]:
         """The tasks that the model can do, once it has tried them: others get no circuits."""
@@ -330,6 +362,17 @@ class Inputs:
             for model, settings in self.models.items()
             for format in settings["exports"]["formats"]
         ]
+
+    def browsers(self, _wildcards: Wildcards) -> list[str]:
+        """The page of every model that a feature browser is asked for, and its other format."""
+        found = []
+        for model, settings in self.models.items():
+            browser = settings["browser"]
+            if browser["arms"]:
+                found.append(f"results/{model}/browser/index.html")
+            if browser["arms"] and browser["neuronpedia"]:
+                found.append(f"results/{model}/neuronpedia/index.json")
+        return found
 
     def judge(self, wildcards: Wildcards) -> list[str]:
         """What a judge says of every arm's latents, where the configuration names one."""

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from clustersae.experiment.clusters import parent
+from clustersae.experiment.clusters import start_of
+from clustersae.experiment.contents import contents_digest
 from clustersae.experiment.digest import script_digest
 from clustersae.experiment.inputs import Wildcards
 from clustersae.experiment.paths import stamps
@@ -28,6 +29,10 @@ class Params:
     def code(self, script: str) -> str:
         """Digest of a script and of all the library code it reaches: a param of every rule."""
         return script_digest(script, self.scripts)
+
+    def contents(self, folder: str) -> str | None:
+        """Digest of the files in a folder of the library that are no code of Python."""
+        return contents_digest(sorted((self.scripts / folder).iterdir()))
 
     def section(self, *keys: str, without: tuple[str, ...] = ()) -> ParamsFunction:
         """The settings of the wildcard's model at `keys`, as plain values."""
@@ -106,7 +111,7 @@ class Params:
     def sae(self, wildcards: Wildcards) -> dict[str, Any]:
         """The section `sae` as far as it decides the wildcard's SAE."""
         own = self.section("sae", without=("seeds", "specialise"))(wildcards)
-        if not parent(wildcards.sae):
+        if not start_of(wildcards.variant, wildcards.sae):
             return own
         rate = self.models[wildcards.model]["sae"]["specialise"]["learning_rate"]
         return own | {"specialise": {"learning_rate": rate}}

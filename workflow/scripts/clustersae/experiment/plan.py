@@ -4,7 +4,7 @@ It is derived once, from the section `arms` and the partitions, and written to p
 collects reads that file; nothing derives arms a second time.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -13,20 +13,25 @@ from typing import Any
 from clustersae.experiment.arms import (
     PER_LAYER,
     SAE,
+    SINGLE,
+    TRANSFERS,
     Arm,
     arm_of,
+    arm_of_roots,
     baseline,
     budget_variant,
     measured_as,
     partition_name,
     specialised_name,
+    transfer_variant,
     with_ancestors,
 )
-from clustersae.experiment.clusters import layers_of, parent
+from clustersae.experiment.clusters import layers_of, parent, start_of
 from clustersae.experiment.sae_settings import count_steps, own_batch_size
 from clustersae.experiment.variants import (
     BASE,
     EQUAL_EXPOSURE,
+    EVERY_LAYER,
     kind_of,
     scaled_variant,
     variant_scales,
@@ -35,6 +40,8 @@ from clustersae.runtime.files import read_json
 
 #: A model's settings: its sections `arms`, `sae` and so on.
 Settings = Mapping[str, Any]
+#: What a feature browser may show → the role of such arms.
+BROWSED = {"per-layer": "baseline", "shared": "main", "specialised": "specialised"}
 #: Budgets of specialised arms that `auto` chooses from.
 AUTO_BUDGETS = (0.2, 0.3, 0.4, 0.6, 0.8)
 
@@ -94,6 +101,34 @@ class Plan:
         return [(arm.variant, arm.partition) for arm in compared]
 
     @property
+    def root_arms(self) -> list[Arm]:
+        """The SAEs that specialised arms start from, as arms of their own, none twice.
+
+        A root that serves one layer is no SAE apart from the one that it has become. Their
+        `matched_count` is what the arm's SAEs were trained before they were specialised.
+        """
+        found: dict[tuple[str, str], Arm] = {}
+        for arm in self.arms:
+            if arm.role == "specialised":
+                pair = (parent(arm.variant), parent(arm.partition))
+                saes = [each for each in arm.trained if each not in arm.saes]
+                found[pair] = arm_of_roots(*pair, saes)
+        return list(found.values())
+
+    def browsed_arms(self, kinds: Collection[str]) -> list[tuple[str, str]]:
+        """(variant, partition) of the arms whose latents are shown, none twice.
+
+        Args:
+            kinds: of `BROWSED`: per-layer, shared and specialised, those with what they started
+                from.
+        """
+        roles = {BROWSED[kind] for kind in kinds}
+        arms = [arm for arm in self.arms if arm.role in roles]
+        roots = self.root_arms if "specialised" in roles else []
+        same = measured_as([*self.arms, *roots])
+        return list(dict.fromkeys(same[arm.variant, arm.partition] for arm in [*arms, *roots]))
+
+    @property
     def shortest_saes(self) -> list[SAE]:
         """(variant, sae) of the per-layer SAEs of full width that were trained least."""
         arms = [
@@ -104,12 +139,12 @@ class Plan:
         return list(min(arms, key=lambda arm: arm.matched_count).saes)
 
     def arm(self, variant: str, partition: str) -> Arm:
-        """The arm of that variant and partition.
+        """The arm of that variant and partition; also what specialised arms started from.
 
         Raises:
             KeyError: the plan has none.
         """
-        for arm in self.arms:
+        for arm in [*self.arms, *self.root_arms]:
             if (arm.variant, arm.partition) == (variant, partition):
                 return arm
         raise KeyError(f"{partition} ({variant})")
@@ -146,9 +181,10 @@ _ARM_KEYS = ("partition", "variant", "method", "role", "count", "matched_count")
 def _sae_record(sae: Mapping[str, Any], variant: str, name: str) -> dict[str, Any]:
     layers = layers_of(name)
     tokens, _ = variant_scales(variant, len(layers))
-    start = [parent(variant), parent(name)] if parent(name) else None
+    start = start_of(variant, name)
     return {
-        **{"variant": variant, "sae": name, "layers": list(layers), "starts_from": start},
+        **{"variant": variant, "sae": name, "layers": list(layers)},
+        "starts_from": list(start) if start else None,
         "training_tokens": _trained(sae, variant, tokens),
     }
 
@@ -204,6 +240,8 @@ def make_plan(
             for count in asked["equal_exposure"]
         ),
         *_specialised(description, settings, starts),
+        *_transfers(asked["transfer"], n_layers),
+        *((scaled_variant(EVERY_LAYER, budget), SINGLE) for budget in asked["mlsae"]),
     ]
     method = shared["methods"][0]
     arms = [arm_of(description, *pair, method) for pair in dict.fromkeys(pairs)]
@@ -240,9 +278,14 @@ def _controls(controls: Mapping[str, Any], n_layers: int) -> list[str]:
 
 
 def _per_layer(asked: Mapping[str, Any], starts: Sequence[Mapping[str, Any]]) -> list[SAE]:
-    """Per-layer SAEs at all budgets asked for, and at those of the specialised arms."""
+    """Per-layer SAEs at all budgets asked for, and at those of specialised arms and rivals."""
     budgets = {
-        "tokens": [*asked["per_layer"], *(b for entry in starts for b in entry["budgets"])],
+        "tokens": [
+            *asked["per_layer"],
+            *(budget for entry in starts for budget in entry["budgets"]),
+            *asked["transfer"]["budgets"],
+            *asked["mlsae"],
+        ],
         "narrower": asked["narrower"],
     }
     return [
@@ -266,6 +309,17 @@ def _specialised(
             if entry["from"] < n_layers
         ]
     return pairs
+
+
+def _transfers(asked: Mapping[str, Any], n_layers: int) -> list[SAE]:
+    """Both directions at every budget; one layer has no neighbour."""
+    if n_layers == 1:
+        return []
+    return [
+        (transfer_variant(n_layers, budget), TRANSFERS[direction])
+        for direction in asked["directions"]
+        for budget in asked["budgets"]
+    ]
 
 
 def _own(arm: Arm) -> bool:

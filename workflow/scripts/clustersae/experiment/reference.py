@@ -24,8 +24,9 @@ _INTRODUCTION = """\
 <!-- Written by python -m clustersae.experiment.reference; what to change are the schemas. -->
 
 One YAML file is one experiment. A key that is left out has the default below, and a section that is
-left out all of its defaults. A mistake is refused before any job starts, in a line that names the
-key. `snakemake plan` prints what a configuration would train.
+left out all of its defaults. A mistake is refused before any job starts, by its file, line and key.
+`clustersae init --model PATH_OR_REPO --text FILE_OR_DATASET` writes a first configuration, scaled
+to the model, and says what it will cost. `snakemake plan` prints what a configuration would train.
 """
 #: What the limits of JSON Schema are called.
 _LIMITS = {

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from clustersae.experiment.architectures import ARCHITECTURES, PREFIXES
-from clustersae.experiment.clusters import FROM
-from clustersae.experiment.flops import matched_width
+from clustersae.experiment.clusters import FROM, VIA
+from clustersae.experiment.flops import matched_width, training_flops
 from clustersae.experiment.variants import variant_scales
 from clustersae.runtime.errors import InputError
 
@@ -35,6 +35,11 @@ class SAESettings:
     sparsity: float = 0.0  # weight of the loss that makes latents sparse, where there is one
     prefixes: tuple[int, ...] = ()  # latents of a Matryoshka SAE's inner dictionaries
 
+    def flops(self, d_model: int) -> int:
+        """Operations of the training per activation, but for those of the optimiser."""
+        n_prefixes = len(self.prefixes)
+        return training_flops(self.architecture, d_model, self.d_sae, self.k, n_prefixes)
+
     def learning_rate_at(self, step: int) -> float:
         """Linear warm-up, constant, linear decay to zero over the last `decay_steps`."""
         left = (self.n_steps - step) / self.decay_steps if self.decay_steps else 1.0
@@ -53,7 +58,8 @@ def learning_rates(config: Mapping[str, Any], variant: str) -> list[float | None
 
     An SAE that starts from another has those of `specialise`; null there: as for the others.
     """
-    rates = config["specialise"]["learning_rate"] if FROM in variant else None
+    started = FROM in variant or VIA in variant
+    rates = config["specialise"]["learning_rate"] if started else None
     if rates is None:
         rates = config["learning_rate"]
     return list(rates) if isinstance(rates, Sequence) else [rates]

@@ -4,25 +4,33 @@ base              as configured
 tokens-{N}of{M}   N/M of the activations: L per-layer SAEs on K/L of them cost what K full ones do
 narrower-{N}of{M} as many latents as make training take N/M of the operations: the same budget
                   spent on smaller dictionaries
-equal-exposure    T·n activations for a cluster of n layers: each layer is seen T times
+equal-exposure    T·n activations for a cluster of n layers: each layer is seen T times, each time
+                  at another token
+mlsae-{N}of{M}    N/M·T tokens, each of them at every layer of the cluster, as multi-layer SAEs read
+                  them (Lawson et al. 2024): n·N/M·T activations
 
 The variant of a specialised SAE says the same of the SAE that it started from: `3@0-4` of variant
-`tokens-1of5@base` was trained on for T/5 activations after T of `0-4`.
+`tokens-1of5@base` was trained on for T/5 activations after T of `0-4`. `tokens-1of5~base` is T/5
+for each layer that took over the weights of the layer before, after T for the first one.
 """
 
 import re
 from fractions import Fraction
 
-from clustersae.experiment.clusters import FROM
+from clustersae.experiment.clusters import FROM, VIA
 from clustersae.runtime.errors import InputError
 
 BASE = "base"
 EQUAL_EXPOSURE = "equal-exposure"
-_SCALED = re.compile(r"(?P<kind>tokens|narrower)-(?P<part>\d+)of(?P<whole>\d+)")
-_ONE = rf"{BASE}|{EQUAL_EXPOSURE}|(?:tokens|narrower)-\d+of\d+"
+#: The kind of variant that reads every token at every layer.
+EVERY_LAYER = "mlsae"
+_KINDS = rf"tokens|narrower|{EVERY_LAYER}"
+_SCALED = re.compile(rf"(?P<kind>{_KINDS})-(?P<part>\d+)of(?P<whole>\d+)")
+_ONE = rf"{BASE}|{EQUAL_EXPOSURE}|(?:{_KINDS})-\d+of\d+"
 
 #: Matches every variant's name, for wildcards.
-PATTERN = rf"(?:{_ONE})(?:{FROM}(?:{_ONE}))?"
+PATTERN = rf"(?:{_ONE})(?:[{FROM}{VIA}](?:{_ONE}))?"
+_SEPARATOR = re.compile(f"[{FROM}{VIA}]")
 
 
 def variant_scales(variant: str, n_cluster_layers: int) -> tuple[float, float]:
@@ -33,7 +41,7 @@ def variant_scales(variant: str, n_cluster_layers: int) -> tuple[float, float]:
     Raises:
         InputError: the variant's name is not known.
     """
-    own = variant.partition(FROM)[0]
+    own = _SEPARATOR.split(variant)[0]
     if own == BASE:
         return 1.0, 1.0
     if own == EQUAL_EXPOSURE:
@@ -41,20 +49,22 @@ def variant_scales(variant: str, n_cluster_layers: int) -> tuple[float, float]:
     kind, share = kind_of(own), share_of(own)
     if share is None or not share or (kind == "narrower" and share > 1):
         raise InputError(
-            f"{variant!r} is not a variant: use base, equal-exposure, tokens-NofM or narrower-NofM"
-            " with N ≤ M."
+            f"{variant!r} is not a variant: use base, equal-exposure, tokens-NofM,"
+            f" {EVERY_LAYER}-NofM, or narrower-NofM with N ≤ M."
         )
+    if kind == EVERY_LAYER:
+        return float(share * n_cluster_layers), 1.0
     return (float(share), 1.0) if kind == "tokens" else (1.0, float(share))
 
 
 def kind_of(variant: str) -> str:
-    """tokens, narrower, base or equal-exposure."""
+    """tokens, narrower, mlsae, base or equal-exposure."""
     match = _SCALED.fullmatch(variant)
     return match["kind"] if match else variant
 
 
 def share_of(variant: str) -> Fraction | None:
-    """N/M of tokens-NofM and narrower-NofM; None for other variants."""
+    """N/M of tokens-NofM, mlsae-NofM and narrower-NofM; None for other variants."""
     match = _SCALED.fullmatch(variant)
     return (
         Fraction(int(match["part"]), int(match["whole"])) if match and int(match["whole"]) else None
@@ -62,8 +72,11 @@ def share_of(variant: str) -> Fraction | None:
 
 
 def scaled_variant(kind: str, share: float | Fraction) -> str:
-    """The variant of `kind` (tokens, narrower) for a share of the base cost, in lowest terms."""
+    """The variant of `kind` (tokens, narrower, mlsae) for a share of its base, in lowest terms.
+
+    A share is of the base cost; of an mlsae, whose whole is no base variant, of the base tokens.
+    """
     exact = max(Fraction(share).limit_denominator(1000), Fraction(1, 1000))
-    if exact == 1:
+    if exact == 1 and kind != EVERY_LAYER:
         return BASE
     return f"{kind}-{exact.numerator}of{exact.denominator}"

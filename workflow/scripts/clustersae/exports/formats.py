@@ -12,13 +12,22 @@ from typing import Any, NamedTuple
 
 import torch
 
+from clustersae.experiment.architectures import check_export
+from clustersae.experiment.clusters import cluster_name, start_of
 from clustersae.models.description import ModelDescription
+from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import replacing, write_json
 from clustersae.runtime.tensors import save_tensors
 from clustersae.sae.module import SparseAutoencoder
 
 #: From this version on SAELens reads `metadata` as it is; without one it takes files for old ones.
 SAE_LENS_VERSION = "6.0.0"
+
+
+def ancestry(sae: SparseAutoencoder) -> tuple[str, str | None]:
+    """The name of the cluster that an SAE from disk serves, and of the SAE that it started from."""
+    start = start_of(sae.config["variant"], sae.config["cluster"])
+    return cluster_name(sae.layers), start[1] if start else None
 
 
 class LayerSAE(NamedTuple):
@@ -207,3 +216,18 @@ FOLDERS: Mapping[str, str] = {
     "dictionary_learning": "layer_{layer}",
     "sparsify": "layers.{layer}",
 }
+
+
+def write_layer(folder: Path, format: str, exported: LayerSAE) -> Path:
+    """Write an SAE at one of its layers into a folder of its own below `folder`, and give that.
+
+    Raises:
+        InputError: there is no such format, or it cannot express the SAE.
+    """
+    if format not in FORMATS:
+        raise InputError(f"There is no format {format!r}: use {', '.join(FORMATS)}.")
+    cluster = exported.sae.config["cluster"]
+    check_export(format, exported.architecture, f"The SAE {cluster} is to be exported to {format}")
+    place = folder / FOLDERS[format].format(layer=exported.layer)
+    FORMATS[format](place, exported)
+    return place

@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy import sparse
 
-from clustersae.features.rules import Clauses, Firings, balanced_accuracy, fit_rules
+from clustersae.features.rules import ANY, Clauses, Firings, balanced_accuracy, fit_rules
+from clustersae.features.sequences import NOTHING
 
 CHANCE = 0.5
 #: A rule explains a latent if, on its own layer, it is nearer to certainty than to chance.
@@ -20,6 +22,7 @@ EXPLAINED = 0.75
 KEPT_SHARE = 0.5
 
 MEANING_COLUMNS = ("layer", "other_layer", "n_latents", "balanced_accuracy", "floor", "ceiling")
+RULE_COLUMNS = ("latent", "layer", "tokens", "previous", "accuracy", "holds")
 KEPT_COLUMNS = ("n_layers", "n_explained", "n_kept", "share_kept", "n_pairs", "n_pairs_kept")
 
 
@@ -98,6 +101,50 @@ def meaning_rows(scores: Scores) -> list[dict[str, Any]]:
     return rows
 
 
+def holds(scores: Scores) -> np.ndarray:
+    """Whether rules of layer i reach the bound of `kept_row` on layer j, bool [i, j, d_sae]."""
+    floor = np.where(np.isnan(scores.floor), CHANCE, scores.floor)[..., None]
+    ceiling = scores.ceiling[:, None]
+    # A rule that is no better than on a stranger has nothing that could be kept.
+    least = np.maximum(floor + KEPT_SHARE * (ceiling - floor), floor)
+    return scores.of_latents >= least
+
+
+def rule_table(
+    evidence: Mapping[int, Evidence],
+    scores: Scores,
+    clauses: Clauses,
+    spelling: Mapping[int, str],
+) -> pd.DataFrame:
+    """One row per latent and layer with a rule: what rules.parquet says of a group.
+
+    `tokens` and `previous` are the clauses, best first: a token, and the one that it must come
+    after: None for any, "" for the start of a row. `accuracy` has the rule's balanced accuracy on
+    every layer of the group, ascending, NaN where too few tokens could tell, and `holds` whether
+    it reaches the bound of `kept_row` there.
+
+    Args:
+        spelling: text of every token in a clause.
+    """
+    spelled = {ANY: None, NOTHING: "", **spelling}
+    reached = holds(scores)
+    rows = []
+    for i, (layer, own) in enumerate(evidence.items()):
+        for latent in np.flatnonzero(own.has_rule):
+            chosen = own.rules.indices[own.rules.indptr[latent] : own.rules.indptr[latent + 1]]
+            rows.append(
+                {
+                    "latent": latent,
+                    "layer": layer,
+                    "tokens": [spelled[token] for token in clauses.token[chosen].tolist()],
+                    "previous": [spelled[token] for token in clauses.previous[chosen].tolist()],
+                    "accuracy": scores.of_latents[i, :, latent].astype(np.float32),
+                    "holds": reached[i, :, latent],
+                }
+            )
+    return pd.DataFrame(rows, columns=RULE_COLUMNS)
+
+
 def kept_row(scores: Scores) -> dict[str, Any]:
     """How many latents keep their meaning on all layers of the group; NaN if it has but one.
 
@@ -119,13 +166,9 @@ def kept_row(scores: Scores) -> dict[str, Any]:
     n_explained = int(explained.sum())
     if n_layers == 1:
         return dict(zip(KEPT_COLUMNS, (n_layers, n_explained, *[np.nan] * 4)))
-    floor = np.where(np.isnan(scores.floor), CHANCE, scores.floor)[..., None]
-    ceiling = scores.ceiling[:, None]
-    # A rule that is no better than on a stranger has nothing that could be kept.
-    least = np.maximum(floor + KEPT_SHARE * (ceiling - floor), floor)
-    reached = scores.of_latents >= least
+    reached = holds(scores)
     n_kept = int((explained & reached.all((0, 1))).sum())
-    pairs = ~np.isnan(scores.of_latents) & (ceiling >= EXPLAINED)
+    pairs = ~np.isnan(scores.of_latents) & (scores.ceiling[:, None] >= EXPLAINED)
     pairs &= ~np.eye(n_layers, dtype=bool)[..., None]
     share = n_kept / n_explained if n_explained else np.nan
     counts = (int(pairs.sum()), int((pairs & reached).sum()))

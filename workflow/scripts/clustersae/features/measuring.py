@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,13 +23,14 @@ from clustersae.features.meaning import (
     gather,
     kept_row,
     meaning_rows,
+    rule_table,
     score,
 )
 from clustersae.features.rules import Clauses, find_clauses, firings_of
 from clustersae.features.sequences import Text
 from clustersae.features.similarity import SIMILARITY_COLUMNS, similarity_rows
 from clustersae.features.spread import latent_table, layer_spread, layer_table
-from clustersae.features.words import Words
+from clustersae.features.words import Words, read_words
 from clustersae.sae.storage import load_sae
 
 
@@ -54,6 +56,7 @@ class Material(NamedTuple):
     validation: Text  # what rules are fitted to and latents chosen on
     test: Text  # what everything is measured on
     words: Words  # of the test text, as are the windows
+    spelling: dict[int, str]  # text of the tokens in clauses
     windows: Windows
     clauses: Clauses
     validation_held: sparse.csr_array  # where clauses hold, [n_tokens, n_clauses]
@@ -66,7 +69,7 @@ class Material(NamedTuple):
 def prepare(
     validation: Text,
     test: Text,
-    words: Words,
+    tokenizer: Path,
     factors: pd.DataFrame | None,
     settings: FeatureSettings,
     seed: int,
@@ -74,13 +77,17 @@ def prepare(
     """Find the windows, clauses and predicates of two texts.
 
     Args:
+        tokenizer: tokenizer.json, which says what tokens look like.
         factors: `corpora.toy_factors.factor_table`, where the text is toy English.
     """
     clauses, (validation_held, test_held) = find_clauses([validation, test])
+    words = read_words(tokenizer, test.token)
+    ids = np.concatenate([clauses.token, clauses.previous[clauses.previous >= 0]])
+    spelling = dict(zip(np.unique(ids).tolist(), read_words(tokenizer, ids).strings))
     predicates = None if factors is None else find_predicates(factors, validation, test)
     windows = windows_of(test, settings.context_tokens)
     return Material(
-        *(validation, test, words, windows, clauses, validation_held, test_held),
+        *(validation, test, words, spelling, windows, clauses, validation_held, test_held),
         *(predicates, settings, seed),
     )
 
@@ -88,7 +95,7 @@ def prepare(
 class Measured(NamedTuple):
     """What was found of a group."""
 
-    tables: dict[str, pd.DataFrame]  # latents, layers, meaning, kept and similarity
+    tables: dict[str, pd.DataFrame]  # latents, layers, rules, meaning, kept, similarity
     candidates: list[Candidates]  # of every layer, for the predicates of toy English
 
 
@@ -133,6 +140,9 @@ def measure_group(
         "layers": layer_table(spread),
         "meaning": pd.DataFrame(meaning_rows(scores), columns=MEANING_COLUMNS),
         "kept": pd.DataFrame([kept_row(scores)], columns=KEPT_COLUMNS),
+        "rules": rule_table(
+            dict(sorted(evidence.items())), scores, material.clauses, material.spelling
+        ),
     }
     for table in tables.values():
         table.insert(0, "group", group.name)

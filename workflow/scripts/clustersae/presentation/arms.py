@@ -21,6 +21,12 @@ METHODS = {
     "kmeans": "k-means",
     "even": "evenly spaced",
 }
+#: Of role rival: other published ways to save training.
+RIVALS = {
+    "transfer-forwards": "transferred forwards",
+    "transfer-backwards": "transferred backwards",
+    "mlsae": "1 multi-layer SAE",
+}
 
 
 def arm_columns(arm: Arm) -> dict[str, Any]:
@@ -75,6 +81,8 @@ def label(arm: pd.Series) -> str:
     if arm["partition"] == PER_LAYER:
         kinds = {"narrower": "per-layer, narrower", "base": "per-layer, full"}
         return kinds.get(kind_of(arm["variant"]), "per-layer")
+    if arm["role"] == "rival":
+        return RIVALS[arm["method"]]
     one = arm["count"] == 1
     text = "1 shared SAE" if one else f"{arm['count']} shared SAEs"
     text += "" if one else f", {METHODS.get(arm['method'], arm['method'])}"

@@ -38,6 +38,9 @@ METHOD_COLOURS = {
     "tokens": "#882255",
     "narrower": "#CC79A7",
     "specialised": "#117733",
+    "transfer-forwards": "#661100",
+    "transfer-backwards": "#332288",
+    "mlsae": "#999933",
 }
 METHOD_NAMES = {
     PER_LAYER: "per-layer",
@@ -51,6 +54,9 @@ METHOD_NAMES = {
     "tokens": "per-layer, fewer tokens",
     "narrower": "per-layer, narrower",
     "specialised": "specialised",
+    "transfer-forwards": "transferred forwards",
+    "transfer-backwards": "transferred backwards",
+    "mlsae": "one SAE, every token at every layer",
 }
 MARKERS = {
     "complete": "o",
@@ -63,6 +69,9 @@ MARKERS = {
     "tokens": "P",
     "narrower": "p",
     "specialised": "*",
+    "transfer-forwards": ">",
+    "transfer-backwards": "<",
+    "mlsae": "h",
     PER_LAYER: "o",
 }
 
@@ -101,6 +110,8 @@ _RC: dict[Any, Any] = {
     # Letters as shapes look the same everywhere; a fixed salt gives the same ids on every run.
     "svg.fonttype": "path",
     "svg.hashsalt": "clustersae",
+    # Whole outlines (TrueType), which journals ask for, and no bitmaps (Type 3).
+    "pdf.fonttype": 42,
 }
 
 
@@ -120,6 +131,7 @@ def canvas(width: float, height: float, title: str, subtitle: str) -> Figure:
         rect=(0.006, 0.008, 0.988, height / total - 0.008), w_pad=0.06, h_pad=0.06
     )
     figure = Figure(figsize=(width, total), layout=layout)
+    figure.set_label(title)
     left = 0.12 / width
     top = 1 - 0.1 / total
     figure.text(
@@ -155,13 +167,22 @@ def _wrap(text: str, width: float, character_points: float) -> list[str]:
     return lines
 
 
-def save(figure: Figure, svg: str | Path, png: str | Path, dpi: int = 160) -> None:
-    """Write both files; the same figure gives the same bytes."""
+def save(
+    figure: Figure, svg: str | Path, png: str | Path, pdf: str | Path | None = None, dpi: int = 160
+) -> None:
+    """Write the files that are asked for; the same figure gives the same bytes.
+
+    Letters are shapes, so what a figure of `canvas` shows stands in the SVG's title as well.
+    """
     _settle(figure)
     with replacing(svg) as temporary:
-        figure.savefig(temporary, format="svg", metadata={"Date": None})
+        metadata = {"Date": None, "Title": str(figure.get_label())}
+        figure.savefig(temporary, format="svg", metadata=metadata)
     with replacing(png) as temporary:
         figure.savefig(temporary, format="png", dpi=dpi, metadata={"Software": None})
+    if pdf:
+        with replacing(pdf) as temporary:
+            figure.savefig(temporary, format="pdf", metadata={"CreationDate": None})
 
 
 def _settle(figure: Figure) -> None:

@@ -67,7 +67,8 @@ COST = Format(
     (),
     (
         *("kind", "variant", "cluster", "seed", "seconds", "job_seconds", "tuning_seconds"),
-        *("peak_memory_mb", "flops", "activations"),
+        *("peak_memory_mb", "peak_gpu_memory_mb", "flops", "tuning_flops", "activations"),
+        *("n_tokens", "tokens_reached"),
     ),
 )
 HISTORY = Format(

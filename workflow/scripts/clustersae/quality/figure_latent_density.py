@@ -24,6 +24,7 @@ from clustersae.presentation.style import (
     styled,
 )
 from clustersae.presentation.words import percent, share
+from clustersae.quality.figure_layer_fvu import short_name
 
 
 def draw(density: pd.DataFrame, quality: pd.DataFrame, arms: pd.DataFrame, model: str) -> Figure:
@@ -141,7 +142,9 @@ def _panel(
     clusters = selected[PER_LAYER if shown is None else shown]
     cluster = clusters.loc[clusters["layer"] == layer, "cluster"].iloc[0]
     alone = cluster == str(layer)
-    title = f"layer {layer}" if alone else f"layer {layer} (cluster {cluster})"
+    studied = sorted(clusters["layer"].unique())
+    named = f"layer {layer} (cluster {short_name(cluster, studied)})"
+    title = f"layer {layer}" if alone or len(named) > 26 else named
     axis.set_title(title, size=8.5, color=INK, weight="normal")
     axis.tick_params(labelsize=8)
     axis.spines["left"].set_color(GREY)

@@ -131,8 +131,7 @@ def _bands(axes: tuple[Axes, Axes], clusters: list[str], studied: Sequence[int])
     half = _spacing(studied) / 2
     for i, name in enumerate(ordered):
         own = runs(layers_of(name), studied)
-        # Of every third layer, a cluster is named by its ends.
-        label = f"{own[0][0]}…{own[0][1]}" if len(own) == 1 and "+" in name else name
+        label = short_name(name, studied)
         for first, last in own:
             for axis in axes:
                 if i % 2 == 0:
@@ -154,6 +153,12 @@ def runs(layers: Sequence[int], studied: Sequence[int]) -> list[tuple[int, int]]
     starts = [studied[place] for place in places if place - 1 not in places]
     ends = [studied[place] for place in places if place + 1 not in places]
     return list(zip(starts, ends))
+
+
+def short_name(cluster: str, studied: Sequence[int]) -> str:
+    """A cluster as a figure has room for it: of every third layer, a run is named by its ends."""
+    own = runs(layers_of(cluster), studied)
+    return f"{own[0][0]}…{own[0][1]}" if len(own) == 1 and "+" in cluster else cluster
 
 
 def _spacing(layers: Sequence[int]) -> int:

@@ -129,7 +129,10 @@ def _against_cost(
     _curve(axis, narrow, column, Look(METHOD_COLOURS["narrower"], MARKERS["narrower"], ""), (2, 2))
     for partition, look in looks.items():
         _curve(axis, arms[arms["partition"] == partition], column, look, width=1.6)
-    drawn = pd.concat([lengths, shared, narrow, arms[arms["role"] == SPECIALISED]])
+    rivals = arms[arms["role"] == "rival"]
+    for method, look in _rivals(arms).items():
+        _curve(axis, rivals[rivals["method"] == method], column, look, dashes=(2, 2))
+    drawn = pd.concat([lengths, shared, narrow, arms[arms["role"] == SPECIALISED], rivals])
     axis.axhline(drawn.loc[drawn["arm"] == PER_LAYER, column].item(), color=INK, lw=0.8, zorder=1)
     axis.plot(
         *(shown["cost_relative"], shown[column], "o"),
@@ -219,6 +222,14 @@ def _far_above(axis: Axes, shared: pd.DataFrame, column: str) -> None:
         )
 
 
+def _rivals(arms: pd.DataFrame) -> dict[str, Look]:
+    """How other published ways to save training are drawn, by method."""
+    return {
+        method: Look(METHOD_COLOURS[method], MARKERS[method], METHOD_NAMES[method])
+        for method in dict.fromkeys(arms.loc[arms["role"] == "rival", "method"])
+    }
+
+
 def _names(axis: Axes, arms: pd.DataFrame) -> None:
     """K of shared SAEs and length of per-layer training beside their points, where there is room.
 
@@ -261,6 +272,7 @@ def _legend(figure: Figure, arms: pd.DataFrame, looks: dict[str, Look]) -> None:
     if (kinds == "narrower").any():
         pink = METHOD_COLOURS["narrower"]
         found.append((Look(pink, MARKERS["narrower"], METHOD_NAMES["narrower"]), ":", "white"))
+    found += [(look, ":", look.colour) for look in _rivals(arms).values()]
     handles = [
         Line2D([], [], color=look.colour, marker=look.marker, ls=line, mfc=face, label=look.label)
         for look, line, face in found

@@ -1,5 +1,7 @@
 """Whether training had finished: FVU and dead latents of every SAE against activations seen."""
 
+from collections.abc import Sequence
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -23,6 +25,7 @@ from clustersae.presentation.shown import shared, specialised
 from clustersae.presentation.specialised import budget, start_of
 from clustersae.presentation.style import canvas, conditions, styled
 from clustersae.presentation.words import percent, share
+from clustersae.quality.figure_layer_fvu import short_name
 
 #: Cut short of its yellow end, which is hard to see on white.
 _DEPTH = mpl.colors.LinearSegmentedColormap.from_list(
@@ -78,14 +81,14 @@ def draw(
         axes = figure.subplots(
             2, len(columns), sharex=True, sharey="row", height_ratios=(2, 1), squeeze=False
         )
-        norm = Normalize(0, max(n_layers - 1, 1))
+        norm = Normalize(quality["layer"].min(), max(quality["layer"].max(), 1))
         fvu = np.log(np.concatenate([frame["fvu"]["mean"] for frame in curves.values()]))
         height = max(float(np.ptp(fvu)), 1e-9)
         for (upper, lower), (title, frame) in zip(axes.T, curves.items()):
             upper.set_title(title)
             _panel(upper, frame, "fvu", norm)
             _panel(lower, frame, "dead_fraction", norm)
-            _label_ends(upper, frame, norm, height)
+            _label_ends(upper, frame, norm, height, sorted(quality["layer"].unique()))
             lower.set_xlabel("activations seen")
         _axes(axes, training)
         bar = figure.colorbar(
@@ -159,11 +162,14 @@ def _panel(axis: Axes, curves: pd.DataFrame, column: str, norm: Normalize) -> No
     axis.grid(True, axis="y")
 
 
-def _label_ends(axis: Axes, curves: pd.DataFrame, norm: Normalize, height: float) -> None:
+def _label_ends(
+    axis: Axes, curves: pd.DataFrame, norm: Normalize, height: float, studied: Sequence[int]
+) -> None:
     """Name the SAEs at the end of their lines, where there are few enough to be kept apart.
 
     Args:
         height: of the axis, in natural logarithms of FVU.
+        studied: layers, by which clusters are named.
     """
     curves = curves[curves["serves"]]
     last = curves.groupby(level="cluster", sort=False).last()
@@ -175,7 +181,7 @@ def _label_ends(axis: Axes, curves: pd.DataFrame, norm: Normalize, height: float
     places = spread(ends, 0.05 * height)
     for cluster, place, depth in zip(last.index, places, last["depth"]):
         axis.annotate(
-            cluster.partition(FROM)[0],
+            short_name(cluster.partition(FROM)[0], studied),
             *((x, np.exp(place)), (4, 0)),
             textcoords="offset points",
             va="center",

@@ -19,6 +19,7 @@ import torch
 
 from clustersae.activations.mask import NormLimits
 from clustersae.models.residual import ResidualStream
+from clustersae.runtime.log import Progress
 
 #: Entries of one batch's logits; bounds the memory of an evaluation (256 MB in float32).
 MAX_LOGITS = 2**26
@@ -91,6 +92,7 @@ def measure(
     """
     clean_ce, n_scored = 0.0, 0
     ce, kl = [0.0] * len(splices), [0.0] * len(splices)
+    progress = Progress("Splicing into rows of text", len(text.tokens) * len(splices))
     for clean in clean_passes(stream, text, batch_rows, limits):
         scores = Scores(stream, clean.last, clean.targets, divergence and bool(splices))
         n_scored += len(clean.targets)
@@ -99,6 +101,8 @@ def measure(
             effect = scores.of(_spliced(stream, clean, splice)[:, :-1][clean.scored])
             ce[index] += effect.ce
             kl[index] += effect.kl
+            progress.update(len(clean.tokens))
+    progress.close()
     effects = [Effect(c / n_scored, d / n_scored) for c, d in zip(ce, kl)]
     return clean_ce / n_scored, effects, n_scored
 

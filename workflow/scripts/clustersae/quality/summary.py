@@ -7,9 +7,10 @@ import pandas as pd
 
 from clustersae.experiment.arms import PER_LAYER, Arm
 from clustersae.experiment.variants import EQUAL_EXPOSURE, kind_of
-from clustersae.presentation.arms import arm_columns
+from clustersae.presentation.arms import arm_columns, select
 from clustersae.presentation.judging import same_training
 from clustersae.quality.choice import marked
+from clustersae.quality.equal_cost import equal_cost_columns
 from clustersae.quality.pairs import Pair, Words, pairs_of
 from clustersae.statistics.intervals import ABSENT, cells, over_seeds
 
@@ -20,11 +21,25 @@ _MEANS = (
     *("l0", "dead_fraction", "ultra_low_density_fraction"),
 )
 
+_RATIOS = ("cost_ratio", "flops_ratio")
+#: Columns of arms.csv → those of `cost_table` that they are.
+_COSTS = {
+    "cost_seconds": "total_seconds",
+    **{f"cost_{name}": name for name in ("relative", "relative_low", "relative_high")},
+    "cost_relative_predicted": "relative_predicted",
+    "cost_relative_untuned": "relative_untuned",
+    "cost_flops": "flops_total",
+    "cost_relative_flops": "relative_flops",
+    "peak_memory_mb": "peak_memory_mb",
+    "peak_gpu_memory_mb": "peak_gpu_memory_mb",
+}
+
 
 def arms_table(
     arms: Sequence[Arm],
     quality: pd.DataFrame,
     partition_splice: pd.DataFrame,
+    density: pd.DataFrame,
     cost: pd.DataFrame,
     margins: Mapping[str, float],
 ) -> pd.DataFrame:
@@ -35,12 +50,15 @@ def arms_table(
     `worst_excess_layer` by excess, are those of the validation split. `excess_fvu_validation` and
     `excess_fvu_worst_validation` are what arms are chosen by (see `choice.marked`).
     `excess_ce_all` is the cross-entropy with all layers spliced above that of the per-layer SAEs,
-    in nats per token, paired by seed. Cells are empty where nothing was measured.
+    in nats per token, paired by seed. `live_latents` is the mean over layers and seeds of the
+    latents that fire on the test split; `*_equal_*` are explained in `quality.equal_cost`. Cells
+    are empty where nothing was measured.
 
     Args:
         arms: with the per-layer baseline among them.
         quality: `layer_quality` of the arms.
         partition_splice: rows of `evaluation/splice/{variant}/{partition}/all.csv`.
+        density: `density_table` of the arms' SAEs.
         cost: `cost_table` of the arms.
         margins: largest excess FVU, of the mean over layers (mean) and of one layer (worst).
     """
@@ -65,11 +83,9 @@ def arms_table(
                 **cells("delta_ce", pair.mean("delta_ce")),
                 **_all_layers(partition_splice, arm),
                 **{name: float(pair.rows[name].mean()) for name in _MEANS},
-                "cost_seconds": by_cost.loc[arm.name, "total_seconds"],
-                "cost_relative": by_cost.loc[arm.name, "relative"],
-                "cost_relative_low": by_cost.loc[arm.name, "relative_low"],
-                "cost_relative_high": by_cost.loc[arm.name, "relative_high"],
-                "cost_relative_predicted": by_cost.loc[arm.name, "relative_predicted"],
+                "live_latents": _live_latents(density, arm),
+                **{name: by_cost.loc[arm.name, column] for name, column in _COSTS.items()},
+                **equal_cost_columns(arm, arms, quality, cost, margins),
             }
         )
 
@@ -86,18 +102,19 @@ def comparisons_table(
 
     Rivals of a clustered arm of the main method: the controls, the other methods, equal exposure
     and the per-layer arms that spend the same. Rivals of a specialised arm: the per-layer arms of
-    every length, and the clustered and narrower ones that spend the same. `excess_fvu` is paired:
-    FVU of `arm` over that of `against`, minus 1, so that below zero the arm under study is better;
-    `verdict` and `verdict_worst` say in words what it shows. `cost_ratio` is the ratio of measured
-    seconds.
+    every length, and the clustered and narrower ones and those of role rival that spend the same.
+    An arm of role rival is itself held against per-layer arms of every length. `excess_fvu` is
+    paired: FVU of `arm` over that of `against`, minus 1, so that below zero the arm under study is
+    better; `verdict` and `verdict_worst` say in words what it shows. `cost_ratio` is the ratio of
+    measured seconds, `flops_ratio` that of operations, both of the whole bill.
 
     Args:
         margins: largest excess FVU that does not matter, `mean` and `worst`.
     """
-    seconds = cost.set_index("arm")["total_seconds"]
+    bill = cost.set_index("arm")[["total_seconds", "flops_total"]]
     pair_of = pairs_of(quality)
     rows = []
-    for arm in (arm for arm in arms if arm.role in ("main", "specialised")):
+    for arm in (arm for arm in arms if arm.role in ("main", "specialised", "rival")):
         for rival in (rival for rival in arms if _are_rivals(arm, rival)):
             pair = pair_of(arm.name, rival.name)
             rows.append(
@@ -111,7 +128,7 @@ def comparisons_table(
                     "n_seeds": len(pair.seeds),
                     **_excess(pair, margins),
                     "worst_excess_layer": pair.worst_excess_layer,
-                    "cost_ratio": seconds[arm.name] / seconds[rival.name],
+                    **dict(zip(_RATIOS, bill.loc[arm.name] / bill.loc[rival.name])),
                 }
             )
     columns = [
@@ -119,7 +136,7 @@ def comparisons_table(
         *("n_layers", "n_seeds"),
         *("excess_fvu", "excess_fvu_low", "excess_fvu_high", "verdict"),
         *("excess_fvu_worst", "excess_fvu_worst_low", "excess_fvu_worst_high", "verdict_worst"),
-        *("worst_excess_layer", "cost_ratio"),
+        *("worst_excess_layer", *_RATIOS),
     ]
     return pd.DataFrame(rows, columns=columns)
 
@@ -143,7 +160,13 @@ def _are_rivals(arm: Arm, rival: Arm) -> bool:
         return equal and rival.role not in ("main", "specialised", "baseline")
     if rival.partition == PER_LAYER and kind_of(rival.variant) != "narrower":
         return True
-    return equal and rival.role in ("main", "equal-compute")
+    return arm.role == "specialised" and equal and rival.role in ("main", "equal-compute", "rival")
+
+
+def _live_latents(density: pd.DataFrame, arm: Arm) -> float:
+    rows = select(density, arm)
+    live = rows[rows["kind"] == "live"].groupby(["cluster", "layer", "seed"])["n_latents"].sum()
+    return float(live.mean())
 
 
 def _all_layers(splice: pd.DataFrame, arm: Arm) -> dict[str, Any]:

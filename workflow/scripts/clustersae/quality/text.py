@@ -83,7 +83,35 @@ def _loss(arm: pd.Series, found: Findings) -> str:
         f"{_capital(full_label(arm))}{clusters} against full per-layer training:"
         f" {_numbers(arm)}, which is layer {arm['worst_excess_layer']};"
         f" {percent(arm['cost_relative'])} of the measured cost (predicted"
-        f" {percent(arm['cost_relative_predicted'])}){_pilots(arm, found)}."
+        f" {percent(arm['cost_relative_predicted'])}; without tuning"
+        f" {percent(arm['cost_relative_untuned'])}){_pilots(arm, found)}."
+        f"{_equal_cost(arm)}{_ends(arm, found)}"
+    )
+
+
+def _equal_cost(arm: pd.Series) -> str:
+    """Beside per-layer SAEs of equal total cost, in the units in which there are such."""
+    parts = [
+        f"{name} ({percent(arm[f'budget_equal_{unit}'])} of the training):"
+        f" {_with_interval(arm, f'excess_fvu_equal_{unit}')} ({arm[f'verdict_equal_{unit}']})"
+        for unit, name in (("seconds", "seconds"), ("flops", "FLOPs"))
+        if not np.isnan(arm[f"excess_fvu_equal_{unit}"])
+    ]
+    if not parts:
+        return ""
+    joined = "; of equal ".join(parts)
+    return f" Mean FVU against per-layer SAEs of equal total {joined} (interpolated)."
+
+
+def _ends(arm: pd.Series, found: Findings) -> str:
+    """What the cost comes to on models that are all caching, or all training."""
+    cost = found.tables.get("cost")
+    if cost is None:
+        return ""
+    row = cost.set_index("arm").loc[arm["arm"]]
+    return (
+        f" Where caching is all that costs, it comes to {percent(row['relative_caching'])} of full"
+        f" per-layer training; where training is, to {percent(row['relative_training'])}."
     )
 
 

@@ -64,6 +64,8 @@ class Checkpoint:
 
     def restore(self, trainer: Resumable) -> None:
         """Bring `trainer` to the saved state, if the file holds one of this training."""
+        for unfinished in self.path.parent.glob(f".{self.path.name}.*"):
+            unfinished.unlink(missing_ok=True)  # of a process that was killed while it saved
         found = self._read()
         if found is None:
             return
@@ -82,7 +84,11 @@ class Checkpoint:
             logger.warning("Training starts anew: %s", error)
             return None
         if metadata.get("identity") != self.identity:
-            logger.info("Training starts anew: %s is of another training.", self.path)
+            logger.warning(
+                "Training starts anew: %s is of another configuration, other activations, another"
+                " version or another way of doing its steps.",
+                self.path,
+            )
             return None
         return state, metadata
 

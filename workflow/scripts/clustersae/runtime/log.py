@@ -17,6 +17,7 @@ LOG_EVERY = 15.0
 
 #: Without a bar, so that it reads well in a log.
 _FORMAT = "{desc}: {n_fmt}/{total_fmt} ({percentage:.0f} %), {remaining} left, {rate_fmt}{postfix}"
+_ENDLESS = "{desc}: {n_fmt}, {rate_fmt}{postfix}"
 
 
 def to(path: str | Path) -> None:
@@ -54,16 +55,19 @@ class Progress(tqdm):
 
     On a terminal one line is rewritten in place; the log gets a plain line now and then, and one
     at the end. `update` takes the steps done since it was last called, and is cheap enough for
-    every step.
+    every step. Where nobody knows the end (`total` None), only what is done is told.
     """
 
     monitor_interval = 0  # no thread: every update looks at the clock
 
-    def __init__(self, label: str, total: int, initial: int = 0, disable: bool = False) -> None:
+    def __init__(
+        self, label: str, total: int | None, initial: int = 0, disable: bool = False
+    ) -> None:
         self.logged = time.monotonic()
         super().__init__(
             **{"desc": label, "total": total, "initial": initial, "disable": disable},
-            **{"leave": False, "mininterval": 0.5, "miniters": 1, "bar_format": _FORMAT},
+            **{"leave": False, "mininterval": 0.5, "miniters": 1},
+            bar_format=_ENDLESS if total is None else _FORMAT,
         )
 
     def note(self, text: str) -> None:

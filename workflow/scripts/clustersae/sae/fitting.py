@@ -1,7 +1,8 @@
 """From settings to a trained SAE: where it starts, what it reads, at which learning rate.
 
 A specialised SAE takes over the weights of the SAE that it starts from and reads on where that
-one stopped, so that one budget of tokens is not spent twice on the same ones.
+one stopped, so that one budget of tokens is not spent twice on the same ones. One that starts from
+the SAE of another layer begins with the first tokens: of its own layer nothing has been read.
 """
 
 import logging
@@ -18,6 +19,7 @@ from clustersae.activations.shards import Shard
 from clustersae.experiment.sae_settings import SAESettings
 from clustersae.runtime.checkpoint import Checkpoint, identity
 from clustersae.runtime.meter import Meter
+from clustersae.runtime.stopping import listening
 from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.registry import create
 from clustersae.sae.start import Start
@@ -27,12 +29,16 @@ logger = logging.getLogger(__name__)
 
 
 class Activations(NamedTuple):
-    """What an SAE is trained on: its layers of the training shards, and their normalisation."""
+    """What an SAE is trained on: its layers of the training shards, and their normalisation.
+
+    With `every_layer` every token is read at all of the layers, not at one of them.
+    """
 
     shards: Sequence[Shard]
     layers: tuple[int, ...]
     mean: torch.Tensor  # [n_cluster_layers, d_model]
     scale: torch.Tensor  # [n_cluster_layers], or [n_cluster_layers, d_model]
+    every_layer: bool = False
 
 
 @dataclass
@@ -73,7 +79,7 @@ def fit(
     sae = create(asdict(settings), data.layers, data.mean, data.scale)
     sae.initialise(torch.Generator().manual_seed(settings.seed))
     if start:
-        sae.take_over(start.sae)
+        sae.take_over(start.sae, start.is_other_layer)
     trainer = Trainer(sae.to(where), settings)
     meter = Meter(where)
     same = identity(
@@ -93,7 +99,15 @@ def fit(
             shard.verify(layer)
 
     first_step = math.ceil(start.n_read / settings.batch_size) if start else 0
-    with meter:
+
+    def after_step(trainer: Trainer, history: list[dict[str, Any]]) -> None:
+        checkpoint(trainer, history)
+        if stop.asked_by is not None:
+            checkpoint.save(trainer, history)
+            logger.warning("Asked to stop: step %d is saved.", trainer.step_number)
+            stop.check()
+
+    with meter, listening() as stop:
         steps = range(first_step + resumed_at, first_step + settings.n_steps)
         batches = normalised_batches(
             data.shards,
@@ -104,8 +118,9 @@ def fit(
             settings.seed,
             steps,
             where,
+            data.every_layer,
         )
-        history = train(trainer, batches, label, after_step=checkpoint)
+        history = train(trainer, batches, label, after_step)
     if keep:
         checkpoint.save(trainer, history)
     seconds = meter.record["seconds"] + checkpoint.seconds

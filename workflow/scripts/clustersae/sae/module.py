@@ -110,12 +110,16 @@ class SparseAutoencoder(nn.Module, ABC):
         self.b_dec.zero_()
 
     @torch.no_grad()
-    def take_over(self, other: "SparseAutoencoder") -> None:
+    def take_over(self, other: "SparseAutoencoder", is_other_layer: bool = False) -> None:
         """Start from the weights of an SAE of the same shape; the normalisation stays one's own.
+
+        Args:
+            is_other_layer: `other` is meant to serve other layers: what it learned there is only
+                where training begins.
 
         Raises:
             InputError: architecture or shapes differ, or `other` does not serve all of these
-                layers.
+                layers (or does, where it is not meant to).
         """
         if type(self) is not type(other):
             raise InputError(
@@ -127,10 +131,11 @@ class SparseAutoencoder(nn.Module, ABC):
                 f"An SAE with d_sae = {self.d_sae}, d_model = {self.d_model}, k = {self.k} cannot"
                 f" start from one with {other.d_sae}, {other.d_model}, {other.k}."
             )
-        if not set(self.layers) <= set(other.layers):
+        if (set(self.layers) <= set(other.layers)) == is_other_layer:
             raise InputError(
-                f"An SAE of the layers {list(self.layers)} cannot start from one that serves"
-                f" {list(other.layers)}."
+                f"An SAE of the layers {list(self.layers)} cannot"
+                f" {'take over as another layer' if is_other_layer else 'start'}"
+                f" from one that serves {list(other.layers)}."
             )
         for name, own in self.state_dict().items():
             if name not in ("layer_mean", "layer_scale"):

@@ -12,20 +12,23 @@ class Start(NamedTuple):
     """The SAE that another one starts from.
 
     Attributes:
-        n_read: how many activations it has read.
+        n_read: how many activations it has read of layers that the other one reads, too.
         checksum: of its weights.
+        is_other_layer: it serves another layer, and only its weights are of use.
     """
 
     sae: SparseAutoencoder
     n_read: int
     checksum: str
+    is_other_layer: bool = False
 
 
-def load_start(folder: str | Path, fingerprint: str) -> Start:
-    """The SAE in `folder` as another one starts from it.
+def load_start(folder: str | Path, fingerprint: str, is_other_layer: bool = False) -> Start:
+    """The SAE in `folder` as another one starts from it, which may read another layer.
 
     Raises:
         InputError: as `load_sae`.
     """
     sae = load_sae(folder, fingerprint=fingerprint)
-    return Start(sae, sae.config["n_steps"] * sae.config["batch_size"], checksum(sae.state_dict()))
+    n_read = 0 if is_other_layer else sae.config["n_steps"] * sae.config["batch_size"]
+    return Start(sae, n_read, checksum(sae.state_dict()), is_other_layer)

@@ -60,6 +60,14 @@ def load_sae(
 ) -> SparseAutoencoder:
     """Read an SAE; its cfg.json is then its attribute `config`.
 
+    `encode(x, layer)` takes raw activations x [..., d_model] of one of its `layers` and gives the
+    `indices` and `values` [..., k] of its latents; `decode(latents, layer)` gives [..., d_model].
+    No gradient reaches its weights.
+
+    Args:
+        folder: `saes/{variant}/{sae}/seed-{seed}`.
+        fingerprint: of the model that it must belong to; None takes any.
+
     Raises:
         InputError: a file is absent or damaged, or the SAE belongs to another model than
             `fingerprint` says.

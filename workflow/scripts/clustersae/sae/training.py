@@ -13,6 +13,7 @@ from clustersae.sae import native
 from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.compiled import CompiledStep
 from clustersae.sae.eager import EagerStep
+from clustersae.sae.memory import enough_memory
 from clustersae.sae.module import SparseAutoencoder
 
 #: Steps between two looks at which latents are dead; each look waits for a GPU once.
@@ -91,11 +92,7 @@ class Trainer:
         fvu, l0 = (self.sums / max(self.summed_steps, 1)).tolist()
         self.sums.zero_()
         self.summed_steps = 0
-        if not fvu - fvu == 0:
-            raise Diverged(
-                f"SAE training diverged: FVU is {fvu} at step {self.step_number}. Lower"
-                " sae.learning_rate or sae.max_grad_norm, or raise sae.warmup_fraction."
-            )
+        self._require_finite(fvu)
         dead = (self.silent_for >= self.settings.dead_after).double().mean().item()
         return {
             "step": self.step_number,
@@ -106,8 +103,25 @@ class Trainer:
             "learning_rate": self.settings.learning_rate_at(max(self.step_number - 1, 0)),
         }
 
+    def _require_finite(self, fvu: float) -> None:
+        """Raise Diverged where the loss, or a weight, is no number any more."""
+        if fvu - fvu == 0 and all(each.isfinite().all() for each in self.sae.parameters()):
+            return
+        rate = self.settings.learning_rate_at(max(self.step_number - 1, 0))
+        raise Diverged(
+            f"SAE training diverged: by step {self.step_number} the FVU or a weight is no number"
+            f" (FVU {fvu:g}, learning rate {rate:g} there). Lower sae.learning_rate or"
+            " sae.max_grad_norm, or raise sae.warmup_fraction. What checkpoints hold is older than"
+            " that, and sound."
+        )
+
     def state(self) -> dict[str, torch.Tensor]:
-        """All that a later process needs to go on as if nothing had happened."""
+        """All that a later process needs to go on as if nothing had happened.
+
+        Raises:
+            Diverged: it is no state to go on from.
+        """
+        self._require_finite(self.sums[0].item())
         tensors = {f"sae.{name}": value for name, value in self.sae.state_dict().items()}
         tensors |= {f"adam.{name}": value for name, value in self.optimise.state().items()}
         tensors |= {"silent_for": self.silent_for, "dead": self.dead, "sums": self.sums}
@@ -145,7 +159,8 @@ def train(
     logged_at, logged_time = trainer.step_number, time.monotonic()
     progress = Progress(label, n_steps, initial=logged_at)
     for batch in batches:
-        trainer.step(batch)
+        with enough_memory(trainer.sae, len(batch)):
+            trainer.step(batch)
         if trainer.step_number % log_every == 0 or trainer.step_number == n_steps:
             row = trainer.metrics()
             now = time.monotonic()

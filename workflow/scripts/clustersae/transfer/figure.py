@@ -53,6 +53,7 @@ def draw(
             conditions(
                 *(model, len(layers), int(similarity["n_seeds"].min())),
                 "SAE of one layer read on another, mean of both directions, validation split",
+                "colour: layers apart, dark for neighbours",
             ),
         )
         axes = figure.subplots(1, len(names) + 1)

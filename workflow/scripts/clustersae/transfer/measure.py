@@ -6,7 +6,7 @@ its dictionary has seen nothing of layer j. The excess of a pair is
     FVU of layer i's SAE on layer j / FVU of layer j's own SAE − 1.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -26,24 +26,20 @@ def moved(sae: SparseAutoencoder, to: SparseAutoencoder) -> SparseAutoencoder:
 
 def transfer_rows(
     saes: Mapping[int, SparseAutoencoder], blocks: Mapping[int, Iterable[torch.Tensor]]
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     """FVU of every layer's SAE on every layer: rows with source, target, n_tokens and fvu.
 
     Args:
         saes: layer → its own SAE.
         blocks: layer → held-out activations [n, d_model]; each is read once for every SAE.
     """
-    rows = []
     for target, own in saes.items():
         held = list(blocks[target])
         for source, sae in saes.items():
             found = evaluate_layer(moved(sae, own), target, held).compute()
-            rows.append(
-                {
-                    "source": source,
-                    "target": target,
-                    "n_tokens": found["n_tokens"],
-                    "fvu": found["fvu"],
-                }
-            )
-    return rows
+            yield {
+                "source": source,
+                "target": target,
+                "n_tokens": found["n_tokens"],
+                "fvu": found["fvu"],
+            }

@@ -1,0 +1,126 @@
+"""The summary figure and the table that it is drawn from."""
+
+import subprocess
+import sys
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from drawn_texts import texts_of
+from synthetic_circuits import Circuits, write_circuit_tables
+from synthetic_results import CACHING_SECONDS, MARGINS, Experiment, write_tables
+
+from clustersae.answer.figure_summary import draw
+from clustersae.answer.summary import summary_table
+from clustersae.presentation import style
+from clustersae.presentation.tables import read_file
+
+CASES = {
+    "six layers": {"counts": (2, 3), "specialise": (1, 3), "lengths": (2,), "variants": True},
+    "30 layers": {
+        **{"n_layers": 30, "counts": (2, 3, 5, 10, 20), "variants": False, "controls": False},
+        **{"specialise": (1, 10), "budgets": (0.2, 0.4)},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    """The tables of a case, and the summary of them, made once."""
+    made = {}
+
+    def of(case: str) -> dict[str, pd.DataFrame]:
+        if case not in made:
+            experiment = Experiment(tmp_path_factory.mktemp("case"), seeds=(0, 1), **CASES[case])
+            paths = write_tables(experiment)
+            tasks = {"toy_agreement": 4, "toy_greater_than": 4}
+            paths |= write_circuit_tables(Circuits(experiment, tasks))
+            read = {name: read_file(paths[name]) for name in ("arms", "cost", "circuits")}
+            summary = summary_table(*read.values(), "ablated", "mean")
+            made[case] = read | {"summary": summary}
+        return made[case]
+
+    return of
+
+
+def test_every_arm_of_at_most_full_training_but_controls_has_its_numbers(tables):
+    read = tables("six layers")
+    summary, arms = (read[name].set_index("arm") for name in ("summary", "arms"))
+    left_out = arms.drop(summary.index)
+    assert set(left_out["role"]) == {"control", "equal-exposure", "equal-compute"}
+    assert (left_out.loc[left_out["role"] == "equal-compute", "matched_count"] > 6).all()
+    for column in ("excess_fvu", "excess_fvu_low", "cost_relative", "cost_relative_high"):
+        assert summary[column].equals(arms.loc[summary.index, column])
+    circuits = read["circuits"].query(
+        "task == 'all' and control == 'none' and errors == 'ablated' and ablation == 'mean'"
+    )
+    expected = circuits.set_index("arm").loc[summary.index, "faithfulness"]
+    assert summary["faithfulness"].equals(expected)
+    assert summary.loc["per-layer (tokens-1of2)", "budget"] == 0.5
+
+
+def test_caching_and_training_add_up_to_the_cost(tables):
+    summary = tables("six layers")["summary"].set_index("arm")
+    parts = summary["caching_share"] + summary["training_share"]
+    assert parts.to_numpy() == pytest.approx(summary["cost_relative"].to_numpy(), rel=1e-5)
+    # Full per-layer SAEs: 50 s of caching, and 6 of 100.5 s on average over the two seeds.
+    assert summary.loc["per-layer", "caching_share"] == pytest.approx(
+        CACHING_SECONDS / (CACHING_SECONDS + 6 * 100.5), rel=1e-6
+    )
+
+
+def test_without_circuits_the_columns_are_empty_and_there_are_two_panels(tables):
+    read = tables("six layers")
+    for circuits in (None, read["circuits"].iloc[:0]):
+        summary = summary_table(read["arms"], read["cost"], circuits, "ablated", "mean")
+        assert summary["faithfulness"].isna().all()
+        assert len(draw(summary, MARGINS, "a model").axes) == 2
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_texts_lie_on_the_figure_and_not_on_each_other(tables, case):
+    figure = draw(tables(case)["summary"], MARGINS, "a model")
+    assert figure.get_figwidth() == 6.9
+    width, height = figure.get_size_inches() * figure.dpi
+    texts = texts_of(figure)
+    assert len(texts) > 30
+    for text, (x0, y0, x1, y1) in texts:
+        assert x0 > -1, text
+        assert y0 > -1, text
+        assert x1 < width + 1, text
+        assert y1 < height + 1, text
+    for (one, a), (other, b) in combinations(texts, 2):
+        overlap = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+        assert min(overlap) < 2, f"{one!r} and {other!r} overlap by {overlap} pixels"
+
+
+def test_points_stand_at_the_numbers_of_the_table(tables):
+    summary = tables("six layers")["summary"]
+    quality = draw(summary, MARGINS, "a model").axes[0]
+    found = np.concatenate([each.lines[0].get_xydata() for each in quality.containers])
+    expected = summary[["cost_relative", "excess_fvu"]].to_numpy()
+    assert sorted(map(tuple, found.round(9))) == sorted(map(tuple, expected.round(9)))
+
+
+def test_fonts_are_embedded_as_outlines_and_the_file_is_the_same_again(tables, tmp_path):
+    summary = tables("six layers")["summary"]
+    files = []
+    for name in ("one", "two"):
+        figure = draw(summary, MARGINS, "a model")
+        with style.styled():
+            paths = [tmp_path / f"{name}.{kind}" for kind in ("svg", "png", "pdf")]
+            style.save(figure, *paths)
+        files.append([path.read_bytes() for path in paths])
+    assert files[0] == files[1]
+    pdf = files[0][2]
+    assert pdf.startswith(b"%PDF")
+    assert b"/FontFile2" in pdf
+    assert b"/Type3" not in pdf
+
+
+def test_the_table_needs_no_torch():
+    code = "import sys, summary_table; assert 'torch' not in sys.modules"
+    scripts = Path(__file__).parents[3] / "workflow" / "scripts"
+    subprocess.run([sys.executable, "-c", code], cwd=scripts, check=True)

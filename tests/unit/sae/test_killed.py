@@ -1,0 +1,144 @@
+"""Whatever ends a training, the next start ends in the bits of an undisturbed one."""
+
+import os
+import random
+import signal
+import time
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from synthetic_shards import D_SAE, K, write_split, write_statistics
+
+from clustersae.activations.shards import open_shards
+from clustersae.experiment.sae_settings import SAESettings
+from clustersae.runtime.checkpoint import Checkpoint
+from clustersae.runtime.tensors import checksum, load_tensors
+from clustersae.sae import fitting
+
+SETTINGS = SAESettings(
+    architecture="topk",
+    d_sae=D_SAE,
+    k=K,
+    n_steps=300,
+    batch_size=128,
+    learning_rate=0.01,
+    warmup_steps=2,
+    decay_steps=60,
+    auxk_alpha=1 / 32,
+    dead_after=500,
+    max_grad_norm=1.0,
+    seed=1,
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("activations")
+    paths = write_split(folder)
+    tensors, _ = load_tensors(write_statistics(folder / "statistics.safetensors", paths))
+    return fitting.Activations(open_shards(paths), (0,), tensors["mean"][:1], tensors["scale"][:1])
+
+
+def fit(data, file, every_seconds, monkeypatch, settings=SETTINGS):
+    monkeypatch.setattr(fitting, "Checkpoint", partial(Checkpoint, every_seconds=every_seconds))
+    return fitting.fit(data, settings, file, "SAE", torch.device("cpu"), keep=True)
+
+
+def start(run) -> int:
+    """`run` in a child process of one thread; its process id."""
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        torch.set_num_threads(1)
+        run()
+        code = 0
+    except SystemExit as error:
+        code = error.code
+    finally:
+        os._exit(code)  # no fixture, no report of pytest is the child's to finish
+
+
+@pytest.fixture
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_thirty_kills_leave_no_trace(data, tmp_path, monkeypatch, one_thread):
+    expected = checksum(fit(data, tmp_path / "undisturbed", 1e9, monkeypatch).sae.state_dict())
+    draw, kills, finished = random.Random(0), 0, 0
+    file = tmp_path / "checkpoint.safetensors"
+    while kills < 30 or not finished:
+        child = start(lambda: fit(data, file, 0.0, monkeypatch))
+        time.sleep(draw.uniform(0.0, 0.5) if kills < 30 else 30)
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        kills += os.WIFSIGNALED(status)
+        if not os.WIFSIGNALED(status):
+            assert os.WEXITSTATUS(status) == 0
+            finished += 1
+            found = fit(data, file, 1e9, monkeypatch)
+            assert found.record["resumed_at_step"] == SETTINGS.n_steps
+            assert checksum(found.sae.state_dict()) == expected
+            file.unlink()
+    fit(data, file, 1e9, monkeypatch)
+    assert sorted(each.name for each in tmp_path.iterdir()) == [file.name, "undisturbed"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_warning_saves_the_step_and_ends_the_job(data, tmp_path, monkeypatch, one_thread, number):
+    """No checkpoint is due for a long time: what is found was saved because of the signal."""
+    expected = checksum(fit(data, tmp_path / "undisturbed", 1e9, monkeypatch).sae.state_dict())
+    file = tmp_path / "checkpoint.safetensors"
+    long = replace(SETTINGS, n_steps=200_000)
+    step = fitting.train
+
+    def tell_and_train(trainer, batches, label, after_step):
+        (tmp_path / "training").touch()
+        return step(trainer, batches, label, after_step)
+
+    monkeypatch.setattr(fitting, "train", tell_and_train)
+    child = start(lambda: fit(data, file, 1e9, monkeypatch, long))
+    give_up = time.monotonic() + 60
+    while not (tmp_path / "training").exists() and time.monotonic() < give_up:
+        time.sleep(0.01)
+    time.sleep(0.05)
+    os.kill(child, number)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 128 + number
+    state, _ = load_tensors(file)
+    saved = int(state["steps"][0])
+    assert 0 < saved < long.n_steps
+
+    # The same, on a training that ends: it is asked to stop after its first steps.
+    file.unlink()
+    monkeypatch.setattr(fitting, "train", step)
+
+    def ask(trainer, batches, label, after_step):
+        def after(trainer, history):
+            if trainer.step_number == 7:
+                os.kill(os.getpid(), number)
+            after_step(trainer, history)
+
+        return step(trainer, batches, label, after)
+
+    monkeypatch.setattr(fitting, "train", ask)
+    with pytest.raises(SystemExit) as stopped:
+        fit(data, file, 1e9, monkeypatch)
+    assert stopped.value.code == 128 + number
+    monkeypatch.setattr(fitting, "train", step)
+    resumed = fit(data, file, 1e9, monkeypatch)
+    assert resumed.record["resumed_at_step"] in (7, 8)
+    assert checksum(resumed.sae.state_dict()) == expected
+
+
+def test_signals_mean_what_they_did_after_a_training(data, tmp_path, monkeypatch):
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGUSR1)
+    fit(data, tmp_path / "checkpoint", 1e9, monkeypatch, replace(SETTINGS, n_steps=3))
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGUSR1)) == before

@@ -1,0 +1,172 @@
+"""Models and texts are described by what their files say; no weights are read."""
+
+import json
+from pathlib import Path
+
+import pytest
+from download_hub import serving
+from gguf_files import TOKENS, tiny_llama, write_gguf
+from language_models import D_MODEL, N_CTX, N_LAYERS, VOCAB_SIZE, save_tiny_model
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from clustersae.runtime.errors import InputError
+from clustersae.setup.facts import ModelFacts, look_at_model, look_at_text
+
+
+def write_config(folder: Path, **facts) -> str:
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(facts))
+    return str(folder)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "gpt_neox", "llama"])
+def test_a_model_is_described_without_its_weights(family, tmp_path):
+    folder = save_tiny_model(family, tmp_path / "model")
+    (folder / "model.safetensors").unlink()
+    model = look_at_model(str(folder))
+    assert (model.key, model.place) == ("path", str(folder))
+    assert (model.n_layers, model.d_model) == (N_LAYERS, D_MODEL)
+    assert (model.vocab_size, model.n_ctx, model.dtype) == (VOCAB_SIZE, N_CTX, "float32")
+    assert model.tokenizer == folder / "tokenizer.json"
+
+
+def test_the_text_part_of_a_model_of_several_kinds_counts(tmp_path):
+    text = {"num_hidden_layers": 7, "hidden_size": 40, "dtype": "bfloat16"}
+    model = look_at_model(
+        write_config(tmp_path / "m", vocab_size=9, hidden_size=99, text_config=text)
+    )
+    assert (model.n_layers, model.d_model, model.dtype) == (7, 40, "bfloat16")
+    assert (model.vocab_size, model.n_ctx, model.tokenizer) == (9, None, None)
+
+
+def test_the_head_of_a_gguf_file_is_enough(tmp_path):
+    file = write_gguf(tiny_llama(), tmp_path / "tiny.gguf")
+    model = look_at_model(str(file))
+    assert (model.n_layers, model.d_model, model.n_ctx) == (3, 64, 48)
+    assert model.vocab_size == len(TOKENS)
+
+
+def test_of_a_repository_two_small_files_are_fetched(tmp_path, monkeypatch):
+    source = save_tiny_model("gpt2", tmp_path / "source")
+    with serving(source, tmp_path / "cache", monkeypatch) as hub:
+        model = look_at_model("some/model")
+        assert {name for name, _ in hub.sent if name} == {"config.json", "tokenizer.json"}
+    assert (model.key, model.place, model.n_layers) == ("repo", "some/model", N_LAYERS)
+    assert model.tokenizer is not None
+
+
+def wrong_models(folder: Path) -> dict[str, tuple[str, str]]:
+    (folder / "empty").mkdir()
+    (folder / "some.txt").write_text("text")
+    (folder / "bad.gguf").write_bytes(b"GGUF" + bytes(60))
+    t5 = write_config(folder / "t5", is_encoder_decoder=True, num_layers=2, d_model=3)
+    return {
+        "nothing": ("no-such-model", "no such directory or GGUF file, and a repository of the"),
+        "empty": (str(folder / "empty"), "has no config.json"),
+        "text": (str(folder / "some.txt"), "is a file, but no GGUF file"),
+        "gguf": (str(folder / "bad.gguf"), "is not a complete GGUF file"),
+        "encoder": (t5, "is an encoder-decoder model"),
+        "unknown": (write_config(folder / "other", layers=3), "has none of num_hidden_layers"),
+    }
+
+
+@pytest.mark.parametrize("kind", ["nothing", "empty", "text", "gguf", "encoder", "unknown"])
+def test_what_is_no_language_model_is_named(kind, tmp_path):
+    place, message = wrong_models(tmp_path)[kind]
+    with pytest.raises(InputError, match=message) as error:
+        look_at_model(place)
+    assert place in str(error.value)
+
+
+def test_a_hub_that_cannot_be_reached_is_one_message(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(
+        InputError, match=r"^--model some/model is no folder here, and config\.json"
+    ):
+        look_at_model("some/model")
+
+
+@pytest.fixture
+def model(tmp_path) -> ModelFacts:
+    return look_at_model(str(save_tiny_model("gpt2", tmp_path / "model")))
+
+
+def test_tokens_are_those_of_the_models_own_tokenizer(model, tmp_path):
+    words = Tokenizer(models.WordLevel({"w3": 0}, unk_token="w3"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    words.save(str(model.tokenizer))
+    (tmp_path / "text.txt").write_text(" ".join(["w3"] * 1000))
+    text = look_at_text([str(tmp_path / "text.txt")], model)
+    assert (text.n_bytes, text.n_tokens, text.measured) == (2999, 1000, True)
+    blind = ModelFacts("path", "m", 2, 8, 50, None, "float32")
+    text = look_at_text([str(tmp_path / "text.txt")], blind)
+    assert (text.n_tokens, text.measured) == (750, False)
+
+
+def test_the_separator_that_a_text_has_is_found(model, tmp_path):
+    (tmp_path / "a.txt").write_text("One.</s>Two.<|endoftext|>Three.<|endoftext|>")
+    (tmp_path / "b.txt").write_text("Four.")
+    both = [str(tmp_path / name) for name in ("b.txt", "a.txt")]
+    text = look_at_text(both, model)
+    assert text.corpus == {"source": "text", "files": both, "separator": "<|endoftext|>"}
+    assert look_at_text(both[:1], model).corpus["separator"] is None
+
+
+def test_json_lines_are_counted_without_what_is_no_text(model, tmp_path):
+    file = tmp_path / "lines.jsonl"
+    line = json.dumps({"id": "x" * 100, "story": "y" * 300}) + "\n"
+    file.write_text(line * 5000)  # more than is looked at
+    text = look_at_text([str(file)], model)
+    assert text.corpus == {"source": "jsonl", "files": [str(file)], "field": "story"}
+    assert text.n_bytes == pytest.approx(5000 * 300, rel=0.01)
+    with pytest.raises(InputError, match="no text under 'body'"):
+        look_at_text([str(file)], model, field="body")
+
+
+def test_a_dataset_in_a_folder_is_read_by_its_field(model, tmp_path):
+    import datasets
+
+    rows = datasets.Dataset.from_dict({"story": ["y" * 300] * 100})
+    rows.save_to_disk(str(tmp_path / "set"))
+    with pytest.raises(InputError, match="has no text in column 'text'"):
+        look_at_text([str(tmp_path / "set")], model)
+    text = look_at_text([str(tmp_path / "set")], model, field="story")
+    assert text.corpus["dataset"] == str(tmp_path / "set")
+    assert text.n_bytes is not None
+    assert text.n_bytes >= 30_000
+
+
+@pytest.mark.parametrize(
+    ("places", "message"),
+    [
+        (["no.txt"], "--text no.txt: there is no such file"),
+        (["model", "no.txt"], "--text: no.txt does not exist"),
+        (["model", "model"], "--text: one of them is a folder"),
+        (["empty.txt"], "empty.txt is empty"),
+        (["latin.txt"], r"latin.txt is not UTF-8 text \(byte 1"),
+    ],
+)
+def test_a_text_that_cannot_be_read_is_named(model, tmp_path, monkeypatch, places, message):
+    monkeypatch.chdir(tmp_path)
+    Path("empty.txt").touch()
+    Path("latin.txt").write_bytes("Müller".encode("latin1"))
+    with pytest.raises(InputError, match=message):
+        look_at_text(places, model)
+
+
+def test_looking_reads_no_more_than_a_sample(model, tmp_path, monkeypatch):
+    (tmp_path / "long.txt").write_text("abcdefg\n" * (1 << 20))
+    read = []
+    monkeypatch.setattr("clustersae.setup.facts.text_pieces", lambda path: _watched(path, read))
+    text = look_at_text([str(tmp_path / "long.txt")], model)
+    assert sum(read) < 1 << 22
+    assert text.n_bytes == 1 << 23
+
+
+def _watched(path, read):
+    from clustersae.corpora.text import text_pieces
+
+    for piece in text_pieces(path):
+        read.append(len(piece))
+        yield piece

@@ -1,0 +1,69 @@
+"""`clustersae init` as a user calls it."""
+
+import re
+
+import pytest
+import yaml
+from configurations import load
+from language_models import save_tiny_model
+
+from clustersae.__main__ import main
+from clustersae.setup.facts import Machine
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A model and a text in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    save_tiny_model("gpt2", tmp_path / "tiny-gpt2")
+    (tmp_path / "text.txt").write_text("w3 <|endoftext|> w4 " * 20_000)
+    (tmp_path / "tiny-gpt2" / "tokenizer.json").unlink()  # so that four characters are a token
+    return tmp_path
+
+
+def init(*more: str) -> int:
+    return main(["init", "--model", "tiny-gpt2", "--text", "text.txt", *more])
+
+
+def test_it_writes_a_configuration_and_says_what_it_costs(here, capsys):
+    assert init() == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert "Model tiny-gpt2: 3 layers, d_model 16, vocabulary 50, float32." in said.out
+    assert "about 100,000 tokens" in said.out
+    assert "documents between <|endoftext|>" in said.out
+    assert re.search(r"^per-layer +3 +3 ", said.out, re.MULTILINE)
+    assert "snakemake --cores all --resources gpu=0 --configfile tiny-gpt2.yaml" in said.out
+    assert list(load(yaml.safe_load((here / "tiny-gpt2.yaml").read_text()))) == ["tiny-gpt2"]
+
+
+def test_no_file_is_replaced_unasked(here, capsys):
+    (here / "mine.yaml").write_text("mine")
+    assert init("--output", "mine.yaml") == 1
+    assert capsys.readouterr().err == (
+        "error: mine.yaml exists. Name another file with --output, or replace it with --force.\n"
+    )
+    assert (here / "mine.yaml").read_text() == "mine"
+    assert init("--output", "mine.yaml", "--force") == 0
+    assert (here / "mine.yaml").read_text().startswith("# tiny-gpt2: 3 layers")
+
+
+def test_a_configuration_elsewhere_names_whole_paths(here):
+    (here / "configs").mkdir()
+    assert init("--output", "configs/mine.yaml") == 0
+    settings = yaml.safe_load((here / "configs" / "mine.yaml").read_text())["models"]["tiny-gpt2"]
+    assert settings["path"] == str(here / "tiny-gpt2")
+    assert settings["corpus"]["files"] == [str(here / "text.txt")]
+
+
+def test_a_mistake_is_one_line_and_leaves_no_file(here, capsys):
+    assert main(["init", "--model", "tiny", "--text", "text.txt"]) == 1
+    assert re.fullmatch(r"error: --model tiny: .*\n", capsys.readouterr().err)
+    assert not list(here.glob("*.yaml"))
+
+
+def test_memory_that_jobs_exceed_is_said(here, capsys, monkeypatch):
+    small = Machine(cores=50, memory=1 << 20, disk=1 << 40, gpu=None)
+    monkeypatch.setattr("clustersae.setup.command.look_at_machine", lambda folder: small)
+    assert init() == 0
+    assert "This machine has 1.0 MB of memory: start fewer jobs" in capsys.readouterr().out

@@ -1,0 +1,128 @@
+"""What is proposed fits the model, the text and the machine, and is a valid configuration."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from configurations import load
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clustersae.experiment.config import RESERVED_NAMES
+from clustersae.experiment.layers import studied_layers
+from clustersae.runtime.errors import InputError
+from clustersae.setup.costs import estimate
+from clustersae.setup.facts import Machine, ModelFacts, TextFacts
+from clustersae.setup.proposal import LEAST_TOKENS, as_yaml, model_name, propose
+
+GIB = 1 << 30
+
+models = st.builds(
+    ModelFacts,
+    key=st.just("path"),
+    place=st.just("my model"),
+    n_layers=st.integers(1, 130),
+    d_model=st.integers(8, 20_000),
+    vocab_size=st.integers(2, 300_000),
+    n_ctx=st.none() | st.integers(4, 10**6),
+    dtype=st.sampled_from(["float32", "bfloat16"]),
+)
+machines = st.builds(
+    Machine,
+    cores=st.integers(1, 200),
+    memory=st.integers(4 * GIB, 2000 * GIB),
+    disk=st.integers(100 * GIB, 10_000 * GIB),
+    gpu=st.sampled_from([None, "a GPU"]),
+)
+
+
+def text_of(n_tokens: int | None, source: str = "text") -> TextFacts:
+    corpus = {"source": "text", "files": ["text.txt"], "separator": "<|endoftext|>"}
+    if source == "dataset":
+        corpus = {"source": "dataset", "dataset": "some/stories", "field": "text"}
+    return TextFacts(corpus, n_tokens and 4 * n_tokens, n_tokens, measured=True)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where the configuration's files are found."""
+    folder = tmp_path_factory.mktemp("proposal")
+    (folder / "text.txt").write_text("text")
+    (folder / "my model").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        yield folder
+
+
+@settings(deadline=None, max_examples=50)
+@given(model=models, machine=machines, n_tokens=st.none() | st.integers(20_000, 10**9))
+def test_it_is_valid_and_fits_whatever_there_is(folder, model, machine, n_tokens):
+    shape = {"num_hidden_layers": model.n_layers, "hidden_size": model.d_model}
+    (folder / "my model" / "config.json").write_text(json.dumps(shape))
+    text = text_of(n_tokens, "text" if n_tokens else "dataset")
+    config = propose(model, text, machine)
+    assert yaml.safe_load(as_yaml(config, model, text, Path("c.yaml"))) == config
+
+    ((name, complete),) = load(config).items()
+    tokens, corpus = complete["activations"]["tokens"], complete["corpus"]
+    assert name == "my-model"
+    available = n_tokens or corpus["max_tokens"]
+    shares = corpus["fractions"] | {"train": 1 - sum(corpus["fractions"].values())}
+    assert all(count < shares[split] * available for split, count in tokens.items())
+    cost = estimate(complete, model)
+    assert cost.cache_bytes <= machine.disk / 4
+    assert cost.arms[0].n_saes == len(
+        studied_layers(complete["activations"]["layers"], model.n_layers)
+    )
+    assert corpus["n_ctx"] <= (model.n_ctx or 256)
+
+
+@pytest.mark.parametrize(
+    ("n_tokens", "disk", "message"),
+    [
+        (1000, 100 * GIB, r"the text has about 1,000 tokens: give more of it"),
+        (10**6, 10**6, r"the disk has too little room"),
+    ],
+)
+def test_too_little_is_refused(n_tokens, disk, message):
+    model = ModelFacts("path", "m", 12, 768, 50_000, 1024, "float32")
+    with pytest.raises(InputError, match=rf"{message}.*{LEAST_TOKENS:,} tokens"):
+        propose(model, text_of(n_tokens), Machine(2, 8 * GIB, disk, None))
+
+
+def test_a_gpu_gets_every_layer_and_a_processor_some():
+    model = ModelFacts("repo", "some/model", 30, 576, 50_000, 1024, "bfloat16")
+    text = text_of(10**8)
+    alone = propose(model, text, Machine(2, 8 * GIB, 1000 * GIB, None))
+    with_gpu = propose(model, text, Machine(2, 8 * GIB, 1000 * GIB, "a GPU"))
+    assert alone["activations"]["layers"] == {"step": 3}
+    assert with_gpu["activations"]["layers"] == "all"
+    assert "dtype" not in alone["models"]["model"]
+    assert with_gpu["models"]["model"]["dtype"] == "auto"
+    trained = [each["activations"]["tokens"]["train"] for each in (alone, with_gpu)]
+    assert trained == [400_000, 4_000_000]
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        ("openai-community/gpt2", "gpt2"),
+        ("/models/SmolLM2-135M", "SmolLM2-135M"),
+        ("/models/my model.gguf", "my-model"),
+        ("models/größe", "gr-e"),
+        ("models/...", "model"),
+        *((f"models/{name}", f"{name}-model") for name in RESERVED_NAMES if "." not in name),
+    ],
+)
+def test_a_model_has_the_name_of_a_folder(place, name):
+    assert model_name(place) == name
+
+
+@pytest.mark.parametrize("value", [5e-05, 0.05, 1.0, "no", "a b", "~/x.txt", 'q"uote', None, "1"])
+def test_values_come_back_from_yaml_as_they_were(value):
+    model = ModelFacts("path", "m", 2, 8, 50, None, "float32")
+    text = text_of(10**6)
+    config = propose(model, text, Machine(2, 8 * GIB, 1000 * GIB, None))
+    config["models"]["m"]["corpus"]["separator"] = value
+    assert yaml.safe_load(as_yaml(config, model, text, Path("c.yaml"))) == config

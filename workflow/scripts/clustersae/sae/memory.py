@@ -1,0 +1,54 @@
+"""What a training step needs, and what to say where it does not fit."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from clustersae.runtime.errors import InputError
+from clustersae.sae.module import SparseAutoencoder
+
+#: Matrices [batch_size, d_sae] of a step at its peak: pre-activations, what AuxK looks at and its
+#: gradient; and [batch_size, d_model]: the batch, centred, reconstruction, residual, gradients.
+WIDE, NARROW = 3, 6
+#: Batches that can be read in blocks are multiples of this.
+MULTIPLE = 128
+
+
+def bytes_per_token(sae: SparseAutoencoder) -> int:
+    """Of a step, beyond weights, gradients and moments."""
+    return 4 * (WIDE * sae.d_sae + NARROW * sae.d_model + 6 * sae.k)
+
+
+def fitting_batch(sae: SparseAutoencoder, free: int) -> int:
+    """The largest batch, a multiple of 128, that `free` bytes have room for; 0 if none does."""
+    return free // bytes_per_token(sae) // MULTIPLE * MULTIPLE
+
+
+@contextmanager
+def enough_memory(sae: SparseAutoencoder, batch_size: int) -> Iterator[None]:
+    """Around a step: memory that runs out becomes an InputError that names what would fit."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        free = _free(sae.W_dec.device)
+        fits = min(fitting_batch(sae, free), max(batch_size - MULTIPLE, 0))
+        remedy = (
+            f"a batch of {fits:,} would fit: set sae.batch_size to it"
+            if fits
+            else "no batch fits: lower sae.expansion_factor or sae.d_sae, or free the device"
+        )
+        raise InputError(
+            f"Out of memory in a training step: a batch of {batch_size:,} needs about"
+            f" {batch_size * bytes_per_token(sae) / 2**30:.2g} GiB beside the weights, and"
+            f" {free / 2**30:.2g} GiB are free on {sae.W_dec.device}; {remedy}."
+        ) from error
+
+
+def _free(device: torch.device) -> int:
+    """Bytes that a step could have, what PyTorch holds ready included."""
+    if device.type != "cuda":
+        return 0
+    free, _ = torch.cuda.mem_get_info(device)
+    held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return free + held

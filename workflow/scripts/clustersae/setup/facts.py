@@ -1,0 +1,281 @@
+"""What a model, a text and a machine are like, found without loading the model."""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from clustersae.corpora.text import dataset_documents, jsonl_documents, text_pieces
+from clustersae.experiment.config import D_MODEL_KEYS, N_LAYERS_KEYS
+from clustersae.experiment.sources import dataset_files, gguf_file
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.files import read_json
+
+N_CTX_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "seq_length", "max_seq_len")
+#: Of a text, read to see what it is like.
+SAMPLE_CHARACTERS = 1 << 20
+#: Of a subword tokenizer on English, where the model's own cannot be asked.
+CHARACTERS_PER_TOKEN = 4.0
+#: What texts for language models put between documents.
+SEPARATORS = ("<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "</s>")
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """A language model, as its config.json or the head of its GGUF file describes it.
+
+    Attributes:
+        key: of the configuration: path or repo.
+        place: value of that key.
+        n_ctx: longest sequence in tokens; None if it is not said.
+        dtype: number format of the weights, as torch names it.
+        tokenizer: its tokenizer.json, if there is one.
+    """
+
+    key: str
+    place: str
+    n_layers: int
+    d_model: int
+    vocab_size: int
+    n_ctx: int | None
+    dtype: str
+    tokenizer: Path | None = None
+
+
+@dataclass(frozen=True)
+class TextFacts:
+    """A text and how it is read.
+
+    Attributes:
+        corpus: its keys of the section `corpus`.
+        n_bytes: of all files; None for a dataset of the Hub.
+        n_tokens: in all, estimated from a sample; None where n_bytes is.
+        measured: the sample was read with the model's own tokenizer.
+    """
+
+    corpus: dict[str, Any]
+    n_bytes: int | None
+    n_tokens: int | None
+    measured: bool
+
+
+class Machine(NamedTuple):
+    """What jobs can use: processor cores, bytes of memory and of free disk, and a GPU's name."""
+
+    cores: int
+    memory: int
+    disk: int
+    gpu: str | None
+
+
+def look_at_machine(folder: Path) -> Machine:
+    """This machine; the disk is that of `folder`."""
+    import torch
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+    return Machine(cores or 1, memory, shutil.disk_usage(folder).free, gpu)
+
+
+def look_at_model(place: str) -> ModelFacts:
+    """The model at `place`: a Hugging Face directory, a GGUF file, or a repository of the Hub.
+
+    Raises:
+        InputError: there is no such model, or it does not say how many layers it has.
+    """
+    local = Path(place).expanduser()
+    if local.exists():
+        packed = gguf_file(local)
+        if packed:
+            return _packed_facts(packed)
+        return _facts("path", str(local), local / "config.json", local / "tokenizer.json")
+    if not _REPOSITORY.fullmatch(place) or place.startswith("."):
+        raise InputError(
+            f"--model {place}: there is no such directory or GGUF file, and a repository of the"
+            " Hugging Face Hub is written OWNER/NAME."
+        )
+    config = _from_hub(place, "config.json")
+    assert config is not None, "an absent one is an error"
+    return _facts("repo", place, config, _from_hub(place, "tokenizer.json", optional=True))
+
+
+def _from_hub(repository: str, name: str, optional: bool = False) -> Path | None:
+    """One file of a repository, by the Hub's cache.
+
+    Honours HF_ENDPOINT, HF_HOME and HF_HUB_OFFLINE.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(repository, name, endpoint=os.environ.get("HF_ENDPOINT")))
+    except EntryNotFoundError as error:
+        # Of a file that could not be asked for, the Hub's library says the same.
+        if optional and not isinstance(error, LocalEntryNotFoundError):
+            return None
+        reason: Exception = error
+    except Exception as error:  # its HTTP library, and so its errors, change with its version
+        reason = error
+    raise InputError(
+        f"--model {repository} is no folder here, and {name} could not be fetched from the"
+        f" Hugging Face Hub ({_first_line(reason)}). Check the name and the network, or download"
+        " the model elsewhere, copy it here and give its folder."
+    ) from reason
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _facts(key: str, place: str, config: Path, tokenizer: Path | None) -> ModelFacts:
+    facts = read_json(config)
+    if facts.get("is_encoder_decoder"):
+        raise InputError(
+            f"--model {place} is an encoder-decoder model. Use a decoder-only language model."
+        )
+    facts = {**facts, **(facts.get("text_config") or {})}
+    return ModelFacts(
+        key,
+        place,
+        n_layers=_whole(facts, N_LAYERS_KEYS, place),
+        d_model=_whole(facts, D_MODEL_KEYS, place),
+        vocab_size=_whole(facts, ("vocab_size",), place),
+        n_ctx=next((facts[k] for k in N_CTX_KEYS if isinstance(facts.get(k), int)), None),
+        # Older versions of transformers say torch_dtype.
+        dtype=str(facts.get("dtype") or facts.get("torch_dtype") or "float32"),
+        tokenizer=tokenizer if tokenizer and tokenizer.is_file() else None,
+    )
+
+
+def _whole(facts: Mapping[str, Any], keys: Sequence[str], place: str) -> int:
+    for key in keys:
+        if isinstance(facts.get(key), int):
+            return facts[key]
+    raise InputError(
+        f"--model {place}: config.json has none of {', '.join(keys)}, so that it is no language"
+        " model that this workflow knows."
+    )
+
+
+def _packed_facts(file: Path) -> ModelFacts:
+    """Of a GGUF file, whose weights are mapped but not read."""
+    import gguf
+
+    try:
+        fields = gguf.GGUFReader(file).fields
+        name = fields["general.architecture"].contents()
+        n_layers, d_model, n_ctx = (
+            int(fields[f"{name}.{key}"].contents())
+            for key in ("block_count", "embedding_length", "context_length")
+        )
+        vocabulary = len(fields["tokenizer.ggml.tokens"].data)
+    except (KeyError, ValueError, IndexError) as error:
+        raise InputError(
+            f"--model {file} is not a complete GGUF file ({type(error).__name__}: {error})."
+        ) from None
+    return ModelFacts("path", str(file), n_layers, d_model, vocabulary, n_ctx, "float32")
+
+
+def look_at_text(places: Sequence[str], model: ModelFacts, field: str | None = None) -> TextFacts:
+    """Text files, JSON Lines files, or one dataset (a folder here, or a name of the Hub).
+
+    Args:
+        field: that holds the text, in JSON Lines and datasets; by default one is looked for.
+
+    Raises:
+        InputError: there is no such text, or it cannot be read.
+    """
+    paths = [Path(place).expanduser() for place in places]
+    if all(path.is_file() for path in paths):
+        if all(path.suffix in (".jsonl", ".ndjson") for path in paths):
+            return _json_lines(paths, model, field)
+        return _text_files(paths, model)
+    missing = [place for place, path in zip(places, paths) if not path.exists()]
+    if len(places) > 1:
+        what = f"{missing[0]} does not exist" if missing else "one of them is a folder"
+        raise InputError(f"--text: {what}. Give files, or one dataset.")
+    if missing and not _REPOSITORY.fullmatch(places[0]):
+        raise InputError(
+            f"--text {places[0]}: there is no such file, and a dataset of the Hugging Face Hub is"
+            " written OWNER/NAME."
+        )
+    place, field = (places[0] if missing else str(paths[0])), field or "text"
+    sample = _sample(dataset_documents(place, "train", field))
+    corpus = {"source": "dataset", "dataset": place, "field": field}
+    n_bytes = sum(file.stat().st_size for file in dataset_files(place)) if not missing else None
+    return _with_tokens(corpus, n_bytes, sample, model)
+
+
+def _text_files(paths: Sequence[Path], model: ModelFacts) -> TextFacts:
+    # Every file is opened, so that one that is no text is found now.
+    samples = [_sample(text_pieces(path)) for path in paths]
+    found = [(sample.count(each), each) for sample in samples for each in SEPARATORS]
+    count, separator = max(found, key=lambda each: each[0])
+    corpus = {
+        "source": "text",
+        "files": [str(path) for path in paths],
+        "separator": separator if count else None,
+    }
+    return _with_tokens(corpus, _size(paths), "".join(samples), model)
+
+
+def _json_lines(paths: Sequence[Path], model: ModelFacts, field: str | None) -> TextFacts:
+    field = field or _longest_field(paths[0])
+    read = _sample(text_pieces(paths[0]))
+    n_lines = max(1, read.count("\n"))
+    sample = "".join(islice(jsonl_documents(paths, field), n_lines))
+    # The rest of a line are names and other fields.
+    share = min(1.0, len(sample) / len(read))
+    corpus = {"source": "jsonl", "files": [str(path) for path in paths], "field": field}
+    return _with_tokens(corpus, round(_size(paths) * share), sample, model)
+
+
+def _longest_field(path: Path) -> str:
+    """`text` if the first line has it, else its longest text."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        first = next((line for line in file if line.strip()), "{}")
+    try:
+        record = json.loads(first)
+    except json.JSONDecodeError:
+        record = {}
+    if not isinstance(record, dict) or "text" in record:
+        return "text"
+    texts = {key: value for key, value in record.items() if isinstance(value, str)}
+    return max(texts, key=lambda key: len(texts[key]), default="text")
+
+
+def _size(paths: Iterable[Path]) -> int:
+    return sum(path.stat().st_size for path in paths)
+
+
+def _sample(pieces: Iterator[str]) -> str:
+    read, length = [], 0
+    for piece in pieces:
+        read.append(piece)
+        length += len(piece)
+        if length >= SAMPLE_CHARACTERS:
+            break
+    return "".join(read)[:SAMPLE_CHARACTERS]
+
+
+def _with_tokens(
+    corpus: dict[str, Any], n_bytes: int | None, sample: str, model: ModelFacts
+) -> TextFacts:
+    if not sample:
+        raise InputError(f"--text {corpus.get('dataset') or corpus['files'][0]} has no text.")
+    per_token = CHARACTERS_PER_TOKEN
+    if model.tokenizer:
+        from tokenizers import Tokenizer
+
+        n_tokens = len(Tokenizer.from_file(str(model.tokenizer)).encode(sample).ids)
+        per_token = len(sample) / max(1, n_tokens)
+    n_characters = None if n_bytes is None else n_bytes * len(sample) / len(sample.encode())
+    total = None if n_characters is None else round(n_characters / per_token)
+    return TextFacts(corpus, n_bytes, total, measured=model.tokenizer is not None)
