@@ -14,6 +14,7 @@ from test_fitting import CHILD, CPU, ROOT
 from test_training import D_MODEL, batches, dictionary, settings
 
 from clustersae.activations.shards import open_shards
+from clustersae.correspondence.measure import encode_tokens
 from clustersae.experiment import architectures
 from clustersae.quality.reconstruction import evaluate_layer
 from clustersae.runtime.checkpoint import Checkpoint
@@ -234,3 +235,16 @@ def test_latents_of_different_width_are_joined():
     both = joined([one, other])
     assert isinstance(both, Latents)
     assert dense(both, 3).tolist() == [[1, 2, 0], [0, 0, 4], [0, 0, 0]]
+
+
+@every
+def test_rows_of_text_and_blocks_of_tokens_are_encoded_alike(name):
+    """Splices hand over [n_rows, n_ctx, d_model], evaluations one block after the other."""
+    sae = moved_sae(name).requires_grad_(False)
+    x = activations(sae, 2, n=24)
+    expected = dense(sae.encode(x, 2), sae.d_sae)
+    rows = x.view(4, 6, -1)
+    torch.testing.assert_close(dense(sae.encode(rows, 2), sae.d_sae).flatten(0, 1), expected)
+    torch.testing.assert_close(sae.reconstruct(rows, 2).flatten(0, 1), sae.reconstruct(x, 2))
+    code = encode_tokens(sae, 2, x.split([1, 20, 3]))
+    torch.testing.assert_close(torch.tensor(code.activations.toarray()).float(), expected)
