@@ -9,6 +9,7 @@ import torch.nn.functional as F
 import yaml
 from dense_latents import dense
 from every_architecture import moved_sae, settings_of
+from pretended_gpu import DEVICE, PretendedGPU
 from synthetic_shards import write_split, write_statistics
 from test_fitting import CHILD, CPU, ROOT
 from test_training import D_MODEL, batches, dictionary, settings
@@ -248,3 +249,24 @@ def test_rows_of_text_and_blocks_of_tokens_are_encoded_alike(name):
     torch.testing.assert_close(sae.reconstruct(rows, 2).flatten(0, 1), sae.reconstruct(x, 2))
     code = encode_tokens(sae, 2, x.split([1, 20, 3]))
     torch.testing.assert_close(torch.tensor(code.activations.toarray()).float(), expected)
+
+
+@every
+def test_a_gpu_learns_what_the_cpu_learns_and_is_not_waited_for(name):
+    """But for the look at dead latents, in the first step."""
+    these = settings_of(name, settings(n_steps=4, warmup_steps=2))
+    trainers, waits = [], []
+    with PretendedGPU() as gpu:
+        for device in ("cpu", DEVICE):
+            sae = create(asdict(these), (0,), torch.zeros(1, D_MODEL), torch.ones(1))
+            sae.initialise(torch.Generator().manual_seed(0))
+            trainers.append(Trainer(sae.to(device), these, EagerStep))
+            for batch in batches(range(4)):
+                there = batch.to(device)
+                gpu.waits.clear()
+                trainers[-1].step(there)
+                waits += [(device, trainers[-1].step_number, each) for each in gpu.waits]
+        expected, found = (trainer.sae.state_dict() for trainer in trainers)
+        for each in expected:
+            torch.testing.assert_close(found[each].cpu(), expected[each], msg=each)
+    assert waits == [(DEVICE, 1, "aten.nonzero.default")]
