@@ -32,6 +32,7 @@ from clustersae.corpora.tokenizer import model_tokenizer
 from clustersae.models.anatomy import describe
 from clustersae.models.description import read_description
 from clustersae.models.residual import ResidualStream, load_pretrained
+from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.module import SparseAutoencoder
 
 N_SIZES, K, EXACT_NODES, BARE_ROWS = 8, 32, 5, 32
@@ -98,7 +99,7 @@ def _pairs(model_dir: Path, task: str, n_pairs: int, description) -> list[tuple[
 
 
 def _untrained(layer: int, d_model: int) -> SparseAutoencoder:
-    sae = SparseAutoencoder((layer,), 8 * d_model, K, torch.zeros(1, d_model), torch.ones(1))
+    sae = TopK((layer,), 8 * d_model, K, torch.zeros(1, d_model), torch.ones(1))
     sae.initialise(torch.Generator().manual_seed(layer))
     return sae.requires_grad_(False)
 

@@ -49,8 +49,8 @@ def ours(batch: int, d_model: int, d_sae: int, k: int, rate: float) -> dict[str,
     from gpu.peers import Contestant
 
     from clustersae.experiment.sae_settings import SAESettings
+    from clustersae.sae.architectures.topk import TopK
     from clustersae.sae.eager import EagerStep
-    from clustersae.sae.module import SparseAutoencoder
     from clustersae.sae.training import Trainer, choose_step
 
     settings = SAESettings(
@@ -60,7 +60,7 @@ def ours(batch: int, d_model: int, d_sae: int, k: int, rate: float) -> dict[str,
     )  # fmt: skip
 
     def made(choose: Callable[..., Any]) -> Any:
-        sae = SparseAutoencoder((0,), d_sae, k, torch.zeros(1, d_model), torch.ones(1))
+        sae = TopK((0,), d_sae, k, torch.zeros(1, d_model), torch.ones(1))
         sae.initialise(torch.Generator().manual_seed(0))
         return Contestant(Trainer(sae, settings, choose).step, sae.reconstruct)
 

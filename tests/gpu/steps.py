@@ -8,7 +8,7 @@ from torch import Tensor
 
 from clustersae.experiment.sae_settings import SAESettings
 from clustersae.models.residual import first_line
-from clustersae.sae.module import SparseAutoencoder
+from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.training import Trainer
 from gpu import card, peers
 from gpu.stages import Job
@@ -92,7 +92,7 @@ def our_step(d_model: int, d_sae: int, k: int, where: torch.device) -> Callable[
         warmup_steps=0, decay_steps=0, auxk_alpha=1 / 32, dead_after=10_000_000,
         max_grad_norm=1.0, seed=0,
     )  # fmt: skip
-    sae = SparseAutoencoder((0,), d_sae, k, torch.zeros(1, d_model), torch.ones(1))
+    sae = TopK((0,), d_sae, k, torch.zeros(1, d_model), torch.ones(1))
     sae.initialise(torch.Generator().manual_seed(0))
     return Trainer(sae.to(where), settings).step
 

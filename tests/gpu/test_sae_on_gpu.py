@@ -9,8 +9,8 @@ from clustersae.activations.batches import normalised_batches
 from clustersae.experiment.sae_settings import SAESettings
 from clustersae.quality.reconstruction import evaluate_layer
 from clustersae.sae import sparse
+from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.loss import auxk_loss, fvu_loss
-from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.training import Trainer
 
 pytestmark = pytest.mark.gpu
@@ -28,7 +28,7 @@ def normal(*shape, seed=0, dtype=torch.float32):
 
 
 def autoencoder(d_model, d_sae, k, where="cpu", dtype=torch.float32):
-    sae = SparseAutoencoder((0,), d_sae, k, torch.zeros(1, d_model), torch.ones(1))
+    sae = TopK((0,), d_sae, k, torch.zeros(1, d_model), torch.ones(1))
     sae.initialise(torch.Generator().manual_seed(1))
     with torch.no_grad():
         sae.b_enc.copy_(normal(d_sae, seed=2) / 100)

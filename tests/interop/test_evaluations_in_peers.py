@@ -23,7 +23,7 @@ from clustersae.models.description import read_description
 from clustersae.models.residual import ResidualStream, load_model
 from clustersae.quality.reconstruction import evaluate_layer
 from clustersae.quality.splice import EvaluationTokens, measure, splice_of
-from clustersae.sae.module import SparseAutoencoder
+from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.storage import load_sae, save_sae
 from clustersae.sae.training import Trainer, train
 
@@ -53,7 +53,7 @@ def evaluated(tmp_path_factory):
     read = [x[:, 1:].reshape(-1, D_MODEL) for x in stream.capture(random_text(400, 0), LAYERS)]
     mean = torch.stack([x.mean(0) for x in read])
     scale = torch.stack([(x - centre).square().mean().sqrt() for x, centre in zip(read, mean)])
-    sae = SparseAutoencoder(LAYERS, 64, 6, mean, scale)
+    sae = TopK(LAYERS, 64, 6, mean, scale)
     sae.initialise(torch.Generator().manual_seed(0))
     settings = SAESettings("topk", 64, 6, N_STEPS, 256, 1e-2, 0, 60, 1 / 32, 10**5, 1, 0)
     normalised = torch.cat([sae.normalise(x, layer) for x, layer in zip(read, LAYERS)])

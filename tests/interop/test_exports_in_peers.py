@@ -5,6 +5,7 @@ import sys
 import export_saes
 import pytest
 import torch
+from every_architecture import moved_sae, settings_of
 from hub_server import Hub
 from loopback import serving
 from peer_tools import INTEROP, ROOT, needs_interop, run
@@ -17,7 +18,8 @@ from clustersae.exports.card import OWN, loading_code
 from clustersae.exports.formats import FOLDERS, FORMATS
 from clustersae.models.description import ModelDescription, read_description
 from clustersae.runtime.files import write_json
-from clustersae.sae.module import SparseAutoencoder
+from clustersae.sae.architectures.topk import TopK
+from clustersae.sae.registry import ARCHITECTURES
 from clustersae.sae.storage import load_sae, save_sae
 
 D_MODEL, D_SAE, K, LAYERS = 24, 96, 6, (2, 3)
@@ -32,7 +34,7 @@ def exported(request, tmp_path_factory):
     generator = torch.Generator().manual_seed(0)
     shape = (2,) if request.param == "scale" else (2, D_MODEL)
     mean = 5 * torch.randn(2, D_MODEL, generator=generator)
-    sae = SparseAutoencoder(LAYERS, D_SAE, K, mean, 0.5 + torch.rand(*shape, generator=generator))
+    sae = TopK(LAYERS, D_SAE, K, mean, 0.5 + torch.rand(*shape, generator=generator))
     sae.initialise(generator)
     with torch.no_grad():
         for parameter in sae.parameters():
@@ -117,3 +119,19 @@ save_file({{"found": found.detach().contiguous()}}, "{tmp_path}/found")
     run(sys.executable if own else INTEROP, "-c", code, HF_HOME=str(tmp_path / "home"), **changes)
     found = load_file(tmp_path / "found")["found"]
     torch.testing.assert_close(found, sae.reconstruct(x, layer), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name != "topk"])
+@pytest.mark.parametrize("format", ["saelens", "dictionary_learning"])
+def test_every_architecture_is_decoded_as_it_is_here(exported, tmp_path, format, name):
+    model = read_description(exported[0] / "model")
+    sae = moved_sae(name, LAYERS, (0.5, 3.0), D_MODEL)
+    source = tmp_path / "saes/base/2-3/seed-0"
+    save_sae(source, sae, settings_of(name), "base", model.fingerprint)
+    export_saes.main([source], exported[0] / "model", format, tmp_path / "exports/index.json")
+    x = sae.denormalise(torch.randn(200, D_MODEL, generator=torch.Generator().manual_seed(5)), 3)
+    save_file({"x": x}, tmp_path / "x")
+    place = tmp_path / "exports/base/2-3/seed-0/layer_3"
+    run(INTEROP, ROOT / "tests/interop/peer.py", format, place, tmp_path / "x", tmp_path / "found")
+    found = load_file(tmp_path / "found")["decoded"]
+    torch.testing.assert_close(found, sae.reconstruct(x, 3), rtol=1e-4, atol=1e-4)

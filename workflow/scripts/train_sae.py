@@ -10,7 +10,7 @@ import torch
 from clustersae.activations.shards import open_shards
 from clustersae.activations.statistics import load_statistics
 from clustersae.experiment.clusters import VIA, layers_of, start_of
-from clustersae.experiment.flops import dense_flops, optimiser_flops, sparse_flops
+from clustersae.experiment.flops import dense_flops, optimiser_flops
 from clustersae.experiment.sae_settings import learning_rates, resolve
 from clustersae.experiment.variants import EVERY_LAYER, kind_of
 from clustersae.runtime import device, log
@@ -105,7 +105,7 @@ def main(
     activations = settings.n_steps * settings.batch_size
     reached = (best.first_step + settings.n_steps) * settings.batch_size
     of_optimiser = settings.n_steps * optimiser_flops(sae.d_model, sae.d_sae)
-    flops = activations * sparse_flops(sae.d_model, sae.d_sae, sae.k) + of_optimiser
+    flops = activations * settings.flops(sae.d_model) + of_optimiser
     write_json(
         folder / "training.json",
         {

@@ -8,7 +8,7 @@ from language_models import FAMILIES, VOCAB_SIZE, save_tiny_model
 from clustersae.browser.directions import directions_of, logit_effects, nearest
 from clustersae.models.anatomy import describe
 from clustersae.models.residual import ResidualStream, load_model
-from clustersae.sae.module import SparseAutoencoder
+from clustersae.sae.architectures.topk import TopK
 
 #: Of each family: the final norm, and whether it centres.
 NORMS = {"gpt2": ("transformer.ln_f", True), "gpt_neox": ("gpt_neox.final_layer_norm", True),
@@ -52,7 +52,7 @@ def test_effects_are_those_of_the_final_norm_and_the_unembedding(family, tmp_pat
 
 def test_a_scale_per_dimension_turns_directions():
     mean, scale = torch.zeros(2, 3), torch.tensor([[1.0, 2.0, 3.0], [1.0, 1.0, 1.0]])
-    sae = SparseAutoencoder((4, 6), 5, 2, mean, scale)
+    sae = TopK((4, 6), 5, 2, mean, scale)
     sae.initialise(torch.Generator().manual_seed(0))
     latents = torch.tensor([3, 0])
     assert directions_of(sae, 4, latents).equal(sae.W_dec[latents] * scale[0])

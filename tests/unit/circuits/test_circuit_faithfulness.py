@@ -18,6 +18,7 @@ from clustersae.circuits.recording import record, run_clean
 from clustersae.models.anatomy import describe
 from clustersae.models.residual import ResidualStream, load_model
 from clustersae.runtime.errors import InputError
+from clustersae.sae.architectures.relu import ReLU
 
 D_SAE, K, N_TOKENS, N_TEST = 24, 5, 6, 5
 ABLATIONS, MODES = ("mean", "zero", "resample"), ("nodes", "kept", "ablated")
@@ -131,6 +132,27 @@ def test_a_sweep_equals_brute_force(stream, saes, train, test, scores, ablation,
                 assert found[index, row] == pytest.approx(expected, rel=1e-3, abs=2e-4)
     empty = [brute_force(stream, saes, train, test, set(), ablation, row) for row in (0, 1)]
     assert sweep.empty[:2] == pytest.approx(empty, rel=1e-3, abs=2e-4)
+
+
+@pytest.mark.parametrize("ablation", ABLATIONS)
+def test_tokens_with_different_numbers_of_latents_are_in_no_ones_way(tmp_path, scores, ablation):
+    """Of ReLU SAEs, whose latents come in as many columns as each chunk's busiest token needs."""
+    description = describe(save_tiny_model(next(iter(FAMILIES)), tmp_path), "here")
+    stream = ResidualStream(load_model(tmp_path, description), description)
+    shared, alone = (
+        random_sae(some, D_MODEL, D_SAE, K, len(some), ReLU) for some in ((0, 2), (1,))
+    )
+    saes = dictionaries_of([shared, alone])
+    train = record(stream, random_pairs(4, N_TOKENS, VOCAB_SIZE, seed=1, first=1), "attribution")
+    test = run_clean(stream, random_pairs(N_TEST, N_TOKENS, VOCAB_SIZE, seed=2, first=1))
+    n_active = (saes[0].encode(test.x).values > 0).sum(-1)
+    assert n_active.min() < n_active.max()
+    evaluation = Evaluation(stream, saes, [train], [test], ablation, max_entries=2000)
+    found = evaluation.sweep(scores, [20]).circuit[0]
+    order = scores.abs().argsort(descending=True).tolist()
+    for row in (0, N_TEST - 1):
+        expected = brute_force(stream, saes, train, test, set(order[:20]), ablation, row)
+        assert found[row] == pytest.approx(expected, rel=1e-3, abs=2e-4)
 
 
 @pytest.mark.parametrize(("ablation", "errors"), zip(ABLATIONS, MODES))

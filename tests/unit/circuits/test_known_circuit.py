@@ -15,7 +15,7 @@ from clustersae.circuits.nodes import Node, Nodes, top
 from clustersae.circuits.pairs import Pairs
 from clustersae.circuits.recording import record, run_clean
 from clustersae.models.residual import ResidualStream
-from clustersae.sae.module import SparseAutoencoder
+from clustersae.sae.architectures.topk import TopK
 
 D_MODEL, VOCAB_SIZE = 6, 8
 SIGNAL, ANSWER, DISTRACTOR, UNREAD, CONSTANT = range(5)
@@ -62,9 +62,7 @@ def prompts(fillers):
 
 def dictionary_along(rows):
     """Both signs of every row: an SAE of both layers that finds what the model thinks in."""
-    sae = SparseAutoencoder(
-        (0, 1), 2 * D_MODEL, D_MODEL, torch.zeros(2, D_MODEL), torch.tensor([1.0, 0.5])
-    )
+    sae = TopK((0, 1), 2 * D_MODEL, D_MODEL, torch.zeros(2, D_MODEL), torch.tensor([1.0, 0.5]))
     with torch.no_grad():
         sae.W_dec.copy_(torch.cat([rows, -rows]))
         sae.W_enc.copy_(sae.W_dec.t())

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from clustersae.circuits.pairs import Pairs
+from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.module import SparseAutoencoder
 
 
@@ -59,12 +60,12 @@ def random_linear_model(n_layers: int, d_model: int, vocab_size: int, seed: int 
     return LinearModel(normal(vocab_size, d_model), blocks, normal(d_model, vocab_size))
 
 
-def random_sae(layers, d_model, d_sae, k, seed=0) -> SparseAutoencoder:
+def random_sae(layers, d_model, d_sae, k, seed=0, kind=TopK) -> SparseAutoencoder:
     """An SAE that nobody trained, with biases, and another normalisation on every layer."""
     generator = torch.Generator().manual_seed(seed)
     mean = torch.randn(len(layers), d_model, generator=generator) / 4
     scale = 0.5 + torch.rand(len(layers), generator=generator)
-    sae = SparseAutoencoder(layers, d_sae, k, mean, scale)
+    sae = kind(layers, d_sae, k, mean, scale)
     sae.initialise(generator)
     with torch.no_grad():
         sae.b_enc.copy_(torch.randn(d_sae, generator=generator) / 4)
@@ -77,7 +78,7 @@ def signed_identity(layers, d_model, mean=None, scale=None) -> SparseAutoencoder
     negative part."""
     mean = torch.zeros(len(layers), d_model) if mean is None else mean
     scale = torch.ones(len(layers)) if scale is None else scale
-    sae = SparseAutoencoder(layers, 2 * d_model, d_model, mean, scale)
+    sae = TopK(layers, 2 * d_model, d_model, mean, scale)
     with torch.no_grad():
         sae.W_dec.copy_(torch.cat([torch.eye(d_model), -torch.eye(d_model)]))
         sae.W_enc.copy_(sae.W_dec.t())

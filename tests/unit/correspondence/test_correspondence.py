@@ -25,7 +25,7 @@ from clustersae.correspondence.measure import (
 from clustersae.experiment.sae_settings import SAESettings
 from clustersae.quality.measures import CORRESPONDENCE_MEASURES as MEASURES
 from clustersae.runtime.errors import InputError
-from clustersae.sae.module import SparseAutoencoder
+from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.storage import save_sae
 
 
@@ -49,9 +49,7 @@ def permuted(code, order):
 
 
 def random_sae(layers=(0, 1), d_sae=24, d_model=8, k=3, seed=0):
-    sae = SparseAutoencoder(
-        layers, d_sae, k, torch.zeros(len(layers), d_model), torch.ones(len(layers))
-    )
+    sae = TopK(layers, d_sae, k, torch.zeros(len(layers), d_model), torch.ones(len(layers)))
     sae.initialise(torch.Generator().manual_seed(seed))
     return sae
 

@@ -178,6 +178,26 @@ WRONG = [
     ({"arms": {"per_layer": [2, 0.03]}}, "for variant tokens-3of100, which gets 120 of them"),
     ({"arms": {"per_layer": [0]}}, "arms.per_layer.0 is 0, but must be above 0"),
     ({"arms": {"margins": {"mean": 0}}}, "arms.margins.mean is 0, but must be above 0"),
+    # architectures
+    ({"sae": {"architecture": "vanilla"}}, 'sae.architecture is "vanilla", but must be topk or'),
+    (
+        {"sae": {"sparsity": 2.0}},
+        "models.tiny: sae.sparsity is 2.0, but topk has no such weight: sae.k says how many latents"
+        " are active. Take it out, or use jumprelu, relu, gated.",
+    ),
+    (
+        {"sae": {"architecture": "batchtopk", "prefixes": [0.5]}},
+        "sae.prefixes is given, but only matryoshka has inner dictionaries",
+    ),
+    (
+        {"sae": {"architecture": "matryoshka", "prefixes": [1]}},
+        "prefixes.0 is 1, but must be below",
+    ),
+    (
+        {"sae": {"architecture": "jumprelu"}, "exports": {"formats": ["saelens", "sparsify"]}},
+        "models.tiny: exports.formats has sparsify, but that tool knows only topk SAEs, no"
+        " jumprelu. Use saelens or dictionary_learning.",
+    ),
     # sizes
     (
         {"sae": {"k": 33}},

@@ -2,7 +2,8 @@
 
 import pytest
 
-from clustersae.experiment.flops import sparse_flops
+from clustersae.experiment.architectures import ARCHITECTURES
+from clustersae.experiment.flops import training_flops
 from clustersae.experiment.sae_settings import (
     default_learning_rate,
     learning_rates,
@@ -24,6 +25,8 @@ CONFIG = {
     "auxk_alpha": 1 / 32,
     "dead_after": 10_000,
     "max_grad_norm": 1.0,
+    "sparsity": None,
+    "prefixes": None,
     "specialise": {"shared_fraction": 0.5, "learning_rate": None},
 }
 
@@ -59,7 +62,7 @@ def test_equal_compute_arms_cost_what_the_clusters_cost():
 
     def operations(variant):
         settings = resolve(CONFIG, variant, 1, 64, 0)
-        return settings.n_steps * sparse_flops(64, settings.d_sae, settings.k)
+        return settings.n_steps * training_flops("topk", 64, settings.d_sae, settings.k)
 
     for variant in ("tokens-3of5", "narrower-3of5"):
         assert 5 * operations(variant) == pytest.approx(3 * operations("base"), rel=0.01)
@@ -190,3 +193,42 @@ def test_equal_training_means_equal_batches_for_whoever_gets_it():
 def test_a_batch_that_cannot_be_halved_stays():
     config = CONFIG | {"batch_size": 375, "min_steps": 10_000}
     assert resolve(config, "base", 1, 64, 0).batch_size == 375
+
+
+@pytest.mark.parametrize(
+    ("change", "sparsity", "prefixes"),
+    [
+        ({}, 0.0, ()),
+        ({"architecture": "jumprelu"}, 1.0, ()),
+        ({"architecture": "relu", "sparsity": 0.5}, 0.5, ()),
+        ({"architecture": "matryoshka"}, 0.0, (16, 48, 112, 240)),
+        ({"architecture": "matryoshka", "prefixes": [0.5, 0.001, 0.25]}, 0.0, (1, 128, 256)),
+        # Shares that come to nothing, to everything, or to the same are left out.
+        (
+            {"architecture": "matryoshka", "d_sae": 16, "prefixes": [0.01, 0.5, 0.51, 0.99]},
+            0.0,
+            (8,),
+        ),
+    ],
+)
+def test_the_options_of_architectures(change, sparsity, prefixes):
+    settings = resolve(CONFIG | change, "base", 1, d_model=64, seed=0)
+    assert (settings.sparsity, settings.prefixes) == (sparsity, prefixes)
+
+
+def test_sparsity_rises_with_the_learning_rate_and_does_not_fall_with_it():
+    settings = resolve(CONFIG | {"architecture": "jumprelu"}, "base", 1, d_model=64, seed=0)
+    assert settings.sparsity_at(0) == pytest.approx(0.1)
+    assert settings.sparsity_at(9) == settings.sparsity_at(99) == 1.0
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_narrower_saes_take_their_share_of_the_operations(architecture):
+    config = CONFIG | {"architecture": architecture, "d_sae": 4096}
+
+    def operations(variant):
+        settings = resolve(config, variant, 1, d_model=64, seed=0)
+        size = settings.d_sae, settings.k, len(settings.prefixes)
+        return settings.n_steps * training_flops(architecture, 64, *size)
+
+    assert operations("narrower-1of2") / operations("base") == pytest.approx(0.5, rel=1e-3)

@@ -14,7 +14,7 @@ from clustersae.experiment.sae_settings import SAESettings
 from clustersae.exports import hub
 from clustersae.models.description import ModelDescription
 from clustersae.runtime.errors import InputError
-from clustersae.sae.module import SparseAutoencoder
+from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.storage import load_sae, save_sae
 
 REPO, TOKEN = "somebody/saes", "hf_" + "x" * 30
@@ -35,7 +35,7 @@ def surroundings(monkeypatch):
 def shared_sae(folder, name):
     """An SAE of layers 1 and 4, or one of layer 4 that started from it."""
     layers = (4,) if "@" in name else (1, 4)
-    sae = SparseAutoencoder(layers, 40, 5, torch.randn(len(layers), 12), torch.ones(len(layers)))
+    sae = TopK(layers, 40, 5, torch.randn(len(layers), 12), torch.ones(len(layers)))
     sae.initialise(torch.Generator().manual_seed(0))
     settings = SAESettings("topk", 40, 5, 10, 128, 1e-3, 0, 0, 0, 1, 1, 3)
     data = {"left_out": {"special_ids": [0], "first_without_bos": True, "max_norm_multiple": 10}}

@@ -8,7 +8,7 @@ from synthetic_shards import D_MODEL, N_LAYERS, write_split
 
 from clustersae.activations.shards import open_shards
 from clustersae.quality.reconstruction import ReconstructionMetrics, evaluate_layer
-from clustersae.sae.module import SparseAutoencoder
+from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.validation import mean_fvu
 
 
@@ -47,7 +47,7 @@ def test_fvu_is_the_ratio_of_sums_whatever_the_centre():
 def test_metrics_do_not_depend_on_the_batches():
     torch.manual_seed(0)
     x = data()
-    sae = SparseAutoencoder((0,), 12, 3, x.mean(0, keepdim=True), torch.tensor([x.std()]))
+    sae = TopK((0,), 12, 3, x.mean(0, keepdim=True), torch.tensor([x.std()]))
     sae.initialise(torch.Generator().manual_seed(0))
     whole = evaluate_layer(sae, 0, [x])
     pieces = evaluate_layer(sae, 0, x.split([1, 99, 250, 150]))
@@ -87,7 +87,7 @@ def test_mean_fvu_weighs_the_layers_alike_whatever_their_scale(tmp_path):
     layers = (0, 2)
     whole = {layer: torch.cat([shard.layer(layer) for shard in shards]) for layer in layers}
     mean = torch.stack([whole[layer].mean(0) for layer in layers])
-    sae = SparseAutoencoder(layers, 24, 3, mean, torch.tensor([1.0, N_LAYERS]))
+    sae = TopK(layers, 24, 3, mean, torch.tensor([1.0, N_LAYERS]))
     sae.requires_grad_(False).initialise(torch.Generator().manual_seed(0))
     expected = []
     for layer in layers:

@@ -38,7 +38,7 @@ from clustersae.quality.splice import (
     zero_ablation,
 )
 from clustersae.runtime.errors import InputError
-from clustersae.sae.module import SparseAutoencoder
+from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.storage import save_sae
 
 BOS = 0
@@ -286,7 +286,7 @@ def results(tmp_path, mean, text):
     save_limits(tmp_path / "norms.safetensors", limits)
     for seed in (0, 1):
         for layers in ((0, 1), (2,)):
-            sae = SparseAutoencoder(layers, D_SAE, K, mean[list(layers)], torch.ones(len(layers)))
+            sae = TopK(layers, D_SAE, K, mean[list(layers)], torch.ones(len(layers)))
             sae.initialise(torch.Generator().manual_seed(seed))
             folder = tmp_path / "saes" / f"{layers[0]}" / f"{seed}"
             save_sae(folder, sae, settings(seed), "base", fingerprint)

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from clustersae.experiment.sae_settings import SAESettings
 from clustersae.sae import native
+from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.compiled import CompiledStep
 from clustersae.sae.eager import EagerStep
-from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.training import Trainer, choose_step
 
 LIBRARY = native.library()
@@ -92,7 +92,7 @@ def configuration(**change) -> SAESettings:
 
 
 def trainer(these: SAESettings, choose, d_model: int = 24) -> Trainer:
-    sae = SparseAutoencoder((0,), these.d_sae, these.k, torch.zeros(1, d_model), torch.ones(1))
+    sae = TopK((0,), these.d_sae, these.k, torch.zeros(1, d_model), torch.ones(1))
     generator = torch.Generator().manual_seed(these.seed)
     sae.initialise(generator)
     with torch.no_grad():

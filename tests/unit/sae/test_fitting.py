@@ -14,8 +14,8 @@ from clustersae.experiment.sae_settings import SAESettings
 from clustersae.runtime.checkpoint import Checkpoint
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.tensors import checksum, load_tensors
+from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.fitting import Activations, Fit, best_fit, converged, fit
-from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.start import Start
 from clustersae.sae.training import Diverged, Trainer
 
@@ -302,7 +302,7 @@ def test_a_start_at_another_layer_gives_its_weights_and_nothing_else(train, cach
     batches.clear()
     generator = torch.Generator().manual_seed(ROOT.seed)
     mean, scale = (cached[1][name][[0]] for name in ("mean", "scale"))
-    untrained = SparseAutoencoder((0,), D_SAE, K, mean, scale)
+    untrained = TopK((0,), D_SAE, K, mean, scale)
     untrained.initialise(generator)
     other = Start(untrained, 0, checksum(untrained.state_dict()), is_other_layer=True)
     transferred = train((2,), start=other)

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.loss import auxk_loss, fvu_loss
-from clustersae.sae.module import SparseAutoencoder
 
 DEAD = torch.tensor([1, 4, 6])
 
@@ -13,7 +13,7 @@ DEAD = torch.tensor([1, 4, 6])
 def case():
     """An SAE, a batch, its output, and three latents that do not fire."""
     generator = torch.Generator().manual_seed(0)
-    sae = SparseAutoencoder((0,), 8, 2, torch.zeros(1, 4), torch.ones(1)).double()
+    sae = TopK((0,), 8, 2, torch.zeros(1, 4), torch.ones(1)).double()
     sae.initialise(generator)
     with torch.no_grad():
         sae.b_dec.copy_(torch.tensor([0.3, -0.2, 0.1, 0.5]))

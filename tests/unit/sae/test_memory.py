@@ -5,12 +5,12 @@ import torch
 
 from clustersae.runtime.errors import InputError
 from clustersae.sae import memory
-from clustersae.sae.module import SparseAutoencoder
+from clustersae.sae.architectures.topk import TopK
 
 
 @pytest.fixture
 def sae():
-    return SparseAutoencoder((0,), 1000, 10, torch.zeros(1, 100), torch.ones(1))
+    return TopK((0,), 1000, 10, torch.zeros(1, 100), torch.ones(1))
 
 
 def test_bytes_of_a_token_by_hand(sae):

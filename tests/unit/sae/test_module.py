@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from dense_latents import dense
 
 from clustersae.runtime.errors import InputError
-from clustersae.sae.module import SparseAutoencoder
+from clustersae.sae.architectures.topk import TopK
 
 D_MODEL, D_SAE, K = 6, 20, 4
 
@@ -16,7 +16,7 @@ def shared():
     """An SAE for three layers of very different mean and scale, with biases that matter."""
     generator = torch.Generator().manual_seed(1)
     mean = torch.randn(3, D_MODEL, generator=generator) * torch.tensor([[1.0], [10.0], [100.0]])
-    sae = SparseAutoencoder((1, 2, 5), D_SAE, K, mean, torch.tensor([0.1, 1.0, 30.0]))
+    sae = TopK((1, 2, 5), D_SAE, K, mean, torch.tensor([0.1, 1.0, 30.0]))
     sae.initialise(generator)
     with torch.no_grad():
         sae.b_enc.normal_(generator=generator).mul_(0.3)
@@ -59,7 +59,7 @@ def test_folded_equals_unfolded_on_every_layer(shared, layer):
 
 def test_a_one_layer_cluster_is_a_plain_sae_and_needs_no_layer():
     generator = torch.Generator().manual_seed(0)
-    sae = SparseAutoencoder((3,), D_SAE, K, torch.zeros(1, D_MODEL), torch.ones(1))
+    sae = TopK((3,), D_SAE, K, torch.zeros(1, D_MODEL), torch.ones(1))
     sae.initialise(generator)
     x = torch.randn(10, D_MODEL, generator=generator)
     pre = x @ sae.W_enc
@@ -92,13 +92,13 @@ def test_initialisation_has_unit_rows_and_a_tied_encoder(shared):
 
 def test_k_beyond_the_latents_is_refused():
     with pytest.raises(InputError, match=r"sae\.k is 9"):
-        SparseAutoencoder((0,), 8, 9, torch.zeros(1, 4), torch.ones(1))
+        TopK((0,), 8, 9, torch.zeros(1, 4), torch.ones(1))
 
 
 def fresh(layers, d_sae=D_SAE, k=K, d_model=D_MODEL):
     n = len(layers)
     mean = torch.arange(n * d_model, dtype=torch.float32).view(n, d_model)
-    sae = SparseAutoencoder(layers, d_sae, k, mean, torch.arange(1.0, n + 1))
+    sae = TopK(layers, d_sae, k, mean, torch.arange(1.0, n + 1))
     sae.initialise(torch.Generator().manual_seed(7))
     return sae
 

@@ -7,7 +7,7 @@ from clustersae.experiment.sae_settings import SAESettings
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import read_json
 from clustersae.runtime.tensors import checksum
-from clustersae.sae.module import SparseAutoencoder
+from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.start import load_start
 from clustersae.sae.storage import load_sae, save_sae
 from clustersae.sae.training import Trainer
@@ -33,7 +33,7 @@ def trainer():
     """An SAE of two layers after one step."""
     generator = torch.Generator().manual_seed(0)
     mean = torch.randn(2, 6, generator=generator)
-    sae = SparseAutoencoder((0, 3), 12, 3, mean, torch.tensor([0.5, 2.0]))
+    sae = TopK((0, 3), 12, 3, mean, torch.tensor([0.5, 2.0]))
     sae.initialise(generator)
     trainer = Trainer(sae, SETTINGS)
     trainer.step(torch.randn(16, 6, generator=generator))

@@ -8,8 +8,8 @@ from pretended_gpu import DEVICE, PretendedGPU
 from clustersae.experiment.sae_settings import SAESettings
 from clustersae.runtime.checkpoint import Checkpoint, identity
 from clustersae.runtime.errors import InputError
+from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.eager import Adam, EagerStep
-from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.training import Trainer, choose_step, train
 
 D_MODEL, D_SAE, K = 16, 32, 3
@@ -34,7 +34,7 @@ def settings(**change):
 
 
 def trainer_for(these, device="cpu", choose=choose_step):
-    sae = SparseAutoencoder((0,), these.d_sae, these.k, torch.zeros(1, D_MODEL), torch.ones(1))
+    sae = TopK((0,), these.d_sae, these.k, torch.zeros(1, D_MODEL), torch.ones(1))
     sae.initialise(torch.Generator().manual_seed(these.seed))
     return Trainer(sae.to(device), these, choose)
 

@@ -12,7 +12,7 @@ from clustersae.browser.groups import shown_groups
 from clustersae.experiment.plan import BROWSED
 from clustersae.experiment.sae_settings import SAESettings
 from clustersae.models.description import read_description
-from clustersae.sae.module import SparseAutoencoder
+from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.storage import save_sae
 
 N_LATENTS, SEED = 6, 4
@@ -24,7 +24,7 @@ FIRES = {
 
 
 def write_sae(folder, variant, name, layers, seed, scale):
-    sae = SparseAutoencoder(layers, N_LATENTS, 2, torch.zeros(len(layers), D_MODEL), scale)
+    sae = TopK(layers, N_LATENTS, 2, torch.zeros(len(layers), D_MODEL), scale)
     sae.initialise(torch.Generator().manual_seed(seed))
     settings = SAESettings("topk", N_LATENTS, 2, 1, 1, 1e-3, 0, 0, 0.0, 1, 1.0, SEED)
     description = read_description(folder / "model")

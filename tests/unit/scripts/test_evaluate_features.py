@@ -17,7 +17,7 @@ from clustersae.features.coverage import COVERAGE_COLUMNS
 from clustersae.features.judge.contexts import read_latents
 from clustersae.features.measuring import FeatureSettings
 from clustersae.runtime.errors import InputError
-from clustersae.sae.module import SparseAutoencoder
+from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.storage import save_sae
 
 BOS, N_WORDS, N_ROWS, N_CTX = 0, 7, 60, 12
@@ -61,9 +61,7 @@ def write_split(folder: Path, split: str) -> pd.DataFrame:
 
 def write_sae(folder: Path, layers, seed=0, name="", order=range(D_MODEL)) -> Path:
     """An SAE whose latent i is dimension order[i], with enough active latents to lose none."""
-    sae = SparseAutoencoder(
-        layers, D_MODEL, 3, torch.zeros(len(layers), D_MODEL), torch.ones(len(layers))
-    )
+    sae = TopK(layers, D_MODEL, 3, torch.zeros(len(layers), D_MODEL), torch.ones(len(layers)))
     directions = torch.eye(D_MODEL)[list(order)]
     with torch.no_grad():
         sae.W_dec.copy_(directions)

@@ -27,6 +27,8 @@ CONFIG = {
     "auxk_alpha": 0.03125,
     "dead_after": 500,
     "max_grad_norm": 1.0,
+    "sparsity": None,
+    "prefixes": None,
     "normalisation": "scale",
 }
 #: The first barely moves, so the second is the best.

@@ -15,7 +15,7 @@ from clustersae.experiment.sae_settings import SAESettings
 from clustersae.presentation.findings import Findings
 from clustersae.quality.reconstruction import evaluate_layer
 from clustersae.runtime.errors import InputError
-from clustersae.sae.module import SparseAutoencoder
+from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.storage import save_sae
 from clustersae.transfer import figure, text
 from clustersae.transfer.measure import moved
@@ -35,7 +35,7 @@ def shards(tmp_path):
 def sae_of(layers, shards, seed=0):
     statistics = compute_statistics(read_blocks(open_shards(shards)))
     index = list(layers)
-    sae = SparseAutoencoder(layers, D_SAE, K, statistics.mean[index], statistics.scale[index])
+    sae = TopK(layers, D_SAE, K, statistics.mean[index], statistics.scale[index])
     sae.initialise(torch.Generator().manual_seed(seed))
     return sae.requires_grad_(False)
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from clustersae.runtime.errors import InputError
 from clustersae.sae import sparse
-from clustersae.sae.module import Latents, SparseAutoencoder
+from clustersae.sae.module import Latents, SparseAutoencoder, joined
 
 
 class Dictionary(Protocol):
@@ -125,7 +125,7 @@ def encode_in_chunks(dictionary: Dictionary, x: torch.Tensor, max_entries: int) 
     """
     per_row = dictionary.n_latents * (x[0].numel() // x.shape[-1])
     parts = [dictionary.encode(part) for part in x.split(max(1, max_entries // per_row))]
-    return Latents(*(torch.cat(column) for column in zip(*parts)))
+    return joined(parts)
 
 
 def dictionaries_of(saes: Sequence[SparseAutoencoder]) -> dict[int, SAEDictionary]:

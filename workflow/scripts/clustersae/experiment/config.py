@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from clustersae.experiment import schema
+from clustersae.experiment.architectures import check_architecture
 from clustersae.experiment.feasibility import check_arms
 from clustersae.experiment.moved import check_form
 from clustersae.experiment.paths import RULE, located
@@ -152,6 +153,7 @@ def _check_model(name: str, settings: dict[str, Any], trained: Mapping[str, Trai
         )
     where = f"config: models.{name}"
     _check_origin(where, settings)
+    check_architecture(where, settings)
     if settings["trained"]:
         known = _check_trained(where, settings, trained)
         settings["toy_english"] = known.toy_english

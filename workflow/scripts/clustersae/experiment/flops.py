@@ -1,17 +1,28 @@
 """Floating-point operations of SAE training, counted from the products that a step makes.
 
-One multiply-add is two operations. Left out: TopK, and AuxK, which only works while latents are
-dead.
+One multiply-add is two operations. Left out: the choice of active latents, and AuxK, which only
+works while latents are dead.
 """
 
+from clustersae.experiment.architectures import ARCHITECTURES
 
-def sparse_flops(d_model: int, d_sae: int, k: int) -> int:
-    """Per activation, as trained here: a dense encoder, everything else on k latents.
 
-    2·d_model·d_sae for the encoder, and 2·k·d_model each for decoding and for the gradients of
-    W_dec, of the latents and of W_enc.
+def training_flops(architecture: str, d_model: int, d_sae: int, k: int, n_prefixes: int = 0) -> int:
+    """Per activation, as trained here.
+
+    Of TopK: a dense encoder, everything else on k latents: 2·d_model·d_sae for the encoder, and
+    2·k·d_model each for decoding and for the gradients of W_dec, of the latents and of W_enc.
+
+    Args:
+        n_prefixes: inner dictionaries of a Matryoshka SAE, each decoded and differentiated too.
     """
-    return 2 * d_model * d_sae + 8 * k * d_model
+    dense, sparse = _weights(architecture, n_prefixes)
+    return d_model * (dense * d_sae + sparse * k)
+
+
+def _weights(architecture: str, n_prefixes: int) -> tuple[int, int]:
+    facts = ARCHITECTURES[architecture]
+    return facts.dense, facts.sparse + 6 * n_prefixes
 
 
 def dense_flops(d_model: int, d_sae: int) -> int:
@@ -26,16 +37,18 @@ def optimiser_flops(d_model: int, d_sae: int) -> int:
     4 for the second, 3 for the root's bias and ε, 3 for the step), 3 by the clipping of gradients
     (2 for the norm, 1 to scale), and 7 for each decoder weight: 4 to take out of its gradient what
     lies along its row, 3 to bring the row back to unit norm. Rows that a compiled step leaves alone
-    for want of a gradient are counted, as they are elsewhere.
+    for want of a gradient are counted, as they are elsewhere; the few parameters more that some
+    architectures have are not.
     """
     n_parameters = 2 * d_model * d_sae + d_sae + d_model
     return 16 * n_parameters + 7 * d_model * d_sae
 
 
-def matched_width(d_sae: int, k: int, share: float) -> int:
+def matched_width(architecture: str, d_sae: int, k: int, share: float, n_prefixes: int = 0) -> int:
     """The d_sae whose training takes `share` of the operations of the given one, at the same k.
 
-    sparse_flops is 2·d_model·(d_sae + 4k): what k latents cost does not shrink with the width.
+    For TopK these are 2·d_model·(d_sae + 4k): what k latents cost does not shrink with the width.
     The optimiser's share, which nearly does, is left out.
     """
-    return max(1, round(share * d_sae - 4 * k * (1 - share)))
+    dense, sparse = _weights(architecture, n_prefixes)
+    return max(1, round(share * d_sae - sparse / dense * k * (1 - share)))

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from clustersae.experiment.architectures import ARCHITECTURES, PREFIXES
 from clustersae.experiment.clusters import FROM, VIA
-from clustersae.experiment.flops import matched_width
+from clustersae.experiment.flops import matched_width, training_flops
 from clustersae.experiment.variants import variant_scales
 from clustersae.runtime.errors import InputError
 
@@ -31,12 +32,25 @@ class SAESettings:
     dead_after: int  # activations without firing after which a latent counts as dead
     max_grad_norm: float
     seed: int
+    sparsity: float = 0.0  # weight of the loss that makes latents sparse, where there is one
+    prefixes: tuple[int, ...] = ()  # latents of a Matryoshka SAE's inner dictionaries
+
+    def flops(self, d_model: int) -> int:
+        """Operations of the training per activation, but for those of the optimiser."""
+        n_prefixes = len(self.prefixes)
+        return training_flops(self.architecture, d_model, self.d_sae, self.k, n_prefixes)
 
     def learning_rate_at(self, step: int) -> float:
         """Linear warm-up, constant, linear decay to zero over the last `decay_steps`."""
-        warm = (step + 1) / self.warmup_steps if self.warmup_steps else 1.0
         left = (self.n_steps - step) / self.decay_steps if self.decay_steps else 1.0
-        return self.learning_rate * min(1.0, warm, left)
+        return self.learning_rate * min(self._warmth(step), left)
+
+    def sparsity_at(self, step: int) -> float:
+        """It rises with the learning rate: latents get something to write before they cost."""
+        return self.sparsity * self._warmth(step)
+
+    def _warmth(self, step: int) -> float:
+        return min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
 
 
 def learning_rates(config: Mapping[str, Any], variant: str) -> list[float | None]:
@@ -71,8 +85,11 @@ def resolve(
     learning_rate = learning_rate or learning_rates(config, variant)[0]
     token_scale, width_scale = variant_scales(variant, n_cluster_layers)
     d_sae = round(config["d_sae"] or config["expansion_factor"] * d_model)
+    architecture = config["architecture"]
+    prefixes = prefix_widths(config, d_sae)
     if width_scale < 1:
-        d_sae = matched_width(d_sae, config["k"], width_scale)
+        d_sae = matched_width(architecture, d_sae, config["k"], width_scale, len(prefixes))
+        prefixes = prefix_widths(config, d_sae)
     if config["k"] > d_sae:
         raise InputError(
             f"sae.k is {config['k']}, more than the {d_sae} latents of an SAE of variant"
@@ -81,8 +98,9 @@ def resolve(
     n_steps = count_steps(config, variant, token_scale)
     n_tokens = config["training_tokens"] * token_scale
     batch_size = own_batch_size(config, n_tokens)
+    default_sparsity = ARCHITECTURES[architecture].sparsity or 0.0
     return SAESettings(
-        architecture=config["architecture"],
+        architecture=architecture,
         d_sae=d_sae,
         k=config["k"],
         n_steps=n_steps,
@@ -94,7 +112,17 @@ def resolve(
         dead_after=config["dead_after"] or default_dead_after(n_tokens, batch_size),
         max_grad_norm=config["max_grad_norm"],
         seed=seed,
+        sparsity=default_sparsity if config["sparsity"] is None else config["sparsity"],
+        prefixes=prefixes,
     )
+
+
+def prefix_widths(config: Mapping[str, Any], d_sae: int) -> tuple[int, ...]:
+    """Latents of the inner dictionaries: sae.prefixes of d_sae, ascending; of Matryoshka SAEs."""
+    if config["architecture"] != "matryoshka":
+        return ()
+    shares = PREFIXES if config["prefixes"] is None else config["prefixes"]
+    return tuple(sorted({round(share * d_sae) for share in shares} - {0, d_sae}))
 
 
 def own_batch_size(config: Mapping[str, Any], n_tokens: float) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from clustersae import __version__
+from clustersae.experiment.architectures import ARCHITECTURES
 from clustersae.exports.formats import FOLDERS, ancestry
 from clustersae.models.description import ModelDescription
 from clustersae.presentation.arms import full_label
@@ -64,12 +65,13 @@ def model_card(published: Published) -> "ModelCard":
 def _what(published: Published) -> str:
     sae = next(iter(published.saes.values()))
     n_saes = len({id(each) for each in published.saes.values()})
+    kind = ARCHITECTURES[sae.config["architecture"]]
+    active = f", {kind.active.format(k=sae.k)} of them active on a token" if kind.active else ""
     return (
         f"# Sparse autoencoders of {published.model_name}\n\n"
-        f"{n_saes} TopK SAE{'s' * (n_saes > 1)} for {len(published.saes)} layers"
+        f"{n_saes} {kind.title} SAE{'s' * (n_saes > 1)} for {len(published.saes)} layers"
         f" ({full_label(published.arm)} of full training; seed {sae.config['seed']}):"
-        f" {sae.d_sae} latents,"
-        f" {sae.k} of them active on a token. They read the residual stream after a block,"
+        f" {sae.d_sae} latents{active}. They read the residual stream after a block,"
         f" `{published.model.hook.format(l='LAYER')}` in TransformerLens. Made with Clustered"
         f" Sparse Autoencoders {__version__}, in which neighbouring layers may share an SAE, or"
         " each have one that was fine-tuned from a shared one.\n"

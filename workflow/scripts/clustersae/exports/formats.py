@@ -1,9 +1,9 @@
-"""What a TopK SAE of one layer looks like on disk in SAELens, dictionary_learning and sparsify.
+"""What an SAE of one layer looks like on disk in SAELens, dictionary_learning and sparsify.
 
 Normalisation is folded in, so that every tool reads raw activations. All three encode
-TopK(ReLU((x − b_dec) W_enc + b_enc)) and decode z W_dec + b_dec; they differ in names and in which
-way round matrices lie. Formats were read off sae_lens 6, dictionary_learning 0.1 and eai-sparsify
-1.3.
+(x − b_dec) W_enc + b_enc, with one exception, and decode z W_dec + b_dec; they differ in names and
+in which way round matrices lie. sparsify has TopK alone. Formats were read off sae_lens 6,
+dictionary_learning 0.1 and eai-sparsify 1.3.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from clustersae.experiment.architectures import check_export
 from clustersae.experiment.clusters import cluster_name, start_of
 from clustersae.models.description import ModelDescription
 from clustersae.runtime.errors import InputError
@@ -38,13 +39,21 @@ class LayerSAE(NamedTuple):
 
     @property
     def weights(self) -> dict[str, torch.Tensor]:
-        """Folded: W_enc [d_model, d_sae], b_enc, W_dec [d_sae, d_model], b_dec, on the CPU."""
+        """Folded: W_enc [d_model, d_sae], b_enc, W_dec [d_sae, d_model], b_dec and what else the
+        architecture has, on the CPU."""
         return {name: each.cpu().contiguous() for name, each in self.sae.fold(self.layer).items()}
+
+    @property
+    def architecture(self) -> str:
+        return self.sae.config["architecture"]
 
     @property
     def facts(self) -> dict[str, Any]:
         """Where the SAE comes from: its cluster, ancestry and training, as its cfg.json has it."""
-        keys = ("version", "variant", "cluster", "seed", "fingerprint", "normalisation", "left_out")
+        keys = (
+            *("version", "architecture", "variant", "cluster", "seed", "fingerprint"),
+            *("normalisation", "left_out"),
+        )
         config = self.sae.config
         return {
             **{f"clustersae_{key}": config.get(key) for key in keys},
@@ -53,22 +62,35 @@ class LayerSAE(NamedTuple):
 
 
 def write_saelens(folder: Path, exported: LayerSAE) -> None:
-    """A folder for `sae_lens.SAE.load_from_disk`."""
+    """A folder for `sae_lens.SAE.load_from_disk`.
+
+    BatchTopK is stored as that tool does it: as a JumpReLU whose thresholds are all the same.
+    """
     sae, layer, model = exported
-    save_tensors(folder / "sae_weights.safetensors", exported.weights)
+    weights = exported.weights
+    match exported.architecture:
+        case "topk":
+            own = {"architecture": "topk", "k": sae.k, "rescale_acts_by_decoder_norm": False}
+        case "relu":
+            own = {"architecture": "standard"}
+        case "gated":
+            own = {"architecture": "gated"}
+            weights["b_gate"] = weights.pop("b_enc")
+        case _:
+            own = {"architecture": "jumprelu"}
+            weights["threshold"] = weights["threshold"].expand(sae.d_sae)
+    save_tensors(folder / "sae_weights.safetensors", weights)
     write_json(
         folder / "cfg.json",
         {
-            "architecture": "topk",
+            **own,
             "d_in": sae.d_model,
             "d_sae": sae.d_sae,
-            "k": sae.k,
             "dtype": "float32",
             "device": "cpu",
             "apply_b_dec_to_input": True,
             "normalize_activations": "none",
             "reshape_activations": "none",
-            "rescale_acts_by_decoder_norm": False,
             "metadata": {
                 "sae_lens_version": SAE_LENS_VERSION,
                 "hook_name": model.hook.format(l=layer),
@@ -90,23 +112,15 @@ def write_dictionary_learning(folder: Path, exported: LayerSAE) -> None:
     That tool reads pickle; this one holds tensors alone, which torch reads with weights_only.
     """
     sae, layer, model = exported
-    weights = exported.weights
-    state = {
-        "encoder.weight": weights["W_enc"].T.contiguous(),
-        "encoder.bias": weights["b_enc"],
-        "decoder.weight": weights["W_dec"].T.contiguous(),
-        "b_dec": weights["b_dec"],
-        "k": torch.tensor(sae.k, dtype=torch.int32),
-        "threshold": torch.tensor(-1.0),  # unset
-    }
+    trainer, dictionary, state = _of_dictionary_learning(exported)
     with replacing(folder / "ae.pt") as temporary:
         torch.save(state, temporary)
     write_json(
         folder / "config.json",
         {
             "trainer": {
-                "trainer_class": "TopKTrainer",
-                "dict_class": "AutoEncoderTopK",
+                "trainer_class": trainer,
+                "dict_class": dictionary,
                 "activation_dim": sae.d_model,
                 "dict_size": sae.d_sae,
                 "k": sae.k,
@@ -118,6 +132,44 @@ def write_dictionary_learning(folder: Path, exported: LayerSAE) -> None:
             "buffer": {"d_submodule": sae.d_model, "ctx_len": model.n_ctx},
         },
     )
+
+
+def _of_dictionary_learning(exported: LayerSAE) -> tuple[str, str, dict[str, torch.Tensor]]:
+    """What trains such an SAE there, what it is there, and its tensors."""
+    sae, weights = exported.sae, exported.weights
+    linear = {
+        "encoder.weight": weights["W_enc"].T.contiguous(),
+        "decoder.weight": weights["W_dec"].T.contiguous(),
+    }
+    k = {"k": torch.tensor(sae.k, dtype=torch.int32)}
+    b_enc, b_dec = weights["b_enc"], weights["b_dec"]
+    match exported.architecture:
+        case "topk":
+            state = {
+                "encoder.bias": b_enc,
+                "b_dec": b_dec,
+                "threshold": torch.tensor(-1.0),
+            }  # unset
+            return "TopKTrainer", "AutoEncoderTopK", linear | state | k
+        case "batchtopk":
+            state = {"encoder.bias": b_enc, "b_dec": b_dec, "threshold": weights["threshold"]}
+            return "BatchTopKTrainer", "BatchTopKSAE", linear | state | k
+        case "matryoshka":
+            ends = torch.tensor([0, *sae.config["prefixes"], sae.d_sae])
+            state = weights | k | {"group_sizes": ends.diff()}
+            return "MatryoshkaBatchTopKTrainer", "MatryoshkaBatchTopKSAE", state
+        case "jumprelu":
+            # It does not take b_dec off before it encodes.
+            state = weights | {"b_enc": b_enc - b_dec @ weights["W_enc"]}
+            return "JumpReluTrainer", "JumpReluAutoEncoder", state
+        case "relu":
+            state = {"encoder.bias": b_enc, "bias": b_dec}
+            return "StandardTrainer", "AutoEncoder", linear | state
+        case "gated":
+            state = {"gate_bias": b_enc, "decoder_bias": b_dec, "r_mag": weights["r_mag"]}
+            state["mag_bias"] = weights["b_mag"]
+            return "GatedSAETrainer", "GatedAutoEncoder", linear | state
+    raise ValueError(f"There is no {exported.architecture} in dictionary_learning.")
 
 
 def write_sparsify(folder: Path, exported: LayerSAE) -> None:
@@ -174,12 +226,8 @@ def write_layer(folder: Path, format: str, exported: LayerSAE) -> Path:
     """
     if format not in FORMATS:
         raise InputError(f"There is no format {format!r}: use {', '.join(FORMATS)}.")
-    architecture = exported.sae.config["architecture"]
-    if architecture != "topk":
-        raise InputError(
-            f"The SAE of layers {exported.sae.config['cluster']} is a {architecture} SAE, which"
-            f" cannot be exported to {format} yet."
-        )
+    cluster = exported.sae.config["cluster"]
+    check_export(format, exported.architecture, f"The SAE {cluster} is to be exported to {format}")
     place = folder / FOLDERS[format].format(layer=exported.layer)
     FORMATS[format](place, exported)
     return place

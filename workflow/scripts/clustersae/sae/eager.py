@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 import torch
-import torch.nn.functional as F
 from torch.optim.adam import adam
 
 from clustersae.experiment.sae_settings import SAESettings
@@ -69,6 +68,7 @@ class EagerStep:
     def __init__(self, sae: SparseAutoencoder, settings: SAESettings) -> None:
         self.sae, self.settings = sae, settings
         self.optimizer = Adam(sae.parameters())
+        self.auxk_alpha = settings.auxk_alpha if sae.revives else 0.0
 
     def __call__(
         self,
@@ -88,22 +88,22 @@ class EagerStep:
         """
         output = self.sae.forward_training(batch)
         fvu = fvu_loss(batch, output.reconstruction)
-        loss = fvu
-        if self.settings.auxk_alpha and len(dead):
-            auxk = auxk_loss(self.sae, batch, output, dead)
-            loss = loss + self.settings.auxk_alpha * auxk
+        # Its counter lies on the CPU: to read it waits for no device.
+        sparsity = self.settings.sparsity_at(int(self.optimizer.steps[0]))
+        loss = self.sae.loss(fvu, batch, output, sparsity)
+        if self.auxk_alpha and len(dead):
+            loss = loss + self.auxk_alpha * auxk_loss(self.sae, batch, output, dead)
         self.sae.zero_grad()
         loss.backward()
-        self._remove_parallel_gradient()
+        if self.sae.unit_rows:
+            self._remove_parallel_gradient()
         torch.nn.utils.clip_grad_norm_(self.sae.parameters(), self.settings.max_grad_norm)
         self.optimizer.step(learning_rate)
+        self.sae.after_step(output)
         with torch.no_grad():
-            self.sae.W_dec.copy_(F.normalize(self.sae.W_dec, dim=1))
-            active = output.values > 0
-            fired = torch.zeros_like(silent_for)
-            fired.index_add_(0, output.indices.reshape(-1), active.reshape(-1).to(fired.dtype))
-            silent_for.add_(len(active)).masked_fill_(fired > 0, 0)
-        return fvu.detach(), active.sum() / len(active)
+            fired = output.firings(self.sae.d_sae)
+            silent_for.add_(len(batch)).masked_fill_(fired > 0, 0)
+        return fvu.detach(), fired.sum() / len(batch)
 
     @torch.no_grad()
     def _remove_parallel_gradient(self) -> None:

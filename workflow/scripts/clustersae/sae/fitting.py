@@ -8,7 +8,7 @@ the SAE of another layer begins with the first tokens: of its own layer nothing 
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from clustersae.runtime.checkpoint import Checkpoint, identity
 from clustersae.runtime.meter import Meter
 from clustersae.runtime.stopping import listening
 from clustersae.sae.module import SparseAutoencoder
+from clustersae.sae.registry import create
 from clustersae.sae.start import Start
 from clustersae.sae.training import Diverged, Trainer, train
 
@@ -75,7 +76,7 @@ def fit(
         start: what to start from; from scratch without.
         keep: save the finished training there, too, so that a job of several loses none.
     """
-    sae = SparseAutoencoder(data.layers, settings.d_sae, settings.k, data.mean, data.scale)
+    sae = create(asdict(settings), data.layers, data.mean, data.scale)
     sae.initialise(torch.Generator().manual_seed(settings.seed))
     if start:
         sae.take_over(start.sae, start.is_other_layer)

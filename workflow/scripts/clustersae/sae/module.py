@@ -1,41 +1,70 @@
-"""A sparse autoencoder that several layers share.
+"""What all sparse autoencoders that several layers share have in common.
 
 Every layer has its own normalisation x̄ = (x - μ_l) / σ_l, stored in the SAE, so that layers of
 different scale can use one dictionary and an SAE can never be applied with another layer's scale.
+What makes an architecture stands in its file in `sae.architectures`.
 
 Dimensions: n tokens, d_model, d_sae latents, k active latents per token.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from clustersae.runtime.errors import InputError
-from clustersae.sae import sparse
 
 
 class Latents(NamedTuple):
-    """Sparse activations of an SAE; entries with value 0 are inactive."""
+    """Sparse activations of an SAE; entries with value 0 are inactive.
+
+    Where tokens have different numbers of active latents, k is that of the busiest one.
+    """
 
     indices: torch.Tensor  # int64 [..., k]
     values: torch.Tensor  # [..., k], not negative
 
 
-class SparseAutoencoder(nn.Module):
-    """TopK sparse autoencoder (Gao et al. 2024, section 2.3) with one normalisation per layer.
+class TrainingOutput(NamedTuple):
+    """What one training batch gives."""
 
-        pre = (x̄ - b_dec) W_enc + b_enc,  z = TopK(ReLU(pre)),  x̂ = σ_l (z W_dec + b_dec) + μ_l
+    reconstruction: torch.Tensor  # [n, d_model], normalised space
+    values: torch.Tensor  # [...], not negative: one for each of `indices`, or else [n, d_sae]
+    indices: torch.Tensor | None = None  # int64 [...], which latents `values` are of
+    extra: torch.Tensor | None = None  # what else the architecture's own loss is about
+
+    def firings(self, d_sae: int) -> torch.Tensor:
+        """On how many tokens each latent is active, int64 [d_sae]."""
+        active = self.values > 0
+        if self.indices is None:
+            return active.sum(0)
+        fired = torch.zeros(d_sae, dtype=torch.int64, device=active.device)
+        return fired.index_add_(0, self.indices.reshape(-1), active.reshape(-1).to(fired.dtype))
+
+
+class SparseAutoencoder(nn.Module, ABC):
+    """One dictionary for some layers, with one normalisation for each of them.
+
+        pre = (x̄ - b_dec) W_enc + b_enc,  z = what the architecture makes of pre,
+        x̂ = σ_l (z W_dec + b_dec) + μ_l
 
     Args:
         layers: the layers of the cluster, ascending.
-        k: active latents per token, at most d_sae.
+        k: active latents per token, at most d_sae; what it means, the architecture says.
         layer_mean: μ [n_cluster_layers, d_model].
         layer_scale: σ [n_cluster_layers], or [n_cluster_layers, d_model] where every dimension
             has its own.
     """
+
+    #: Whether rows of the decoder have unit norm after every step.
+    unit_rows: ClassVar[bool] = True
+    #: Whether AuxK can reach dead latents: they have positive pre-activations.
+    revives: ClassVar[bool] = True
+    #: Settings that the constructor takes as well.
+    options: ClassVar[tuple[str, ...]] = ()
 
     layer_mean: torch.Tensor
     layer_scale: torch.Tensor
@@ -89,9 +118,14 @@ class SparseAutoencoder(nn.Module):
                 where training begins.
 
         Raises:
-            InputError: the shapes differ, or `other` does not serve all of these layers (or does,
-                where it is not meant to).
+            InputError: architecture or shapes differ, or `other` does not serve all of these
+                layers (or does, where it is not meant to).
         """
+        if type(self) is not type(other):
+            raise InputError(
+                f"An SAE of the architecture {type(self).__name__} cannot start from one of"
+                f" {type(other).__name__}."
+            )
         if (self.d_sae, self.d_model, self.k) != (other.d_sae, other.d_model, other.k):
             raise InputError(
                 f"An SAE with d_sae = {self.d_sae}, d_model = {self.d_model}, k = {self.k} cannot"
@@ -103,8 +137,9 @@ class SparseAutoencoder(nn.Module):
                 f" {'take over as another layer' if is_other_layer else 'start'}"
                 f" from one that serves {list(other.layers)}."
             )
-        for name, own in self.named_parameters():
-            own.copy_(getattr(other, name))
+        for name, own in self.state_dict().items():
+            if name not in ("layer_mean", "layer_scale"):
+                own.copy_(getattr(other, name))
 
     def _index(self, layer: int | None) -> int:
         if layer is None and len(self.layers) == 1:
@@ -124,11 +159,42 @@ class SparseAutoencoder(nn.Module):
         index = self._index(layer)
         return x * self.layer_scale[index] + self.layer_mean[index]
 
+    def pre_activations(self, normalised: torch.Tensor) -> torch.Tensor:
+        """Of all latents, for normalised activations [..., d_model]: [..., d_sae]."""
+        return (normalised - self.b_dec) @ self.W_enc + self.b_enc
+
+    @abstractmethod
+    def activate(self, normalised: torch.Tensor) -> Latents:
+        """The active latents of normalised activations [..., d_model]."""
+
+    @abstractmethod
+    def forward_training(self, normalised: torch.Tensor) -> TrainingOutput:
+        """Encode and decode normalised activations [n, d_model], differentiable in the weights."""
+
+    def loss(
+        self,
+        fvu: torch.Tensor,
+        normalised: torch.Tensor,
+        output: TrainingOutput,
+        sparsity: float,
+    ) -> torch.Tensor:
+        """What is minimised, but for AuxK.
+
+        Args:
+            fvu: of `output`, as of `loss.fvu_loss`.
+            sparsity: weight of the term that makes latents sparse, if there is one.
+        """
+        return fvu
+
+    @torch.no_grad()
+    def after_step(self, output: TrainingOutput) -> None:
+        """What follows each step of the optimiser, whose batch gave `output`."""
+        if self.unit_rows:
+            self.W_dec.copy_(F.normalize(self.W_dec, dim=1))
+
     def encode(self, x: torch.Tensor, layer: int | None = None) -> Latents:
-        """The k latents of raw activations x [..., d_model]; `layer` may be left out for one."""
-        pre = (self.normalise(x, layer) - self.b_dec) @ self.W_enc + self.b_enc
-        values, indices = torch.topk(pre, self.k, dim=-1, sorted=False)
-        return Latents(indices, torch.relu(values))
+        """The active latents of raw activations x [..., d_model]; one layer need not be named."""
+        return self.activate(self.normalise(x, layer))
 
     def decode(self, latents: Latents, layer: int | None = None) -> torch.Tensor:
         """The reconstruction in raw space, [..., d_model]."""
@@ -145,24 +211,22 @@ class SparseAutoencoder(nn.Module):
         """decode(encode(x)) in raw space, in the dtype of x."""
         return self.decode(self.encode(x, layer), layer).to(x.dtype)
 
-    def forward_training(self, normalised: torch.Tensor) -> "TrainingOutput":
-        """Encode and decode normalised activations [n, d_model] with sparse gradients."""
-        values, indices, transposition = sparse.encode_topk(
-            normalised, self.b_dec, self.W_enc, self.b_enc, self.k
-        )
-        reconstruction = sparse.decode(values, indices, self.W_dec, transposition) + self.b_dec
-        return TrainingOutput(reconstruction, values, indices)
+    def latent_scale(self, layer: int | None = None) -> torch.Tensor:
+        """What latents are multiplied by when the SAE is folded, a number; see `fold`."""
+        scale = self.layer_scale[self._index(layer)]
+        return torch.ones_like(scale[0]) if scale.dim() else scale
 
     @torch.no_grad()
     def fold(self, layer: int | None = None) -> dict[str, torch.Tensor]:
         """The plain SAE of one layer: weights that take raw activations without normalisation.
 
-        Decoder rows keep unit norm (so latents are in units of σ_l times the shared ones):
+        Decoder rows keep their norm (so latents are in units of σ_l times the shared ones):
         W_enc stays, W_dec stays, latents are scaled by σ_l through the encoder,
 
             pre' = σ_l pre = (x - b') W_enc + σ_l b_enc,   b' = μ_l + σ_l b_dec.
 
-        TopK picks the same latents, since all pre-activations of a token share the factor σ_l.
+        TopK picks the same latents, since all pre-activations of a token share the factor σ_l;
+        architectures with thresholds scale these as well (`latent_scale`).
 
         With a scale per dimension the latents stay what they are and the weights change, each
         dimension by its own: rows σ_l W_dec have different norms, and to scale latents
@@ -185,9 +249,20 @@ class SparseAutoencoder(nn.Module):
         }
 
 
-class TrainingOutput(NamedTuple):
-    """What one training batch gives."""
+def positive(dense: torch.Tensor) -> Latents:
+    """The positive entries of `dense` [..., d_sae], which has no negative ones."""
+    width = int((dense > 0).sum(-1).max()) if dense.numel() else 0
+    values, indices = torch.topk(dense, max(1, width), dim=-1, sorted=False)
+    return Latents(indices, values)
 
-    reconstruction: torch.Tensor  # [n, d_model], normalised space
-    values: torch.Tensor  # [n, k], after ReLU
-    indices: torch.Tensor  # int64 [n, k]
+
+def joined(parts: Sequence[Latents]) -> Latents:
+    """Latents of all parts [n_i, ..., k_i] one after the other, as wide as the widest."""
+    width = max(part.values.shape[-1] for part in parts)
+    columns = zip(*parts)
+    return Latents(
+        *(
+            torch.cat([F.pad(part, (0, width - part.shape[-1])) for part in column])
+            for column in columns
+        )
+    )

@@ -78,6 +78,43 @@ def encode_topk(
     return torch.relu(values), indices, Transposition(*layout)
 
 
+class Entries(NamedTuple):
+    """Latents of a batch of n tokens, which may have different numbers of them."""
+
+    values: torch.Tensor  # [n_entries], after ReLU
+    indices: torch.Tensor  # int64 [n_entries], the latent of every entry
+    tokens: torch.Tensor  # int64 [n_entries], its token, ascending
+    starts: torch.Tensor  # int64 [n], the first entry of every token
+    transposition: Transposition
+
+
+class _EncodeBatch(_Encode):
+    """The pre-activations of the n·k largest latents of n tokens; the gradient is `_Encode`'s."""
+
+    @staticmethod
+    def forward(ctx, x, b_dec, W_enc, b_enc, k):
+        centred = x - b_dec
+        n, d_sae = len(x), W_enc.shape[1]
+        pre = torch.addmm(b_enc, centred, W_enc).view(-1)
+        places = torch.topk(pre, n * k, sorted=False).indices.sort().values
+        values, indices, tokens = pre[places], places % d_sae, places // d_sae
+        latents, order = torch.sort(indices, stable=True)
+        row_starts = torch.searchsorted(latents, torch.arange(d_sae + 1, device=x.device))
+        transposition = Transposition(row_starts, tokens[order], order)
+        ctx.save_for_backward(centred, W_enc, *transposition)
+        ctx.mark_non_differentiable(indices, tokens, *transposition)
+        return values, indices, tokens, *transposition
+
+
+def encode_batch_topk(
+    x: torch.Tensor, b_dec: torch.Tensor, W_enc: torch.Tensor, b_enc: torch.Tensor, k: int
+) -> Entries:
+    """The n·k largest latents of x [n, d_model]; differentiable in the weights, not in `x`."""
+    values, indices, tokens, *layout = _EncodeBatch.apply(x, b_dec, W_enc, b_enc, k)
+    starts = torch.searchsorted(tokens, torch.arange(len(x), device=x.device))
+    return Entries(torch.relu(values), indices, tokens, starts, Transposition(*layout))
+
+
 class _Decode(torch.autograd.Function):
     """latents @ W_dec."""
 
@@ -109,3 +146,31 @@ def decode(
 ) -> torch.Tensor:
     """Σ_j values[:, j] · W_dec[indices[:, j]], [n, d_model]; differentiable in values and W_dec."""
     return _Decode.apply(values, indices, W_dec, *transposition)
+
+
+class _DecodeEntries(torch.autograd.Function):
+    """The same, for tokens of different numbers of latents."""
+
+    @staticmethod
+    def forward(ctx, values, W_dec, indices, tokens, starts, *layout):
+        ctx.save_for_backward(values, W_dec, indices, tokens, starts, *layout)
+        return F.embedding_bag(indices, W_dec, starts, per_sample_weights=values, mode="sum")
+
+    @staticmethod
+    def backward(ctx, grad):
+        values, W_dec, indices, tokens, starts, *layout = ctx.saved_tensors
+        grad_values = torch.ops.aten._embedding_bag_per_sample_weights_backward(
+            grad, W_dec, indices, starts, tokens, 0
+        )
+        grad_W_dec = Transposition(*layout).product(values, grad)
+        return grad_values, grad_W_dec, None, None, None, None, None, None
+
+
+def decode_entries(entries: Entries, values: torch.Tensor, W_dec: torch.Tensor) -> torch.Tensor:
+    """Σ over each token's entries of values · rows of W_dec, [n, d_model].
+
+    Args:
+        values: [n_entries], which may be others than those of `entries`.
+    """
+    _, *layout, transposition = entries
+    return _DecodeEntries.apply(values, W_dec, *layout, *transposition)

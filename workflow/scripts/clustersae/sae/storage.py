@@ -14,6 +14,7 @@ from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import read_json, write_json
 from clustersae.runtime.tensors import load_tensors, save_tensors
 from clustersae.sae.module import SparseAutoencoder
+from clustersae.sae.registry import create
 
 
 def save_sae(
@@ -81,13 +82,7 @@ def load_sae(
             f"{folder} was trained on another model (fingerprint {config['fingerprint'][:12]},"
             f" not {fingerprint[:12]}). Delete it and run again."
         )
-    sae = SparseAutoencoder(
-        config["layers"],
-        config["d_sae"],
-        config["k"],
-        tensors["layer_mean"],
-        tensors["layer_scale"],
-    )
+    sae = create(config, config["layers"], tensors["layer_mean"], tensors["layer_scale"])
     sae.load_state_dict(tensors)
     sae.config = config
     return sae.to(device).eval().requires_grad_(False)

@@ -10,6 +10,7 @@ from clustersae.experiment.sae_settings import SAESettings
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.log import Progress
 from clustersae.sae import native
+from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.compiled import CompiledStep
 from clustersae.sae.eager import EagerStep
 from clustersae.sae.memory import enough_memory
@@ -46,9 +47,12 @@ class Step(Protocol):
 
 
 def choose_step(sae: SparseAutoencoder, settings: SAESettings) -> Step:
-    """The compiled step where there is one for this device."""
-    library = native.library() if sae.W_dec.device.type == "cpu" else None
-    return CompiledStep(sae, settings, library) if library else EagerStep(sae, settings)
+    """The compiled step where there is one for this architecture and device."""
+    if isinstance(sae, TopK) and sae.W_dec.device.type == "cpu":
+        library = native.library()
+        if library:
+            return CompiledStep(sae, settings, library)
+    return EagerStep(sae, settings)
 
 
 class Trainer:

@@ -3,7 +3,7 @@
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,11 +12,10 @@ import torch
 from clustersae.clustering.tabulate import tabulate_partitions
 from clustersae.experiment.arms import SAE
 from clustersae.experiment.clusters import layers_of
-from clustersae.experiment.flops import sparse_flops
 from clustersae.experiment.layers import studied_layers
 from clustersae.experiment.plan import Plan, make_plan
 from clustersae.experiment.sae_settings import SAESettings, learning_rates, resolve
-from clustersae.sae.module import SparseAutoencoder
+from clustersae.sae.registry import create
 from clustersae.sae.training import Trainer
 from clustersae.setup.facts import Machine, ModelFacts
 
@@ -95,8 +94,7 @@ def estimate(settings: Mapping[str, Any], model: ModelFacts) -> Cost:
         # All learning rates with the first seed, the best of them with the others.
         n_trainings = len(learning_rates(sae, each[0])) + len(plan.seeds) - 1
         activations += n_trainings * _activations(own)
-        per_activation = sparse_flops(model.d_model, own.d_sae, own.k)
-        flops += n_trainings * float(_activations(own) * per_activation)
+        flops += n_trainings * float(_activations(own) * own.flops(model.d_model))
     number_bytes = 4 if settings["activations"]["dtype"] == "float32" else 2
     shard = min(settings["activations"]["shard_tokens"], tokens) * len(layers) * model.d_model
     block_weights = 12 * model.d_model**2  # attention 4, MLP 8; others come near it
@@ -164,11 +162,11 @@ def measure_rates(settings: Mapping[str, Any], model: ModelFacts, machine: Machi
 def _training_rate(sae: Mapping[str, Any], model: ModelFacts, where: torch.device) -> float:
     own = resolve(sae, "base", 1, model.d_model, seed=0)
     d_model = model.d_model
-    module = SparseAutoencoder((0,), own.d_sae, own.k, torch.zeros(1, d_model), torch.ones(1))
+    module = create(asdict(own), (0,), torch.zeros(1, d_model), torch.ones(1))
     module.initialise(torch.Generator().manual_seed(0))
     trainer = Trainer(module.to(where), own)
     batch = torch.randn(own.batch_size, d_model, device=where)
-    per_step = own.batch_size * sparse_flops(d_model, own.d_sae, own.k)
+    per_step = own.batch_size * own.flops(d_model)
     return per_step * _per_second(lambda: trainer.step(batch), where)
 
 

@@ -17,10 +17,11 @@ from clustersae.sae.module import SparseAutoencoder
 
 def moved(sae: SparseAutoencoder, to: SparseAutoencoder) -> SparseAutoencoder:
     """The dictionary of `sae` with the layer and the normalisation of `to`; nothing is copied."""
-    other = SparseAutoencoder(to.layers, sae.d_sae, sae.k, to.layer_mean, to.layer_scale)
-    for name, parameter in sae.named_parameters():
-        setattr(other, name, torch.nn.Parameter(parameter.detach(), requires_grad=False))
-    return other.to(sae.W_dec.device)
+    options = {name: getattr(sae, name) for name in sae.options}
+    other = type(sae)(to.layers, sae.d_sae, sae.k, to.layer_mean, to.layer_scale, **options)
+    own = {name: getattr(to, name).to(sae.W_dec.device) for name in ("layer_mean", "layer_scale")}
+    other.load_state_dict(sae.state_dict() | own, assign=True)
+    return other.requires_grad_(False)
 
 
 def transfer_rows(
