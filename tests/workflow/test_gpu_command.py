@@ -119,10 +119,14 @@ def test_a_stage_killed_half_way_goes_on_where_it_was(pack, tmp_path):
     assert trained.keys() == set(saes.glob("*/*/seed-*/training.json")), "nothing runs on"
 
     settings["e"]["changes"]["sae"]["seeds"] = [0, 1]
-    long.write_text(yaml.safe_dump(settings))
-    done = run(pack, tmp_path, "--stages", "e", "--budget", "5", settings=long)
-    assert done.returncode == 0, (tmp_path / "out" / "log.txt").read_text()
-    assert read_json(tmp_path / "out" / stage.file)["seeds"] == [0, 1]
+    for reserve, seeds in ((10_000, [0]), (1, [0, 1])):  # no time for more than one; then there is
+        settings["e"]["reserve"] = reserve
+        long.write_text(yaml.safe_dump(settings))
+        done = run(pack, tmp_path, "--stages", "e", "--budget", "5", settings=long)
+        assert done.returncode == 0, (tmp_path / "out" / "log.txt").read_text()
+        found = read_json(tmp_path / "out" / stage.file)
+        assert (found["status"], found["seeds"]) == (DONE, seeds)
+        assert f"{len(seeds)} of 2 seeds" in done.stdout
     assert all(path.stat().st_mtime_ns == time for path, time in trained.items())
 
 
