@@ -42,7 +42,7 @@ def test_a_wrong_key_is_all_that_is_reported(fresh, refused):
     number = (fresh.folder / "config.yaml").read_text().splitlines().index("sea:") + 1
     assert lines[1] == (
         f"config.yaml, line {number}: unknown key 'sea' in the top level; allowed are activations,"
-        " arms, clustering, evaluation, exports, language_models, models, sae."
+        " arms, browser, clustering, evaluation, exports, language_models, models, sae."
     )
     assert lines[0].startswith("WorkflowError in file ")
     assert len(lines) <= 3
