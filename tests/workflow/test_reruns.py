@@ -239,10 +239,10 @@ def test_the_copies_hold_the_workflow_of_the_repository(fresh):
 def test_tracking_writes_what_it_is_for_and_trains_nothing(finished):
     before = finished.files()
     finished.configure(exports={"tracking": "tensorboard"})
-    assert finished.plan() == {"track_training": 4}
+    assert finished.plan() == {"track_training": 4, "report_page": 1}  # the page has settings
     finished.run()
     new = [file for file in set(finished.files()) - set(before) if "/events.out." in file]
     assert len(new) == 4
     assert all("tiny/tracking/tensorboard/base/" in file for file in new)
     finished.configure(exports={"tracking": "none"})
-    assert finished.plan() == {}
+    assert finished.plan() == {"report_page": 1}

@@ -127,6 +127,7 @@ def test_tables_and_figures_stay_local(rules):
     tables |= {"tables", "correspondence_table", "circuit_tables", "feature_tables"}
     tables |= {"transfer_tables"}
     tables |= {"tabulate_seeds", "tabulate_trainings", "verdict", "report_page"}
+    tables |= {"summary_table"}
     assert local == {*tables, *figures, "track_training"}
 
 
