@@ -88,9 +88,16 @@ class Page:
         trained = own["trained"] and {own["trained"]: self.trained[own["trained"]]}
         first = {"language_models": trained} if trained else {}
         return {
-            "asked": first | {"models": {name: departing(own, defaults)}},
-            "complete": first | {"models": {name: own}},
+            "asked": _ordered(first | {"models": {name: departing(own, defaults)}}),
+            "complete": _ordered(first | {"models": {name: own}}),
         }
+
+
+def _ordered(settings: Any) -> Any:
+    """With keys in the order of the alphabet: Snakemake takes another order for a change."""
+    if not isinstance(settings, Mapping):
+        return settings
+    return {key: _ordered(settings[key]) for key in sorted(settings)}
 
 
 def departing(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
