@@ -163,6 +163,7 @@ def tabulate(experiment: Experiment) -> dict[str, str]:
         QUESTIONS,
         partitions,
         out / "verdict.txt",
+        out / "verdict.json",
         out / "verdict_long.txt",
         margins,
         (own["circuits"]["errors"] or ["ablated"])[0],
