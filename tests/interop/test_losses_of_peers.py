@@ -1,5 +1,7 @@
 """Forward pass and loss of each architecture and those of a tool that has it, on equal weights."""
 
+from functools import partial
+
 import pytest
 import torch
 from every_architecture import moved_sae
@@ -31,7 +33,10 @@ def test_the_tool_has_the_same_reconstruction_and_loss(name, tmp_path):
     # They sum errors over dimensions and average over tokens; FVU divides by d_model as well.
     # The weight of L1 is divided by d_model here, that of the squared distance from k is not.
     own = SPARSITY / sae.d_model if name == "jumprelu" else SPARSITY
-    loss = sae.loss(fvu_loss(x, output.reconstruction), x, output, own) * sae.d_model
+    loss = (
+        sae.loss(fvu_loss(x, output.reconstruction), partial(fvu_loss, x), output, own)
+        * sae.d_model
+    )
     # SAELens adds inner losses up, here is their mean.
     losses = 1 + len(sae.prefixes) if name == "matryoshka" else 1
     torch.testing.assert_close(found["loss"], loss.detach() * losses)

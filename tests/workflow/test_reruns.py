@@ -86,11 +86,7 @@ def test_more_tokens_cache_more_and_leave_the_model_alone(finished):
 @pytest.mark.parametrize(
     ("module", "first", "plan"),
     [
-        (  # what reads an SAE knows all architectures, and these their losses
-            "sae/loss.py",
-            {"train_sae", "evaluate_residual_basis"},
-            {"train_sae": 4, "evaluate_residual_basis": 1, **FROM_SAES},
-        ),
+        ("sae/loss.py", {"train_sae"}, {"train_sae": 4, **FROM_SAES}),
         (
             "quality/language_model.py",
             {"evaluate_language_model"},

@@ -1,5 +1,7 @@
 """ReLU with L1, and Gated, by hand."""
 
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -28,7 +30,9 @@ def test_all_positive_latents_of_relu_are_active_and_cost_what_they_write():
     fvu = fvu_loss(X, output.reconstruction)
     assert fvu.item() == (1 + 9) / 4  # x₂ is written twice as large as it is
     # 2 · 1 + 1 · 2 and 3 · 2 + 1 · 1 are 4 and 7, of two dimensions, 5.5 on average.
-    assert sae.loss(fvu, X, output, 0.1).item() == pytest.approx(2.5 + 0.1 / 2 * 5.5)
+    assert sae.loss(fvu, partial(fvu_loss, X), output, 0.1).item() == pytest.approx(
+        2.5 + 0.1 / 2 * 5.5
+    )
 
 
 def test_nothing_is_gained_by_small_latents_with_large_rows():
@@ -39,7 +43,7 @@ def test_nothing_is_gained_by_small_latents_with_large_rows():
 
     def loss():
         output = sae.forward_training(x)
-        return sae.loss(fvu_loss(x, output.reconstruction), x, output, 2.0)
+        return sae.loss(fvu_loss(x, output.reconstruction), partial(fvu_loss, x), output, 2.0)
 
     before = loss()
     factor = 0.1 + torch.rand(12, generator=generator)
@@ -65,7 +69,7 @@ def test_gates_say_which_latents_are_active_and_magnitudes_how_much():
     # Positive gates write (0.5 - 3, 2) and (-6, 6); they add up to 4.5 and 9.
     gates = (4.5**2 + 1 + 25 + 9) / 4
     expected = fvu.item() + 0.1 / 2 * (4.5 + 9) / 2 + gates
-    assert sae.loss(fvu, X, output, 0.1).item() == pytest.approx(expected)
+    assert sae.loss(fvu, partial(fvu_loss, X), output, 0.1).item() == pytest.approx(expected)
 
 
 def test_gates_learn_from_penalty_and_own_reconstruction_and_the_decoder_from_neither():
@@ -79,7 +83,7 @@ def test_gates_learn_from_penalty_and_own_reconstruction_and_the_decoder_from_ne
 
     def gradients(sparsity):
         output = sae.forward_training(x)
-        loss = sae.loss(fvu_loss(x, output.reconstruction), x, output, sparsity)
+        loss = sae.loss(fvu_loss(x, output.reconstruction), partial(fvu_loss, x), output, sparsity)
         return dict(zip(names, torch.autograd.grad(loss, list(sae.parameters()))))
 
     names = [name for name, _ in sae.named_parameters()]

@@ -1,6 +1,7 @@
 """One optimiser step in PyTorch's own operations, for any device: the reference of step.c."""
 
 from collections.abc import Iterable
+from functools import partial
 
 import torch
 from torch.optim.adam import adam
@@ -90,7 +91,7 @@ class EagerStep:
         fvu = fvu_loss(batch, output.reconstruction)
         # Its counter lies on the CPU: to read it waits for no device.
         sparsity = self.settings.sparsity_at(int(self.optimizer.steps[0]))
-        loss = self.sae.loss(fvu, batch, output, sparsity)
+        loss = self.sae.loss(fvu, partial(fvu_loss, batch), output, sparsity)
         if self.auxk_alpha and len(dead):
             loss = loss + self.auxk_alpha * auxk_loss(self.sae, batch, output, dead)
         self.sae.zero_grad()

@@ -8,7 +8,7 @@ Dimensions: n tokens, d_model, d_sae latents, k active latents per token.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -91,6 +91,10 @@ class SparseAutoencoder(nn.Module, ABC):
         self.b_dec = nn.Parameter(torch.zeros(d_model))
         self.register_buffer("layer_mean", layer_mean.to(torch.float32))
         self.register_buffer("layer_scale", layer_scale.to(torch.float32))
+        self.add_parameters()
+
+    def add_parameters(self) -> None:
+        """Parameters and buffers that an architecture has beyond the four weights."""
 
     @property
     def d_model(self) -> int:
@@ -174,7 +178,7 @@ class SparseAutoencoder(nn.Module, ABC):
     def loss(
         self,
         fvu: torch.Tensor,
-        normalised: torch.Tensor,
+        fvu_of: Callable[[torch.Tensor], torch.Tensor],
         output: TrainingOutput,
         sparsity: float,
     ) -> torch.Tensor:
@@ -182,6 +186,7 @@ class SparseAutoencoder(nn.Module, ABC):
 
         Args:
             fvu: of `output`, as of `loss.fvu_loss`.
+            fvu_of: that of another reconstruction [n, d_model] of the same activations.
             sparsity: weight of the term that makes latents sparse, if there is one.
         """
         return fvu

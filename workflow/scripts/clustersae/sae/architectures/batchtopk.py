@@ -1,7 +1,5 @@
 """BatchTopK: the n·k largest latents of a batch of n tokens (Bussmann et al. 2024)."""
 
-from collections.abc import Sequence
-
 import torch
 
 from clustersae.sae import sparse
@@ -21,15 +19,7 @@ class BatchTopK(SparseAutoencoder):
 
     threshold: torch.Tensor  # negative before the first step
 
-    def __init__(
-        self,
-        layers: Sequence[int],
-        d_sae: int,
-        k: int,
-        layer_mean: torch.Tensor,
-        layer_scale: torch.Tensor,
-    ) -> None:
-        super().__init__(layers, d_sae, k, layer_mean, layer_scale)
+    def add_parameters(self) -> None:
         self.register_buffer("threshold", torch.tensor(-1.0))
 
     def activate(self, normalised: torch.Tensor) -> Latents:

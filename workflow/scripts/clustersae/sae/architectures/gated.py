@@ -1,11 +1,10 @@
 """Gated: whether a latent is active and how much are two questions (Rajamanoharan et al. 2024a)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import torch
 from torch import nn
 
-from clustersae.sae.loss import fvu_loss
 from clustersae.sae.module import Latents, SparseAutoencoder, TrainingOutput, positive
 
 
@@ -23,17 +22,9 @@ class Gated(SparseAutoencoder):
 
     revives = False  # a dead latent is one whose gate is never positive
 
-    def __init__(
-        self,
-        layers: Sequence[int],
-        d_sae: int,
-        k: int,
-        layer_mean: torch.Tensor,
-        layer_scale: torch.Tensor,
-    ) -> None:
-        super().__init__(layers, d_sae, k, layer_mean, layer_scale)
-        self.r_mag = nn.Parameter(torch.zeros(d_sae))
-        self.b_mag = nn.Parameter(torch.zeros(d_sae))
+    def add_parameters(self) -> None:
+        self.r_mag = nn.Parameter(torch.zeros(self.d_sae))
+        self.b_mag = nn.Parameter(torch.zeros(self.d_sae))
 
     def _gates(self, normalised: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Gates and active latents, [..., d_sae] each."""
@@ -51,14 +42,14 @@ class Gated(SparseAutoencoder):
     def loss(
         self,
         fvu: torch.Tensor,
-        normalised: torch.Tensor,
+        fvu_of: Callable[[torch.Tensor], torch.Tensor],
         output: TrainingOutput,
         sparsity: float,
     ) -> torch.Tensor:
         gates = output.extra
         assert gates is not None
         by_gates = gates @ self.W_dec.detach() + self.b_dec.detach()
-        return fvu + sparsity / self.d_model * gates.sum(1).mean() + fvu_loss(normalised, by_gates)
+        return fvu + sparsity / self.d_model * gates.sum(1).mean() + fvu_of(by_gates)
 
     @torch.no_grad()
     def fold(self, layer: int | None = None) -> dict[str, torch.Tensor]:

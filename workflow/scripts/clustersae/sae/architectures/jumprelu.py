@@ -1,6 +1,6 @@
 """JumpReLU: a threshold for every latent, learnt (Rajamanoharan et al. 2024b)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -24,19 +24,11 @@ class JumpReLU(SparseAutoencoder):
     step, which is next to nothing for the logarithm.
     """
 
-    def __init__(
-        self,
-        layers: Sequence[int],
-        d_sae: int,
-        k: int,
-        layer_mean: torch.Tensor,
-        layer_scale: torch.Tensor,
-    ) -> None:
-        super().__init__(layers, d_sae, k, layer_mean, layer_scale)
+    def add_parameters(self) -> None:
         # k of d_sae latents would be active if pre-activations were normal, as those of unit rows
         # and dimensions of unit variance are by and large.
-        start = torch.special.ndtri(torch.tensor(1 - k / d_sae)).clamp(min=0)
-        self.threshold = nn.Parameter(start.repeat(d_sae))
+        start = torch.special.ndtri(torch.tensor(1 - self.k / self.d_sae)).clamp(min=0)
+        self.threshold = nn.Parameter(start.repeat(self.d_sae))
 
     def activate(self, normalised: torch.Tensor) -> Latents:
         pre = self.pre_activations(normalised)
@@ -51,7 +43,7 @@ class JumpReLU(SparseAutoencoder):
     def loss(
         self,
         fvu: torch.Tensor,
-        normalised: torch.Tensor,
+        fvu_of: Callable[[torch.Tensor], torch.Tensor],
         output: TrainingOutput,
         sparsity: float,
     ) -> torch.Tensor:

@@ -1,12 +1,11 @@
 """Matryoshka BatchTopK: dictionaries within a dictionary (Bussmann et al. 2025)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
 from clustersae.sae import sparse
 from clustersae.sae.architectures.batchtopk import BatchTopK
-from clustersae.sae.loss import fvu_loss
 from clustersae.sae.module import TrainingOutput
 
 
@@ -48,10 +47,10 @@ class Matryoshka(BatchTopK):
     def loss(
         self,
         fvu: torch.Tensor,
-        normalised: torch.Tensor,
+        fvu_of: Callable[[torch.Tensor], torch.Tensor],
         output: TrainingOutput,
         sparsity: float,
     ) -> torch.Tensor:
         for inner in output.extra if output.extra is not None else ():
-            fvu = fvu + fvu_loss(normalised, inner)
+            fvu = fvu + fvu_of(inner)
         return fvu / (1 + len(self.prefixes))

@@ -5,6 +5,8 @@ activations are scaled to a mean squared norm of d_model, as they are here, and 
 divided by it.
 """
 
+from collections.abc import Callable
+
 import torch
 
 from clustersae.sae.module import Latents, SparseAutoencoder, TrainingOutput, positive
@@ -32,7 +34,7 @@ class ReLU(SparseAutoencoder):
     def loss(
         self,
         fvu: torch.Tensor,
-        normalised: torch.Tensor,
+        fvu_of: Callable[[torch.Tensor], torch.Tensor],
         output: TrainingOutput,
         sparsity: float,
     ) -> torch.Tensor:
