@@ -46,14 +46,10 @@ if __name__ == "__main__":
     log.to(snakemake.log[0])
     plan = read_plan(snakemake.input.plan)
     kinds = snakemake.params.settings["arms"]
-    columns = zip(*(map(Path, snakemake.input[name]) for name in Measured._fields))
     main(
         model=snakemake.wildcards.model,
         plan=plan,
-        measured={
-            pair: Measured(*files)
-            for pair, files in zip(plan.browsed_arms(kinds), columns, strict=True)
-        },
+        measured=Measured.by_arm(plan.browsed_arms(kinds), snakemake.input),
         directions=Path(snakemake.input.directions),
         index=Path(snakemake.output[0]),
         kinds=kinds,

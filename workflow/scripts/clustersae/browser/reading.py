@@ -25,6 +25,18 @@ class Measured(NamedTuple):
     meaning: Path
     coverage: Path
 
+    @classmethod
+    def by_arm(
+        cls, arms: Sequence[tuple[str, str]], files: Mapping[str, Sequence[str]]
+    ) -> dict[tuple[str, str], "Measured"]:
+        """(variant, partition) → its files.
+
+        Args:
+            files: by the names of the fields, one of each arm, in the order of `arms`.
+        """
+        columns = ([Path(path) for path in files[name]] for name in cls._fields)
+        return {arm: cls(*own) for arm, *own in zip(arms, *columns, strict=True)}
+
 
 class Rows(NamedTuple):
     """Rows of one group and seed, of the files of these names."""

@@ -9,7 +9,11 @@ from clustersae.sae import native
 from clustersae.sae.loss import auxk_of_rows
 from clustersae.sae.module import SparseAutoencoder
 
-BLOCK = 32  # of step.c, which sums over blocks of so many tokens or latents
+#: Tokens, or latents, of a block; sums are made block by block.
+BLOCK = 32
+#: Steps without a gradient after which Adam's own have shrunk by 0.9^256 = 2e-12 and are lost in
+#: rounding.
+QUIET_AFTER = 256
 #: Pre-activations of so many bytes are held at once.
 PRE_BYTES = 128 << 20
 #: Gradients are kept from clipping to update where latents are active on so many tokens each.
@@ -24,7 +28,7 @@ class CompiledStep:
     The latents are the k largest exactly; those that are not positive are told as latent 0 with
     value 0. Where the processor multiplies bfloat16, such a product tells which latents may be
     among the largest, and those are computed in single precision. Rows of latents without a
-    gradient for 256 steps wait for the next one: what Adam would have done to them is below
+    gradient for QUIET_AFTER steps wait for the next one: what Adam would have done to them is below
     rounding.
 
     Args:
@@ -54,7 +58,7 @@ class CompiledStep:
             for moment in "mv"
         }
         # Latents that never had a gradient count as long without one.
-        self.quiet = torch.full((m,), 256, dtype=torch.int32)
+        self.quiet = torch.full((m,), QUIET_AFTER, dtype=torch.int32)
         self.place = torch.full((m,), -1, dtype=torch.int32)
         self.weights = weights
         self.starts = torch.empty(m + 1, dtype=torch.int64)
@@ -75,7 +79,7 @@ class CompiledStep:
                 "error_W_enc": torch.empty(m),
             }
         self.version = -1  # of W_enc when the copy was made
-        self.fields = native.Step(d_model=d, d_sae=m, k=sae.k)
+        self.fields = native.Step(d_model=d, d_sae=m, k=sae.k, block=BLOCK, quiet_after=QUIET_AFTER)
         self.held: dict[str, torch.Tensor] = {}
         self._hold(weights | self.moments | scratch | {"quiet": self.quiet, "place": self.place})
 

@@ -35,7 +35,10 @@ class Step(ctypes.Structure):
     """The `Step` of step.c, field by field."""
 
     _fields_ = [
-        *((name, ctypes.c_int64) for name in ("rows", "d_model", "d_sae", "k", "threads")),
+        *(
+            (name, ctypes.c_int64)
+            for name in ("rows", "d_model", "d_sae", "k", "threads", "block", "quiet_after")
+        ),
         *((name, ctypes.c_void_p) for name in ("W_dec", "W_enc", "b_enc", "b_dec")),
         *(
             (f"{moment}_{name}", ctypes.c_void_p)

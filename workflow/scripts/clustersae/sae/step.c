@@ -11,12 +11,6 @@
 
 #include "step.h"
 
-enum { BLOCK = 32 };
-
-/* Once a latent has gone so long without a gradient, Adam's steps have shrunk by 0.9^256 = 2e-12
-   and are lost in rounding; its rows are left alone until it has one again. */
-enum { QUIET = 256 };
-
 /* sum += Σ_j scale[j] rows[at[j]], four rows at a time. */
 static void add_rows(float *restrict sum, const float *restrict rows, const int32_t *at,
                      const float *scale, int64_t n, int64_t d) {
@@ -87,7 +81,7 @@ static void transpose(const Step *s) {
 
 /* Reconstruct `x`, with gradients of the FVU ‖x̂ - x‖² / (rows d_model); returns the FVU. */
 double reconstruct(const Step *s, const float *x) {
-    int64_t d = s->d_model, k = s->k, blocks = (s->rows + BLOCK - 1) / BLOCK;
+    int64_t d = s->d_model, k = s->k, blocks = (s->rows + s->block - 1) / s->block;
     double size = (double)s->rows * d, total = 0;
     float scale = (float)(2 / size);
 #pragma omp parallel for num_threads(s->threads) schedule(static)
@@ -95,7 +89,7 @@ double reconstruct(const Step *s, const float *x) {
         double squares = 0;
         float *sums = s->grad_sums + block * d;
         memset(sums, 0, d * sizeof(float));
-        for (int64_t r = block * BLOCK; r < least(s->rows, (block + 1) * BLOCK); r++) {
+        for (int64_t r = block * s->block; r < least(s->rows, (block + 1) * s->block); r++) {
             float *g = s->grad + r * d, *grad_values = s->grad_values + r * k;
             const float *values = s->values + r * k;
             const int32_t *at = s->indices + r * k;
@@ -142,7 +136,7 @@ static float latent_gradients(const Step *s, int64_t i, float *dec, float *enc) 
 
 /* The norm of all gradients; the gradient of b_dec is left in the first row of `grad_sums`. */
 static double gradient_norm(const Step *s, int64_t token_blocks) {
-    int64_t d = s->d_model, blocks = (s->d_sae + BLOCK - 1) / BLOCK;
+    int64_t d = s->d_model, blocks = (s->d_sae + s->block - 1) / s->block;
 #pragma omp parallel num_threads(s->threads)
     {
         float *scratch = malloc(2 * d * sizeof(float));
@@ -151,7 +145,7 @@ static double gradient_norm(const Step *s, int64_t token_blocks) {
             double total = 0;
             float *sums = s->bias_sums + block * d;
             memset(sums, 0, d * sizeof(float));
-            for (int64_t i = block * BLOCK; i < least(s->d_sae, (block + 1) * BLOCK); i++) {
+            for (int64_t i = block * s->block; i < least(s->d_sae, (block + 1) * s->block); i++) {
                 s->grad_b_enc[i] = 0;
                 if (!has_gradient(s, i)) continue;
                 float *dec = s->kept ? s->kept + 2 * i * d : scratch, *enc = dec + d;
@@ -209,8 +203,8 @@ static void catch_up(const Step *s, int64_t i, int64_t steps) {
 /* Gradients, clipping to `max_norm`, and step number `t` (from 1) of Adam; decoder rows end with
    norm 1. Counts tokens since each latent was active. Returns the norm of the gradients. */
 double update(const Step *s, double rate, double max_norm, int64_t t) {
-    int64_t d = s->d_model, m = s->d_sae, blocks = (m + BLOCK - 1) / BLOCK;
-    double norm = gradient_norm(s, (s->rows + BLOCK - 1) / BLOCK);
+    int64_t d = s->d_model, m = s->d_sae, blocks = (m + s->block - 1) / s->block;
+    double norm = gradient_norm(s, (s->rows + s->block - 1) / s->block);
     double clip = max_norm / (norm + 1e-6);
     if (clip > 1) clip = 1; /* and NaN stays what it is */
     Rates by = {(float)clip, (float)(rate / (1 - pow(0.9, t))),
@@ -220,17 +214,17 @@ double update(const Step *s, double rate, double max_norm, int64_t t) {
         float *scratch = malloc(2 * d * sizeof(float));
 #pragma omp for schedule(dynamic, 4)
         for (int64_t block = 0; block < blocks; block++)
-            for (int64_t i = block * BLOCK; i < least(m, (block + 1) * BLOCK); i++) {
+            for (int64_t i = block * s->block; i < least(m, (block + 1) * s->block); i++) {
                 float *dec = scratch, *enc = scratch + d;
                 s->silent_for[i] = s->starts[i] < s->starts[i + 1] ? 0 : s->silent_for[i] + s->rows;
                 if (has_gradient(s, i)) {
-                    if (s->quiet[i] > QUIET) catch_up(s, i, s->quiet[i] - QUIET);
+                    if (s->quiet[i] > s->quiet_after) catch_up(s, i, s->quiet[i] - s->quiet_after);
                     s->quiet[i] = 0;
                     if (s->kept) dec = s->kept + 2 * i * d, enc = dec + d;
                     else latent_gradients(s, i, dec, enc);
                 } else {
                     if (s->quiet[i] < INT32_MAX) s->quiet[i]++;
-                    if (s->quiet[i] > QUIET) continue;
+                    if (s->quiet[i] > s->quiet_after) continue;
                     memset(dec, 0, 2 * d * sizeof(float));
                 }
                 float *row = s->W_dec + i * d, *encoder = s->W_enc + i * d;

@@ -6,6 +6,9 @@
 
 typedef struct {
     int64_t rows, d_model, d_sae, k, threads;
+    /* tokens or latents over which sums are made in one go; steps without a gradient after which
+       the rows of a latent are left alone until it has one again */
+    int64_t block, quiet_after;
     /* the SAE, as it is in PyTorch: W_enc by latent, like W_dec, [d_sae, d_model] */
     float *W_dec, *W_enc, *b_enc, *b_dec;
     /* Adam's moments, and for each latent the steps since its last gradient */

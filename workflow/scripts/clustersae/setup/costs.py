@@ -24,8 +24,6 @@ MEASURED_SECONDS = 0.5
 #: Everything after caching and training, over these two, in the recorded runs of the demo and of
 #: SmolLM2, circuits left out: sums of results/benchmarks.
 MEASUREMENTS = (0.3, 0.6)
-
-
 #: To start a training job: in the demo, what its 93 took beyond training, for each.
 JOB_SECONDS = 2.0
 
@@ -55,7 +53,7 @@ class Cost:
         n_saes: that are trained for each seed; arms share some.
         n_seeds: of each.
         activations: of all trainings, seeds and trials of learning rates included.
-        flops: of these, as `experiment.flops` counts them.
+        flops: of these, as `experiment.flops` counts them, the optimiser's left out.
         caching_flops: two for every weight of the blocks and every cached token.
         cache_bytes, job_bytes: on disk, and in the memory of the largest job of caching or
             training.
