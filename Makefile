@@ -70,7 +70,7 @@ lint: $(VENV)/installed  ## check style and types
 	touch $@
 
 BENCH ?= docs/results/bench
-bench: $(VENV)/installed .interop/installed  ## time this trainer beside SAELens, dictionary_learning and sparsify (20 minutes)
+bench: $(VENV)/installed .interop/installed  ## time this trainer beside SAELens, dictionary_learning and sparsify
 	PYTHONPATH=workflow/scripts:tests .interop/bin/python tests/benchmarks/sae_step.py measure $(BENCH)
 	$(VENV)/bin/python tests/benchmarks/sae_step.py draw $(BENCH)
 

@@ -16,7 +16,7 @@ MULTIPLE = 128
 
 
 def bytes_per_token(sae: SparseAutoencoder) -> int:
-    """Of a step, beyond weights, gradients and moments."""
+    """Of a step of TopK, beyond weights, gradients and moments; dense architectures need more."""
     return 4 * (WIDE * sae.d_sae + NARROW * sae.d_model + 6 * sae.k)
 
 
@@ -30,7 +30,7 @@ def enough_memory(sae: SparseAutoencoder, batch_size: int) -> Iterator[None]:
     """Around a step: memory that runs out becomes an InputError that names what would fit."""
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
+    except torch.OutOfMemoryError as error:  # which devices alone raise
         free = _free(sae.W_dec.device)
         fits = min(fitting_batch(sae, free), max(batch_size - MULTIPLE, 0))
         remedy = (
@@ -47,8 +47,6 @@ def enough_memory(sae: SparseAutoencoder, batch_size: int) -> Iterator[None]:
 
 def _free(device: torch.device) -> int:
     """Bytes that a step could have, what PyTorch holds ready included."""
-    if device.type != "cuda":
-        return 0
     free, _ = torch.cuda.mem_get_info(device)
     held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return free + held
