@@ -56,8 +56,8 @@ def test_every_arm_of_at_most_full_training_but_controls_has_its_numbers(tables)
     circuits = read["circuits"].query(
         "task == 'all' and control == 'none' and errors == 'ablated' and ablation == 'mean'"
     )
-    expected = circuits.set_index("arm").loc[summary.index, "faithfulness"]
-    assert summary["faithfulness"].equals(expected)
+    expected = circuits.set_index("arm").loc[summary.index, "distance"]
+    assert summary["distance"].equals(expected)
     assert summary.loc["per-layer (tokens-1of2)", "budget"] == 0.5
 
 
@@ -75,7 +75,7 @@ def test_without_circuits_the_columns_are_empty_and_there_are_two_panels(tables)
     read = tables("six layers")
     for circuits in (None, read["circuits"].iloc[:0]):
         summary = summary_table(read["arms"], read["cost"], circuits, "ablated", "mean")
-        assert summary["faithfulness"].isna().all()
+        assert summary["distance"].isna().all()
         assert len(draw(summary, MARGINS, "a model").axes) == 2
 
 

@@ -51,7 +51,7 @@ def draw(summary: pd.DataFrame, margins: Mapping[str, float], model: str) -> Fig
         model: whose name stands in the first panel.
     """
     with styled(), rc_context(_RC):
-        has_circuits = bool(summary["faithfulness"].notna().any())
+        has_circuits = bool(summary["distance"].notna().any())
         figure = Figure(figsize=(WIDTH, 2.75), layout="constrained")
         axes = figure.subplots(1, 2 + has_circuits)
         looks = _looks(summary)
@@ -233,13 +233,13 @@ def _short(row: pd.Series) -> str:
 
 def _circuits(axis: Axes, summary: pd.DataFrame, looks: Mapping[str, Look]) -> None:
     baseline = summary[summary["role"] == "baseline"].iloc[0]
-    low, high = baseline["faithfulness_low"], baseline["faithfulness_high"]
+    low, high = baseline["distance_low"], baseline["distance_high"]
     if not np.isnan(low):
         axis.axhspan(low, high, color=FAINT, alpha=0.5, lw=0, zorder=0)
-    axis.axhline(baseline["faithfulness"], color=INK, linewidth=0.6, zorder=1)
-    _lines(axis, summary, looks, "budget", "faithfulness", apart=2.0)
+    axis.axhline(baseline["distance"], color=INK, linewidth=0.6, zorder=1)
+    _lines(axis, summary, looks, "budget", "distance", apart=2.0)
     axis.set_xlabel("training (per-layer SAEs: 100 %)")
-    axis.set_ylabel("area under faithfulness, all tasks")
+    axis.set_ylabel("distance from faithfulness 1, all tasks")
     axis.xaxis.set_major_formatter(PercentFormatter(1, 0, symbol=" %"))
     axis.xaxis.set_major_locator(_locator())
     axis.margins(x=0.08, y=0.1)

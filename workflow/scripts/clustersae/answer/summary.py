@@ -32,9 +32,9 @@ def summary_table(
     Returns:
         Names of the arm; `label`; `budget`, training over that of full per-layer SAEs;
         `cost_relative` with `caching_share` and `training_share`, all over the cost of the full
-        per-layer SAEs; excess FVU of the mean and of the worst layer; `faithfulness`, the area over
-        all tasks, empty where there are no circuits. Quality, cost and circuits have the ends of
-        95 % intervals.
+        per-layer SAEs; excess FVU of the mean and of the worst layer; `distance` of faithfulness
+        from 1 over all tasks, empty where there are no circuits. Quality, cost and circuits have
+        the ends of 95 % intervals.
     """
     rows = arms[arms["role"].isin(ROLES) & (arms["matched_count"] <= arms["n_layers"])]
     measured = (*_QUALITY, "cost_relative")
@@ -42,7 +42,7 @@ def summary_table(
     table = table.assign(
         label=rows.apply(full_label, axis=1), budget=rows.apply(budget, axis=1)
     ).merge(_shares(cost), on="arm")
-    return table.merge(_faithfulness(circuits, errors, ablation), on="arm", how="left")
+    return table.merge(_distance(circuits, errors, ablation), on="arm", how="left")
 
 
 def _shares(cost: pd.DataFrame) -> pd.DataFrame:
@@ -55,8 +55,8 @@ def _shares(cost: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"arm": cost["arm"], **parts})
 
 
-def _faithfulness(circuits: pd.DataFrame | None, errors: str, ablation: str) -> pd.DataFrame:
-    columns = ["arm", *(f"faithfulness{end}" for end in _ENDS)]
+def _distance(circuits: pd.DataFrame | None, errors: str, ablation: str) -> pd.DataFrame:
+    columns = ["arm", *(f"distance{end}" for end in _ENDS)]
     rows = None if circuits is None else of_mode(circuits, errors, ablation)
     if rows is None or rows.empty:
         return pd.DataFrame(columns=columns)
