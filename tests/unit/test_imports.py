@@ -11,7 +11,7 @@ ORDER = (
     *("runtime", "experiment", "statistics", "corpora", "models", "activations", "clustering"),
     *("sae", "setup", "presentation", "cost", "quality", "correspondence", "transfer"),
     "exports",
-    *("circuits", "features", "browser", "answer", "report"),
+    *("circuits", "features", "probing", "browser", "answer", "report"),
 )
 #: Training language models: nothing else knows of it.
 APART = "pretraining"

@@ -9,13 +9,13 @@ import yaml
 from language_models import save_tiny_model
 from snakemake_project import REPOSITORY, jobs, reasons
 
-#: All figures of this experiment: those of quality and cost, two of circuits, one of features, and
+#: All figures of this experiment: those of quality and cost, two of circuits, two of features, and
 #: the summary.
-FIGURES = {"figure": 10}
+FIGURES = {"figure": 11}
 ANSWER = {"verdict": 1, "summary_table": 1, "report_page": 1}
-TABLES = {"tables": 1, "circuit_tables": 1, "feature_tables": 1, **ANSWER}
+TABLES = {"tables": 1, "circuit_tables": 1, "feature_tables": 1, "probing_table": 1, **ANSWER}
 #: Four SAEs (layers 0, 1, 2 and one pair), read by two arms, with a single seed.
-ARMS = {"evaluate_splice": 2, "evaluate_circuits": 2, "evaluate_features": 2}
+ARMS = {"evaluate_splice": 2, "evaluate_circuits": 2, "evaluate_features": 2, "evaluate_probing": 2}
 #: The page of latents, for which all arms' features are read.
 BROWSER = {"evaluate_directions": 1, "build_browser": 1}
 #: Whether similarity predicts sharing is asked of the per-layer SAEs.

@@ -19,7 +19,7 @@ GPU_RULES = {
     *("train_model", "train_model_seed", "measure_norms", "cache_activations", "train_sae"),
     *("evaluate_reconstruction", "evaluate_language_model", "evaluate_splice"),
     *("evaluate_correspondence", "assess_task", "evaluate_circuits", "evaluate_residual_basis"),
-    *("evaluate_features", "evaluate_directions", "evaluate_transfer"),
+    *("evaluate_features", "evaluate_directions", "evaluate_transfer", "evaluate_probing"),
     *("measure_generation", "measure_generation_seed"),
 }
 
@@ -125,7 +125,7 @@ def test_tables_and_figures_stay_local(rules):
     figures = {"figure", "figure_language_model"}
     tables = {"plan_pilots", "make_plan", "plan"}
     tables |= {"tables", "correspondence_table", "circuit_tables", "feature_tables"}
-    tables |= {"transfer_tables"}
+    tables |= {"transfer_tables", "probing_table"}
     tables |= {"tabulate_seeds", "tabulate_trainings", "verdict", "report_page"}
     tables |= {"summary_table"}
     assert local == {*tables, *figures, "track_training"}

@@ -26,6 +26,7 @@ from clustersae.experiment.params import (
     Params,
     growing,
     has_clusters,
+    has_probes,
     has_tasks,
     is_specialised,
 )

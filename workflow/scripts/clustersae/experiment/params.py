@@ -131,6 +131,11 @@ def has_tasks(settings: Mapping[str, Any]) -> bool:
     return bool(settings["evaluation"]["tasks"])
 
 
+def has_probes(settings: Mapping[str, Any]) -> bool:
+    """Whether a model's latents are probed for labels of tokens."""
+    return bool(settings["evaluation"]["probe_tokens"])
+
+
 def has_clusters(settings: Mapping[str, Any]) -> bool:
     """Whether a model is asked for several clusters, so that it matters how they are made."""
     asked = settings["arms"]

@@ -24,6 +24,7 @@ ABOUT = {
     "features": "What latents mean, by arm.",
     "feature_meaning": "The same for every pair of layers.",
     "feature_coverage": "The same for every known factor of the text.",
+    "probing": "How well do a few latents tell labels of tokens, by arm, number and label?",
     "correspondence": "Do latents of specialised SAEs correspond across layers?",
     "similarity": "Does a distance predict what an SAE of one layer loses on another?",
     "transfer": "The same for every pair of layers.",

@@ -1,0 +1,83 @@
+"""What the text shows of its tokens, by hand."""
+
+import numpy as np
+import pandas as pd
+import torch
+from tokenizers import Tokenizer, decoders, models
+
+from clustersae.corpora.tokens import TokenFile, Vocabulary
+from clustersae.features.sequences import Text
+from clustersae.probing.labels import factor_labels, text_labels
+
+PIECES = ["<s>", " The", " cat", "s", ".", ' "', "No", '"', " 12", ",", "\n", " Then", " it", "'s"]
+
+
+def text_of(rows):
+    """Everything but the BOS of each row is analysed."""
+    ids = torch.tensor([[PIECES.index(piece) for piece in row] for row in rows])
+    file = TokenFile(ids.int(), Vocabulary("pieces", len(PIECES), 0, None), "source", "0" * 64)
+    sequence, position = (ids != 0).nonzero(as_tuple=True)
+    token = ids[sequence, position].numpy()
+    return Text(token, token, sequence.numpy(), position.numpy(), [], []), file
+
+
+def tokenizer_of(path, decoder=True):
+    tokenizer = Tokenizer(models.WordLevel({piece: i for i, piece in enumerate(PIECES)}, "<s>"))
+    if decoder:
+        tokenizer.decoder = decoders.Fuse()
+    tokenizer.save(str(path))
+    return path
+
+
+ROWS = [
+    ["<s>", " The", " cat", "s", ",", ' "', "No", ".", '"', " The", "\n"],
+    ["<s>", '"', "No", " 12", " it", "'s", ".", " Then", " cat", " cat", "s"],
+]
+EXPECTED = {
+    "capitalised": [["<s>", " The", "No", " The"], ["No", " Then"]],
+    "number": [[], [" 12"]],
+    "punctuation": [[",", ' "', ".", '"'], ['"', "."]],
+    "begins a word": [
+        [" The", " cat", "No", " The"],
+        ["No", " 12", " it", " Then", " cat", " cat"],
+    ],
+    "in quotation marks": [["No", ".", '"'], ROWS[1][2:]],
+    "begins a sentence": [[" The", '"'], ['"', " Then"]],
+    "seen before in its row": [[" The"], [" cat"]],
+    "late in a sentence": [[], []],
+}
+
+
+def test_labels_of_two_rows_by_hand(tmp_path):
+    text, file = text_of(ROWS)
+    found = text_labels(text, file, tokenizer_of(tmp_path / "tokenizer.json"))
+    assert found.keys() == EXPECTED.keys()
+    for name, rows in EXPECTED.items():
+        for number, pieces in enumerate(rows):
+            own = found[name][text.sequence == number]
+            said = [PIECES[token] for token in text.token[text.sequence == number][own]]
+            assert said == [piece for piece in pieces if piece != "<s>"], (name, number)
+
+
+def test_the_tenth_token_after_a_sentence_is_late_in_the_next(tmp_path):
+    text, file = text_of([["<s>", "."] + [" cat"] * 12])
+    found = text_labels(text, file, tokenizer_of(tmp_path / "tokenizer.json"))
+    assert text.position[found["late in a sentence"]].tolist() == [12, 13]
+    assert text.position[found["begins a sentence"]].tolist() == [2]
+
+
+def test_every_word_of_a_tokenizer_of_whole_words_begins_one(tmp_path):
+    text, file = text_of([["<s>", "No", "No", "s", "."]])
+    path = tokenizer_of(tmp_path / "tokenizer.json", decoder=False)
+    assert text_labels(text, file, path)["begins a word"].tolist() == [True, True, True, False]
+
+
+def test_a_factor_is_asked_for_by_the_value_that_is_nearest_to_half():
+    lines = [(split, row, 1, "colour", "rgb"[row % 3 if row < 3 else 1])
+             for split in ("validation", "test") for row in range(6)]  # fmt: skip
+    table = pd.DataFrame(lines, columns=["split", "row", "position", "factor", "value"])
+    table = table.astype(dict.fromkeys(("split", "factor", "value"), "category"))
+    text, _ = text_of([["<s>", " cat", " cat"]] * 6)
+    found = factor_labels(table, {"validation": text, "test": text})
+    assert [list(each) for each in found] == [["colour: g"]] * 2
+    assert (found[1]["colour: g"] == np.isin(text.sequence, (1, 3, 4, 5))).all()

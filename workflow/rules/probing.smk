@@ -1,0 +1,100 @@
+# How well a few latents tell what is known of a token, beside the whole activation.
+
+
+rule evaluate_probing:
+    input:
+        saes=inputs.of_arm("sae.safetensors"),
+        configs=inputs.of_arm("cfg.json"),
+        test=inputs.shards("test"),
+        validation=inputs.shards("validation"),
+        test_tokens=inputs.tokens("test"),
+        validation_tokens=inputs.tokens("validation"),
+        tokenizer=inputs.of_home("model/tokenizer.json"),
+        factors=inputs.factors,
+    output:
+        "results/{model}/evaluation/probing/{variant}/{partition}/probes.csv",
+    log:
+        "results/logs/{model}/evaluate_probing/{variant}/{partition}.log",
+    benchmark:
+        "results/benchmarks/{model}/evaluate_probing/{variant}/{partition}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=growing(4000),
+        runtime=growing(120),
+    params:
+        code=params.code("evaluate_probing.py"),
+        n_text=params.section("evaluation", "features", "tokens"),
+        n_tokens=params.section("evaluation", "probe_tokens"),
+        seed=params.section("evaluation", "seed"),
+    message:
+        "Probe the latents of {wildcards.model}: {wildcards.partition} ({wildcards.variant})"
+    script:
+        "../scripts/evaluate_probing.py"
+
+
+# The same without SAEs: what there is to be told.
+use rule evaluate_probing as probe_activations with:
+    input:
+        test=inputs.shards("test"),
+        validation=inputs.shards("validation"),
+        test_tokens=inputs.tokens("test"),
+        validation_tokens=inputs.tokens("validation"),
+        tokenizer=inputs.of_home("model/tokenizer.json"),
+        factors=inputs.factors,
+    output:
+        "results/{model}/evaluation/probing/activations.csv",
+    log:
+        "results/logs/{model}/probe_activations.log",
+    benchmark:
+        "results/benchmarks/{model}/probe_activations.tsv"
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(120),
+    message:
+        "Probe the activations of {wildcards.model}"
+
+
+localrules:
+    probing_table,
+
+
+rule probing_table:
+    input:
+        plan="results/{model}/plan.json",
+        probes=inputs.of_arms("probing", "probes.csv"),
+        activations="results/{model}/evaluation/probing/activations.csv",
+    output:
+        "results/{model}/tables/probing.csv",
+    log:
+        "results/logs/{model}/probing_table.log",
+    benchmark:
+        "results/benchmarks/{model}/probing_table.tsv"
+    conda:
+        "../../envs/plot.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(10),
+    params:
+        code=params.code("probing_table.py"),
+    message:
+        "Summarise what few latents of {wildcards.model} tell"
+    script:
+        "../scripts/probing_table.py"
+
+
+figures.add(
+    "probing",
+    Figure(
+        "clustersae.probing.figure",
+        "Features",
+        tables={"table": "tables/probing.csv"},
+        wanted=has_probes,
+    ),
+)
+questions.add(
+    "Probes",
+    Question("clustersae.probing.text", ("probing",), wanted=has_probes),
+)
