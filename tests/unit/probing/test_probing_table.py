@@ -85,8 +85,8 @@ def test_words_that_have_a_latent_are_told_by_one(files, tmp_path):
     one = rows[rows["k"] == 1].set_index("label")["accuracy"]
     for label in ("capitalised", "number", "begins a word"):
         assert (one[label] == 1).all()
-    # Where a word stands, its latent does not say.
-    assert one["late in a sentence"].max() < 0.75
+    # What came before a word, its latent does not say.
+    assert one["seen before in its row"].max() < 0.75
     whole = probed(files, tmp_path / "whole.csv", [])
     assert (whole["k"] == 0).all()
     assert whole[["variant", "seed"]].isna().all(axis=None)
