@@ -1,0 +1,171 @@
+"""The numbers of the README and of published verdicts stand in the tables beside them."""
+
+import math
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from clustersae.presentation.specialised import at_equal_training
+from clustersae.presentation.tables import read_file
+
+REPOSITORY = Path(__file__).parents[2]
+RESULTS = REPOSITORY / "docs" / "results"
+VERDICTS = sorted(RESULTS.glob("*/verdict.txt"))
+#: Tables that a verdict may speak of; large ones of single layers would hold any number.
+TABLES = (
+    *("arms", "comparisons", "cost", "features", "feature_coverage", "circuits", "tasks"),
+    *("stream", "correspondence"),
+)
+NUMBER = r"[+−]?\d[\d,]*(?:\.\d+)?"
+#: An estimate and its interval: "+4.7 % [−3.2 to +13.2 %]", "+5.4 %, 95 % interval 0 % to +13 %".
+WITH_INTERVAL = re.compile(
+    rf"({NUMBER})( %)?\s(?:nats )?\[({NUMBER})(?: %)?(?:\sto\s|, )({NUMBER})( %)?\]"
+    rf"|({NUMBER})( %)?,\s95\s%\sinterval\s({NUMBER})(?: %)?\sto\s({NUMBER})( %)?"
+)
+LONE = re.compile(rf"(?<![\w.@])({NUMBER})( %)?(?![\w.]*\d)")
+#: Not measured: confidence and margins, names of layers, of tasks and of arms.
+SETTINGS = re.compile(
+    r"95 % interval|\[95 %\]|margins 5/10 %|95\s%\sintervals|5 % more mean FVU and 10 %|"
+    r"within\s\d+\s%|loses\sat\smost\s\d+\s%|\((?:complete|average) linkage: [^)]*\)|"
+    r"arms? \d|dominated by \d|layer \d+|^\d (?=\w)",
+    re.MULTILINE,
+)
+
+
+@cache
+def tables(folder: Path) -> dict[str, pd.DataFrame]:
+    return {
+        name: read_file(folder / f"{name}.csv")
+        for name in TABLES
+        if (folder / f"{name}.csv").is_file()
+    }
+
+
+def says(text: str, values: np.ndarray, scale: float) -> np.ndarray:
+    """Which values the text may stand for: those that it is, rounded as it is."""
+    wanted = float(text.replace("−", "-").replace(",", ""))
+    half = 0.5 * 10.0 ** -len(text.partition(".")[2]) * (1 + 1e-6)
+    return np.abs(values * scale - wanted) <= half
+
+
+def intervals(folder: Path, text: str) -> Iterator[str]:
+    """The estimates with an interval that no row of a table has, with ends of one column."""
+    for match in WITH_INTERVAL.finditer(text):
+        groups = match.groups()
+        value, percent, low, high, last = groups[:5] if match[1] else groups[5:]
+        scale = 100 if percent or last else 1
+        if not any(
+            (
+                says(value, frame[name].to_numpy(float), scale)
+                & says(low, frame[f"{name}_low"].to_numpy(float), scale)
+                & says(high, frame[f"{name}_high"].to_numpy(float), scale)
+            ).any()
+            for frame in tables(folder).values()
+            for name in frame
+            if f"{name}_low" in frame
+        ):
+            yield match[0]
+
+
+def lone(folder: Path, text: str) -> Iterator[str]:
+    """The other numbers that no cell of a table has."""
+    text = SETTINGS.sub(" ", WITH_INTERVAL.sub(" ", text))
+    cells = np.concatenate(
+        [frame.select_dtypes("number").to_numpy(float).ravel() for frame in tables(folder).values()]
+    )
+    # A budget is the training of an arm over that of full per-layer SAEs.
+    arms = tables(folder)["arms"]
+    cells = np.concatenate([cells, arms["matched_count"] / arms["count"].max()])
+    for value, percent in LONE.findall(text):
+        scale = 100 if percent else 1
+        signless = value if value[0] in "+−" else value.lstrip("+−")
+        if not (says(signless, cells, scale) | says(signless, np.abs(cells), scale)).any():
+            yield value + percent
+
+
+@pytest.mark.parametrize("verdict", VERDICTS, ids=lambda path: path.parent.name)
+def test_every_number_of_a_published_verdict_stands_in_its_tables(verdict):
+    text = verdict.read_text(encoding="utf-8")
+    assert WITH_INTERVAL.search(text)
+    assert list(intervals(verdict.parent, text)) == []
+    assert list(lone(verdict.parent, text)) == []
+
+
+@pytest.mark.parametrize("verdict", VERDICTS, ids=lambda path: path.parent.name)
+def test_another_number_in_a_verdict_would_be_noticed(verdict):
+    """Each estimate with an interval, three more in its last place."""
+    text = verdict.read_text(encoding="utf-8")
+    found = list(WITH_INTERVAL.finditer(text))
+    noticed = 0
+    for match in found:
+        place = 1 if match[1] else 6
+        other = match[place][:-1] + str((int(match[place][-1]) + 3) % 10)
+        wrong = match[0].replace(match[place], other, 1)
+        noticed += bool(list(intervals(verdict.parent, wrong)))
+    assert noticed == len(found) > 0
+
+
+def claims() -> Iterator[str]:
+    """What the README says of results outside the verdict, made from the tables."""
+
+    def less(*names: str) -> str:
+        """Range of what specialised SAEs gain on per-layer ones of equal training.
+
+        Those from one shared SAE, where several models are spoken of.
+
+        The lower end is rounded down, so that no more is promised than there is.
+        """
+        rows = pd.concat(
+            [at_equal_training(tables(RESULTS / name)["comparisons"]) for name in names]
+        )
+        one = rows["arm"].str.startswith("per-layer@single ")
+        gains = -100 * rows["excess_fvu"][one | (len(names) == 1)]
+        return f"{math.floor(gains.min())} to {gains.max():.0f} %"
+
+    def bounds(row: pd.Series, name: str, scale: float, form: str) -> str:
+        ends = [f"{scale * row[f'{name}{end}']:{form}}" for end in ("", "_low", "_high")]
+        unit = " %" if scale == 100 else " nats"
+        return f"{ends[0]}{unit} [{ends[1]}, {ends[2]}]".replace("-", "−")
+
+    small = ("toy-english-specialise", "stories260k", "shakespeare")
+    yield f"have {less(*small)} less error than per-layer ones on three small models"
+    yield f"{less('smollm2')} on ten layers of a real one"
+    needed = [
+        re.search(r"SAEs\s+need\s+(\d+) %", (RESULTS / name / "verdict.txt").read_text("utf-8"))[1]
+        for name in ("shakespeare", "stories260k")
+    ]
+    yield f"elsewhere that takes {min(needed)} to {max(needed)} %"
+    real = tables(RESULTS / "smollm2")["arms"].set_index("partition").loc["per-layer@single"]
+    budget = real["matched_count"] / real["n_layers"]
+    row = real[np.isclose(budget, 0.4)].iloc[0]
+    yield f"40 % leaves {100 * row['excess_fvu']:.0f} % more error"
+    yield bounds(row, "excess_ce_all", 1, "+.2f")
+
+    demo = tables(RESULTS / "toy-english")
+    comparisons = demo["comparisons"].set_index(["arm", "against"])
+    arms = demo["arms"].set_index("arm")
+    specialised = arms.index[arms["role"] == "specialised"][0]
+    narrower = arms.index[arms["variant"].str.startswith("narrower")][0]
+    against = comparisons.loc[(specialised, narrower)]
+    assert against["verdict_worst"] == "equivalent"
+    yield bounds(against, "excess_fvu", 100, "+.1f").replace("+", "")
+    dead = 100 * arms["dead_fraction"]
+    yield f"({dead[specialised]:.0f} against {dead[narrower]:.0f} %)"
+
+
+def test_the_readme_says_of_results_what_tables_and_verdict_say_and_no_other_number():
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    said = re.search(r"## The answer\n(.*?)\n## ", readme, re.DOTALL)[1]
+    verdict = re.search(r"<!-- verdict -->\n```\n(.*?)```\n<!-- /verdict -->", said, re.DOTALL)
+    assert verdict[1] == (RESULTS / "toy-english" / "verdict.txt").read_text(encoding="utf-8")
+    rest = " ".join(said.replace(verdict[0], "").split())
+    for claim in claims():
+        assert claim in rest
+        rest = rest.replace(claim, "")
+    assert re.findall(r"\d+", rest.replace("SmolLM2-135M", "").replace("smollm2", "")
+                      .replace("SmolLM2", "")) == []  # fmt: skip
