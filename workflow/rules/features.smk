@@ -23,6 +23,7 @@ rule evaluate_features:
         rules=f"{FEATURES}/rules.parquet",
         meaning=f"{FEATURES}/meaning.csv",
         kept=f"{FEATURES}/kept.csv",
+        sweep=f"{FEATURES}/sweep.csv",
         similarity=f"{FEATURES}/similarity.csv",
         coverage=f"{FEATURES}/coverage.csv",
     log:
@@ -75,6 +76,7 @@ rule judge_features:
 
 localrules:
     feature_tables,
+    feature_sweep,
 
 
 rule feature_tables:
@@ -108,6 +110,29 @@ rule feature_tables:
         "../scripts/feature_tables.py"
 
 
+rule feature_sweep:
+    input:
+        plan="results/{model}/plan.json",
+        sweep=inputs.of_arms("features", "sweep.csv"),
+    output:
+        "results/{model}/tables/feature_sweep.csv",
+    log:
+        "results/logs/{model}/feature_sweep.log",
+    benchmark:
+        "results/benchmarks/{model}/feature_sweep.tsv"
+    conda:
+        "../../envs/plot.yaml"
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        code=params.code("feature_sweep.py"),
+    message:
+        "Summarise how much meaning latents of {wildcards.model} keep, by what is asked for"
+    script:
+        "../scripts/feature_sweep.py"
+
+
 figures.add(
     "features",
     Figure(
@@ -122,5 +147,7 @@ figures.add(
 )
 questions.add(
     "Features",
-    Question("clustersae.features.text", ("features", "feature_coverage")),
+    Question(
+        "clustersae.features.text", ("features", "feature_coverage", "feature_sweep")
+    ),
 )

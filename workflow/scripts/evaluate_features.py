@@ -10,6 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,6 +22,8 @@ from clustersae.features.baseline import Baseline
 from clustersae.features.contexts import SCHEMA
 from clustersae.features.coverage import COVERAGE_COLUMNS, coverage_rows
 from clustersae.features.groups import groups_of, read_trained
+from clustersae.features.matched import Alone, matched_scores
+from clustersae.features.meaning import sweep_rows
 from clustersae.features.measuring import FeatureSettings, measure_group, prepare
 from clustersae.features.sequences import Text, read_text
 from clustersae.runtime import device, log
@@ -51,6 +54,7 @@ class Outputs(NamedTuple):
     rules: Path
     meaning: Path
     kept: Path
+    sweep: Path
     similarity: Path
     coverage: Path
 
@@ -93,13 +97,19 @@ def main(
         # Groups come by seed, and all groups of a seed compete for coverage.
         for own_seed, of_seed in groupby(groups, key=lambda group: group.seed):
             label = {"variant": variant, "partition": partition, "seed": own_seed}
-            candidates = []
+            candidates, alone = [], dict[int, Alone]()
             for group in of_seed:
                 measured = measure_group(group, material, per_layer, label, write, where)
                 candidates += measured.candidates
+                alone |= measured.alone
                 for name, frame in measured.tables.items():
                     frames[name].append(labelled(frame, label))
                 progress.update()
+            if len(alone) > 1:
+                scores = matched_scores(alone, np.random.default_rng([seed, own_seed]))
+                sweep = pd.DataFrame(sweep_rows(scores, "matched"))
+                sweep.insert(0, "group", "per-layer")
+                frames["sweep"].append(labelled(sweep, label))
             known = material.predicates if candidates else None
             rows = [] if known is None else coverage_rows(candidates, known)
             frame = pd.DataFrame(rows, columns=COVERAGE_COLUMNS)

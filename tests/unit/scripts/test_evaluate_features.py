@@ -138,6 +138,7 @@ def test_every_file_names_the_arm_and_has_all_seeds(outputs):
                     "ceiling"],
         "kept": ["group", "n_layers", "n_explained", "n_kept", "share_kept", "n_pairs",
                  "n_pairs_kept"],
+        "sweep": ["group", "pairing", "share", "n_pairs", "n_pairs_kept"],
         "similarity": ["layer", "kind", "other_seed", "mean_max_cosine", "matched_cosine",
                        "matching", "n_latents"],
         "coverage": ["factor", "value", "n_positive", "f1", "group", "latent", "layer",
@@ -167,6 +168,24 @@ def test_latents_that_changed_their_word_lose_their_meaning(outputs):
     assert kept["n_explained"].tolist() == [N_WORDS + 1] * 3
     assert kept["n_kept"].tolist() == [N_WORDS - 1] * 3
     assert kept["share_kept"].tolist() == pytest.approx([6 / 8] * 3)
+
+
+def test_per_layer_saes_are_matched_across_layers_as_a_control(job, outputs):
+    """Their latents lie in another order on layer 1 and each writes the dimension of its name."""
+    found = job.run(job.baseline, "matched", partition="per-layer", variant="base")
+    own = pd.read_csv(found.sweep)
+    assert set(own["pairing"]) == {"matched"}
+    assert set(own["group"]) == {"per-layer"}
+    assert len(own) == 3 * 4
+    # Matched by what they write, the two words that changed places lose what they meant.
+    strict = own[own["share"] == 0.9]
+    assert strict["n_pairs"].tolist() == [2 * (N_WORDS + 1)] * 3
+    assert strict["n_pairs_kept"].tolist() == [2 * (N_WORDS - 1)] * 3
+    # By index, of the one SAE of both layers, half is what `kept` asks for.
+    shared, kept = pd.read_csv(outputs.sweep), pd.read_csv(outputs.kept)
+    assert set(shared["pairing"]) == {"index"}
+    half = shared[shared["share"] == 0.5]
+    assert half["n_pairs_kept"].tolist() == kept["n_pairs_kept"].tolist()
 
 
 def test_rules_are_told_in_words_and_how_far_each_carries(outputs):

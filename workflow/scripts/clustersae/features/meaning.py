@@ -20,10 +20,13 @@ CHANCE = 0.5
 EXPLAINED = 0.75
 #: A meaning is kept if as much of what the rule has above the floor is left on the other layer.
 KEPT_SHARE = 0.5
+#: Other shares that may be asked for, to see whether it matters which.
+SWEEP = (0.25, KEPT_SHARE, 0.75, 0.9)
 
 MEANING_COLUMNS = ("layer", "other_layer", "n_latents", "balanced_accuracy", "floor", "ceiling")
 RULE_COLUMNS = ("latent", "layer", "tokens", "previous", "accuracy", "holds")
 KEPT_COLUMNS = ("n_layers", "n_explained", "n_kept", "share_kept", "n_pairs", "n_pairs_kept")
+SWEEP_COLUMNS = ("pairing", "share", "n_pairs", "n_pairs_kept")
 
 
 class Evidence(NamedTuple):
@@ -63,8 +66,16 @@ class Scores(NamedTuple):
         return np.einsum("iid->id", self.of_latents)
 
 
-def score(evidence: Mapping[int, Evidence], generator: np.random.Generator) -> Scores:
+def score(
+    evidence: Mapping[int, Evidence],
+    generator: np.random.Generator,
+    partners: Mapping[tuple[int, int], np.ndarray] | None = None,
+) -> Scores:
     """Score the rules of every layer of a group on every layer.
+
+    Args:
+        partners: (layer, other layer) → latent of the other layer's SAE that stands for each of
+            the layer's own, int [d_sae], −1 for none; by index without.
 
     For the floor, latents that are scored take the place of one another along a random cycle.
     """
@@ -74,12 +85,15 @@ def score(evidence: Mapping[int, Evidence], generator: np.random.Generator) -> S
     floor = np.full((len(layers), len(layers)), np.nan)
     for i, own in enumerate(evidence.values()):
         for j, other in enumerate(evidence.values()):
-            latents = np.flatnonzero(own.has_rule & other.enough)
-            accuracy = balanced_accuracy(own.rules, other.firings, latents, latents)
+            partner = np.arange(d_sae)
+            if partners is not None and i != j:
+                partner = partners[layers[i], layers[j]]
+            latents = np.flatnonzero(own.has_rule & (partner >= 0) & other.enough[partner])
+            accuracy = balanced_accuracy(own.rules, other.firings, latents, partner[latents])
             of_latents[i, j, latents] = accuracy
             if len(latents) > 1:
                 order = generator.permutation(latents)
-                strangers = np.roll(order, 1)
+                strangers = partner[np.roll(order, 1)]
                 floor[i, j] = balanced_accuracy(own.rules, other.firings, order, strangers).mean()
     return Scores(layers, of_latents, floor)
 
@@ -101,12 +115,12 @@ def meaning_rows(scores: Scores) -> list[dict[str, Any]]:
     return rows
 
 
-def holds(scores: Scores) -> np.ndarray:
+def holds(scores: Scores, share: float = KEPT_SHARE) -> np.ndarray:
     """Whether rules of layer i reach the bound of `kept_row` on layer j, bool [i, j, d_sae]."""
     floor = np.where(np.isnan(scores.floor), CHANCE, scores.floor)[..., None]
     ceiling = scores.ceiling[:, None]
     # A rule that is no better than on a stranger has nothing that could be kept.
-    least = np.maximum(floor + KEPT_SHARE * (ceiling - floor), floor)
+    least = np.maximum(floor + share * (ceiling - floor), floor)
     return scores.of_latents >= least
 
 
@@ -168,8 +182,24 @@ def kept_row(scores: Scores) -> dict[str, Any]:
         return dict(zip(KEPT_COLUMNS, (n_layers, n_explained, *[np.nan] * 4)))
     reached = holds(scores)
     n_kept = int((explained & reached.all((0, 1))).sum())
-    pairs = ~np.isnan(scores.of_latents) & (scores.ceiling[:, None] >= EXPLAINED)
-    pairs &= ~np.eye(n_layers, dtype=bool)[..., None]
+    pairs = _pairs(scores)
     share = n_kept / n_explained if n_explained else np.nan
     counts = (int(pairs.sum()), int((pairs & reached).sum()))
     return dict(zip(KEPT_COLUMNS, (n_layers, n_explained, n_kept, share, *counts)))
+
+
+def sweep_rows(scores: Scores, pairing: str) -> list[dict[str, Any]]:
+    """`n_pairs` and `n_pairs_kept` of `kept_row` for every share in SWEEP; none of one layer."""
+    pairs = _pairs(scores)
+    rows = []
+    for share in SWEEP if len(scores.layers) > 1 else ():
+        kept = int((pairs & holds(scores, share)).sum())
+        rows.append(dict(zip(SWEEP_COLUMNS, (pairing, share, int(pairs.sum()), kept))))
+    return rows
+
+
+def _pairs(scores: Scores) -> np.ndarray:
+    """Rules that hold at home, and are scored elsewhere: bool [n_layers, n_layers, d_sae]."""
+    elsewhere = ~np.eye(len(scores.layers), dtype=bool)[..., None]
+    explained = scores.ceiling[:, None] >= EXPLAINED
+    return np.asarray(~np.isnan(scores.of_latents) & explained & elsewhere)

@@ -16,15 +16,18 @@ from clustersae.features.baseline import LIVE_STEP, Baseline
 from clustersae.features.contexts import Windows, context_table, find_places, windows_of
 from clustersae.features.coverage import Candidates, Predicates, best_latents, find_predicates
 from clustersae.features.groups import Group
+from clustersae.features.matched import Alone
 from clustersae.features.meaning import (
     KEPT_COLUMNS,
     MEANING_COLUMNS,
+    SWEEP_COLUMNS,
     Evidence,
     gather,
     kept_row,
     meaning_rows,
     rule_table,
     score,
+    sweep_rows,
 )
 from clustersae.features.rules import Clauses, find_clauses, firings_of
 from clustersae.features.sequences import Text
@@ -95,8 +98,9 @@ def prepare(
 class Measured(NamedTuple):
     """What was found of a group."""
 
-    tables: dict[str, pd.DataFrame]  # latents, layers, rules, meaning, kept, similarity
+    tables: dict[str, pd.DataFrame]  # latents, layers, rules, meaning, kept, sweep, similarity
     candidates: list[Candidates]  # of every layer, for the predicates of toy English
+    alone: dict[int, Alone]  # layer → its SAE, of a group that serves one layer
 
 
 def measure_group(
@@ -140,6 +144,7 @@ def measure_group(
         "layers": layer_table(spread),
         "meaning": pd.DataFrame(meaning_rows(scores), columns=MEANING_COLUMNS),
         "kept": pd.DataFrame([kept_row(scores)], columns=KEPT_COLUMNS),
+        "sweep": pd.DataFrame(sweep_rows(scores, "index"), columns=SWEEP_COLUMNS),
         "rules": rule_table(
             dict(sorted(evidence.items())), scores, material.clauses, material.spelling
         ),
@@ -147,7 +152,8 @@ def measure_group(
     for table in tables.values():
         table.insert(0, "group", group.name)
     tables["similarity"] = pd.DataFrame(similarity, columns=SIMILARITY_COLUMNS)
-    return Measured(tables, candidates)
+    lone = {layer: Alone(own, code.decoder, code.live) for layer, own in evidence.items()}
+    return Measured(tables, candidates, lone if len(lone) == 1 else {})
 
 
 def _generator(material: Material, group: Group, layer: int) -> np.random.Generator:

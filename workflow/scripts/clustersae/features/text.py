@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from clustersae.experiment.arms import PER_LAYER
+from clustersae.features.meaning import KEPT_SHARE
 from clustersae.features.summary import most_lost, shows_difference
 from clustersae.presentation.arms import best, full_label, spoken_of
 from clustersae.presentation.findings import Findings
@@ -32,6 +33,8 @@ def paragraph(found: Findings) -> str:
     sentences = [] if len(arms) else ["No SAE serves several layers: no latent can change meaning."]
     for _, row in arms.iterrows():
         sentences += [*_kept(row), *_rules(row), *_judged(row)]
+    if len(arms):
+        sentences += _matched(found.tables.get("feature_sweep"))
     sentences += _coverage(arms, baseline, found.tables["feature_coverage"])
     text = " ".join(sentences)
     return f"{text} 95 % intervals stand in square brackets." if "[" in text else text
@@ -66,6 +69,19 @@ def _kept(row: pd.Series) -> list[str]:
         f"{of_all} {row['n_explained']:.0f} fire often enough on every layer that they serve and"
         f" follow a rule on one, and {_share(row, 'share_kept')} of these mean the same on all of"
         " them.",
+    ]
+
+
+def _matched(sweep: pd.DataFrame | None) -> list[str]:
+    """The control at the share that `kept` asks for; nothing where nothing could be matched."""
+    if sweep is None or sweep.empty:
+        return []
+    rows = sweep[(sweep["arm"] == PER_LAYER) & (sweep["pairing"] == "matched")]
+    rows = rows[rows["share"] == KEPT_SHARE].dropna(subset="share_pairs_kept")
+    return [
+        f"Between full per-layer SAEs, whose latents are matched for every two layers, it is"
+        f" {_share(row, 'share_pairs_kept')}."
+        for _, row in rows.iterrows()
     ]
 
 

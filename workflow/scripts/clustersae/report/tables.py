@@ -24,6 +24,7 @@ ABOUT = {
     "features": "What latents mean, by arm.",
     "feature_meaning": "The same for every pair of layers.",
     "feature_coverage": "The same for every known factor of the text.",
+    "feature_sweep": "How many rules hold on other layers, by how much of each must be left.",
     "probing": "How well do a few latents tell labels of tokens, by arm, number and label?",
     "correspondence": "Do latents of specialised SAEs correspond across layers?",
     "similarity": "Does a distance predict what an SAE of one layer loses on another?",

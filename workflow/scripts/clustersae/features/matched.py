@@ -1,0 +1,50 @@
+"""The control of meaning across layers: latents of per-layer SAEs, matched between layers.
+
+SAEs of single layers that were trained apart have no index in common. For every two layers their
+live latents are matched one to one for the largest sum of decoder cosines, which is the best that
+a relabelling can do for decoder directions. What such pairs keep of their meaning is what latents
+by index must beat.
+"""
+
+from collections.abc import Mapping
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from clustersae.correspondence.matching import assign
+from clustersae.features.meaning import Evidence, Scores, score
+
+#: Most latents of an SAE that are matched optimally: there are n (n - 1) / 2 matchings of n layers,
+#: and time grows nearly as the cube of latents.
+LIMIT = 2048
+
+
+class Alone(NamedTuple):
+    """An SAE of one layer: what is known of its latents."""
+
+    evidence: Evidence
+    decoder: torch.Tensor  # [d_sae, d_model], rows of unit norm
+    live: np.ndarray  # bool [d_sae]
+
+
+def matched_scores(
+    saes: Mapping[int, Alone], generator: np.random.Generator, limit: int = LIMIT
+) -> Scores:
+    """`meaning.score` of the SAEs of several layers, each pair of layers with its own matching."""
+    evidence = {layer: sae.evidence for layer, sae in saes.items()}
+    return score(evidence, generator, partners(saes, limit))
+
+
+def partners(saes: Mapping[int, Alone], limit: int = LIMIT) -> dict[tuple[int, int], np.ndarray]:
+    """(layer, other layer) → the other's latent of each latent, int [d_sae]; −1 for none."""
+    found = {}
+    for first, second in combinations(saes, 2):
+        a, b = saes[first], saes[second]
+        own, other = np.flatnonzero(a.live), np.flatnonzero(b.live)
+        rows, columns, _ = assign((a.decoder[own] @ b.decoder[other].T).cpu().numpy(), limit)
+        there, back = np.full(len(a.live), -1), np.full(len(b.live), -1)
+        there[own[rows]], back[other[columns]] = other[columns], own[rows]
+        found[first, second], found[second, first] = there, back
+    return found
