@@ -212,3 +212,19 @@ def test_every_number_stands_in_the_tables(seed):
     told = re.findall(r"\d+(?:\.\d+)?", text)
     assert len(told) > 12
     assert set(told) - held <= {"300", "120", "900", "42", "0.70", "1", "16.7"}
+
+
+def test_the_control_of_matched_per_layer_saes_is_told_where_it_was_measured():
+    without = findings(per_layer(), single())
+    columns = ["arm", "pairing", "share", "n_pairs", "share_pairs_kept"]
+    columns += ["share_pairs_kept_low", "share_pairs_kept_high"]
+    rows = [
+        ("per-layer", "matched", 0.5, 90.0, 0.31, 0.27, 0.35),
+        ("per-layer", "matched", 0.9, 90.0, 0.11, 0.07, 0.15),
+        ("single", "index", 0.5, 90.0, 0.72, 0.66, 0.78),
+    ]
+    sweep = pd.DataFrame(rows, columns=columns)
+    said = paragraph(without._replace(tables={**without.tables, "feature_sweep": sweep}))
+    assert "matched for every two layers, it is 31 % [27 to 35 %]." in said
+    assert "11 %" not in said
+    assert "matched" not in paragraph(without)

@@ -7,7 +7,8 @@ import torch
 
 from clustersae.experiment.arms import Arm
 from clustersae.features.matched import Alone, partners
-from clustersae.features.meaning import SWEEP, Scores, kept_row, sweep_rows
+from clustersae.features.meaning import Scores, kept_row, sweep_rows
+from clustersae.features.shares import SWEEP
 from clustersae.features.sweep import sweep_table
 
 

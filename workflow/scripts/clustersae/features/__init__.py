@@ -9,6 +9,7 @@ In the order of use:
     rules       a few tokens, or tokens after tokens, that tell when a latent fires
     meaning     whether the rule of one layer holds on another
     matched     the same of per-layer SAEs, matched between layers: the control
+    shares      how much a rule must keep to count
     sweep       how much a rule must keep, and whether that matters
     similarity  decoder directions beside those of per-layer SAEs
     coverage    the best latent for each known factor of toy English

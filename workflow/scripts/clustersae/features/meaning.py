@@ -14,14 +14,11 @@ from scipy import sparse
 
 from clustersae.features.rules import ANY, Clauses, Firings, balanced_accuracy, fit_rules
 from clustersae.features.sequences import NOTHING
+from clustersae.features.shares import KEPT_SHARE, SWEEP
 
 CHANCE = 0.5
 #: A rule explains a latent if, on its own layer, it is nearer to certainty than to chance.
 EXPLAINED = 0.75
-#: A meaning is kept if as much of what the rule has above the floor is left on the other layer.
-KEPT_SHARE = 0.5
-#: Other shares that may be asked for, to see whether it matters which.
-SWEEP = (0.25, KEPT_SHARE, 0.75, 0.9)
 
 MEANING_COLUMNS = ("layer", "other_layer", "n_latents", "balanced_accuracy", "floor", "ceiling")
 RULE_COLUMNS = ("latent", "layer", "tokens", "previous", "accuracy", "holds")

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from clustersae.experiment.arms import PER_LAYER
-from clustersae.features.meaning import KEPT_SHARE
+from clustersae.features.shares import KEPT_SHARE
 from clustersae.features.summary import most_lost, shows_difference
 from clustersae.presentation.arms import best, full_label, spoken_of
 from clustersae.presentation.findings import Findings
