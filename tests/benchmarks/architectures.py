@@ -42,6 +42,8 @@ def rows_of(name: str, folder: Path) -> pd.DataFrame:
             **{f"worst_vs_full{end}": arms[f"excess_fvu_worst{end}"] for end in ENDS},
         }
     )
+    for word in ("verdict", "verdict_worst"):
+        table[f"{word}_vs_equal"] = arms["arm"].map(equal[word])
     for ours, theirs in (("mean", "excess_fvu"), ("worst", "excess_fvu_worst")):
         for end in ENDS:
             table[f"{ours}_vs_equal{end}"] = arms["arm"].map(equal[f"{theirs}{end}"])
@@ -64,9 +66,7 @@ def draw(table: pd.DataFrame, file: Path) -> None:
     axis.axvline(0, color="black", lw=0.8)
     axis.set_yticks(chosen.index, [ARCHITECTURES[name].title for name in chosen["architecture"]])
     axis.invert_yaxis()
-    axis.set_xlabel(
-        "FVU of specialised SAEs, half of the training, in % of excess (95 % intervals)"
-    )
+    axis.set_xlabel("excess FVU of specialised SAEs at half of the training, % (95 % intervals)")
     axis.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     axis.spines[["top", "right"]].set_visible(False)
     figure.savefig(file, dpi=150)
