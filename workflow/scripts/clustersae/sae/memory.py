@@ -8,21 +8,13 @@ import torch
 from clustersae.runtime.errors import InputError
 from clustersae.sae.module import SparseAutoencoder
 
-#: Matrices [batch_size, d_sae] of a step at its peak: pre-activations, what AuxK looks at and its
-#: gradient; and [batch_size, d_model]: the batch, centred, reconstruction, residual, gradients.
-WIDE, NARROW = 3, 6
 #: Batches that can be read in blocks are multiples of this.
 MULTIPLE = 128
 
 
-def bytes_per_token(sae: SparseAutoencoder) -> int:
-    """Of a step of TopK, beyond weights, gradients and moments; dense architectures need more."""
-    return 4 * (WIDE * sae.d_sae + NARROW * sae.d_model + 6 * sae.k)
-
-
 def fitting_batch(sae: SparseAutoencoder, free: int) -> int:
     """The largest batch, a multiple of 128, that `free` bytes have room for; 0 if none does."""
-    return free // bytes_per_token(sae) // MULTIPLE * MULTIPLE
+    return free // sae.bytes_per_token() // MULTIPLE * MULTIPLE
 
 
 @contextmanager
@@ -40,7 +32,7 @@ def enough_memory(sae: SparseAutoencoder, batch_size: int) -> Iterator[None]:
         )
         raise InputError(
             f"Out of memory in a training step: a batch of {batch_size:,} needs about"
-            f" {batch_size * bytes_per_token(sae) / 2**30:.2g} GiB beside the weights, and"
+            f" {batch_size * sae.bytes_per_token() / 2**30:.2g} GiB beside the weights, and"
             f" {free / 2**30:.2g} GiB are free on {sae.W_dec.device}; {remedy}."
         ) from error
 

@@ -63,6 +63,9 @@ class SparseAutoencoder(nn.Module, ABC):
     unit_rows: ClassVar[bool] = True
     #: Whether AuxK can reach dead latents: they have positive pre-activations.
     revives: ClassVar[bool] = True
+    #: What a training step holds at its peak for every token, beside the weights: numbers in
+    #: float32, in units of d_sae, d_model and k. Measured with all latents dead, by test_memory.py.
+    holds: ClassVar[tuple[float, float, float]] = (3, 7, 12)
     #: Settings that the constructor takes as well.
     options: ClassVar[tuple[str, ...]] = ()
 
@@ -196,6 +199,11 @@ class SparseAutoencoder(nn.Module, ABC):
         """What follows each step of the optimiser, whose batch gave `output`."""
         if self.unit_rows:
             self.W_dec.copy_(F.normalize(self.W_dec, dim=1))
+
+    def bytes_per_token(self) -> int:
+        """Of a batch, in a training step at its peak, beside weights, gradients and moments."""
+        wide, narrow, sparse = self.holds
+        return round(4 * (wide * self.d_sae + narrow * self.d_model + sparse * self.k))
 
     def encode(self, x: torch.Tensor, layer: int | None = None) -> Latents:
         """The active latents of raw activations x [..., d_model]; one layer need not be named."""

@@ -17,6 +17,8 @@ class BatchTopK(SparseAutoencoder):
     active latent of every training batch (section 3).
     """
 
+    holds = (3, 7, 24)  # entries have tokens of their own
+
     threshold: torch.Tensor  # negative before the first step
 
     def add_parameters(self) -> None:

@@ -21,6 +21,7 @@ class Gated(SparseAutoencoder):
     """
 
     revives = False  # a dead latent is one whose gate is never positive
+    holds = (7.25, 2, 0)  # the quarter: a matrix of truth values
 
     def add_parameters(self) -> None:
         self.r_mag = nn.Parameter(torch.zeros(self.d_sae))

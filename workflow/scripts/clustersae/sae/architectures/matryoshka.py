@@ -44,6 +44,10 @@ class Matryoshka(BatchTopK):
         extra = torch.stack(inner) if inner else None
         return TrainingOutput(whole, entries.values, entries.indices, extra)
 
+    def bytes_per_token(self) -> int:
+        """Every inner dictionary has a reconstruction, and its gradient."""
+        return super().bytes_per_token() + 4 * 2 * len(self.prefixes) * self.d_model
+
     def loss(
         self,
         fvu: torch.Tensor,
