@@ -82,6 +82,12 @@ def load_sae(
             f"{folder} was trained on another model (fingerprint {config['fingerprint'][:12]},"
             f" not {fingerprint[:12]}). Delete it and run again."
         )
+    # What cfg.json says is reserved in memory; what sae.safetensors holds is there already.
+    if config["d_sae"] != len(tensors["b_enc"]):
+        raise InputError(
+            f"{folder}: cfg.json says {config['d_sae']} latents, sae.safetensors holds"
+            f" {len(tensors['b_enc'])}. Delete the folder and run again."
+        )
     sae = create(config, config["layers"], tensors["layer_mean"], tensors["layer_scale"])
     sae.load_state_dict(tensors)
     sae.config = config
