@@ -67,6 +67,14 @@ def test_an_sae_that_claims_more_latents_than_it_has_is_refused(sae):
     assert "cfg.json says 1000000000000 latents, sae.safetensors holds 12" in refusal(load_sae, sae)
 
 
+@pytest.mark.parametrize(
+    "text", [DEEP, "9" * 10_000, "[]", "{}", "null"], ids=lambda each: each[:9]
+)
+def test_what_is_no_description_of_an_sae_is_refused(sae, text):
+    (sae / "cfg.json").write_text(text)
+    assert refusal(load_sae, sae).startswith(f"{sae / 'cfg.json'} ")
+
+
 @pytest.mark.parametrize("text", [DEEP, f'{{"arms": {DEEP}}}', "9" * 10_000, "[]", "{}"])
 def test_what_is_no_plan_is_refused(tmp_path, text):
     path = tmp_path / "plan.json"

@@ -11,7 +11,7 @@ from clustersae import __version__
 from clustersae.experiment.clusters import cluster_name
 from clustersae.experiment.sae_settings import SAESettings
 from clustersae.runtime.errors import InputError
-from clustersae.runtime.files import read_json, write_json
+from clustersae.runtime.files import read_object, write_json
 from clustersae.runtime.tensors import load_tensors, save_tensors
 from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.registry import create
@@ -73,7 +73,11 @@ def load_sae(
             `fingerprint` says.
     """
     folder = Path(folder)
-    config = read_json(folder / "cfg.json")
+    config = read_object(folder / "cfg.json")
+    if not {"fingerprint", "layers", "d_sae", "k", "architecture"} <= config.keys():
+        raise InputError(
+            f"{folder}/cfg.json is not that of an SAE. Delete the folder and run again."
+        )
     tensors, metadata = load_tensors(folder / "sae.safetensors")
     if metadata.get("fingerprint") != config["fingerprint"]:
         raise InputError(f"{folder}: sae.safetensors and cfg.json belong to different SAEs.")
