@@ -153,6 +153,21 @@ def test_an_archive_that_is_none_of_it_is_named(cache, content, said):
     assert said in refusal(always(content), cache)
 
 
+@pytest.mark.parametrize("name", ["text8", "shakespeare_char"])
+def test_no_more_is_unpacked_or_downloaded_than_the_text_has(cache, monkeypatch, name):
+    """Of an archive of 100 KB that unpacks to 100 MB, and of a body without an end."""
+    corpus = NAMED[name]
+    monkeypatch.setitem(NAMED, name, dataclasses.replace(corpus, n_bytes=len(TEXT)))
+    bomb = zipped(bytes(100 << 20)) if name == "text8" else bytes(1 << 20)
+    said = refusal(always(bomb), cache, name)
+    assert f"more has come than the {len(TEXT)} bytes" in said
+
+
+def test_a_member_with_a_path_for_a_name_is_not_unpacked(cache):
+    assert "no item named 'text8'" in refusal(always(zipped(member="../text8")), cache)
+    assert not (cache.parent / "text8").exists()
+
+
 @pytest.mark.parametrize("status", [404, 503])
 def test_a_server_that_fails_is_named(cache, status):
     assert str(status) in refusal(lambda *_: Reply(status), cache)

@@ -37,8 +37,34 @@ def test_neither_order_nor_repetition_changes_the_name(layers):
     assert cluster_name(layers) == cluster_name(set(layers)) == cluster_name(layers[::-1])
 
 
+MANY_LAYERS = st.integers(2, 1 << 200).map(
+    lambda number: [place for place in range(200) if number >> place & 1]
+)
+
+
 @settings(deadline=None)
-@given(st.text(alphabet="012-+", max_size=6))
+@given(MANY_LAYERS.filter(bool))
+def test_names_of_many_layers_fit_into_a_path_and_give_them_back(layers):
+    name = f"{layers[0]}{FROM}{cluster_name(layers)}"
+    assert len(f"{name}.safetensors") <= 255
+    assert re.fullmatch(SAE_PATTERN, name)
+    assert parse_cluster(cluster_name(layers)) == tuple(layers)
+
+
+def test_the_worst_set_of_eighty_layers_has_a_short_name():
+    pairs = [layer for layer in range(80) if layer % 3 != 2]  # 0-1, 3-4, … in 27 runs
+    assert cluster_name(pairs) == "xdb6db6db6db6db6db6db"
+    assert cluster_name(range(80)) == "0-79"
+
+
+@settings(deadline=None)
+@given(st.sets(st.integers(0, 47), min_size=1))
+def test_models_of_up_to_48_layers_keep_their_names_in_runs(layers):
+    assert not cluster_name(layers).startswith("x")
+
+
+@settings(deadline=None)
+@given(st.text(alphabet="012-+xf", max_size=6))
 def test_whatever_parses_is_the_canonical_name(text):
     try:
         layers = parse_cluster(text)

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import torch
 
 from clustersae.runtime.errors import InputError
+from clustersae.runtime.files import parsed_json
 from clustersae.runtime.tensors import checksum, load_tensors, save_tensors
 
 #: Data types in which activations are stored.
@@ -129,8 +130,8 @@ class Shard:
     def __init__(self, path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]):
         self.path, self.metadata, self._tensors = Path(path), metadata, tensors
         self.index = int(metadata["shard"])
-        self.layers: tuple[int, ...] = tuple(json.loads(metadata["layers"]))
-        self.mask: Any = json.loads(metadata["mask"])
+        self.layers: tuple[int, ...] = tuple(parsed_json(metadata["layers"]))
+        self.mask: Any = parsed_json(metadata["mask"])
         self.n_rows, self.d_model = tensors[f"layer.{self.layers[0]}"].shape
         self._verified: set[str] = set()
 
@@ -237,7 +238,10 @@ def open_shard(path: Path, fingerprint: str | None = None) -> Shard:
             f"{path} holds activations of another model (fingerprint"
             f" {metadata['fingerprint'][:12]}, expected {fingerprint[:12]}). {_REMEDY}"
         )
-    return Shard(path, tensors, metadata)
+    try:
+        return Shard(path, tensors, metadata)
+    except (ValueError, TypeError, LookupError) as error:
+        raise InputError(f"{path} is not a shard of activations ({error}). {_REMEDY}") from None
 
 
 def open_shards(paths: Iterable[Path], fingerprint: str | None = None) -> list[Shard]:

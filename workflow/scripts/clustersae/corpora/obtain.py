@@ -8,7 +8,7 @@ import tempfile
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pooch
 
@@ -69,6 +69,23 @@ def _line(error: BaseException) -> str:
     return " ".join(str(error).split())[:300]
 
 
+class _Bounded:
+    """A file that takes no more than it should ever hold: neither a download without an end nor
+    an archive that unpacks to terabytes fills the disk."""
+
+    def __init__(self, file: IO[bytes], n_bytes: int) -> None:
+        self._file, self._left, self._most = file, n_bytes, n_bytes
+
+    def write(self, data: bytes) -> int:
+        self._left -= len(data)
+        if self._left < 0:
+            raise ValueError(f"more has come than the {self._most} bytes of the text")
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
 def _download(corpus: NamedCorpus, url: str, output_file: str, source: pooch.Pooch) -> None:
     """What pooch calls to fill `output_file`, whose checksum it then compares.
 
@@ -78,16 +95,17 @@ def _download(corpus: NamedCorpus, url: str, output_file: str, source: pooch.Poo
     progress = sys.stderr.isatty()
     http = pooch.HTTPDownloader(progressbar=progress, chunk_size=CHUNK_BYTES, timeout=TIMEOUT)
     if not corpus.zipped:
-        http(url, output_file, source)
+        with open(output_file, "wb") as file:
+            http(url, _Bounded(file, corpus.n_bytes), source)
         return
     with tempfile.TemporaryFile(dir=Path(output_file).parent) as archive:
-        http(url, archive, source)
+        http(url, _Bounded(archive, corpus.n_bytes), source)
         try:
             with (
                 zipfile.ZipFile(archive) as opened,
                 opened.open(corpus.file) as text,
                 open(output_file, "wb") as unpacked,
             ):
-                shutil.copyfileobj(text, unpacked, CHUNK_BYTES)
+                shutil.copyfileobj(text, _Bounded(unpacked, corpus.n_bytes), CHUNK_BYTES)
         except (zipfile.BadZipFile, KeyError, EOFError, zlib.error) as error:
             raise ValueError(f"what has come is no whole zip archive of it: {error}") from None

@@ -3,13 +3,13 @@
 import asyncio
 import codecs
 import io
-import json
 import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from clustersae.runtime.errors import InputError
+from clustersae.runtime.files import parsed_json
 
 CHUNK_BYTES = 1 << 20
 PIECE_CHARACTERS = 1 << 20  # of a long document, that are handed on at once
@@ -236,7 +236,7 @@ def _named_errors(dataset: str, rows: Iterator[dict[str, Any]]) -> Iterator[dict
     """Pass `rows` through; what goes wrong in the library becomes one line with a remedy."""
     try:
         yield from rows
-    except (KeyError, ValueError, FileNotFoundError) as error:
+    except (KeyError, ValueError, FileNotFoundError, RuntimeError) as error:
         raise InputError(
             f"Dataset {dataset} cannot be read ({_one_line(error)}): check corpus.dataset,"
             " corpus.subset, corpus.split and corpus.revision."
@@ -274,9 +274,9 @@ def _existing_file(path: str | Path) -> Path:
 
 def _json_field(line: str, field: str, place: str) -> str:
     try:
-        record = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
-        reason = getattr(error, "msg", "too deeply nested")
+        record = parsed_json(line)
+    except ValueError as error:
+        reason = getattr(error, "msg", error)
         raise InputError(
             f"{place}: not valid JSON ({reason}). Correct or remove it; every line is one object."
         ) from None

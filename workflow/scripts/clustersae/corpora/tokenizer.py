@@ -18,7 +18,7 @@ from clustersae.corpora.text import Continued
 from clustersae.corpora.tokens import Vocabulary
 from clustersae.corpora.toy_lexicon import BOS, PAD, UNK, VOCABULARY
 from clustersae.runtime.errors import InputError
-from clustersae.runtime.files import read_json, write_json, write_text
+from clustersae.runtime.files import LARGEST_JSON, read_object, write_json, write_text
 
 ENCODE_CHARACTERS = 1 << 22  # handed to the tokenizer at once; it encodes them in parallel
 
@@ -108,19 +108,19 @@ def model_tokenizer(model_dir: Path) -> LoadedTokenizer:
             f"{model_dir} has no tokenizer.json. Save one there with"
             " AutoTokenizer.from_pretrained(...).save_pretrained(...) (a fast tokenizer)."
         )
-    tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
+    tokenizer = read_tokenizer(path)
     tokenizer.no_truncation()
     tokenizer.no_padding()
     description = model_dir / "description.json"
     if description.is_file():
-        facts = read_json(description)
+        facts = read_object(description)
         special = SpecialTokens(**{name: facts[name] for name in SpecialTokens._fields})
         vocab_size = facts["vocab_size"]
     else:
-        config = read_json(model_dir / "config.json")
+        config = read_object(model_dir / "config.json")
         config = config.get("text_config") or config
         vocab_size = config["vocab_size"]
-        settings = read_json(model_dir / "tokenizer_config.json")
+        settings = read_object(model_dir / "tokenizer_config.json")
         theirs = _as_transformers_reads(model_dir)
         special = special_tokens(theirs, tokenizer, settings, config, vocab_size)
     vocabulary = Vocabulary(
@@ -134,10 +134,26 @@ def model_tokenizer(model_dir: Path) -> LoadedTokenizer:
     return LoadedTokenizer(tokenizer, vocabulary, special.adds_bos)
 
 
+def read_tokenizer(path: Path) -> Tokenizer:
+    """What a tokenizer.json says.
+
+    Raises:
+        InputError: it is none.
+    """
+    if path.stat().st_size > LARGEST_JSON:
+        raise InputError(f"{path} is no tokenizer: it has over {LARGEST_JSON} bytes.")
+    try:
+        return Tokenizer.from_str(path.read_text(encoding="utf-8"))
+    except Exception as error:  # the library knows no kinds of errors
+        raise InputError(
+            f"{path} is no tokenizer that this version of tokenizers can read ({error})."
+        ) from None
+
+
 def _as_transformers_reads(model_dir: Path) -> Any:
     from transformers import AutoTokenizer  # seconds to import; not wanted beside a description
 
-    return AutoTokenizer.from_pretrained(model_dir, local_files_only=True)
+    return AutoTokenizer.from_pretrained(model_dir, local_files_only=True, trust_remote_code=False)
 
 
 def encode_documents(

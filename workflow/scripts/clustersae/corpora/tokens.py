@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from clustersae.runtime.errors import InputError
+from clustersae.runtime.files import parsed_json
 from clustersae.runtime.tensors import load_tensors, save_integers
 
 SPLITS = ("train", "validation", "test")
@@ -126,18 +127,18 @@ def read_tokens(path: str | Path) -> TokenFile:
     """
     tensors, metadata = load_tensors(path)
     try:
-        named = {name: json.loads(metadata[name]) for name in NAMED_IDS}
+        named = {name: parsed_json(metadata[name]) for name in NAMED_IDS}
         vocabulary = Vocabulary(
             tokenizer=metadata["tokenizer"],
             vocab_size=int(metadata["vocab_size"]),
-            special_ids=tuple(json.loads(metadata["special_ids"])),
+            special_ids=tuple(parsed_json(metadata["special_ids"])),
             **named,
         )
         inside = tensors["inside"].bool() if "inside" in tensors else None
         return TokenFile(
             tensors["tokens"], vocabulary, metadata["source"], metadata["source_sha256"], inside
         )
-    except (KeyError, json.JSONDecodeError) as error:
+    except (KeyError, ValueError, TypeError) as error:
         raise InputError(
             f"{path} is not a token file of this version ({error}). Delete it and run again."
         ) from None

@@ -1,10 +1,14 @@
 """The spelling of clusters and of the SAEs that read them.
 
-A cluster is a set of layers, written as inclusive runs: `3`, `0-2`, `4-5+7`. An SAE is named by the
-cluster that it reads and, if it did not start from scratch, by where it started: `3@0-4` was
-trained on from the SAE of cluster `0-4`; `3~0-2` started from the SAE of layer 2, that from that of
-layer 1, and that from that of layer 0, which began from scratch. `3~4-5` came the other way, from
-layer 5 by layer 4.
+A cluster is a set of layers, written as inclusive runs: `3`, `0-2`, `4-5+7`. Folders are named so,
+and names of folders end at 255 bytes: a set of so many runs that this takes more than 100
+characters is written as the number of which bit l says that layer l is in it, `x` and hexadecimal
+digits. (A set of 80 layers can have 27 runs, which take 160 characters; its number takes 20.)
+
+An SAE is named by the cluster that it reads and, if it did not start from scratch, by where it
+started: `3@0-4` was trained on from the SAE of cluster `0-4`; `3~0-2` started from the SAE of layer
+2, that from that of layer 1, and that from that of layer 0, which began from scratch. `3~4-5` came
+the other way, from layer 5 by layer 4.
 """
 
 import re
@@ -13,8 +17,11 @@ from itertools import groupby
 
 from clustersae.runtime.errors import InputError
 
+_LAYER = r"\d{1,4}"  # of four digits at most: a name cannot stand for more layers than memory holds
 #: Matches every canonical name (and some others, which `parse_cluster` refuses).
-PATTERN = r"\d+(?:-\d+)?(?:\+\d+(?:-\d+)?)*"
+PATTERN = rf"(?:{_LAYER}(?:-{_LAYER})?(?:\+{_LAYER}(?:-{_LAYER})?)*|x[0-9a-f]{{2,250}})"
+#: Characters of a name in runs; that of an SAE has two names at most.
+LONGEST = 100
 #: Separates an SAE's cluster from the SAE that it started from.
 FROM = "@"
 #: Separates an SAE's layer from the layers that its weights came through, one after the other.
@@ -32,7 +39,8 @@ def cluster_name(layers: Iterable[int]) -> str:
     for _, run in groupby(enumerate(ordered), key=lambda item: item[1] - item[0]):
         members = [layer for _, layer in run]
         runs.append(str(members[0]) if len(members) == 1 else f"{members[0]}-{members[-1]}")
-    return "+".join(runs)
+    name = "+".join(runs)
+    return name if len(name) <= LONGEST else f"x{sum(1 << layer for layer in ordered):x}"
 
 
 def parse_cluster(name: str) -> tuple[int, ...]:
@@ -45,14 +53,23 @@ def parse_cluster(name: str) -> tuple[int, ...]:
         raise InputError(
             f"{name!r} is not a cluster: write runs of layers such as 3, 0-2 or 4-5+7."
         )
-    layers: list[int] = []
-    for run in name.split("+"):
-        first, _, last = run.partition("-")
-        layers.extend(range(int(first), int(last or first) + 1))
+    layers = _bits(int(name[1:], 16)) if name.startswith("x") else _members(name)
     if not layers or cluster_name(layers) != name:
         canonical = f": write {cluster_name(layers)}" if layers else ""
         raise InputError(f"{name!r} is not the canonical name of a cluster{canonical}.")
     return tuple(layers)
+
+
+def _members(name: str) -> list[int]:
+    layers: list[int] = []
+    for run in name.split("+"):
+        first, _, last = run.partition("-")
+        layers.extend(range(int(first), int(last or first) + 1))
+    return layers
+
+
+def _bits(number: int) -> list[int]:
+    return [place for place in range(number.bit_length()) if number >> place & 1]
 
 
 def layers_of(sae: str) -> tuple[int, ...]:

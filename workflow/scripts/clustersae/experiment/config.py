@@ -4,7 +4,6 @@ Imported by the Snakefile, so it loads nothing heavy: jsonschema and yaml come w
 """
 
 import copy
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from clustersae.experiment.paths import RULE, located
 from clustersae.experiment.sources import gguf_file
 from clustersae.experiment.tasks import check_tasks, is_file
 from clustersae.runtime.errors import InputError
+from clustersae.runtime.files import read_object
 
 SECTIONS = ("activations", "clustering", "sae", "arms", "evaluation", "exports", "browser")
 
@@ -256,10 +256,7 @@ def model_shape(settings: Mapping[str, Any]) -> tuple[int | None, int | None]:
     """n_layers and d_model of a model directory; GGUF files and the Hub tell at the import."""
     if not settings["path"] or gguf_file(settings["path"]):
         return None, None
-    try:
-        facts = json.loads((Path(settings["path"]) / "config.json").read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{settings['path']}/config.json is not valid JSON ({error}).") from None
+    facts = read_object(Path(settings["path"]) / "config.json")
     facts = facts.get("text_config") or facts
 
     def first(keys: tuple[str, ...]) -> int | None:

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from clustersae.runtime.files import write_json
+from clustersae.runtime.files import parsed_json, write_json
 
 #: Where digests of large files are remembered.
 MEMORY = Path(".snakemake", "clustersae-digests.json")
@@ -68,6 +68,6 @@ def _digest(file: Path, memory: Path) -> str | None:
 def _remembered(memory: Path) -> dict[str, dict]:
     """What earlier runs have learnt, to be added to; empty where there is no such file."""
     try:
-        return dict(json.loads(memory.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+        return dict(parsed_json(memory.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
         return {}

@@ -4,6 +4,7 @@ It is derived once, from the section `arms` and the partitions, and written to p
 collects reads that file; nothing derives arms a second time.
 """
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from clustersae.experiment.arms import (
+    PARTITION_PATTERN,
     PER_LAYER,
     SAE,
     SINGLE,
@@ -36,7 +38,9 @@ from clustersae.experiment.variants import (
     scaled_variant,
     variant_scales,
 )
-from clustersae.runtime.files import read_json
+from clustersae.experiment.variants import PATTERN as VARIANT_PATTERN
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.files import read_object
 
 #: A model's settings: its sections `arms`, `sae` and so on.
 Settings = Mapping[str, Any]
@@ -200,16 +204,35 @@ def _trained(sae: Mapping[str, Any], variant: str, scale: float) -> int:
 
 
 def read_plan(path: str | Path) -> Plan:
-    """The plan that `Plan.as_json` has become a file of."""
-    content = read_json(path)
-    arms = tuple(
-        Arm(
-            **{key: each[key] for key in _ARM_KEYS},
-            saes=tuple((variant, name) for variant, name in each["saes"]),
+    """The plan that `Plan.as_json` has become a file of.
+
+    Raises:
+        InputError: the file holds something else; folders are named after what stands in it.
+    """
+    content = read_object(path)
+    try:
+        arms = tuple(
+            Arm(
+                **{key: each[key] for key in _ARM_KEYS},
+                saes=tuple((variant, name) for variant, name in each["saes"]),
+            )
+            for each in content["arms"]
         )
-        for each in content["arms"]
-    )
-    return Plan(content["n_layers"], tuple(content["seeds"]), arms, content["auto"])
+        for arm in arms:
+            _check_names(arm)
+        return Plan(content["n_layers"], tuple(content["seeds"]), arms, content["auto"])
+    except (KeyError, TypeError, ValueError, InputError) as error:
+        raise InputError(f"{path} is not a plan ({error}). Delete it and run again.") from None
+
+
+def _check_names(arm: Arm) -> None:
+    if not re.fullmatch(PARTITION_PATTERN, arm.partition):
+        raise InputError(f"{arm.partition!r} is not the name of a partition")
+    for variant in (arm.variant, *(own for own, _ in arm.saes)):
+        if not re.fullmatch(VARIANT_PATTERN, variant):
+            raise InputError(f"{variant!r} is not a variant")
+    for _, name in arm.saes:
+        layers_of(name)
 
 
 def make_plan(

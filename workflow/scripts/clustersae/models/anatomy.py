@@ -7,13 +7,13 @@ independent check on ours.
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer
 
 from clustersae.corpora.special import SpecialTokens, special_tokens
+from clustersae.corpora.tokenizer import read_tokenizer
 from clustersae.models import residual
 from clustersae.models.description import HOOK, ModelDescription, fingerprint
 from clustersae.runtime.errors import InputError
-from clustersae.runtime.files import read_json
+from clustersae.runtime.files import read_object
 
 #: Relative difference allowed between our hooks and TransformerLens's. Eager and fused attention
 #: differ by rounding (1e-6 to 1e-4); reading the wrong place differs by more than 1e-1.
@@ -160,9 +160,9 @@ def _special_tokens(
     """What the tokenizer beside the model says; a model without one has none."""
     if not (model_dir / "tokenizer.json").is_file():
         return SpecialTokens(None, None, None, (), adds_bos=False)
-    own = Tokenizer.from_file(str(model_dir / "tokenizer.json"))
+    own = read_tokenizer(model_dir / "tokenizer.json")
     theirs = residual.load_tokenizer(model_dir, trust_remote_code)
     config = model.config.get_text_config().to_dict()  # type: ignore[operator, union-attr]
     path = model_dir / "tokenizer_config.json"
-    settings = read_json(path) if path.is_file() else {}
+    settings = read_object(path) if path.is_file() else {}
     return special_tokens(theirs, own, settings, config, vocab_size)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from clustersae.models.residual import first_line
+from clustersae.models.size import check_header, check_size
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import replacing
 
@@ -62,17 +63,27 @@ def _read(file: Path) -> tuple["PreTrainedModel", Any]:
 
     disable_progress_bar()
     set_verbosity_error()
-    options: dict[str, Any] = {"gguf_file": file.name, "local_files_only": True}
+    options: dict[str, Any] = {
+        **{"gguf_file": file.name, "local_files_only": True, "trust_remote_code": False}
+    }
     try:
-        loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
-            file.parent,
-            dtype=torch.float32,
-            # Else blocks stay packed where kernels for them are installed.
-            quantization_config=transformers.GgufConfig(dequantize=True),
-            output_loading_info=True,
-            **options,
-        )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(file.parent, **options)
+        check_header(file)
+        # Alone: transformers would also heed adapters and settings that lie beside the file.
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, file.name).symlink_to(file.absolute())
+            config = transformers.AutoConfig.from_pretrained(folder, **options)
+            check_size(config, file, file.stat().st_size)
+            loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=torch.float32,
+                # Else blocks stay packed where kernels for them are installed.
+                quantization_config=transformers.GgufConfig(dequantize=True),
+                output_loading_info=True,
+                **options,
+            )
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
+    except InputError:
+        raise
     except Exception as error:  # damaged files break its reader anywhere, with any kind of error
         raise InputError(
             f"transformers cannot read the GGUF file {file}: {_reason(error)} Use a Hugging Face"

@@ -12,14 +12,16 @@ from typing import Any
 
 import torch
 
+from clustersae.corpora.tokenizer import read_tokenizer
 from clustersae.experiment.sources import gguf_file
-from clustersae.models import gguf
+from clustersae.models import gguf, residual
 from clustersae.models.anatomy import describe
 from clustersae.models.description import DTYPES
 from clustersae.models.residual import first_line
+from clustersae.models.size import check_size
 from clustersae.runtime.errors import InputError
-from clustersae.runtime.files import read_json, replacing, write_json
-from clustersae.runtime.tensors import load_tensors, save_tensors
+from clustersae.runtime.files import read_object, replacing, write_json
+from clustersae.runtime.tensors import load_tensors, open_tensors, save_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +68,9 @@ def import_model(
         if trust_remote_code:
             for code in folder.glob("*.py"):
                 _copy(code, output_dir / code.name)
+        else:
+            n_bytes = (output_dir / WEIGHTS).stat().st_size
+            check_size(residual.read_config(output_dir), folder / "config.json", n_bytes)
 
     description = describe(output_dir, place, commit, trust_remote_code)
     described = dataclasses.replace(
@@ -110,7 +115,7 @@ def dtype_name(model_dir: Path, asked: str) -> str:
     """
     if asked != "auto":
         return asked
-    config = read_json(model_dir / "config.json")
+    config = read_object(model_dir / "config.json")
     config = {**(config.get("text_config") or {}), **config}
     # Older versions of transformers say torch_dtype.
     named = str(config.get("dtype") or config.get("torch_dtype")).removeprefix("torch.")
@@ -123,7 +128,7 @@ def _copy_config(folder: Path, output_dir: Path) -> None:
             f"{folder} holds no config.json: it is not a model directory as"
             " transformers' save_pretrained writes it."
         )
-    config = read_json(folder / "config.json")
+    config = read_object(folder / "config.json")
     if config.get("is_encoder_decoder"):
         raise InputError(
             f"{folder} holds an encoder-decoder model. Use a decoder-only language model."
@@ -138,9 +143,10 @@ def _copy_tokenizer(folder: Path, output_dir: Path) -> None:
             ' transformers.AutoTokenizer.from_pretrained("…").save_pretrained("…") and put it'
             " there."
         )
+    read_tokenizer(folder / "tokenizer.json")  # is one, before it is copied
     _copy(folder / "tokenizer.json", output_dir / "tokenizer.json")
     config = folder / "tokenizer_config.json"
-    facts = read_json(config) if config.is_file() else {}
+    facts = read_object(config) if config.is_file() else {}
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", **_special_names(folder), **facts}
     write_json(output_dir / config.name, settings)
 
@@ -158,7 +164,7 @@ def _special_names(folder: Path) -> dict[str, str | list[str]]:
         return token["content"] if isinstance(token, dict) else token
 
     names: dict[str, str | list[str]] = {}
-    for key, value in read_json(path).items():
+    for key, value in read_object(path).items():
         if value and isinstance(value, list):
             names["extra_special_tokens"] = [name(token) for token in value]
         elif value and key.endswith("_token"):
@@ -168,7 +174,8 @@ def _special_names(folder: Path) -> dict[str, str | list[str]]:
 
 def _copy_weights(folder: Path, output: Path) -> None:
     if (folder / WEIGHTS).is_file():
-        _copy(folder / WEIGHTS, output)
+        with open_tensors(folder / WEIGHTS):  # whose header is then known to be true
+            _copy(folder / WEIGHTS, output)
     elif (folder / INDEX).is_file():
         _merge(folder, output)
     elif any(folder.glob("*.bin")) or any(folder.glob("*.pt")) or any(folder.glob("*.pth")):
@@ -187,7 +194,12 @@ def _copy_weights(folder: Path, output: Path) -> None:
 
 def _merge(folder: Path, output: Path) -> None:
     """Write the weights that lie in several files into one; they are mapped, not loaded."""
-    where: dict[str, str] = read_json(folder / INDEX)["weight_map"]
+    where = read_object(folder / INDEX).get("weight_map")
+    if not isinstance(where, dict) or not all(map(_is_plain, where.values())):
+        raise InputError(
+            f"{folder / INDEX} does not say in which .safetensors file beside it each tensor is"
+            " (weight_map): a file elsewhere is not read. Fetch the model again."
+        )
     tensors: dict[str, torch.Tensor] = {}
     for name in sorted(set(where.values())):
         tensors |= load_tensors(folder / name)[0]
@@ -199,6 +211,11 @@ def _merge(folder: Path, output: Path) -> None:
         )
     logger.info("Merging %d weight files into one", len(set(where.values())))
     save_tensors(output, tensors, {"format": "pt"})
+
+
+def _is_plain(name: Any) -> bool:
+    """Whether a file of weights is named, and one of this folder."""
+    return isinstance(name, str) and name == Path(name).name and name.endswith(".safetensors")
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -77,7 +77,7 @@ def load_pretrained(
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             model_dir,
-            config=_config(model_dir, trust_remote_code),
+            config=read_config(model_dir, trust_remote_code),
             dtype=dtype,
             device_map=device_map,
             use_safetensors=True,
@@ -85,7 +85,9 @@ def load_pretrained(
             trust_remote_code=trust_remote_code,
             output_loading_info=True,
         )
-    except (ValueError, OSError, RuntimeError, KeyError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # what is wrong with a model shows anywhere, as any kind of error
         raise InputError(
             f"transformers cannot load {model_dir} as a causal language model: {first_line(error)}"
         ) from error
@@ -100,18 +102,25 @@ def load_pretrained(
     return model if device_map else model.to(device)
 
 
-def _config(model_dir: Path, trust_remote_code: bool) -> Any:
+def read_config(model_dir: Path, trust_remote_code: bool = False) -> Any:
     """A model's configuration, without an attention that runs on some machines only.
 
     Flash attention and kernels of the Hub must be installed, and know neither CPUs nor float32.
     transformers then takes its own fused attention, or where the model has none the plain one; all
     of them compute the same.
+
+    Raises:
+        InputError: transformers cannot read it, or would have to run code of the model's own.
     """
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(
-        model_dir, local_files_only=True, trust_remote_code=trust_remote_code
-    )
+    try:
+        config = AutoConfig.from_pretrained(
+            model_dir, local_files_only=True, trust_remote_code=trust_remote_code
+        )
+    except Exception as error:  # values of a wrong kind are found anywhere
+        reason = " ".join(str(error).split())[:300]  # the first line names the key alone
+        raise InputError(f"transformers cannot read {model_dir}/config.json: {reason}") from error
     named = config._attn_implementation
     if named not in (None, "eager", "sdpa"):
         logger.info("%s asks for the attention %s; taking that of torch", model_dir, named)
@@ -131,7 +140,7 @@ def load_tokenizer(model_dir: Path, trust_remote_code: bool = False):
         return AutoTokenizer.from_pretrained(
             model_dir, local_files_only=True, trust_remote_code=trust_remote_code
         )
-    except (ValueError, OSError, KeyError) as error:
+    except Exception as error:  # as of the model
         raise InputError(
             f"transformers cannot load a tokenizer from {model_dir}: {first_line(error)}"
         ) from error

@@ -12,6 +12,9 @@ from typing import Any
 
 from clustersae.runtime.errors import InputError
 
+#: Bytes. The largest that are written here have a few MB; parsed, JSON may take 25 times as much.
+LARGEST_JSON = 1 << 27
+
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
@@ -72,9 +75,40 @@ def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def read_json(path: str | Path) -> Any:
+    """The value in a JSON file.
+
+    Raises:
+        InputError: the file is absent, no JSON, or larger than memory should be spent on.
+    """
+    path = Path(path)
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        if path.stat().st_size > LARGEST_JSON:
+            raise InputError(
+                f"{path} is no JSON file of this kind: it has over {LARGEST_JSON} bytes."
+            )
+        return parsed_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise InputError(f"{path} is not valid JSON ({error}). Delete it and run again.") from None
+
+
+def read_object(path: str | Path) -> dict[str, Any]:
+    """The object in a JSON file, such as a config.json; errors as of `read_json`."""
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise InputError(f"{path} holds no JSON object ({{...}}). Fetch or make it again.")
+    return value
+
+
+def parsed_json(text: str | bytes) -> Any:
+    """The value of a JSON text by anybody.
+
+    Raises:
+        ValueError: with the reason in a few words; also for what Python refuses otherwise, such as
+            ten thousand brackets or digits.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("too deeply nested") from None

@@ -11,7 +11,7 @@ from clustersae import __version__
 from clustersae.experiment.clusters import cluster_name
 from clustersae.experiment.sae_settings import SAESettings
 from clustersae.runtime.errors import InputError
-from clustersae.runtime.files import read_json, write_json
+from clustersae.runtime.files import read_object, write_json
 from clustersae.runtime.tensors import load_tensors, save_tensors
 from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.registry import create
@@ -73,7 +73,11 @@ def load_sae(
             `fingerprint` says.
     """
     folder = Path(folder)
-    config = read_json(folder / "cfg.json")
+    config = read_object(folder / "cfg.json")
+    if not {"fingerprint", "layers", "d_sae", "k", "architecture"} <= config.keys():
+        raise InputError(
+            f"{folder}/cfg.json is not that of an SAE. Delete the folder and run again."
+        )
     tensors, metadata = load_tensors(folder / "sae.safetensors")
     if metadata.get("fingerprint") != config["fingerprint"]:
         raise InputError(f"{folder}: sae.safetensors and cfg.json belong to different SAEs.")
@@ -81,6 +85,12 @@ def load_sae(
         raise InputError(
             f"{folder} was trained on another model (fingerprint {config['fingerprint'][:12]},"
             f" not {fingerprint[:12]}). Delete it and run again."
+        )
+    # What cfg.json says is reserved in memory; what sae.safetensors holds is there already.
+    if config["d_sae"] != len(tensors["b_enc"]):
+        raise InputError(
+            f"{folder}: cfg.json says {config['d_sae']} latents, sae.safetensors holds"
+            f" {len(tensors['b_enc'])}. Delete the folder and run again."
         )
     sae = create(config, config["layers"], tensors["layer_mean"], tensors["layer_scale"])
     sae.load_state_dict(tensors)

@@ -3,11 +3,13 @@
 import csv
 import io
 import json
+import reprlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from clustersae.runtime.errors import InputError
+from clustersae.runtime.files import parsed_json
 
 MAX_ERRORS_SHOWN = 10
 
@@ -100,9 +102,11 @@ def _prompt(record: str | Mapping[str, Any]) -> TaskPrompt:
     """Raises ValueError, with what is wrong, for a record that is no prompt."""
     if isinstance(record, str):  # a line of JSON
         try:
-            record = json.loads(record)
+            record = parsed_json(record)
         except json.JSONDecodeError as error:
             raise ValueError(f"not valid JSON ({error.msg}, column {error.colno})") from None
+        except ValueError as error:
+            raise ValueError(f"not valid JSON ({error})") from None
         if not isinstance(record, dict):
             raise ValueError("no JSON object with the keys " + ", ".join(TaskPrompt._fields))
     elif "clean" in record and "corrupted_hard" in record:
@@ -114,7 +118,7 @@ def _prompt(record: str | Mapping[str, Any]) -> TaskPrompt:
         if key not in record:
             raise ValueError(f"no {key} (its keys: {', '.join(map(str, record)) or 'none'})")
         if not isinstance(value, str):
-            raise ValueError(f"{key} is {json.dumps(value)}, not text")
+            raise ValueError(f"{key} is {reprlib.repr(value)}, not text")
         if not value.strip():
             raise ValueError(f"{key} is empty")
     return TaskPrompt(*(record[key] for key in TaskPrompt._fields))

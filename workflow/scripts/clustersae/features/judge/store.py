@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from clustersae.runtime.errors import InputError
+from clustersae.runtime.files import parsed_json
 
 
 def digest(request: Any) -> str:
@@ -54,7 +55,7 @@ class Store:
             os.truncate(self.path, len(whole))
         for number, line in enumerate(whole.splitlines(), 1):
             try:
-                row = json.loads(line)
+                row = parsed_json(line)
                 key, reply = row["digest"], row["reply"]
                 if not (isinstance(key, str) and isinstance(reply, str)):
                     raise TypeError("digest and reply are text")
