@@ -66,8 +66,12 @@ def missing() -> str | None:
     absent = [name for name in COMMANDS if shutil.which(name) is None]
     if absent:
         return f"{', '.join(absent)} not found: apt-get install slurm-wlm munge"
-    running = subprocess.run(["pgrep", "-x", "|".join(DAEMONS)], capture_output=True).stdout
-    return "SLURM or munge runs here already" if running else None
+    running = [
+        name
+        for name in DAEMONS
+        if subprocess.run(["pgrep", "-x", name], capture_output=True).returncode == 0
+    ]
+    return f"{', '.join(running)} already running here" if running else None
 
 
 class Slurm:
