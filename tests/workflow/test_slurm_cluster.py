@@ -1,12 +1,13 @@
 """The profile of SLURM on a real cluster, of one node: Debian's packages on this machine."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import one_node_slurm
 import pytest
 from filelock import FileLock
 from safetensors.numpy import load_file
-from snakemake_project import TINY, Project
+from snakemake_project import TINY, Project, jobs
 
 PROFILE = "workflow/profiles/slurm"
 #: The activations of a model that is trained first: five jobs, three of which want a GPU.
@@ -55,10 +56,12 @@ def submitted(tmp_path_factory):
     # There is one default place for its configuration: workers of pytest-xdist take turns.
     with FileLock(one_node_slurm.LOCK), cluster as slurm:
         result = project.snakemake("--profile", PROFILE, *OPTIONS, *SOONER, "--", TARGET)
-        jobs = slurm.jobs()
+        submitted = slurm.jobs()
     assert result.returncode == 0, result.stdout
-    comments = {job["Comment"].split("_wildcards_")[0].removeprefix("rule_"): job for job in jobs}
-    assert len(comments) == len(jobs)
+    comments = {
+        job["Comment"].split("_wildcards_")[0].removeprefix("rule_"): job for job in submitted
+    }
+    assert len(comments) == len(submitted)
     return project, comments
 
 
@@ -86,3 +89,42 @@ def test_results_are_those_of_one_machine_to_the_bit(submitted, fresh):
     found, expected = (load_file(each.folder / TARGET) for each in (project, fresh))
     assert found.keys() == expected.keys()
     assert all(found[name].tobytes() == expected[name].tobytes() for name in expected)
+
+
+def test_after_scancel_the_same_command_goes_on(tmp_path):
+    """And makes what an undisturbed run makes, without doing again what had ended."""
+    project = Project.create(tmp_path / "project", TINY)
+    results = project.folder / "results/language_models/tiny"
+    model = results / "model/model.safetensors"
+    command = (
+        "--profile",
+        PROFILE,
+        *OPTIONS,
+        *SOONER,
+        "--",
+        str(model.relative_to(project.folder)),
+    )
+    cluster = one_node_slurm.Slurm(tmp_path / "cluster", cpus=os.cpu_count() or 1)
+
+    def training():
+        return [
+            job["JobId"]
+            for job in cluster.jobs()
+            if job["Comment"].startswith("rule_train_model") and job["JobState"] == "RUNNING"
+        ]
+
+    with FileLock(one_node_slurm.LOCK), cluster, ThreadPoolExecutor() as threads:
+        first = threads.submit(project.snakemake, *command)
+        cluster.wait(lambda: bool(training()), "the training to start", seconds=300)
+        cluster.command("scancel", *training())
+        assert first.result().returncode == 1
+        assert not model.exists()
+        corpus = results / "corpus/train.safetensors"
+        made = corpus.stat().st_mtime_ns
+        again = project.snakemake(*command)
+    assert again.returncode == 0, again.stdout
+    assert jobs(again.stdout) == {"train_model": 1}
+    assert corpus.stat().st_mtime_ns == made
+    undisturbed = Project.create(tmp_path / "undisturbed", TINY)
+    undisturbed.run(command[-1])
+    assert model.read_bytes() == (undisturbed.folder / command[-1]).read_bytes()
