@@ -114,10 +114,10 @@ class Scores:
     largest dimension of all: logits are made for the scored positions only, and no more of them
     at once than MAX_LOGITS; the clean distribution is made again where it does not fit.
 
-        CE = log Σ exp ℓ − ℓ_target,    KL = log(1 + Σ p (exp δ − 1)) − Σ p δ
+        CE = log Σ exp ℓ − ℓ_target,    KL = log Σ exp ℓ − log Σ exp ℓ_clean − Σ p δ
 
-    with ℓ the changed logits, p the clean distribution and δ what the clean logits changed by. (The
-    cross-entropy of p less its entropy would be the small difference of two large numbers.)
+    with ℓ the changed logits, p the clean distribution and δ what the clean logits changed by. See
+    `_divergence` for how a small KL keeps its digits.
 
     Args:
         last: stream after the last block of the clean model, [n_scored, d_model].
@@ -136,7 +136,7 @@ class Scores:
         size = max(1, MAX_LOGITS // stream.vocab_size)
         self.pieces = [slice(start, start + size) for start in range(0, len(targets), size)]
         self.clean_ce = 0.0
-        self.kept: tuple[torch.Tensor, torch.Tensor] | None = None
+        self.kept: tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]] | None = None
         for piece in self.pieces:
             logits, scale = self._logits(last[piece])
             self.clean_ce += self._cross_entropy(logits, scale, piece)
@@ -151,9 +151,7 @@ class Scores:
             ce += self._cross_entropy(logits, scale, piece)
             if self.divergence:
                 p, clean = self.kept or _distribution(*self._logits(self.last[piece]))
-                change = logits - clean
-                moved = torch.linalg.vecdot(p, change.expm1()).double().log1p()
-                kl += (moved - torch.linalg.vecdot(p, change).double()).sum().item()
+                kl += _divergence(p, clean, (logits, scale)).sum().item()
         return Effect(ce, kl)
 
     def _logits(self, last: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -166,9 +164,36 @@ class Scores:
         return (scale - at_target).sum(dtype=torch.float64).item()
 
 
-def _distribution(logits: torch.Tensor, scale: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """p, and the logits that it is of, both [n, vocab_size]."""
-    return (logits - scale[:, None]).exp(), logits
+def _distribution(
+    logits: torch.Tensor, scale: torch.Tensor
+) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+    """p [n, vocab_size], and the logits that it is of with log Σ exp of them."""
+    return (logits - scale[:, None]).exp(), (logits, scale)
+
+
+def _divergence(
+    p: torch.Tensor, clean: tuple[torch.Tensor, torch.Tensor], new: tuple[torch.Tensor, torch.Tensor]
+) -> torch.Tensor:
+    """KL [n], float64, of p [n, vocab_size] from what the new logits say.
+
+    A shift of all logits changes nothing, so that the change δ is centred first, Σ p δ = 0. Then
+
+        KL = log(1 + Σ p (exp δ − 1)) − Σ p δ
+
+    adds up terms that are as small as KL itself. (The difference of two log Σ exp would lose a small
+    KL to rounding; without centring, a shift far below 0 leaves the logarithm of nothing.) Where an
+    exponential overflows, KL is large, and that difference keeps its digits.
+
+    Args:
+        clean, new: logits [n, vocab_size] and log Σ exp of them [n].
+    """
+    change = new[0] - clean[0]
+    shift = torch.linalg.vecdot(p, change)
+    change -= shift[:, None]
+    rest = torch.linalg.vecdot(p, change).double()
+    divergence = torch.linalg.vecdot(p, change.expm1_()).double().log1p() - rest
+    direct = new[1].double() - clean[1].double() - shift.double()
+    return torch.where(divergence.isfinite(), divergence, direct)
 
 
 def clean_passes(
