@@ -172,7 +172,9 @@ def _distribution(
 
 
 def _divergence(
-    p: torch.Tensor, clean: tuple[torch.Tensor, torch.Tensor], new: tuple[torch.Tensor, torch.Tensor]
+    p: torch.Tensor,
+    clean: tuple[torch.Tensor, torch.Tensor],
+    new: tuple[torch.Tensor, torch.Tensor],
 ) -> torch.Tensor:
     """KL [n], float64, of p [n, vocab_size] from what the new logits say.
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from clustersae.runtime.errors import InputError
+from clustersae.runtime.files import remove_unfinished
 from clustersae.runtime.tensors import load_tensors, save_tensors
 
 logger = logging.getLogger(__name__)
@@ -64,8 +65,7 @@ class Checkpoint:
 
     def restore(self, trainer: Resumable) -> None:
         """Bring `trainer` to the saved state, if the file holds one of this training."""
-        for unfinished in self.path.parent.glob(f".{self.path.name}.*"):
-            unfinished.unlink(missing_ok=True)  # of a process that was killed while it saved
+        remove_unfinished(self.path)  # of a process that was killed while it saved
         found = self._read()
         if found is None:
             return

@@ -2,8 +2,10 @@
 
 import csv
 import errno
+import glob
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,18 +22,20 @@ LARGEST_JSON = 1 << 27
 def replacing(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to, and rename it when the block succeeds.
 
-    A killed or failing writer never leaves a partial file under the real name. A full disk is
-    reported as an InputError that names the file.
+    A killed or failing writer never leaves a partial file under the real name; what it leaves is
+    found by `remove_unfinished`. A full disk is reported as an InputError that names the file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
     try:
-        yield temporary
-        _set_default_mode(temporary)
-        os.replace(temporary, path)
+        # A folder, since libraries put temporary files of their own beside what they write.
+        with tempfile.TemporaryDirectory(
+            prefix=f".{path.name}.", dir=path.parent, ignore_cleanup_errors=True
+        ) as folder:
+            temporary = Path(folder, f"new{path.suffix}")
+            yield temporary
+            _set_default_mode(temporary)
+            os.replace(temporary, path)
     except Exception as error:
         if _is_disk_full(error):
             raise InputError(
@@ -39,12 +43,17 @@ def replacing(path: str | Path) -> Iterator[Path]:
                 " another disk (snakemake --directory), and run again: finished files are kept."
             ) from error
         raise
-    finally:
-        temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(path: str | Path) -> None:
+    """Remove what writers of `path` that were killed have left beside it."""
+    path = Path(path)
+    for folder in path.parent.glob(f".{glob.escape(path.name)}.*/"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _set_default_mode(path: Path) -> None:
-    """Undo mkstemp's owner-only permissions: results are for reading by others too."""
+    """Undo owner-only permissions of temporary files: results are for reading by others too."""
     umask = os.umask(0)
     os.umask(umask)
     path.chmod(0o666 & ~umask)

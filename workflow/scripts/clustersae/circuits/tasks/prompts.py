@@ -118,7 +118,8 @@ def _prompt(record: str | Mapping[str, Any]) -> TaskPrompt:
         if key not in record:
             raise ValueError(f"no {key} (its keys: {', '.join(map(str, record)) or 'none'})")
         if not isinstance(value, str):
-            raise ValueError(f"{key} is {reprlib.repr(value)}, not text")
+            shown = "null" if value is None else reprlib.repr(value)
+            raise ValueError(f"{key} is {shown}, not text")
         if not value.strip():
             raise ValueError(f"{key} is empty")
     return TaskPrompt(*(record[key] for key in TaskPrompt._fields))
