@@ -182,9 +182,9 @@ def _divergence(
 
         KL = log(1 + Σ p (exp δ − 1)) − Σ p δ
 
-    adds up terms that are as small as KL itself. (The difference of two log Σ exp would lose a small
-    KL to rounding; without centring, a shift far below 0 leaves the logarithm of nothing.) Where an
-    exponential overflows, KL is large, and that difference keeps its digits.
+    adds up terms that are as small as KL itself. (The difference of two log Σ exp would lose a
+    small KL to rounding; without centring, a shift far below 0 leaves the logarithm of nothing.)
+    Where an exponential overflows, KL is large, and that difference keeps its digits.
 
     Args:
         clean, new: logits [n, vocab_size] and log Σ exp of them [n].
