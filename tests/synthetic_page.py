@@ -2,7 +2,7 @@
 
 import importlib
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import draw
 import pandas as pd
@@ -76,3 +76,20 @@ class Page:
             folder / "report.html",
         )
         return folder / "report.html"
+
+
+class Written(NamedTuple):
+    file: Path
+    text: str
+
+
+def hostile_page(folder: Path) -> Written:
+    """A page in which every text that a user can bring holds HTML."""
+    page = Page(folder, model=f"m{HOSTILE}")
+    rows = {"task": [HOSTILE, "b", "c"], "accuracy": [0.5, None, 0.25], "n_tried": [9, 10, 80]}
+    page.add_table("tasks", pd.DataFrame(rows))
+    page.add_table("words", pd.DataFrame({HOSTILE: range(30), "word": [HOSTILE, *"ab" * 14, "c"]}))
+    page.settings["asked"]["models"]["files"] = [HOSTILE]
+    page.captions["cost"] = ("Cost", "Cost of {model} <script>document.title = 1</script>")
+    file = page.write()
+    return Written(file, file.read_text(encoding="utf-8"))

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-from synthetic_page import HOSTILE, Page
+from synthetic_page import HOSTILE, Page, Written, hostile_page
 
 from clustersae.report.page import ASSETS, sections
 
@@ -32,6 +32,11 @@ class Elements(HTMLParser):
 
     def text_of(self, tag: str) -> list[str]:
         return [text for name, text in self.texts if name == tag]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory) -> Written:
+    return hostile_page(tmp_path_factory.mktemp("page"))
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,15 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from chromium import chromium
 from playwright.sync_api import Browser, Page
+from synthetic_page import Written, hostile_page
 
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 OPEN_ALL = "document.querySelectorAll('details').forEach(each => each.open = true)"
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory) -> Written:
+    return hostile_page(tmp_path_factory.mktemp("page"))
 
 
 @pytest.fixture(scope="module")

@@ -31,6 +31,7 @@ class Reader:
     def __init__(self, browser, path, viewport, fragment="", **settings):
         self.context = browser.new_context(viewport=viewport, **settings)
         self.page = self.context.new_page()
+        self.page.set_default_timeout(120_000)  # other tests may run beside this one
         self.wrong: list[str] = []
         self.page.on("console", lambda message: self.wrong.append(message.text))
         self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
