@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from clustersae.experiment.sae_settings import SAESettings
-from clustersae.models.residual import first_line
+from clustersae.runtime.errors import first_line
 from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.training import Trainer
 from gpu import card, peers

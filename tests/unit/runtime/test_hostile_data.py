@@ -75,6 +75,20 @@ def test_what_is_no_description_of_an_sae_is_refused(sae, text):
     assert refusal(load_sae, sae).startswith(f"{sae / 'cfg.json'} ")
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"k": "3"}, {"k": 0}, {"k": -1}, {"k": 10**9}, {"k": None}, {"d_sae": "12"}),
+        *({"layers": [0]}, {"layers": ["0", "3"]}, {"layers": {"0": 1}}, {"layers": [0, 0]}),
+        *({"architecture": "nonesuch"}, {"architecture": 3}, {"fingerprint": 7}),
+    ],
+    ids=str,
+)
+def test_values_that_make_no_sae_are_refused(sae, wrong):
+    edited(sae / "cfg.json", **wrong)
+    assert str(sae) in refusal(load_sae, sae)
+
+
 @pytest.mark.parametrize("text", [DEEP, f'{{"arms": {DEEP}}}', "9" * 10_000, "[]", "{}"])
 def test_what_is_no_plan_is_refused(tmp_path, text):
     path = tmp_path / "plan.json"

@@ -10,8 +10,7 @@ from typing import Any
 
 from clustersae.exports.card import Published, model_card
 from clustersae.exports.formats import LayerSAE, ancestry, write_layer
-from clustersae.models.residual import first_line
-from clustersae.runtime.errors import InputError
+from clustersae.runtime.errors import InputError, first_line
 from clustersae.runtime.files import write_json, write_text
 
 

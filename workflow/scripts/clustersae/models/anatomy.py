@@ -12,7 +12,7 @@ from clustersae.corpora.special import SpecialTokens, special_tokens
 from clustersae.corpora.tokenizer import read_tokenizer
 from clustersae.models import residual
 from clustersae.models.description import HOOK, ModelDescription, fingerprint
-from clustersae.runtime.errors import InputError
+from clustersae.runtime.errors import InputError, first_line
 from clustersae.runtime.files import read_object
 
 #: Relative difference allowed between our hooks and TransformerLens's. Eager and fused attention
@@ -87,7 +87,7 @@ def _bridge(model: torch.nn.Module, model_dir: Path):
     except (ValueError, KeyError, AttributeError) as error:
         raise InputError(
             f"TransformerLens cannot read the model in {model_dir} ({architecture}):"
-            f" {residual.first_line(error)} Use a decoder-only language model that its"
+            f" {first_line(error)} Use a decoder-only language model that its"
             " TransformerBridge supports."
         ) from error
     return bridge

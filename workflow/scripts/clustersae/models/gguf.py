@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from clustersae.models.residual import first_line
 from clustersae.models.size import check_header, check_size
-from clustersae.runtime.errors import InputError
+from clustersae.runtime.errors import InputError, first_line
 from clustersae.runtime.files import replacing
 
 if TYPE_CHECKING:

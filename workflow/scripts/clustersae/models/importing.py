@@ -17,9 +17,8 @@ from clustersae.experiment.sources import gguf_file
 from clustersae.models import gguf, residual
 from clustersae.models.anatomy import describe
 from clustersae.models.description import DTYPES
-from clustersae.models.residual import first_line
 from clustersae.models.size import check_size
-from clustersae.runtime.errors import InputError
+from clustersae.runtime.errors import InputError, first_line
 from clustersae.runtime.files import read_object, replacing, write_json
 from clustersae.runtime.tensors import load_tensors, open_tensors, save_tensors
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from clustersae.models.description import ModelDescription, fingerprint
-from clustersae.runtime.errors import InputError
+from clustersae.runtime.errors import InputError, first_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -144,11 +144,6 @@ def load_tokenizer(model_dir: Path, trust_remote_code: bool = False):
         raise InputError(
             f"transformers cannot load a tokenizer from {model_dir}: {first_line(error)}"
         ) from error
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, without the long lists that libraries append to it."""
-    return str(error).strip().partition("\n")[0]
 
 
 class _Seen(Exception):

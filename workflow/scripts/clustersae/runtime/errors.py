@@ -1,4 +1,4 @@
-"""The one exception that stands for a mistake the user can mend."""
+"""The one exception that stands for a mistake the user can mend, and what others say."""
 
 
 class InputError(Exception):
@@ -6,3 +6,8 @@ class InputError(Exception):
 
     Scripts print it as a single line, without a traceback.
     """
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, without the long lists that libraries append to it."""
+    return str(error).strip().partition("\n")[0]

@@ -10,11 +10,14 @@ import torch
 from clustersae import __version__
 from clustersae.experiment.clusters import cluster_name
 from clustersae.experiment.sae_settings import SAESettings
-from clustersae.runtime.errors import InputError
+from clustersae.runtime.errors import InputError, first_line
 from clustersae.runtime.files import read_object, write_json
 from clustersae.runtime.tensors import load_tensors, save_tensors
 from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.registry import create
+
+#: What every cfg.json has, for whatever architecture.
+KINDS = {"fingerprint": str, "layers": list, "architecture": str, "d_sae": int, "k": int}
 
 
 def save_sae(
@@ -74,7 +77,10 @@ def load_sae(
     """
     folder = Path(folder)
     config = read_object(folder / "cfg.json")
-    if not {"fingerprint", "layers", "d_sae", "k", "architecture"} <= config.keys():
+    if not (
+        all(isinstance(config.get(key), kind) for key, kind in KINDS.items())
+        and all(isinstance(layer, int) for layer in config["layers"])
+    ):
         raise InputError(
             f"{folder}/cfg.json is not that of an SAE. Delete the folder and run again."
         )
@@ -87,13 +93,26 @@ def load_sae(
             f" not {fingerprint[:12]}). Delete it and run again."
         )
     # What cfg.json says is reserved in memory; what sae.safetensors holds is there already.
+    if not {"b_enc", "layer_mean", "layer_scale"} <= tensors.keys():
+        raise InputError(f"{folder}/sae.safetensors is no SAE. Delete the folder and run again.")
+    if len(set(config["layers"])) != len(tensors["layer_mean"]):
+        raise InputError(
+            f"{folder}: cfg.json says layers {config['layers']}, sae.safetensors has statistics of"
+            f" {len(tensors['layer_mean'])}. Delete the folder and run again."
+        )
     if config["d_sae"] != len(tensors["b_enc"]):
         raise InputError(
             f"{folder}: cfg.json says {config['d_sae']} latents, sae.safetensors holds"
             f" {len(tensors['b_enc'])}. Delete the folder and run again."
         )
-    sae = create(config, config["layers"], tensors["layer_mean"], tensors["layer_scale"])
-    sae.load_state_dict(tensors)
+    try:
+        sae = create(config, config["layers"], tensors["layer_mean"], tensors["layer_scale"])
+        sae.load_state_dict(tensors)
+    except Exception as error:  # values of a wrong kind are found anywhere
+        raise InputError(
+            f"{folder}: sae.safetensors and cfg.json do not make an SAE ({first_line(error)})."
+            " Delete the folder and run again."
+        ) from error
     sae.config = config
     return sae.to(device).eval().requires_grad_(False)
 
