@@ -85,15 +85,17 @@ def test_every_job_has_a_log_and_a_benchmark(first_run):
     logs = {file.removeprefix("logs/")[:-4] for file in files if file.startswith("logs/")}
     marks = {file.removeprefix("benchmarks/")[:-4] for file in files if file.startswith("bench")}
     assert logs == marks
-    # 11 up to the plan, 2 for each of 4 SAEs, the model, 2 arms, cost, tables, 11 figures
-    quality = 11 + 2 * 4 + 1 + 2 + 1 + 1 + 11
+    # 11 up to the plan, 2 for each of 4 SAEs, the model, 2 arms, cost, tables, 12 figures
+    quality = 11 + 2 * 4 + 1 + 2 + 1 + 1 + 12
     # SAEs read on other layers, and their tables
     quality += 2
     # 2 tasks; circuits of one of them, in 2 arms and without SAEs, and their tables
     circuits = 2 + 3 + 1
-    # features of 2 arms and their tables, what latents write and the page of them; the verdict, the
-    # summary and the page of everything
-    assert len(marks) == quality + circuits + 2 + 1 + 2 + 2 + 1
+    # 2 arms and whole activations probed, and their table
+    probes = 2 + 1 + 1
+    # features of 2 arms and their two tables, what latents write and the page of them; the verdict,
+    # the summary and the page of everything
+    assert len(marks) == quality + circuits + probes + 2 + 2 + 2 + 2 + 1
 
 
 def test_only_a_task_that_the_model_can_do_gets_circuits(first_run):
