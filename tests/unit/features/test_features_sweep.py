@@ -8,7 +8,7 @@ import torch
 from clustersae.experiment.arms import Arm
 from clustersae.features.matched import Alone, partners
 from clustersae.features.meaning import Scores, kept_row, sweep_rows
-from clustersae.features.shares import SWEEP
+from clustersae.features.shares import SHARES
 from clustersae.features.sweep import sweep_table
 
 
@@ -18,7 +18,7 @@ def test_shares_of_what_lies_between_floor_and_ceiling():
     cells = np.stack([[np.full(3, 0.9), left], [left, np.full(3, 0.9)]])
     scores = Scores((0, 1), cells, np.full((2, 2), 0.5))
     rows = sweep_rows(scores, "index")
-    assert [row["share"] for row in rows] == list(SWEEP)
+    assert [row["share"] for row in rows] == list(SHARES)
     assert [row["n_pairs_kept"] for row in rows] == [6, 4, 2, 2]
     assert {row["n_pairs"] for row in rows} == {6}
     assert kept_row(scores)["n_pairs_kept"] == rows[1]["n_pairs_kept"]

@@ -14,7 +14,7 @@ from scipy import sparse
 
 from clustersae.features.rules import ANY, Clauses, Firings, balanced_accuracy, fit_rules
 from clustersae.features.sequences import NOTHING
-from clustersae.features.shares import KEPT_SHARE, SWEEP
+from clustersae.features.shares import KEPT_SHARE, SHARES
 
 CHANCE = 0.5
 #: A rule explains a latent if, on its own layer, it is nearer to certainty than to chance.
@@ -186,10 +186,10 @@ def kept_row(scores: Scores) -> dict[str, Any]:
 
 
 def sweep_rows(scores: Scores, pairing: str) -> list[dict[str, Any]]:
-    """`n_pairs` and `n_pairs_kept` of `kept_row` for every share in SWEEP; none of one layer."""
+    """`n_pairs` and `n_pairs_kept` of `kept_row` for every share in SHARES; none of one layer."""
     pairs = _pairs(scores)
     rows = []
-    for share in SWEEP if len(scores.layers) > 1 else ():
+    for share in SHARES if len(scores.layers) > 1 else ():
         kept = int((pairs & holds(scores, share)).sum())
         rows.append(dict(zip(SWEEP_COLUMNS, (pairing, share, int(pairs.sum()), kept))))
     return rows

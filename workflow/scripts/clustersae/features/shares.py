@@ -3,4 +3,4 @@
 #: A meaning is kept if as much of what the rule has above the floor is left on the other layer.
 KEPT_SHARE = 0.5
 #: Other shares that may be asked for, to see whether it matters which.
-SWEEP = (0.25, KEPT_SHARE, 0.75, 0.9)
+SHARES = (0.25, KEPT_SHARE, 0.75, 0.9)

@@ -114,8 +114,7 @@ def _plain(model: "PreTrainedModel") -> "PreTrainedModel":
 
 def _reason(error: Exception) -> str:
     """The first line of an error, named by its kind, as a sentence."""
-    text = first_line(error) or "no reason given"
-    return f"{type(error).__name__}: {text.rstrip('.')}."
+    return f"{type(error).__name__}: {first_line(error).rstrip('.')}."
 
 
 def main() -> None:

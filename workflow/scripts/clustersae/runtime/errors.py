@@ -8,6 +8,6 @@ class InputError(Exception):
     """
 
 
-def first_line(error: Exception) -> str:
-    """What an error says, without the long lists that libraries append to it."""
-    return str(error).strip().partition("\n")[0]
+def first_line(error: BaseException) -> str:
+    """What an error says, without the long lists that libraries append to it; else its kind."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from clustersae.corpora.text import dataset_documents, jsonl_documents, text_pieces
 from clustersae.experiment.config import D_MODEL_KEYS, N_LAYERS_KEYS
 from clustersae.experiment.sources import dataset_files, gguf_file
-from clustersae.runtime.errors import InputError
+from clustersae.runtime.errors import InputError, first_line
 from clustersae.runtime.files import read_json
 
 N_CTX_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "seq_length", "max_seq_len")
@@ -125,13 +125,9 @@ def _from_hub(repository: str, name: str, optional: bool = False) -> Path | None
         reason = error
     raise InputError(
         f"--model {repository} is no folder here, and {name} could not be fetched from the"
-        f" Hugging Face Hub ({_first_line(reason)}). Check the name and the network, or download"
+        f" Hugging Face Hub ({first_line(reason)}). Check the name and the network, or download"
         " the model elsewhere, copy it here and give its folder."
     ) from reason
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _facts(key: str, place: str, config: Path, tokenizer: Path | None) -> ModelFacts:
