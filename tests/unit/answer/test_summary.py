@@ -114,6 +114,7 @@ def test_fonts_are_embedded_as_outlines_and_the_file_is_the_same_again(tables, t
             style.save(figure, *paths)
         files.append([path.read_bytes() for path in paths])
     assert files[0] == files[1]
+    assert b"<title>Quality, cost and circuits at a glance" in files[0][0]  # the page lists it so
     pdf = files[0][2]
     assert pdf.startswith(b"%PDF")
     assert b"/FontFile2" in pdf

@@ -53,6 +53,7 @@ def draw(summary: pd.DataFrame, margins: Mapping[str, float], model: str) -> Fig
     with styled(), rc_context(_RC):
         has_circuits = bool(summary["distance"].notna().any())
         figure = Figure(figsize=(WIDTH, 2.75), layout="constrained")
+        figure.set_label("Quality, cost and circuits at a glance, for a paper")
         axes = figure.subplots(1, 2 + has_circuits)
         looks = _looks(summary)
         _quality(axes[0], summary, looks, margins["mean"])
