@@ -15,7 +15,7 @@ def test_a_plan_is_printed_before_anything_is_paid_for(fresh):
     printed = fresh.run("plan").stdout
     assert "tiny: plan" in printed
     assert "clusters are runs of even length here" in printed
-    assert "No hours" in printed
+    assert "No times" in printed
     results = fresh.folder / "results" / "tiny"
     assert [each.name for each in results.iterdir()] == ["model"]
 

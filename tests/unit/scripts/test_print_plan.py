@@ -65,7 +65,7 @@ def test_before_anything_is_cached_clusters_are_supposed(models, results):
     assert f"snakemake {results}/m/clusters/partitions.json" in printed
     assert "0-1" in printed
     assert "cache_activations" in printed
-    assert "No hours" in printed
+    assert "No times" in printed
 
 
 def test_what_is_known_replaces_what_is_supposed(models, results):

@@ -17,17 +17,17 @@ _REMEDIES = {
 
 def arms_table(price: Forecast, rates: Rates | None) -> Iterator[str]:
     """Every arm with what it costs, and what the columns mean."""
-    rows = [("arm", "SAEs", "trained", "budget", "A + K·T", "here", "hours", "measured as")]
+    rows = [("arm", "SAEs", "trained", "budget", "A + K·T", "here", "time", "measured as")]
     for arm in price.arms:
-        hours = ""
+        time = ""
         if rates:
             training = rates.training_hours(arm.here - arm.caching, arm.n_trained)
-            hours = _short(rates.caching_hours(arm.caching) + training)
+            time = _time(rates.caching_hours(arm.caching) + training)
         other = "" if arm.measured_as == arm.name else arm.measured_as
         rows.append(
             (
                 *(arm.name, str(arm.n_saes), str(arm.n_trained), f"{arm.budget:.3g}"),
-                *(f"{arm.dense:.3e}", f"{arm.here:.2e}", hours, other),
+                *(f"{arm.dense:.3e}", f"{arm.here:.2e}", time, other),
             )
         )
     yield from _aligned(rows, "<>>>>>><")
@@ -41,10 +41,10 @@ def arms_table(price: Forecast, rates: Rates | None) -> Iterator[str]:
         " the last studied layer."
     )
     if rates:
-        yield f"Hours are those of one core or GPU, {rates.source}."
+        yield f"Time is that of one core or GPU, {rates.source}."
     else:
         yield (
-            "No hours: nothing has been cached and trained here yet. Any finished run below results"
+            "No times: nothing has been cached and trained here yet. Any finished run below results"
             " tells how fast this machine is."
         )
 
@@ -66,12 +66,12 @@ def saes_table(content: Mapping[str, Any]) -> Iterator[str]:
 
 
 def jobs_table(price: Forecast, rates: Rates | None) -> Iterator[str]:
-    """Jobs of every rule, the memory of the largest, hours of all."""
-    rows = [("rule", "jobs", "memory", "hours")]
+    """Jobs of every rule, the memory of the largest, the time of all."""
+    rows = [("rule", "jobs", "memory", "time")]
     hours = _hours(price, rates) if rates else {}
     for rule, number in price.jobs.items():
         memory = number_of_bytes(price.memory[rule]) if rule in price.memory else ""
-        rows.append((rule, f"{number:,}", memory, _short(hours[rule]) if rule in hours else ""))
+        rows.append((rule, f"{number:,}", memory, _time(hours[rule]) if rule in hours else ""))
     yield from _aligned(rows, "<>>>")
 
 
@@ -153,10 +153,6 @@ def number_of_bytes(number: float) -> str:
         if number >= limit:
             return f"{number / limit:.1f} {unit}"
     return f"{number / 1e3:.0f} kB"
-
-
-def _short(hours: float) -> str:
-    return f"{hours:,.0f}" if hours >= 100 else f"{hours:.2g}"
 
 
 def _time(hours: float) -> str:

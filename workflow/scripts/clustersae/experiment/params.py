@@ -126,14 +126,14 @@ def growing(amount: int) -> Callable[[Wildcards, int], int]:
     return resource
 
 
-def jobs_at_once(cores: int | None, gpus: int | None) -> int:
+def jobs_at_once(cores: int | None, gpus: Any) -> int:
     """How many long jobs Snakemake may start: one for each GPU, or core where no GPU is used.
 
     Args:
         cores: --cores; None on a cluster, whose jobs are not on this machine.
-        gpus: the limit of the resource gpu, if there is one.
+        gpus: Snakemake's limit of the resource gpu; None if there is none.
     """
-    return gpus or cores or 1
+    return (gpus.value if gpus else 0) or cores or 1
 
 
 def has_tasks(settings: Mapping[str, Any]) -> bool:
