@@ -29,6 +29,7 @@ from clustersae.experiment.params import (
     has_probes,
     has_tasks,
     is_specialised,
+    jobs_at_once,
 )
 from clustersae.experiment.places import check_duplicates, placed
 from clustersae.experiment.questions import Question, Questions

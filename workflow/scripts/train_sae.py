@@ -10,7 +10,6 @@ import torch
 from clustersae.activations.shards import open_shards
 from clustersae.activations.statistics import load_statistics
 from clustersae.experiment.clusters import VIA, layers_of, start_of
-from clustersae.experiment.flops import dense_flops, optimiser_flops
 from clustersae.experiment.sae_settings import learning_rates, resolve
 from clustersae.experiment.variants import EVERY_LAYER, kind_of
 from clustersae.runtime import device, log
@@ -102,10 +101,8 @@ def main(
         },
     )
     write_csv(folder / "history.csv", best.history)
-    activations = settings.n_steps * settings.batch_size
     reached = (best.first_step + settings.n_steps) * settings.batch_size
-    of_optimiser = settings.n_steps * optimiser_flops(sae.d_model, sae.d_sae)
-    flops = activations * settings.flops(sae.d_model) + of_optimiser
+    flops = settings.total_flops(sae.d_model)
     write_json(
         folder / "training.json",
         {
@@ -114,11 +111,11 @@ def main(
             "validation_fvu": scores if held_out else {},
             "tuning_seconds": tuning_seconds,
             "tuning_flops": flops * max(0, len(scores) - 1),
-            "activations": activations,
+            "activations": settings.n_activations,
             # The place in the stream of tokens, which passes over the cached ones again and again.
             "tokens_reached": reached // len(layers) if data.every_layer else reached,
             "flops": flops,
-            "flops_dense": activations * dense_flops(sae.d_model, sae.d_sae) + of_optimiser,
+            "flops_dense": settings.total_dense_flops(sae.d_model),
         },
     )
     for checkpoint in folder.glob("checkpoint-*.safetensors"):

@@ -1,7 +1,7 @@
-"""Floating-point operations of SAE training, counted from the products that a step makes.
+"""Floating-point operations of SAE training and of a model's forward pass, counted from products.
 
 One multiply-add is two operations. Left out: the choice of active latents, and AuxK, which only
-works while latents are dead.
+works while latents are dead; of a language model its norms, nonlinearities and the unembedding.
 """
 
 from clustersae.experiment.architectures import ARCHITECTURES
@@ -28,6 +28,19 @@ def _weights(architecture: str, n_prefixes: int) -> tuple[int, int]:
 def dense_flops(d_model: int, d_sae: int) -> int:
     """Per activation with dense products: 10·d_model·d_sae, the T of Group-SAE's cost model."""
     return 10 * d_model * d_sae
+
+
+def forward_flops(n_weights: int, n_layers: int, n_ctx: int, d_model: int) -> int:
+    """Per token that a language model reads: 2·N + 4·L·n_ctx·d_model, the A of Group-SAE's model.
+
+    The second term are the products of queries with keys and of their weights with values, over all
+    n_ctx positions of a row, as if heads together were as wide as the stream.
+
+    Args:
+        n_weights: of the blocks, N.
+        n_layers: blocks, L.
+    """
+    return 2 * n_weights + 4 * n_layers * n_ctx * d_model
 
 
 def optimiser_flops(d_model: int, d_sae: int) -> int:

@@ -211,18 +211,24 @@ class Inputs:
         return make_pilots(read_json(partitions), self.models[wildcards.model])
 
     def plans(self, _wildcards: Wildcards) -> list[str]:
-        """The plan of every model as far as it is known without training: `snakemake plan`.
+        """What is known of the plan of every model without paying for it: `snakemake plan`.
 
-        Where pilots settle a part of it, the plan of the pilots; once they have, both.
+        Which model it is; once its layers have been clustered, for which they must be cached, the
+        plan. Where pilots settle a part of it, the plan of the pilots; once they have, both.
         """
-        files = []
+        files = [f"results/{self.home(model)}/model/description.json" for model in self.models]
         for model, settings in self.models.items():
-            plan = f"results/{model}/plan.json"
+            plan, partitions = (
+                f"results/{model}/{name}" for name in ("plan.json", "clusters/partitions.json")
+            )
+            if not Path(partitions).is_file():
+                continue
+            files.append(partitions)
             if settings["arms"]["auto"]:
                 files.append(f"results/{model}/pilots.json")
             if not settings["arms"]["auto"] or Path(plan).is_file():
                 files.append(plan)
-        return files
+        return list(dict.fromkeys(files))
 
     def of_saes(self, pattern: str, which: str = "trained_saes") -> InputFunction:
         """`pattern` for every SAE of the plan; `which` is a property of `Plan`."""

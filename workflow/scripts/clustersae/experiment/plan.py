@@ -393,36 +393,3 @@ def _checked(plan: Plan, settings: Settings) -> Plan:
         tokens, _ = variant_scales(variant, len(layers_of(name)))
         _trained(settings["sae"], variant, tokens)
     return plan
-
-
-def as_table(content: Mapping[str, Any]) -> str:
-    """plan.json for people: every arm, and every SAE with what it starts from."""
-    arms = [("arm", "SAEs", "budget", "measured as")]
-    for arm in content["arms"]:
-        other = "" if arm["measured_as"] == arm["name"] else arm["measured_as"]
-        arms.append((arm["name"], str(arm["count"]), f"{arm['budget']:.3g}", other))
-    saes = [("SAE", "variant", "training tokens", "starts from")]
-    for sae in content["saes"]:
-        start = sae["starts_from"]
-        where = f"{start[1]} ({start[0]})" if start else ""
-        saes.append((sae["sae"], sae["variant"], f"{sae['training_tokens']:,}", where))
-    total = sum(sae["training_tokens"] for sae in content["saes"])
-    return "\n".join(
-        [
-            *_aligned(arms, "<>><"),
-            "",
-            *_aligned(saes, "<<><"),
-            "",
-            f"{len(content['saes'])} SAEs x {len(content['seeds'])} seeds, {total:,} training"
-            " tokens per seed (trials of learning rates not counted).",
-        ]
-    )
-
-
-def _aligned(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
-    """Rows in columns as wide as they need, each aligned to its side (< or >)."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(sides))]
-    return [
-        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths)).rstrip()
-        for row in rows
-    ]
