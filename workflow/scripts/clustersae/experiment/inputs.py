@@ -63,6 +63,8 @@ class Inputs:
     def __init__(self, models: Mapping[str, Mapping[str, Any]], checkpoints: Any) -> None:
         self.models = models
         self.checkpoints = checkpoints
+        #: Model, partitions.json and its time of change → what was planned from it.
+        self._pilots: dict[tuple[str, str, int], Plan] = {}
 
     # -- text, model, activations
 
@@ -207,8 +209,12 @@ class Inputs:
         """The plan of the pilots that `arms.auto` asks; None where it asks none."""
         if not self.models[wildcards.model]["arms"]["auto"]:
             return None
-        partitions = self.checkpoints.cluster_layers.get(model=wildcards.model).output[0]
-        return make_pilots(read_json(partitions), self.models[wildcards.model])
+        partitions = Path(self.checkpoints.cluster_layers.get(model=wildcards.model).output[0])
+        version = (wildcards.model, str(partitions), partitions.stat().st_mtime_ns)
+        if version not in self._pilots:
+            settings = self.models[wildcards.model]
+            self._pilots[version] = make_pilots(read_json(partitions), settings)
+        return self._pilots[version]
 
     def plans(self, _wildcards: Wildcards) -> list[str]:
         """What is known of the plan of every model without paying for it: `snakemake plan`.
