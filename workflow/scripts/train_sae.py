@@ -18,7 +18,7 @@ from clustersae.runtime.files import read_json, write_csv, write_json
 from clustersae.sae.fitting import Activations, best_fit, converged, fit
 from clustersae.sae.start import load_start
 from clustersae.sae.storage import save_sae
-from clustersae.sae.validation import mean_fvu
+from clustersae.sae.validation import Validation, validate
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -81,7 +81,9 @@ def main(
         for number, rate in enumerate(rates)
     ]
     best, scores, tuning_seconds = best_fit(
-        converged(trainings), lambda sae: mean_fvu(sae, held_out) if held_out else 0.0
+        converged(trainings),
+        lambda sae: validate(sae, held_out) if held_out else Validation(0.0, 0.0),
+        config["max_dead"],
     )
 
     settings, sae = best.settings, best.sae
@@ -108,7 +110,10 @@ def main(
         {
             **best.record,
             "learning_rate": settings.learning_rate,
-            "validation_fvu": scores if held_out else {},
+            "validation_fvu": {rate: each.fvu for rate, each in scores.items() if held_out},
+            "validation_dead": {
+                rate: each.dead_fraction for rate, each in scores.items() if held_out
+            },
             "tuning_seconds": tuning_seconds,
             "tuning_flops": flops * max(0, len(scores) - 1),
             "activations": settings.n_activations,

@@ -14,7 +14,7 @@ KEY = ["variant", "cluster", "seed", "layer"]
 SPLICE = ["ce_clean", "ce_spliced", "delta_ce", "ce_recovered_zero", "ce_recovered_mean", "kl"]
 RECONSTRUCTION = [
     *("n_tokens", "fvu", "fvu_all_tokens", "fvu_standardised", "mse", "cosine", "l0"),
-    *("dead_fraction", "ultra_low_density_fraction"),
+    *("dead_fraction", "ultra_low_density_fraction", "n_tokens_dead"),
 ]
 
 
