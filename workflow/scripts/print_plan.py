@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clustersae.experiment.plan import as_table
-from clustersae.runtime import log
+from clustersae.runtime import job
 from clustersae.runtime.files import read_json
 
 if TYPE_CHECKING:
@@ -27,5 +27,5 @@ def main(plans: Sequence[Path]) -> str:
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     print(main([Path(path) for path in snakemake.input]))
