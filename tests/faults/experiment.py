@@ -7,7 +7,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import recorded_results
-from snakemake_project import TINY, Project
+from snakemake_project import Project
 
 #: Files that hold measured times or what was chosen by them: two undisturbed runs differ there.
 MEASURED = (
@@ -20,7 +20,7 @@ MEASURED = (
 )
 
 
-def create(folder: Path, config: Path = TINY) -> Project:
+def create(folder: Path, config: Path) -> Project:
     """The project, whose Snakemake names rule, inputs and outputs of every job it starts."""
     project = Project.create(folder, config)
     for file in (folder / "workflow").rglob("*"):

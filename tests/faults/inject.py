@@ -17,11 +17,12 @@ import tempfile
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from snakemake_project import TINY, Project
+from snakemake_project import REPOSITORY, Project
 
 from faults import experiment
 from faults.session import Row, Session, Stuck
 
+CONFIG = REPOSITORY / "tests" / "configs" / "faults.yaml"
 #: Set in the process that may mount.
 _ALONE = "FAULTS_MOUNT_NAMESPACE"
 _NAMESPACE = ("unshare", "--map-root-user", "--mount")
@@ -36,7 +37,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the first run")
     parser.add_argument("--log", type=Path, required=True, help="table, one row per fault")
     parser.add_argument("--reference", type=Path, help="a finished project of the same experiment")
-    parser.add_argument("--config", type=Path, default=TINY)
+    parser.add_argument("--config", type=Path, default=CONFIG)
     parser.add_argument("--folder", type=Path, help="where to work; kept for looking at")
     given = parser.parse_args()
     if _ALONE not in os.environ and _may_mount():

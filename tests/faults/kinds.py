@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from faults.watching import Started, outlived
 
-#: Seconds in which jobs end by themselves after their Snakemake was killed.
-GRACE = 15.0
+#: Seconds in which jobs end by themselves after their Snakemake was killed: they see it when they
+#: have imported what they need, which takes long on a busy machine.
+GRACE = 180.0
 DAY = 86_400
 
 
@@ -50,9 +51,9 @@ def snakemake_killed(run: Started, draw: Random) -> Wound:
     jobs = run.send(signal.SIGKILL)
     run.wait(60)
     left = outlived(jobs, GRACE)
-    seen = f"{len(jobs)} jobs ran, {left} outlived it by {GRACE:.0f} s"
+    seen = f"{len(jobs)} jobs ran and ended with it"
     if left:
-        raise AssertionError(seen)
+        raise AssertionError(f"{left} jobs outlived Snakemake by {GRACE:.0f} s")
     return Wound("snakemake", ends=True, seen=seen)
 
 
@@ -60,22 +61,23 @@ def snakemake_interrupted(run: Started, draw: Random) -> Wound:
     """As a terminal does it (all processes), or `kill -INT` of Snakemake alone."""
     to_all = draw.random() < 0.5
     jobs = run.send(signal.SIGINT, to_all)
-    if not run.wait(120):
+    if not run.wait(600):
         raise AssertionError("Snakemake does not end when it is interrupted")
     left = outlived(jobs, GRACE)
-    seen = f"{len(jobs)} jobs ran, {left} outlived it by {GRACE:.0f} s"
+    seen = f"{len(jobs)} jobs ran and ended with it"
     if left:
-        raise AssertionError(seen)
+        raise AssertionError(f"{left} jobs outlived Snakemake by {GRACE:.0f} s")
     return Wound("all, as Ctrl-C" if to_all else "snakemake", ends=True, seen=seen)
 
 
 def snakemake_terminated(run: Started, draw: Random) -> Wound:
     """It waits for its jobs, and ends."""
     jobs = run.send(signal.SIGTERM)
-    if not run.wait(180):
+    if not run.wait(600):
         raise AssertionError("Snakemake does not end when it is terminated")
-    left = outlived(jobs, GRACE)
-    return Wound("snakemake", ends=True, seen=f"{len(jobs)} jobs ran, {left} outlived it")
+    if outlived(jobs, GRACE):
+        raise AssertionError("jobs outlived a Snakemake that was to wait for them")
+    return Wound("snakemake", ends=True, seen=f"{len(jobs)} jobs ran, which it waited for")
 
 
 def disk_full(run: Started, draw: Random, folder: Path) -> Wound:
@@ -89,7 +91,7 @@ def disk_full(run: Started, draw: Random, folder: Path) -> Wound:
                 file.write(bytes(size))
             except OSError:
                 size //= 2
-    run.wait(180)
+    run.wait(600)
     if not run.ended():
         raise AssertionError("Snakemake does not end on a full disk")
     ballast.unlink()
@@ -146,7 +148,7 @@ def config_edited(folder: Path, draw: Random) -> Wound:
 def second_snakemake(run: Started, folder: Path, printed: Path) -> Wound:
     """Another one in the same folder must refuse to start, and leave the first alone."""
     other = Started(folder, printed)
-    give_up = time.monotonic() + 180
+    give_up = time.monotonic() + 600
     while not other.wait(0.1):
         if run.ended():  # so that the other may have its place
             other.end()

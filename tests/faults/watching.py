@@ -29,7 +29,7 @@ class Job(NamedTuple):
 
 
 class Started:
-    """One start of Snakemake, in a session of its own, with what it prints in a file."""
+    """One start of Snakemake, in a process group of its own, with what it prints in a file."""
 
     def __init__(self, folder: Path, printed: Path, arguments: Sequence[str] = ()) -> None:
         self.arguments, self.printed = (*COMMAND, *arguments), printed
@@ -41,7 +41,7 @@ class Started:
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
-                start_new_session=True,
+                process_group=0,
             )
         self._known = psutil.Process(self.process.pid)
 

@@ -26,7 +26,7 @@ RECORDS = SNAKEMAKE / "clustersae-written"
 LARGE = 1 << 26
 
 #: What jobs read again; the many pieces of a page are not.
-SUFFIXES = {".csv", ".json", ".parquet", ".safetensors", ".svg", ".txt"}
+SUFFIXES = {".csv", ".json", ".jsonl", ".parquet", ".safetensors", ".svg", ".txt"}
 
 
 WHOLE, HEADER = "whole", "header"
