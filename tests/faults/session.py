@@ -122,6 +122,8 @@ class Session:
                     return self._close()
                 restarts = restarts + 1 if len(self.rows) == before else 0
                 command = ()
+            elif self._was_killed():
+                command = UNLOCK
             else:
                 asked = self._asked(started.text())
                 if asked is None and not ended_by_fault:
@@ -153,6 +155,10 @@ class Session:
                 return True
         return False
 
+    def _was_killed(self) -> bool:
+        """Whether the last fault has killed Snakemake, which then asks for nothing."""
+        return any(row.kind == "snakemake killed" and not row.next for row in self.pending)
+
     def _hurt_stopped(self) -> None:
         if self.draw.random() < AT_STOPS and len(self.rows) < self.n_faults:
             self._one(WHILE_STOPPED, None)
@@ -160,6 +166,8 @@ class Session:
     def _one(self, weights: dict[str, int], started: Started | None) -> bool:
         """Draw a fault until one is possible; whether Snakemake is to end because of it."""
         for _ in range(5):
+            if started and started.ended():
+                break
             kind = self.draw.choices(list(weights), list(weights.values()))[0]
             if kind == "disk full" and not self.can_fill:
                 continue
