@@ -1,5 +1,6 @@
 """What is changed in Snakemake's scheduler, in the version that is installed."""
 
+import os
 import re
 import subprocess
 import sys
@@ -45,6 +46,7 @@ def passes(folder, included):
     result = subprocess.run(
         [sys.executable, "-m", "snakemake", "--cores", "1"],
         cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY / "workflow" / "scripts")},
         capture_output=True,
         text=True,
         timeout=120,

@@ -1,7 +1,12 @@
 # What Snakemake does and no setting of a workflow changes. Tests notice if another version differs.
 
+from pathlib import Path
+
+from snakemake.io import _IOFile
 from snakemake.scheduling.job_scheduler import JobScheduler
 from snakemake.settings.types import RerunTrigger
+
+from clustersae.runtime import written
 
 # The digests see every change of the code. Snakemake's own trigger sees the time stamp of a
 # script, so a checkout or a comment would train everything again. Only the command line turns it
@@ -29,3 +34,25 @@ if hasattr(JobScheduler, "_schedule_reevalutation"):
     if not hasattr(JobScheduler, "reevaluate"):
         JobScheduler.reevaluate = JobScheduler._schedule_reevalutation
     JobScheduler._schedule_reevalutation = reevaluate_where_needed
+
+
+# A file that looks newer than what was made from it is read, and if it holds the same, nothing is
+# made again; but not one of more than 100 kB (`--max-checksum-file-size`). Of those that jobs have
+# written, the records say what they hold: a wrong clock, or a file that was deleted and came out
+# the same, then costs nothing.
+async def is_known(file, threshold) -> bool:
+    return await _IOFile.is_small(file, threshold) or bool(written.digest(Path(file)))
+
+
+async def known_checksum(file, threshold=None, force=False, algorithm=None):
+    found = await _IOFile.computed(file, threshold, force, algorithm)
+    known = None if found else written.digest(Path(file))
+    return f"sha256:{known}" if known else found
+
+
+if not hasattr(_IOFile, "is_small"):
+    _IOFile.is_small, _IOFile.computed = (
+        _IOFile.is_checksum_eligible,
+        _IOFile.checksum,
+    )
+_IOFile.is_checksum_eligible, _IOFile.checksum = is_known, known_checksum

@@ -10,7 +10,7 @@ from clustersae.activations.mask import load_limits
 from clustersae.activations.shards import open_shards
 from clustersae.activations.statistics import compute_statistics, save_statistics
 from clustersae.activations.table import stream_table
-from clustersae.runtime import log
+from clustersae.runtime import job
 from clustersae.runtime.files import write_csv
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def main(shards: list[Path], limits: Path, output: Path, table: Path) -> None:
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     torch.set_num_threads(snakemake.threads)
     main(
         shards=[Path(path) for path in snakemake.input.shards],

@@ -15,7 +15,7 @@ from clustersae.circuits.tasks.prompts import prompt_line
 from clustersae.corpora.tokenizer import model_tokenizer
 from clustersae.models.description import read_description
 from clustersae.models.residual import ResidualStream, load_model
-from clustersae.runtime import device, log
+from clustersae.runtime import device, job
 from clustersae.runtime.files import write_json, write_text
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _lines(pairs: TaskPairs) -> str:
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     torch.set_num_threads(snakemake.threads)
     main(
         model_dir=Path(snakemake.input.description).parent,

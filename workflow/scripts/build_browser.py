@@ -13,7 +13,7 @@ from clustersae.browser.index import index_columns
 from clustersae.browser.pieces import number, write_piece
 from clustersae.browser.reading import Measured, Rows, read_group, read_scores
 from clustersae.experiment.plan import Plan, read_plan
-from clustersae.runtime import log
+from clustersae.runtime import job
 from clustersae.runtime.files import replacing
 from clustersae.runtime.log import Progress
 
@@ -92,7 +92,7 @@ def write_group(group: Shown, rows: Rows, folder: Path, size: int) -> dict[str, 
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     plan = read_plan(snakemake.input.plan)
     kinds = snakemake.params.settings["arms"]
     main(

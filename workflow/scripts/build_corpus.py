@@ -9,7 +9,7 @@ import pandas as pd
 from clustersae.corpora.build import CorpusFiles
 from clustersae.corpora.tokenizer import save_tokenizer
 from clustersae.pretraining.corpus import build
-from clustersae.runtime import log
+from clustersae.runtime import job
 from clustersae.runtime.files import replacing
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def _write_parquet(table: pd.DataFrame, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     output = {name: Path(path) for name, path in snakemake.output.items()}
     main(
         CorpusFiles(*(output[name] for name in CorpusFiles._fields)),

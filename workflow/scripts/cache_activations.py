@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from clustersae.activations.caching import CachingSettings, cache_shard
-from clustersae.runtime import device, log
+from clustersae.runtime import device, job
 from clustersae.runtime.files import write_json
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def main(
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     torch.set_num_threads(snakemake.threads)
     main(
         model_dir=Path(snakemake.input.description).parent,

@@ -17,7 +17,7 @@ from clustersae.experiment.arms import Arm
 from clustersae.experiment.plan import read_plan
 from clustersae.presentation.arms import of_every_arm
 from clustersae.presentation.tables import read_files, write_table
-from clustersae.runtime import log
+from clustersae.runtime import job
 from clustersae.runtime.files import read_json
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def main(
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     main(
         records=list(snakemake.input.tasks),
         curves=list(snakemake.input.curves),

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from clustersae.clustering.distances import load_distance
 from clustersae.clustering.tabulate import tabulate_partitions
-from clustersae.runtime import log
+from clustersae.runtime import job
 from clustersae.runtime.files import write_json
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def main(
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     main(
         distances=Path(snakemake.input[0]),
         output=Path(snakemake.output[0]),

@@ -7,7 +7,7 @@ from clustersae.correspondence.table import CORRESPONDENCE, correspondence_table
 from clustersae.experiment.arms import Arm
 from clustersae.experiment.plan import read_plan
 from clustersae.presentation.tables import read_files, write_table
-from clustersae.runtime import log
+from clustersae.runtime import job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -25,7 +25,7 @@ def main(measured: Sequence[str], table: str, arms: Sequence[Arm]) -> None:
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     main(
         measured=list(snakemake.input.correspondence),
         table=snakemake.output[0],

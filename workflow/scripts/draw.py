@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from clustersae.presentation import style
 from clustersae.presentation.tables import read_file
-from clustersae.runtime import log
+from clustersae.runtime import job
 from clustersae.runtime.files import read_json
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def main(
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     main(
         module=snakemake.params.module,
         tables=dict(snakemake.input.items()),

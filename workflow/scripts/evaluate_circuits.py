@@ -12,7 +12,7 @@ from clustersae.circuits.measuring import CircuitSettings, measure_circuits
 from clustersae.circuits.storage import load_recordings
 from clustersae.models.description import read_description
 from clustersae.models.residual import ResidualStream, load_model
-from clustersae.runtime import device, log
+from clustersae.runtime import device, job
 from clustersae.runtime.files import write_csv
 from clustersae.sae.storage import by_seed, load_sae
 
@@ -63,7 +63,7 @@ def main(
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     torch.set_num_threads(snakemake.threads)
     main(
         model_dir=Path(snakemake.input.description).parent,

@@ -25,7 +25,7 @@ from clustersae.correspondence.measure import (
     specialised_rows,
 )
 from clustersae.experiment.clusters import FROM
-from clustersae.runtime import device, log
+from clustersae.runtime import device, job, log
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import read_json, write_csv
 from clustersae.sae.storage import load_sae
@@ -196,7 +196,7 @@ def _trained(folder: Path) -> Trained:
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     torch.set_num_threads(snakemake.threads)
     main(
         saes=[Path(path).parent for path in snakemake.input.saes],

@@ -27,7 +27,7 @@ from clustersae.experiment.variants import BASE
 from clustersae.features.words import read_words
 from clustersae.models.description import read_description
 from clustersae.models.residual import ResidualStream, load_model
-from clustersae.runtime import device, log
+from clustersae.runtime import device, job
 from clustersae.runtime.files import replacing
 from clustersae.runtime.log import Progress
 from clustersae.sae.module import SparseAutoencoder
@@ -148,7 +148,7 @@ def table(
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     torch.set_num_threads(snakemake.threads)
     main(
         model_dir=Path(snakemake.input.description).parent,

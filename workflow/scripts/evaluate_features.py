@@ -26,7 +26,7 @@ from clustersae.features.matched import Alone, matched_scores
 from clustersae.features.meaning import sweep_rows
 from clustersae.features.measuring import FeatureSettings, measure_group, prepare
 from clustersae.features.sequences import Text, read_text
-from clustersae.runtime import device, log
+from clustersae.runtime import device, job
 from clustersae.runtime.files import replacing
 from clustersae.runtime.log import Progress
 
@@ -146,7 +146,7 @@ def parquet_writer(path: Path) -> Iterator[Callable[[pa.Table], None]]:
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     torch.set_num_threads(snakemake.threads)
     main(
         saes=[Path(path).parent for path in snakemake.input.saes],

@@ -10,7 +10,7 @@ from clustersae.activations.statistics import load_statistics
 from clustersae.models.description import read_description
 from clustersae.models.residual import ResidualStream, load_model
 from clustersae.quality.language_model import measure_ablations, read_evaluation_tokens
-from clustersae.runtime import device, log
+from clustersae.runtime import device, job
 from clustersae.runtime.files import write_csv
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def main(
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     torch.set_num_threads(snakemake.threads)
     main(
         model_dir=Path(snakemake.input.description).parent,

@@ -16,7 +16,7 @@ from clustersae.features.groups import groups_of, read_trained
 from clustersae.features.sequences import Text, read_text
 from clustersae.probing.labels import Labelled, factor_labels, find_labels, text_labels
 from clustersae.probing.probes import PROBE_COLUMNS, dense_probe_rows, sparse_probe_rows
-from clustersae.runtime import device, log
+from clustersae.runtime import device, job, log
 from clustersae.runtime.files import replacing
 from clustersae.sae.storage import load_sae
 
@@ -136,7 +136,7 @@ def _of_stream(train: Text, test: Text, labels: list[Labelled]) -> list[dict[str
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     torch.set_num_threads(snakemake.threads)
     main(
         saes=[Path(path).parent for path in snakemake.input.get("saes", [])],

@@ -14,7 +14,7 @@ from clustersae.models.description import read_description
 from clustersae.models.residual import ResidualStream, load_model
 from clustersae.quality.language_model import ALL, read_ablations, read_evaluation_tokens
 from clustersae.quality.splice import Effect, measure, recovered, splice_of
-from clustersae.runtime import device, log
+from clustersae.runtime import device, job
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import write_csv
 from clustersae.sae.storage import by_seed, load_sae
@@ -97,7 +97,7 @@ def main(
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     torch.set_num_threads(snakemake.threads)
     main(
         model_dir=Path(snakemake.input.description).parent,

@@ -8,7 +8,7 @@ import torch
 from clustersae.activations.blocks import layer_blocks
 from clustersae.activations.shards import open_shards
 from clustersae.correspondence.measure import first_tokens
-from clustersae.runtime import device, log
+from clustersae.runtime import device, job, log
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import write_csv
 from clustersae.sae.storage import by_seed, load_sae
@@ -48,7 +48,7 @@ def main(
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     torch.set_num_threads(snakemake.threads)
     main(
         saes=[Path(path).parent for path in snakemake.input.saes],

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from clustersae.exports.formats import LayerSAE, ancestry, write_layer
 from clustersae.models.description import read_description
-from clustersae.runtime import log
+from clustersae.runtime import job
 from clustersae.runtime.files import write_json
 from clustersae.runtime.log import Progress
 from clustersae.sae.storage import load_sae
@@ -53,7 +53,7 @@ def main(saes: Sequence[Path], model_dir: Path, format: str, index: Path) -> Non
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     main(
         saes=[Path(path).parent for path in snakemake.input.saes],
         model_dir=Path(snakemake.input.description).parent,

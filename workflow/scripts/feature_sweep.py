@@ -8,7 +8,7 @@ from clustersae.experiment.plan import read_plan
 from clustersae.features.sweep import SWEEP, sweep_table
 from clustersae.presentation.arms import of_every_arm
 from clustersae.presentation.tables import read_files, write_table
-from clustersae.runtime import log
+from clustersae.runtime import job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -25,7 +25,7 @@ def main(sweep: Sequence[str], table: str, arms: Sequence[Arm]) -> None:
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     main(
         sweep=list(snakemake.input.sweep),
         table=snakemake.output[0],

@@ -18,7 +18,7 @@ from clustersae.features.table import (
 )
 from clustersae.presentation.arms import of_every_arm
 from clustersae.presentation.tables import read_files, write_table
-from clustersae.runtime import log
+from clustersae.runtime import job
 from clustersae.statistics.spread import spread_by_group
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def main(
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     main(
         latents=list(snakemake.input.latents),
         layers=list(snakemake.input.layers),

@@ -6,7 +6,7 @@ from clustersae.presentation import style
 from clustersae.presentation.tables import read_file
 from clustersae.pretraining import figure as language_model
 from clustersae.pretraining.published import MEANS, METRICS
-from clustersae.runtime import log
+from clustersae.runtime import job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -21,7 +21,7 @@ def main(curves: str, published: str | None, model: str, svg: str, png: str) -> 
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     main(
         curves=snakemake.input.curves,
         published=snakemake.params.published,

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 import torch
 
 from clustersae.models.importing import import_model
-from clustersae.runtime import log
+from clustersae.runtime import job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     torch.set_num_threads(snakemake.threads)
     import_model(
         snakemake.params.path or snakemake.params.repo,

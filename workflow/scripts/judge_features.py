@@ -10,7 +10,7 @@ from clustersae.features.judge.asking import Judge
 from clustersae.features.judge.contexts import read_latents
 from clustersae.features.judge.scoring import COLUMNS, score_all
 from clustersae.features.judge.store import Store
-from clustersae.runtime import log
+from clustersae.runtime import job
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import replacing
 
@@ -42,7 +42,7 @@ def main(contexts: Path, scores: Path, store: Path, settings: dict[str, Any], se
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     main(
         contexts=Path(snakemake.input.contexts),
         scores=Path(snakemake.output.scores),

@@ -9,7 +9,7 @@ from clustersae.activations.blocks import read_blocks
 from clustersae.activations.shards import open_shards
 from clustersae.activations.statistics import load_statistics
 from clustersae.clustering import distances as layers
-from clustersae.runtime import device, log
+from clustersae.runtime import device, job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -42,7 +42,7 @@ def main(
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     torch.set_num_threads(snakemake.threads)
     main(
         shards=[Path(path) for path in snakemake.input.shards],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from clustersae.experiment.plan import make_plan
 from clustersae.presentation.tables import RECONSTRUCTION, read_files
 from clustersae.quality.pilots import settle
-from clustersae.runtime import log
+from clustersae.runtime import job
 from clustersae.runtime.files import read_json, write_json
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def main(partitions: Path, pilots: Sequence[Path], output: Path, settings: dict[
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     main(
         partitions=Path(snakemake.input.partitions),
         pilots=[Path(path) for path in snakemake.input.pilots],

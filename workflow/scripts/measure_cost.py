@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clustersae.cost.measure import cost_rows
-from clustersae.runtime import log
+from clustersae.runtime import job
 from clustersae.runtime.files import write_csv
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def pairs(records: list[str], benchmarks: list[str]) -> Pairs:
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     files = snakemake.input
     main(
         caching=pairs(files.caching, files.caching_benchmarks),

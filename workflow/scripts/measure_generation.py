@@ -10,7 +10,7 @@ from transformers import GPT2LMHeadModel
 from clustersae.corpora.toy_lexicon import BOS
 from clustersae.models.residual import load_pretrained
 from clustersae.pretraining.generation import measure
-from clustersae.runtime import device, log
+from clustersae.runtime import device, job
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import write_json
 
@@ -59,7 +59,7 @@ def blank(tokenizer: Tokenizer) -> list[int]:
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     torch.set_num_threads(snakemake.threads)
     main(
         model_dir=Path(snakemake.input.weights).parent,

@@ -8,7 +8,7 @@ import torch
 
 from clustersae.activations.caching import measure_limits
 from clustersae.activations.mask import save_limits
-from clustersae.runtime import device, log
+from clustersae.runtime import device, job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -34,7 +34,7 @@ def main(
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     torch.set_num_threads(snakemake.threads)
     main(
         model_dir=Path(snakemake.input.description).parent,

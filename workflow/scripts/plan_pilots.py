@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clustersae.experiment.plan import make_pilots
-from clustersae.runtime import log
+from clustersae.runtime import job
 from clustersae.runtime.files import read_json, write_json
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def main(partitions: Path, output: Path, settings: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     main(
         partitions=Path(snakemake.input.partitions),
         output=Path(snakemake.output[0]),

@@ -10,7 +10,7 @@ from clustersae.cost.rates import measured_last
 from clustersae.cost.supposed import supposed_partitions
 from clustersae.experiment.layers import studied_layers
 from clustersae.experiment.plan import make_plan, read_plan
-from clustersae.runtime import log, machine
+from clustersae.runtime import job, machine
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import read_json
 
@@ -96,7 +96,7 @@ def _size(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     print(
         main(
             snakemake.params.models,

@@ -8,7 +8,7 @@ from clustersae.experiment.plan import read_plan
 from clustersae.presentation.arms import of_every_arm
 from clustersae.presentation.tables import read_files, write_table
 from clustersae.probing.table import ACTIVATIONS, PROBES, probing_table
-from clustersae.runtime import log
+from clustersae.runtime import job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -26,7 +26,7 @@ def main(measured: Sequence[str], activations: str, table: str, arms: Sequence[A
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     main(
         measured=list(snakemake.input.probes),
         activations=snakemake.input.activations,

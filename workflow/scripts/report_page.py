@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from clustersae.presentation.tables import read_file
 from clustersae.report import facts, figures, tables
 from clustersae.report.page import Contents, html
-from clustersae.runtime import log
+from clustersae.runtime import job
 from clustersae.runtime.files import read_json, write_text
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def main(
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     main(
         model=snakemake.wildcards.model,
         verdict=snakemake.input.verdict,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from clustersae.answer.summary import summary_table
 from clustersae.presentation.tables import read_file, write_table
-from clustersae.runtime import log
+from clustersae.runtime import job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -26,7 +26,7 @@ def main(
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     main(
         arms=Path(snakemake.input.arms),
         cost=Path(snakemake.input.cost),

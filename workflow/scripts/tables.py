@@ -23,7 +23,7 @@ from clustersae.quality.pairs import layers_table
 from clustersae.quality.series import density_table, training_table
 from clustersae.quality.stream import stream_table
 from clustersae.quality.summary import arms_table, comparisons_table
-from clustersae.runtime import log
+from clustersae.runtime import job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -82,7 +82,7 @@ def main(
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     plan = read_plan(snakemake.input.plan)
     main(
         reconstruction_files=list(snakemake.input.reconstruction),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from clustersae.presentation.tables import write_table
 from clustersae.pretraining.seeds import as_text, beside_published, learning_curves, published_form
-from clustersae.runtime import log
+from clustersae.runtime import job
 from clustersae.runtime.files import read_json, write_json, write_text
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def main(
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     main(
         records={
             seed: (Path(training), Path(generation))

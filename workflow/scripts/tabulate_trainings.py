@@ -8,7 +8,7 @@ import pandas as pd
 
 from clustersae.presentation.tables import read_file, write_table
 from clustersae.pretraining.seeds import across
-from clustersae.runtime import log
+from clustersae.runtime import job
 from clustersae.runtime.files import read_json, write_json
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def main(
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     main(
         forms=[Path(path) for path in snakemake.input.forms],
         tables=[Path(path) for path in snakemake.input.tables],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from clustersae.corpora.build import CorpusFiles, layout_of, packed
 from clustersae.corpora.packing import Layout
 from clustersae.corpora.tokenizer import model_tokenizer
-from clustersae.runtime import log
+from clustersae.runtime import job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -37,7 +37,7 @@ def main(
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     main(
         CorpusFiles(*(Path(snakemake.output[name]) for name in CorpusFiles._fields)),
         settings=snakemake.params.corpus,

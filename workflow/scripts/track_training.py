@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from clustersae.exports.tracking import TRACKERS, Training
 from clustersae.presentation.tables import HISTORY, read_files
-from clustersae.runtime import log
+from clustersae.runtime import job
 from clustersae.runtime.files import read_json
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def main(sae: Path, model: str, tracker: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     main(
         sae=Path(snakemake.input.history).parent,
         model=snakemake.wildcards.model,

@@ -16,7 +16,7 @@ from clustersae.pretraining import competence
 from clustersae.pretraining.architecture import Architecture, build_model
 from clustersae.pretraining.settings import TrainingSettings
 from clustersae.pretraining.training import Learning, train
-from clustersae.runtime import device, log
+from clustersae.runtime import device, job
 from clustersae.runtime.checkpoint import Checkpoint, identity
 from clustersae.runtime.files import replacing, write_json
 from clustersae.runtime.tensors import checksum
@@ -142,7 +142,7 @@ def _save(model: GPT2LMHeadModel, tokenizer_files: list[Path], model_dir: Path) 
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     torch.set_num_threads(snakemake.threads)
     main(
         train_tokens=Path(snakemake.input.train),

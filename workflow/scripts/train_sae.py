@@ -12,7 +12,7 @@ from clustersae.activations.statistics import load_statistics
 from clustersae.experiment.clusters import VIA, layers_of, start_of
 from clustersae.experiment.sae_settings import learning_rates, resolve
 from clustersae.experiment.variants import EVERY_LAYER, kind_of
-from clustersae.runtime import device, log
+from clustersae.runtime import device, job
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import read_json, write_csv, write_json
 from clustersae.sae.fitting import Activations, best_fit, converged, fit
@@ -128,7 +128,7 @@ def main(
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     torch.set_num_threads(snakemake.threads)
     main(
         shards=[Path(path) for path in snakemake.input.shards],

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from clustersae.presentation.tables import read_files, write_table
-from clustersae.runtime import log
+from clustersae.runtime import job
 from clustersae.transfer.table import (
     DISTANCES,
     TRANSFER,
@@ -32,7 +32,7 @@ def main(measured: str, distances: str, outputs: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     main(
         measured=snakemake.input.transfer,
         distances=snakemake.input.distances,

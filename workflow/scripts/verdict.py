@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from clustersae.answer import verdict
 from clustersae.presentation.findings import Findings
 from clustersae.presentation.tables import read_file
-from clustersae.runtime import log
+from clustersae.runtime import job
 from clustersae.runtime.files import read_json, write_json, write_text
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def main(
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     main(
         tables=list(snakemake.input.tables),
         questions=snakemake.params.questions,

@@ -8,7 +8,7 @@ from clustersae.browser.groups import shown_groups
 from clustersae.browser.neuronpedia import batches, set_name
 from clustersae.browser.reading import Measured, read_group, read_scores
 from clustersae.experiment.plan import Plan, read_plan
-from clustersae.runtime import log
+from clustersae.runtime import job
 from clustersae.runtime.files import write_json
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def main(
 
 
 if __name__ == "__main__":
-    log.to(snakemake.log[0])
+    job.start(snakemake)
     plan = read_plan(snakemake.input.plan)
     kinds = snakemake.params.settings["arms"]
     main(

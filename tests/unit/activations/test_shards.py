@@ -124,3 +124,15 @@ def test_the_permutation_depends_on_seed_split_and_shard_only():
     assert sorted(reference.tolist()) == list(range(1000))
     for other in [(1, "train", 3), (0, "test", 3), (0, "train", 4)]:
         assert (permutation(*other, 1000) == reference).sum() < 20
+
+
+def test_what_is_said_of_a_shard_is_sealed_as_well(tmp_path):
+    path = tmp_path / "a.safetensors"
+    write(path)
+    tensors, metadata = load_tensors(path)
+    save_file(load_file(path), path, {**metadata, "seed": "1"})
+    with pytest.raises(InputError, match=r"a\.safetensors is damaged: its checksum does not match"):
+        open_shard(path)
+    del metadata["seal"]  # by an earlier version
+    save_file(load_file(path), path, metadata)
+    assert torch.equal(open_shard(path).layer(0), tensors["layer.0"])

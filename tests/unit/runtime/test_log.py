@@ -1,7 +1,10 @@
 """Progress, in a log and on a terminal."""
 
 import logging
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -68,3 +71,34 @@ def test_a_silent_one_says_nothing(lines, capsys):
     progress.update()
     progress.close()
     assert (lines(), capsys.readouterr().err) == ([], "")
+
+
+JOB = """
+import sys
+from clustersae.runtime import log
+from clustersae.runtime.errors import InputError
+log.to(sys.argv[1])
+raise InputError("It is wrong.")
+"""
+
+
+def told(path):
+    """What a job with its log at `path` says on standard error, before it fails."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(log.__file__).parents[2])}
+    command = [sys.executable, "-c", JOB, path]
+    result = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True)
+    assert result.returncode == 1
+    return result.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")
+def test_a_full_disk_ends_the_log_and_not_what_is_told():
+    assert told("/dev/full") == "error: It is wrong.\n"
+
+
+def test_a_log_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "logs" / "x.log"
+    assert told(path) == (
+        f"error: The log {path} cannot be written (Not a directory). Mend that, and run again.\n"
+    )

@@ -78,3 +78,14 @@ def test_foreign_and_mixed_files_are_refused(trainer, tmp_path):
         load_sae(tmp_path / "b")
     with pytest.raises(InputError, match=r"cfg\.json"):
         load_sae(tmp_path / "a")
+
+
+@pytest.mark.parametrize("place", [-1, -40, -300])
+def test_a_flipped_bit_of_an_sae_is_named(trainer, tmp_path, place):
+    save_sae(tmp_path, trainer.sae, SETTINGS, "base", "f" * 64)
+    file = tmp_path / "sae.safetensors"
+    content = bytearray(file.read_bytes())
+    content[place] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=r"sae\.safetensors is damaged: its checksum does not"):
+        load_sae(tmp_path)

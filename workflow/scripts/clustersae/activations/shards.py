@@ -21,7 +21,13 @@ import torch
 
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import parsed_json
-from clustersae.runtime.tensors import checksum, load_tensors, save_tensors
+from clustersae.runtime.tensors import (
+    check_seal,
+    checksum,
+    load_tensors,
+    save_tensors,
+    sealed,
+)
 
 #: Data types in which activations are stored.
 DTYPES = {
@@ -110,7 +116,8 @@ def write_shard(
         "mask": json.dumps(mask),
     }
     sums = {f"{_CHECKSUM}{name}": checksum({name: tensor}) for name, tensor in tensors.items()}
-    save_tensors(path, tensors, metadata | sums)
+    # The sums tell what tensors hold, and the seal what else is said of them.
+    save_tensors(path, tensors, sealed({}, metadata | sums), with_checksums=True)
 
 
 class Shard:
@@ -239,9 +246,11 @@ def open_shard(path: Path, fingerprint: str | None = None) -> Shard:
             f" {metadata['fingerprint'][:12]}, expected {fingerprint[:12]}). {_REMEDY}"
         )
     try:
-        return Shard(path, tensors, metadata)
+        shard = Shard(path, tensors, metadata)
     except (ValueError, TypeError, LookupError) as error:
         raise InputError(f"{path} is not a shard of activations ({error}). {_REMEDY}") from None
+    check_seal(path, {}, metadata)
+    return shard
 
 
 def open_shards(paths: Iterable[Path], fingerprint: str | None = None) -> list[Shard]:

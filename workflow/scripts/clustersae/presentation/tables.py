@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from clustersae.runtime import written
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import replacing
 
@@ -97,6 +98,7 @@ def read_files(paths: Sequence[str | Path], format: Format) -> pd.DataFrame:
 
 def read_file(path: str | Path, columns: Sequence[str] = ()) -> pd.DataFrame:
     """One CSV file with at least `columns`; cluster names stay text."""
+    written.check([path])
     try:
         frame = pd.read_csv(path, dtype=_TEXT)
     except FileNotFoundError:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import remove_unfinished
-from clustersae.runtime.tensors import load_tensors, save_tensors
+from clustersae.runtime.tensors import check_seal, load_tensors, save_tensors, sealed
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +80,7 @@ class Checkpoint:
             return None
         try:
             state, metadata = load_tensors(self.path)
+            check_seal(self.path, state, metadata)
         except InputError as error:
             logger.warning("Training starts anew: %s", error)
             return None
@@ -103,5 +104,6 @@ class Checkpoint:
             "history": json.dumps(self.history + history),
             "seconds": str(seconds),
         }
-        save_tensors(self.path, trainer.state(), metadata)
+        state = trainer.state()
+        save_tensors(self.path, state, sealed(state, metadata), with_checksums=True)
         self._saved = time.monotonic()

@@ -3,6 +3,18 @@
 import os
 from pathlib import Path
 
+#: The environment variable that tells jobs Snakemake's process: its number, and among which
+#: processes it has that.
+SNAKEMAKE_PROCESS = "CLUSTERSAE_SNAKEMAKE_PROCESS"
+
+
+def namespace() -> str:
+    """Within what the numbers of processes are counted: a container may have its own."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:  # not on Linux
+        return "all"
+
 
 def prepare(scripts: str | Path) -> None:
     """Set what every job of a workflow needs in its environment.
@@ -13,5 +25,6 @@ def prepare(scripts: str | Path) -> None:
     """
     # Threads of one job that wait for each other by spinning starve the others on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ[SNAKEMAKE_PROCESS] = f"{os.getpid()} {namespace()}"
     paths = [str(scripts), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)

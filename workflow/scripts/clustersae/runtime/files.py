@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from clustersae.runtime import written
 from clustersae.runtime.errors import InputError
 
 #: Bytes. The largest that are written here have a few MB; parsed, JSON may take 25 times as much.
@@ -19,8 +20,11 @@ LARGEST_JSON = 1 << 27
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | Path, with_checksums: bool = False) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to, and rename it when the block succeeds.
+
+    What it holds is remembered, so that damage is noticed; of a safetensors file `with_checksums`
+    of all tensors in its header, only the header.
 
     A killed or failing writer never leaves a partial file under the real name; what it leaves is
     found by `remove_unfinished`. A full disk is reported as an InputError that names the file.
@@ -35,7 +39,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
             temporary = Path(folder, f"new{path.suffix}")
             yield temporary
             _set_default_mode(temporary)
+            written.forget(path)
             os.replace(temporary, path)
+            written.remember(path, with_checksums)
     except Exception as error:
         if _is_disk_full(error):
             raise InputError(
@@ -48,7 +54,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
 def remove_unfinished(path: str | Path) -> None:
     """Remove what writers of `path` that were killed have left beside it."""
     path = Path(path)
-    for folder in path.parent.glob(f".{glob.escape(path.name)}.*/"):
+    # As many characters as `tempfile` draws: those of `x.csv.gz` are none of `x.csv`.
+    for folder in path.parent.glob(f".{glob.escape(path.name)}.{'?' * 8}/"):
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -87,9 +94,10 @@ def read_json(path: str | Path) -> Any:
     """The value in a JSON file.
 
     Raises:
-        InputError: the file is absent, no JSON, or larger than memory should be spent on.
+        InputError: the file is absent, damaged, no JSON, or larger than memory should be spent on.
     """
     path = Path(path)
+    written.check([path])
     try:
         if path.stat().st_size > LARGEST_JSON:
             raise InputError(

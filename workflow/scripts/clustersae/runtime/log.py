@@ -20,19 +20,35 @@ _FORMAT = "{desc}: {n_fmt}/{total_fmt} ({percentage:.0f} %), {remaining} left, {
 _ENDLESS = "{desc}: {n_fmt}, {rate_fmt}{postfix}"
 
 
+class _File(logging.FileHandler):
+    """A log that ends where the disk is full; what went wrong is told on standard error as well."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exception(), OSError):
+            super().handleError(record)
+
+
 def to(path: str | Path) -> None:
     """Send log records to `path`, and uncaught exceptions there and to standard error.
 
     An InputError appears as its message alone; any other exception with its traceback.
+
+    Raises:
+        InputError: no log can be written there.
     """
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, mode="w", encoding="utf-8")
+    sys.excepthook = _report
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        handler = _File(path, mode="w", encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"The log {path} cannot be written ({error.strerror}). Mend that, and run again."
+        ) from error
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.INFO)
     logging.captureWarnings(True)
-    sys.excepthook = _report
 
 
 def warn(message: str) -> None:
@@ -43,7 +59,8 @@ def warn(message: str) -> None:
 
 def _report(kind: type[BaseException], error: BaseException, traceback) -> None:
     if issubclass(kind, InputError):
-        logger.error("%s", error)
+        if logger.hasHandlers():  # there is a log
+            logger.error("%s", error)
         print(f"error: {error}", file=sys.stderr)
     else:
         logger.critical("Uncaught exception", exc_info=(kind, error, traceback))

@@ -14,15 +14,21 @@ from safetensors.torch import save_file
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import replacing
 
+#: The metadata entry that holds a checksum of the file.
+_SEAL = "seal"
+
 WIDENED_NUMBERS = 1 << 20  # at a time, by save_integers
 
 
 def save_tensors(
-    path: str | Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None
+    path: str | Path,
+    tensors: Mapping[str, torch.Tensor],
+    metadata: Mapping[str, str] | None = None,
+    with_checksums: bool = False,
 ) -> None:
-    """Write `tensors` and string `metadata` to `path`, or nothing at all."""
+    """Write `tensors` and string `metadata` to `path`, or nothing at all; see `replacing`."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with replacing(path) as temporary:
+    with replacing(path, with_checksums) as temporary:
         save_file(contiguous, temporary, metadata=dict(metadata or {}))
 
 
@@ -85,3 +91,28 @@ def checksum(tensors: Mapping[str, torch.Tensor]) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def sealed(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> dict[str, str]:
+    """`metadata` with a checksum of it and of the tensors, for `check_seal`."""
+    return {**metadata, _SEAL: _seal(tensors, metadata)}
+
+
+def check_seal(
+    path: str | Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
+) -> None:
+    """Compare what was read from `path` with what was sealed; earlier versions sealed nothing.
+
+    Raises:
+        InputError: it is not the same.
+    """
+    rest = {name: value for name, value in metadata.items() if name != _SEAL}
+    if metadata.get(_SEAL, wanted := _seal(tensors, rest)) != wanted:
+        raise InputError(
+            f"{path} is damaged: its checksum does not match. Delete it and run again."
+        )
+
+
+def _seal(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> str:
+    told = json.dumps([checksum(tensors), sorted(metadata.items())])
+    return hashlib.sha256(told.encode()).hexdigest()

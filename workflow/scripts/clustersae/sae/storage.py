@@ -12,7 +12,7 @@ from clustersae.experiment.clusters import cluster_name
 from clustersae.experiment.sae_settings import SAESettings
 from clustersae.runtime.errors import InputError, first_line
 from clustersae.runtime.files import read_object, write_json
-from clustersae.runtime.tensors import load_tensors, save_tensors
+from clustersae.runtime.tensors import check_seal, load_tensors, save_tensors, sealed
 from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.registry import create
 
@@ -39,7 +39,8 @@ def save_sae(
         data: of what it was trained on: how it was normalised, which tokens were left out.
     """
     folder = Path(folder)
-    save_tensors(folder / "sae.safetensors", sae.state_dict(), {"fingerprint": fingerprint})
+    state = sae.state_dict()
+    save_tensors(folder / "sae.safetensors", state, sealed(state, {"fingerprint": fingerprint}))
     write_json(
         folder / "cfg.json",
         {
@@ -85,8 +86,12 @@ def load_sae(
             f"{folder}/cfg.json is not that of an SAE. Delete the folder and run again."
         )
     tensors, metadata = load_tensors(folder / "sae.safetensors")
+    check_seal(folder / "sae.safetensors", tensors, metadata)
     if metadata.get("fingerprint") != config["fingerprint"]:
-        raise InputError(f"{folder}: sae.safetensors and cfg.json belong to different SAEs.")
+        raise InputError(
+            f"{folder}: sae.safetensors and cfg.json belong to different SAEs."
+            " Delete the folder and run again."
+        )
     if fingerprint is not None and config["fingerprint"] != fingerprint:
         raise InputError(
             f"{folder} was trained on another model (fingerprint {config['fingerprint'][:12]},"

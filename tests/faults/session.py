@@ -1,0 +1,349 @@
+"""One experiment from its first start to its end, with faults on the way."""
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+import psutil
+from snakemake_project import Project
+
+from faults import kinds
+from faults.kinds import Unable, Wound
+from faults.ledger import Ledger
+from faults.watching import Started
+
+#: How often each kind is drawn, for those that are possible at that moment.
+WHILE_RUNNING = {
+    "job killed": 4,
+    "job terminated": 4,
+    "snakemake killed": 4,
+    "snakemake interrupted": 3,
+    "snakemake terminated": 1,
+    "disk full": 4,
+    "file damaged": 6,
+    "two snakemakes": 2,
+    "clock jumped": 3,
+    "config edited": 2,
+}
+WHILE_STOPPED = {"file damaged": 3, "checkpoint damaged": 4, "stale lock": 3, "clock jumped": 1}
+#: Share of the stops in which something happens as well.
+AT_STOPS = 0.3
+#: Seconds from one fault, or from the first job of a start, to the next fault.
+PAUSE = (0.5, 7.0)
+#: Seconds that one start may take before it is said to hang.
+PATIENCE = 900
+UNLOCK, INCOMPLETE = ("--unlock",), ("--rerun-incomplete",)
+#: "error: results/x is damaged: ... Delete it and run again."
+_REMEDY = re.compile(r"(results/\S+?):? [^\n]*?Delete (?:it|the folder) and run\s+again")
+
+
+@dataclass
+class Row:
+    """A line of the log."""
+
+    seed: int
+    number: int
+    kind: str
+    target: str
+    moment: str
+    seen: str = ""
+    next: str = ""
+    outcome: str = ""
+
+
+class Stuck(Exception):
+    """The documented commands do not end the run."""
+
+
+@dataclass
+class Session:
+    """The state of one experiment under faults.
+
+    Args:
+        project: before its first start.
+        readers: file → jobs that read it, see `experiment.readers`.
+        can_fill: whether the file system of the project is its own and may be filled.
+    """
+
+    project: Project
+    readers: dict[str, set[str]]
+    seed: int
+    n_faults: int
+    printed: Path
+    can_fill: bool
+    say: Callable[[str], None]
+    rows: list[Row] = field(default_factory=list)
+    ledger: Ledger = field(default_factory=Ledger)
+    redone: list[str] = field(default_factory=list)
+    unexplained: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.draw = Random(self.seed)
+        self.began = time.monotonic()
+        self.starts = 0
+        self.wounds: dict[str, tuple[Row, bytes, set[str]]] = {}  # damaged file → its fault
+        self.pending: list[Row] = []  # faults whose next command has not been seen to go on
+        self.locks: dict[str, bytes] = {}
+        self.told: set[tuple[str, str, int]] = set()  # starts and ends that the ledger knows
+
+    @property
+    def folder(self) -> Path:
+        return self.project.folder
+
+    # -- from start to end
+
+    def run(self) -> list[Row]:
+        """Start, hurt, and follow the documentation until Snakemake ends well.
+
+        Raises:
+            Stuck: it does not.
+        """
+        command: tuple[str, ...] = ()
+        restarts = 0
+        while True:
+            before = len(self.rows)
+            started = self._start(command)
+            try:
+                ended_by_fault = self._hurt(started)
+                if not started.wait(PATIENCE):
+                    raise Stuck(f"start {self.starts} hangs")
+            finally:
+                started.end()
+            self._account(started)
+            self._settle(started)
+            self.ledger.running.clear()
+            if command == UNLOCK:
+                command = INCOMPLETE
+            elif started.process.returncode == 0:
+                if self._nothing_left():
+                    return self._close()
+                restarts = restarts + 1 if len(self.rows) == before else 0
+                command = ()
+            elif self._was_killed():
+                command = UNLOCK
+            else:
+                asked = self._asked(started.text())
+                if asked is None and not ended_by_fault:
+                    told = f"start {self.starts} failed: {_last_lines(started.text())}"
+                    self.unexplained.append(told)
+                command = asked or ()
+            if len(self.unexplained) == 3 or restarts == 5:
+                raise Stuck("; ".join([*self.unexplained, f"{restarts} ends with jobs left"]))
+            for row in self.pending:
+                row.next = "; ".join(filter(None, [row.next, " ".join(("snakemake", *command))]))
+            if command != UNLOCK:
+                self._hurt_stopped()
+
+    def _start(self, command: Sequence[str]) -> Started:
+        self.starts += 1
+        return Started(self.folder, self.printed / f"{self.seed}-{self.starts}.txt", command)
+
+    def _hurt(self, started: Started) -> bool:
+        """Faults at random moments while it runs; whether one of them was to end it."""
+        while not started.jobs():
+            if started.wait(0.2):
+                return False
+        while len(self.rows) < self.n_faults:
+            if started.wait(self.draw.uniform(*PAUSE)):
+                return False
+            self._account(started)
+            self.locks = kinds.locks(self.folder) or self.locks
+            if self._one(WHILE_RUNNING, started):
+                return True
+        return False
+
+    def _was_killed(self) -> bool:
+        """Whether the last fault has killed Snakemake, which then asks for nothing."""
+        return any(row.kind == "snakemake killed" and not row.next for row in self.pending)
+
+    def _hurt_stopped(self) -> None:
+        if self.draw.random() < AT_STOPS and len(self.rows) < self.n_faults:
+            self._one(WHILE_STOPPED, None)
+
+    def _one(self, weights: dict[str, int], started: Started | None) -> bool:
+        """Draw a fault until one is possible; whether Snakemake is to end because of it."""
+        for _ in range(5):
+            if started and started.ended():
+                break
+            kind = self.draw.choices(list(weights), list(weights.values()))[0]
+            if kind == "disk full" and not self.can_fill:
+                continue
+            moment = f"{time.monotonic() - self.began:.1f} s, {self.ledger.ended} jobs done"
+            try:
+                wound = self._wound(kind, started)
+            except (Unable, psutil.NoSuchProcess):
+                continue
+            row = Row(self.seed, len(self.rows) + 1, kind, wound.target, moment, wound.seen)
+            self.rows.append(row)
+            if wound.damaged:
+                done = {name for name in self.readers[wound.damaged] if self.ledger.is_made(name)}
+                self.wounds[wound.damaged] = (row, wound.held, done)
+                self.ledger.changed.add(wound.damaged)
+            elif wound.ends or started is None:
+                self.pending.append(row)
+            else:
+                row.next, row.outcome = "none", "went on"
+            self.say(f"{self.seed} {row.number} {moment}: {kind} {wound.target} {wound.seen}")
+            return wound.ends
+        return False
+
+    def _wound(self, kind: str, started: Started | None) -> Wound:
+        if kind == "file damaged":
+            return self._damage(self._files_to_be_read())
+        if kind == "checkpoint damaged":
+            found = [*self.folder.glob("results/**/checkpoint*.safetensors")]
+            if not found:
+                raise Unable
+            file = self.draw.choice(sorted(found))
+            how, _ = kinds.damaged(file, self.draw)
+            return Wound(f"{file.relative_to(self.folder)} {how}")
+        if kind == "clock jumped":
+            files = [self.folder / name for name in self.ledger.made()]
+            wound = kinds.clock_jumped([file for file in files if file.is_file()], self.draw)
+            names = [str(Path(name).relative_to(self.folder)) for name in wound.target.split()]
+            return wound._replace(target=" ".join(names))
+        if kind == "stale lock":
+            return kinds.stale_lock(self.folder, self.locks)
+        assert started is not None
+        if kind == "config edited":
+            return kinds.config_edited(self.folder, self.draw)
+        if kind == "two snakemakes":
+            self.starts += 1
+            return kinds.second_snakemake(
+                started, self.folder, self.printed / f"{self.seed}-{self.starts}-second.txt"
+            )
+        if kind == "disk full":
+            return kinds.disk_full(started, self.draw, self.folder)
+        hurt = {
+            "job killed": kinds.job_killed,
+            "job terminated": kinds.job_terminated,
+            "snakemake killed": kinds.snakemake_killed,
+            "snakemake interrupted": kinds.snakemake_interrupted,
+            "snakemake terminated": kinds.snakemake_terminated,
+        }
+        return hurt[kind](started, self.draw)
+
+    def _files_to_be_read(self) -> list[str]:
+        """Files that are made, whole, and still to be read by a job."""
+        return [
+            name
+            for name in self.ledger.made()
+            if name not in self.wounds
+            and (self.folder / name).is_file()
+            # Between the moment when a job compares a file and that when it reads it.
+            and not self.ledger.running & self.readers.get(name, set())
+            and any(not self.ledger.is_made(job) for job in self.readers.get(name, ()))
+        ]
+
+    def _damage(self, files: Sequence[str]) -> Wound:
+        if not files:
+            raise Unable
+        by_folder: dict[str, list[str]] = {}  # so that every sort of file has its turn
+        for name in files:
+            by_folder.setdefault(re.sub(r"[\d~@-]+", "N", name), []).append(name)
+        name = self.draw.choice(self.draw.choice(list(by_folder.values())))
+        how, held = kinds.damaged(self.folder / name, self.draw)
+        return Wound(f"{name} {how}", damaged=name, held=held)
+
+    # -- what became of it
+
+    def _account(self, started: Started) -> None:
+        """Bring the ledger up to what this start has printed so far."""
+        jobs = {job.number: job for job in started.jobs()}
+        known, name = self.told, started.printed.name
+        for job in started.jobs():
+            if job.outputs and (name, "start", job.number) not in known:
+                known.add((name, "start", job.number))
+                for file in {*job.outputs} & self.wounds.keys():
+                    row, _, _ = self.wounds.pop(file)
+                    row.next, row.outcome = "none", "made again before it was read"
+                    self.ledger.changed.discard(file)
+                if self.ledger.start(job):
+                    self.redone.append(f"start {self.starts}: {job.outputs[0]} ({job.reason})")
+        for number in started.finished():
+            job = jobs.get(number)
+            if job and job.outputs and (name, "end", number) not in known:
+                known.add((name, "end", number))
+                self.ledger.end(job)
+
+    def _settle(self, started: Started) -> None:
+        """Rows whose next command has gone on are done."""
+        went_on = bool(started.finished()) or started.process.returncode == 0
+        for row in list(self.pending):
+            if row.next and went_on and "--unlock" not in started.arguments:
+                row.outcome = "went on"
+                self.pending.remove(row)
+        text = started.text()
+        for row in self.pending:
+            if not row.next:
+                row.seen = "; ".join(filter(None, [row.seen, _sentence(text)]))
+            if row.kind == "checkpoint damaged" and "anew" not in row.seen:
+                row.seen = self._began_anew()
+
+    def _began_anew(self) -> str:
+        """What a log says of a checkpoint that could not be gone on from."""
+        for log in self.folder.glob("results/logs/**/train_*/**/*.log"):
+            found = re.search(r"Training starts anew: .*", log.read_text(encoding="utf-8"))
+            if found:
+                return found[0]
+        return ""
+
+    def _asked(self, text: str) -> tuple[str, ...] | None:
+        """The command that the output asks for; None where it asks for none."""
+        if "cannot be locked" in text:
+            return UNLOCK
+        found = _REMEDY.search(text)
+        if found:
+            name = found[1].rstrip(":")
+            if not (self.folder / name).exists():
+                return None
+            if "the folder" in found[0] and not (self.folder / name).is_dir():
+                name = str(Path(name).parent)
+            gone = kinds.deleted(self.folder, name)
+            self.ledger.delete(gone)
+            self.ledger.changed -= {*gone}
+            for file in gone:
+                if file in self.wounds:
+                    row, _, _ = self.wounds.pop(file)
+                    row.seen, row.next = found[0], f"rm {file}; the same command"
+                    row.outcome = "named; made again"
+            return ()
+        if "--rerun-incomplete" in text:
+            return INCOMPLETE
+        return None
+
+    def _nothing_left(self) -> bool:
+        """Whether a further start says that there is nothing to be done."""
+        result = self.project.snakemake("-n", "--cores", "2", "--resources", "gpu=0")
+        (self.printed / f"{self.seed}-{self.starts}-dry.txt").write_text(result.stdout)
+        return "Nothing to be done" in result.stdout
+
+    def _close(self) -> list[Row]:
+        for row in self.pending:
+            row.outcome = row.outcome or "went on"
+            row.next = row.next or "none"
+        for name, (row, held, done) in self.wounds.items():
+            later = {job for job in self.readers[name] if self.ledger.is_made(job)} - done
+            row.outcome = (
+                f"NOT NOTICED by {', '.join(sorted(later))}" if later else "not read again"
+            )
+            (self.folder / name).write_bytes(held)
+        return self.rows
+
+
+def _sentence(text: str) -> str:
+    """What a user reads first: our own error, else Snakemake's last words."""
+    own = re.findall(r"^(?:error: |InputError[^\n]*\n)([^\n]+)", text, re.MULTILINE)
+    if own:
+        return own[0]
+    lines = [
+        line.strip() for line in text.splitlines() if re.match(r"\s*\w*(Error|Exception)", line)
+    ]
+    return lines[-1] if lines else ""
+
+
+def _last_lines(text: str) -> str:
+    return " | ".join(text.strip().splitlines()[-6:])
