@@ -3,14 +3,16 @@
     PYTHONPATH=workflow/scripts:tests python -m faults.inject --log docs/results/faults/faults.csv
 
 A run takes one seed; a log that exists is added to, so that an interrupted injector goes on with
-the next seed. On Linux with permission to mount, every experiment lies on a file system of its own,
-which can be filled; elsewhere there is no full disk.
+the next seed. At SIGUSR1 it injects no more and sees the run to its end. On Linux with permission
+to mount, every experiment lies on a file system of its own, which can be filled; elsewhere there is
+no full disk.
 """
 
 import argparse
 import csv
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -89,6 +91,7 @@ def one_run(
     try:
         project: Project = experiment.create(disk / "project", reference / "config.yaml")
         session = Session(project, readers, seed, n_faults, printed, mounted, _say)
+        signal.signal(signal.SIGUSR1, lambda *_: session.spare())
         try:
             rows = session.run()
             wrong = experiment.differences(reference, project.folder, folder / f"recorded-{seed}")

@@ -28,11 +28,12 @@ WHILE_RUNNING = {
     "clock jumped": 3,
     "config edited": 2,
 }
-WHILE_STOPPED = {"file damaged": 3, "checkpoint damaged": 4, "stale lock": 3, "clock jumped": 1}
-#: Share of the stops in which something happens as well.
-AT_STOPS = 0.3
-#: Seconds from one fault, or from the first job of a start, to the next fault.
-PAUSE = (0.5, 7.0)
+WHILE_STOPPED = {"file damaged": 3, "checkpoint damaged": 4, "stale lock": 3, "clock jumped": 2}
+#: Probability of a fault, and of one more, before Snakemake is started again.
+AT_STOPS = 0.5
+#: How many more jobs end before the next fault, and seconds after that.
+JOBS = (0, 1, 1, 2)
+PAUSE = (0.2, 5.0)
 #: Seconds that one start may take before it is said to hang.
 PATIENCE = 900
 UNLOCK, INCOMPLETE = ("--unlock",), ("--rerun-incomplete",)
@@ -93,6 +94,10 @@ class Session:
     def folder(self) -> Path:
         return self.project.folder
 
+    def spare(self) -> None:
+        """No more faults: the run may end."""
+        self.n_faults = len(self.rows)
+
     # -- from start to end
 
     def run(self) -> list[Row]:
@@ -147,6 +152,9 @@ class Session:
             if started.wait(0.2):
                 return False
         while len(self.rows) < self.n_faults:
+            goal = len(started.finished()) + self.draw.choice(JOBS)
+            while len(started.finished()) < goal and not started.wait(0.2):
+                pass
             if started.wait(self.draw.uniform(*PAUSE)):
                 return False
             self._account(started)
@@ -160,7 +168,7 @@ class Session:
         return any(row.kind == "snakemake killed" and not row.next for row in self.pending)
 
     def _hurt_stopped(self) -> None:
-        if self.draw.random() < AT_STOPS and len(self.rows) < self.n_faults:
+        while self.draw.random() < AT_STOPS and len(self.rows) < self.n_faults:
             self._one(WHILE_STOPPED, None)
 
     def _one(self, weights: dict[str, int], started: Started | None) -> bool:
