@@ -16,6 +16,7 @@ from clustersae.runtime import device, job
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import read_json, write_csv, write_json
 from clustersae.sae.fitting import Activations, best_fit, converged, fit
+from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.start import load_start
 from clustersae.sae.storage import save_sae
 from clustersae.sae.validation import Validation, validate
@@ -80,11 +81,12 @@ def main(
         )
         for number, rate in enumerate(rates)
     ]
-    best, scores, tuning_seconds = best_fit(
-        converged(trainings),
-        lambda sae: validate(sae, held_out) if held_out else Validation(0.0, 0.0),
-        config["max_dead"],
-    )
+    limit = config["max_dead"]
+
+    def score(sae: SparseAutoencoder) -> Validation:
+        return validate(sae, held_out, opened, limit) if held_out else Validation(0.0, 0.0)
+
+    best, scores, tuning_seconds = best_fit(converged(trainings), score, limit)
 
     settings, sae = best.settings, best.sae
     save_sae(

@@ -146,7 +146,7 @@ def test_a_child_starts_with_an_optimiser_of_its_own(train, monkeypatch):
     def look(trainer, batch):
         if trainer.step_number == 0:
             state = trainer.optimise.state()
-            found.extend(state[name].clone() for name in state if name != "quiet")
+            found.extend(state[name].clone() for name in state)
         step(trainer, batch)
 
     monkeypatch.setattr(Trainer, "step", look)

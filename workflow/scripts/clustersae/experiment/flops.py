@@ -49,9 +49,8 @@ def optimiser_flops(d_model: int, d_sae: int) -> int:
     13 for each of the 2·d_model·d_sae + d_sae + d_model parameters by Adam (3 for its first moment,
     4 for the second, 3 for the root's bias and ε, 3 for the step), 3 by the clipping of gradients
     (2 for the norm, 1 to scale), and 7 for each decoder weight: 4 to take out of its gradient what
-    lies along its row, 3 to bring the row back to unit norm. Rows that a compiled step leaves alone
-    for want of a gradient are counted, as they are elsewhere; the few parameters more that some
-    architectures have are not.
+    lies along its row, 3 to bring the row back to unit norm. Rows that are left alone for want of a
+    gradient are counted; the few parameters more that some architectures have are not.
     """
     n_parameters = 2 * d_model * d_sae + d_sae + d_model
     return 16 * n_parameters + 7 * d_model * d_sae

@@ -99,6 +99,11 @@ class SparseAutoencoder(nn.Module, ABC):
     def add_parameters(self) -> None:
         """Parameters and buffers that an architecture has beyond the four weights."""
 
+    @staticmethod
+    def latent_dimension(parameter: str) -> int | None:
+        """Along which dimension of a parameter latents lie; None if it is of no latent."""
+        return {"W_enc": 1, "b_dec": None}.get(parameter, 0)
+
     @property
     def d_model(self) -> int:
         return self.W_dec.shape[1]
