@@ -1,4 +1,4 @@
-"""What is changed in Snakemake's scheduler, in the version that is installed."""
+"""What is changed in Snakemake's scheduler and planning, in the version that is installed."""
 
 import re
 import subprocess
@@ -59,3 +59,86 @@ def test_the_scheduler_looks_for_jobs_when_one_has_ended_and_not_all_the_time(tm
     as_it_is = passes(tmp_path / "as-it-is", "")
     changed = passes(tmp_path / "changed", f'include: "{rules}"')
     assert changed <= 2 * N_JOBS < as_it_is
+
+
+#: Ten jobs that read the same ten files.
+SHARED = """
+from snakemake.dag import DAG
+
+{included}
+
+searches = []
+search = DAG.file2jobs
+
+async def counted(self, targetfile, **others):
+    searches.append(targetfile)
+    return await search(self, targetfile, **others)
+
+DAG.file2jobs = counted
+
+rule all:
+    input:
+        expand("read-{{n}}.txt", n=range({n_jobs}))
+
+rule read:
+    input:
+        expand("made-{{m}}.txt", m=range({n_jobs}))
+    output:
+        "read-{{n}}.txt"
+    shell:
+        "cat {{input}} > {{output}}"
+
+rule make:
+    output:
+        "made-{{m}}.txt"
+    shell:
+        "echo {{wildcards.m}} > {{output}}"
+
+onsuccess:
+    print(len(searches), "searches")
+"""
+CYCLE = """
+{included}
+
+rule first:
+    input: "b.txt"
+    output: "a.txt"
+    shell: "cp {{input}} {{output}}"
+
+rule second:
+    input: "a.txt"
+    output: "b.txt"
+    shell: "cp {{input}} {{output}}"
+"""
+
+
+def run(folder, snakefile, included):
+    folder.mkdir()
+    (folder / "Snakefile").write_text(snakefile.format(included=included, n_jobs=N_JOBS))
+    return subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "2"],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_the_job_that_makes_a_file_is_looked_for_once(tmp_path):
+    rules = REPOSITORY / "workflow" / "rules" / "snakemake.smk"
+    searches = {}
+    for name, included in {"as-it-is": "", "changed": f'include: "{rules}"'}.items():
+        result = run(tmp_path / name, SHARED, included)
+        assert result.returncode == 0, result.stdout
+        searches[name] = int(re.search(r"(\d+) searches", result.stdout)[1])
+        assert (tmp_path / name / "read-9.txt").read_text().split() == [*"0123456789"]
+        assert re.search(r"^total +21$", result.stdout, re.MULTILINE)
+    assert searches == {"as-it-is": N_JOBS + N_JOBS**2, "changed": 2 * N_JOBS}
+
+
+def test_a_cycle_is_still_found(tmp_path):
+    rules = REPOSITORY / "workflow" / "rules" / "snakemake.smk"
+    result = run(tmp_path / "cycle", CYCLE, f'include: "{rules}"')
+    assert result.returncode == 1
+    assert "Cyclic dependency on rule" in result.stdout
