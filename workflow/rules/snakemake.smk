@@ -3,6 +3,7 @@
 import gc
 
 from snakemake.dag import DAG
+from snakemake.io import _IOFile
 from snakemake.scheduling.job_scheduler import JobScheduler
 from snakemake.settings.types import RerunTrigger
 
@@ -59,3 +60,22 @@ async def update_once(
 if not hasattr(DAG, "update_each_time"):
     DAG.update_each_time = DAG.update
 DAG.update = update_once
+
+
+def apply_wildcards_once(file, wildcards):
+    """Make one object of a file without wildcards for all jobs of a rule, not one for each of them.
+
+    200 shards that 1,600 trainings read are 320,000 objects otherwise, and a third of the memory.
+    """
+    path = str(file)
+    if file.rule is None or "{" in path or file.is_callable() or file.flags:
+        return file.apply_wildcards_each_time(wildcards)
+    known = vars(file.rule).setdefault("known_files", {})
+    if path not in known:
+        known[path] = file.apply_wildcards_each_time(wildcards)
+    return known[path]
+
+
+if not hasattr(_IOFile, "apply_wildcards_each_time"):
+    _IOFile.apply_wildcards_each_time = _IOFile.apply_wildcards
+_IOFile.apply_wildcards = apply_wildcards_once
