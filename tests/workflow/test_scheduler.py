@@ -1,4 +1,4 @@
-"""What is changed in Snakemake's scheduler, in the version that is installed."""
+"""What is changed in Snakemake's scheduler and planning, in the version that is installed."""
 
 import os
 import re
@@ -61,3 +61,87 @@ def test_the_scheduler_looks_for_jobs_when_one_has_ended_and_not_all_the_time(tm
     as_it_is = passes(tmp_path / "as-it-is", "")
     changed = passes(tmp_path / "changed", f'include: "{rules}"')
     assert changed <= 2 * N_JOBS < as_it_is
+
+
+#: Ten jobs that read the same ten files.
+SHARED = """
+from snakemake.dag import DAG
+
+{included}
+
+searches = []
+search = DAG.file2jobs
+
+async def counted(self, targetfile, **others):
+    searches.append(targetfile)
+    return await search(self, targetfile, **others)
+
+DAG.file2jobs = counted
+
+rule all:
+    input:
+        expand("read-{{n}}.txt", n=range({n_jobs}))
+
+rule read:
+    input:
+        expand("made-{{m}}.txt", m=range({n_jobs}))
+    output:
+        "read-{{n}}.txt"
+    shell:
+        "cat {{input}} > {{output}}"
+
+rule make:
+    output:
+        "made-{{m}}.txt"
+    shell:
+        "echo {{wildcards.m}} > {{output}}"
+
+onsuccess:
+    read = [file for job in workflow.dag.jobs for file in job.input if file.startswith("made")]
+    print(len(searches), "searches,", len(set(map(id, read))), "objects")
+"""
+CYCLE = """
+{included}
+
+rule first:
+    input: "b.txt"
+    output: "a.txt"
+    shell: "cp {{input}} {{output}}"
+
+rule second:
+    input: "a.txt"
+    output: "b.txt"
+    shell: "cp {{input}} {{output}}"
+"""
+
+
+def run(folder, snakefile, included):
+    folder.mkdir()
+    (folder / "Snakefile").write_text(snakefile.format(included=included, n_jobs=N_JOBS))
+    return subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "2"],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_a_file_that_many_jobs_read_is_looked_for_and_held_once(tmp_path):
+    rules = REPOSITORY / "workflow" / "rules" / "snakemake.smk"
+    found = {}
+    for name, included in {"as-it-is": "", "changed": f'include: "{rules}"'}.items():
+        result = run(tmp_path / name, SHARED, included)
+        assert result.returncode == 0, result.stdout
+        found[name] = re.search(r"(\d+) searches, (\d+) objects", result.stdout).groups()
+        assert (tmp_path / name / "read-9.txt").read_text().split() == [*"0123456789"]
+        assert re.search(r"^total +21$", result.stdout, re.MULTILINE)
+    assert found == {"as-it-is": ("110", "100"), "changed": ("20", "10")}
+
+
+def test_a_cycle_is_still_found(tmp_path):
+    rules = REPOSITORY / "workflow" / "rules" / "snakemake.smk"
+    result = run(tmp_path / "cycle", CYCLE, f'include: "{rules}"')
+    assert result.returncode == 1
+    assert "Cyclic dependency on rule" in result.stdout

@@ -128,3 +128,27 @@ def test_after_scancel_the_same_command_goes_on(tmp_path):
     undisturbed = Project.create(tmp_path / "undisturbed", TINY)
     undisturbed.run(command[-1])
     assert model.read_bytes() == (undisturbed.folder / command[-1]).read_bytes()
+
+
+def test_trainings_that_share_a_job_run_in_it_one_after_another(tmp_path):
+    """One SLURM job for the SAEs of a variant and seed: the time of all, memory and GPU of one."""
+    project = Project.create(tmp_path / "project", TINY)
+    project.run("results/tiny/plan.json")
+    target = (
+        "results/tiny/evaluation/cost.csv"  # is added up from all trainings, in a job of its own
+    )
+    cluster = one_node_slurm.Slurm(tmp_path / "cluster", cpus=os.cpu_count() or 1)
+    with FileLock(one_node_slurm.LOCK), cluster as slurm:
+        result = project.snakemake("--profile", PROFILE, *OPTIONS, *SOONER, "--", target)
+        trainings, adding = sorted(slurm.jobs(), key=lambda job: int(job["JobId"]))
+    assert result.returncode == 0, result.stdout
+    # Three layers, and one cluster of two of them.
+    assert jobs(result.stdout) == {"train_sae": 4, "measure_cost": 1}
+    assert trainings["Comment"] == "rule_train_sae-tiny-base-seed-0-0_train_sae"
+    assert adding["Comment"].startswith("rule_measure_cost")
+    assert "mem=4000M" in trainings["TRES"].split(",")
+    assert trainings["TimeLimit"] == "16:00:00"  # four times four hours
+    assert trainings["TresPerJob"] == "gres:gpu:1"
+    saes = project.folder.glob("results/tiny/saes/base/*/seed-0/sae.safetensors")
+    assert len({sae.stat().st_mtime_ns for sae in saes}) == 4
+    assert project.plan("--", target) == {}

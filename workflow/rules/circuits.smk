@@ -73,11 +73,11 @@ rule evaluate_circuits:
         "results/benchmarks/{model}/evaluate_circuits/{task}/{variant}/{partition}.tsv"
     wildcard_constraints:
         partition=rf"(?!{RESIDUAL_BASIS}){PARTITION_PATTERN}",
+    group:
+        groups.of_arms("evaluate_circuits")
     conda:
         "../../envs/torch.yaml"
     threads: 1
-    group:
-        groups.of_arms("evaluate_circuits")
     resources:
         gpu=1,
         in_turn=1,

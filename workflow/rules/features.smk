@@ -30,11 +30,11 @@ rule evaluate_features:
         "results/logs/{model}/evaluate_features/{variant}/{partition}.log",
     benchmark:
         "results/benchmarks/{model}/evaluate_features/{variant}/{partition}.tsv"
+    group:
+        groups.of_arms("evaluate_features")
     conda:
         "../../envs/torch.yaml"
     threads: 1
-    group:
-        groups.of_arms("evaluate_features")
     resources:
         gpu=1,
         in_turn=1,

@@ -17,11 +17,11 @@ rule evaluate_probing:
         "results/logs/{model}/evaluate_probing/{variant}/{partition}.log",
     benchmark:
         "results/benchmarks/{model}/evaluate_probing/{variant}/{partition}.tsv"
+    group:
+        groups.of_arms("evaluate_probing")
     conda:
         "../../envs/torch.yaml"
     threads: 1
-    group:
-        groups.of_arms("evaluate_probing")
     resources:
         gpu=1,
         in_turn=1,

@@ -14,11 +14,11 @@ rule evaluate_reconstruction:
         "results/logs/{model}/evaluate_reconstruction/{variant}/{sae}.log",
     benchmark:
         "results/benchmarks/{model}/evaluate_reconstruction/{variant}/{sae}.tsv"
+    group:
+        groups.of_saes("evaluate_reconstruction")
     conda:
         "../../envs/torch.yaml"
     threads: 1
-    group:
-        groups.of_saes("evaluate_reconstruction")
     resources:
         gpu=1,
         in_turn=1,
@@ -78,11 +78,11 @@ rule evaluate_splice:
         "results/logs/{model}/evaluate_splice/{variant}/{partition}.log",
     benchmark:
         "results/benchmarks/{model}/evaluate_splice/{variant}/{partition}.tsv"
+    group:
+        groups.of_arms("evaluate_splice")
     conda:
         "../../envs/torch.yaml"
     threads: 1
-    group:
-        groups.of_arms("evaluate_splice")
     resources:
         gpu=1,
         in_turn=1,

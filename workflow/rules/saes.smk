@@ -19,11 +19,11 @@ rule train_sae:
         "results/logs/{model}/train_sae/{variant}/{sae}/seed-{seed}.log",
     benchmark:
         "results/benchmarks/{model}/train_sae/{variant}/{sae}/seed-{seed}.tsv"
+    group:
+        groups.of_trainings("train_sae")
     conda:
         "../../envs/torch.yaml"
     threads: 1
-    group:
-        groups.of_trainings("train_sae")
     resources:
         gpu=1,
         in_turn=1,

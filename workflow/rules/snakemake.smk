@@ -1,7 +1,9 @@
 # What Snakemake does and no setting of a workflow changes. Tests notice if another version differs.
 
+import gc
 from pathlib import Path
 
+from snakemake.dag import DAG
 from snakemake.io import _IOFile
 from snakemake.scheduling.job_scheduler import JobScheduler
 from snakemake.settings.types import RerunTrigger
@@ -58,3 +60,49 @@ if not hasattr(_IOFile, "is_small"):
         _IOFile.checksum,
     )
 _IOFile.is_checksum_eligible, _IOFile.checksum = is_known, known_checksum
+
+
+# A plan of half a million files is half a million objects that stay: looking for rubbish among them
+# took an eighth of the time.
+gc.set_threshold(100_000, 50, 100)
+
+
+async def update_once(
+    dag, jobs, file=None, visited=None, known_producers=None, **others
+):
+    """Find which job makes a file once, and not for every job that reads it.
+
+    Snakemake remembers files that no rule makes, and looks for all others each time they are read:
+    it matches every rule and compares the file with all inputs of the job found. A study of 80 layers
+    and 200 shards reads half a million files, of which ten thousand are different.
+    """
+    producer = await dag.update_each_time(
+        jobs, file=file, visited=visited, known_producers=known_producers, **others
+    )
+    if known_producers is not None and file is not None:
+        known_producers[file] = [producer]
+    return producer
+
+
+if not hasattr(DAG, "update_each_time"):
+    DAG.update_each_time = DAG.update
+DAG.update = update_once
+
+
+def apply_wildcards_once(file, wildcards):
+    """Make one object of a file without wildcards for all jobs of a rule, not one for each of them.
+
+    200 shards that 1,600 trainings read are 320,000 objects otherwise, and a third of the memory.
+    """
+    path = str(file)
+    if file.rule is None or "{" in path or file.is_callable() or file.flags:
+        return file.apply_wildcards_each_time(wildcards)
+    known = vars(file.rule).setdefault("known_files", {})
+    if path not in known:
+        known[path] = file.apply_wildcards_each_time(wildcards)
+    return known[path]
+
+
+if not hasattr(_IOFile, "apply_wildcards_each_time"):
+    _IOFile.apply_wildcards_each_time = _IOFile.apply_wildcards
+_IOFile.apply_wildcards = apply_wildcards_once
