@@ -46,12 +46,15 @@ class Adam:
             moves = _along(gradient, dim) if dim is not None else torch.ones_like(count)
             count.add_(moves)
             since = count.clamp(min=1)
-            rate = (learning_rate * moves / (1 - BETA_1**since)).to(gradient.dtype)
-            root = (1 - BETA_2**since).rsqrt().to(gradient.dtype)
+            root = (1 - BETA_2**since).rsqrt()
+            # Small vectors where they can be: each pass over all weights takes time.
+            epsilon = (EPSILON / root).to(gradient.dtype)
+            rate = (-learning_rate / root * moves / (1 - BETA_1**since)).to(gradient.dtype)
             moves = moves.to(gradient.dtype)
             first.lerp_(gradient, (1 - BETA_1) * moves)
             second.mul_(1 - (1 - BETA_2) * moves).addcmul_(gradient, gradient, value=1 - BETA_2)
-            parameter.sub_(rate * first / (second.sqrt() * root).add_(EPSILON))
+            size = second.sqrt().add_(epsilon)
+            parameter.addcmul_(torch.div(first, size, out=size), rate)
 
     def state(self) -> dict[str, torch.Tensor]:
         """The moments and step counts, by name."""
@@ -71,7 +74,9 @@ class Adam:
 def _along(gradient: torch.Tensor, dim: int | None) -> torch.Tensor:
     """Whether anything is not zero, along `dim` or at all; the other dimensions are of size 1."""
     others = [each for each in range(gradient.dim()) if each != dim]
-    return (gradient != 0).any(others, keepdim=True) if others else gradient != 0
+    if others:
+        gradient = torch.linalg.vector_norm(gradient, ord=torch.inf, dim=others, keepdim=True)
+    return gradient != 0
 
 
 def _gradient(parameter: torch.Tensor) -> torch.Tensor:
