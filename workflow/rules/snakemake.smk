@@ -1,5 +1,6 @@
 # What Snakemake does and no setting of a workflow changes. Tests notice if another version differs.
 
+import time
 from pathlib import Path
 
 from snakemake.io import _IOFile
@@ -56,3 +57,7 @@ if not hasattr(_IOFile, "is_small"):
         _IOFile.checksum,
     )
 _IOFile.is_checksum_eligible, _IOFile.checksum = is_known, known_checksum
+
+
+onstart:
+    written.date_no_later_than(time.time())
