@@ -321,6 +321,8 @@ class Session:
             return ()
         if "--rerun-incomplete" in text:
             return INCOMPLETE
+        if "older modification time" in text:  # a clock has jumped while jobs ran
+            return ()
         return None
 
     def _nothing_left(self) -> bool:
