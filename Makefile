@@ -23,7 +23,7 @@ real: $(VENV)/installed data/smollm2  ## a first look at a real model with a tex
 	@test -z "$(TEXT)" || { mkdir -p data/text && cp "$(TEXT)" data/text/real.txt; }
 	$(SNAKEMAKE) --configfile workflow/presets/smollm2_quick.yaml
 
-plan: $(VENV)/installed  ## print what would be trained and compared, before any SAE is trained
+plan: $(VENV)/installed  ## print what would be trained and compared and what it costs, before any of it is paid for
 	$(SNAKEMAKE) --quiet all -- plan
 
 report: $(VENV)/installed  ## Snakemake's own report of all models and jobs: results/report.html

@@ -20,9 +20,6 @@ def texts_of(figure) -> list[tuple[str, np.ndarray]]:
         draw(text, renderer)
 
     with style.styled(), mock.patch.object(Text, "draw", record):
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        renderer = canvas.get_renderer()
-        return [
-            (text.get_text(), text.get_window_extent(renderer).extents) for text in drawn.values()
-        ]
+        FigureCanvasAgg(figure)  # whose pixels are those of the box
+        figure.draw_without_rendering()
+        return [(text.get_text(), text.get_window_extent().extents) for text in drawn.values()]

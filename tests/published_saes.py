@@ -33,7 +33,12 @@ def published(
     quality = pd.DataFrame(
         {
             **{"layer": layer, "n_tokens": 500, "fvu": 0.125 + layer, "l0": 5.0},
-            **{"dead_fraction": 0.25, "delta_ce": 0.03, "ce_recovered_mean": 0.9},
+            **{
+                "dead_fraction": 0.25,
+                "n_tokens_dead": 900,
+                "delta_ce": 0.03,
+                "ce_recovered_mean": 0.9,
+            },
         }
         for layer in saes
     )

@@ -216,6 +216,7 @@ class Experiment:
                             "l0": 32.0,
                             "dead_fraction": 0.02 + 0.01 * layer / self.n_layers,
                             "ultra_low_density_fraction": 0.05,
+                            "n_tokens_dead": 2000,
                         }
                     )
                 spliced.append({**name, "layer": layer, **_ce(0.3 * value)})

@@ -9,7 +9,7 @@ LIBRARY = Path(__file__).parents[2] / "workflow" / "scripts" / "clustersae"
 #: Lowest first; the folder of each holds what its name says and imports nothing from a later one.
 ORDER = (
     *("runtime", "experiment", "statistics", "corpora", "models", "activations", "clustering"),
-    *("sae", "setup", "presentation", "cost", "quality", "correspondence", "transfer"),
+    *("sae", "presentation", "cost", "setup", "quality", "correspondence", "transfer"),
     "exports",
     *("circuits", "features", "probing", "browser", "answer", "report"),
 )

@@ -76,8 +76,11 @@ rule evaluate_circuits:
     conda:
         "../../envs/torch.yaml"
     threads: 1
+    group:
+        groups.of_arms("evaluate_circuits")
     resources:
         gpu=1,
+        in_turn=1,
         mem_mb=growing(4000),
         runtime=growing(120),
     params:

@@ -1,5 +1,6 @@
 # Shared by all rules: the checked configuration; `inputs` and `params`, whose methods rules name;
-# `figures` and `questions`, to which the rule file of a question adds its own.
+# `groups`, which does the same for clusters; `figures` and `questions`, to which the rule file of a
+# question adds its own.
 
 import re
 import sys
@@ -15,6 +16,7 @@ from clustersae.experiment import clusters, variants
 from clustersae.experiment import config as configuration
 from clustersae.experiment.arms import PARTITION_PATTERN
 from clustersae.experiment.figures import Figure, Figures
+from clustersae.experiment.groups import Groups
 from clustersae.experiment.inputs import (
     CIRCUITS_FOLDER,
     RESIDUAL_BASIS,
@@ -29,6 +31,7 @@ from clustersae.experiment.params import (
     has_probes,
     has_tasks,
     is_specialised,
+    jobs_at_once,
 )
 from clustersae.experiment.places import check_duplicates, placed
 from clustersae.experiment.questions import Question, Questions
@@ -55,6 +58,11 @@ except InputError as error:
 
 inputs = Inputs(MODELS, checkpoints)
 params = Params(MODELS, SCRIPTS)
+groups = Groups(
+    inputs,
+    lambda: workflow.group_settings.group_components,
+    workflow.parent_groupids,
+)
 figures = Figures(SCRIPTS, captions=SCRIPTS.parent / "report")
 questions = Questions(MODELS, SCRIPTS)
 

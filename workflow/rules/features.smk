@@ -33,8 +33,11 @@ rule evaluate_features:
     conda:
         "../../envs/torch.yaml"
     threads: 1
+    group:
+        groups.of_arms("evaluate_features")
     resources:
         gpu=1,
+        in_turn=1,
         mem_mb=growing(4000),
         runtime=growing(120),
     params:

@@ -109,8 +109,8 @@ checkpoint make_plan:
         "../scripts/make_plan.py"
 
 
-# `snakemake plan`: what will be trained and compared, before any of it is. Without an output or a
-# benchmark it is never done, and so prints every time.
+# `snakemake plan`: what will be trained and compared and what it costs, before any of it is paid for.
+# Without an output or a benchmark it is never done, and so prints every time.
 rule plan:
     input:
         inputs.plans,
@@ -123,6 +123,10 @@ rule plan:
         runtime=growing(10),
     params:
         code=params.code("print_plan.py"),
+        models=MODELS,
+        n_jobs=jobs_at_once(
+            workflow.resource_settings.cores, workflow.global_resources.get("gpu")
+        ),
     message:
         "Print the plan"
     script:

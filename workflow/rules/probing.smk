@@ -20,8 +20,11 @@ rule evaluate_probing:
     conda:
         "../../envs/torch.yaml"
     threads: 1
+    group:
+        groups.of_arms("evaluate_probing")
     resources:
         gpu=1,
+        in_turn=1,
         mem_mb=growing(4000),
         runtime=growing(120),
     params:
@@ -51,6 +54,7 @@ use rule evaluate_probing as probe_activations with:
     benchmark:
         "results/benchmarks/{model}/probe_activations.tsv"
     resources:
+        in_turn=1,
         mem_mb=growing(4000),
         runtime=growing(120),
     message:

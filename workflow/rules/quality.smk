@@ -17,8 +17,11 @@ rule evaluate_reconstruction:
     conda:
         "../../envs/torch.yaml"
     threads: 1
+    group:
+        groups.of_saes("evaluate_reconstruction")
     resources:
         gpu=1,
+        in_turn=1,
         mem_mb=growing(4000),
         runtime=growing(60),
     params:
@@ -78,8 +81,11 @@ rule evaluate_splice:
     conda:
         "../../envs/torch.yaml"
     threads: 1
+    group:
+        groups.of_arms("evaluate_splice")
     resources:
         gpu=1,
+        in_turn=1,
         mem_mb=growing(4000),
         runtime=growing(60),
     params:

@@ -22,8 +22,11 @@ rule train_sae:
     conda:
         "../../envs/torch.yaml"
     threads: 1
+    group:
+        groups.of_trainings("train_sae")
     resources:
         gpu=1,
+        in_turn=1,
         mem_mb=growing(4000),
         runtime=growing(240),
     params:

@@ -46,9 +46,11 @@ async def is_known(file, threshold) -> bool:
 
 
 async def known_checksum(file, threshold=None, force=False, algorithm=None):
-    found = await _IOFile.computed(file, threshold, force, algorithm)
-    known = None if found else written.digest(Path(file))
-    return f"sha256:{known}" if known else found
+    if force or file.is_storage or await _IOFile.is_small(file, threshold):
+        return await _IOFile.computed(file, threshold, force, algorithm)
+    # Not by reading all of a large file after every job that has read it.
+    known = written.digest(Path(file))
+    return f"sha256:{known}" if known else None
 
 
 if not hasattr(_IOFile, "is_small"):

@@ -1,10 +1,12 @@
 """Whether the latents of an arm's SAEs correspond: to what they were, across layers, across seeds.
 
 A specialised arm is compared within each seed, index by index. The per-layer arm says what SAEs
-have in common that were trained from scratch; each seed meets the next one.
+have in common that were trained from scratch. In both, each seed meets the next one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import chain, starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,8 +20,8 @@ from clustersae.correspondence.measure import (
     encode_tokens,
     first_tokens,
     independent_rows,
-    independent_seed_rows,
     same_start_rows,
+    seed_rows,
     specialised_rows,
 )
 from clustersae.experiment.clusters import FROM
@@ -110,47 +112,81 @@ def main(
 def specialised(
     saes: list[Trained], text: Text, generator: np.random.Generator
 ) -> Iterator[dict[str, Any]]:
-    """`specialised_rows` of every seed and root."""
-    for seed in sorted({sae.seed for sae in saes}):
-        own = [sae for sae in saes if sae.seed == seed]
-        roots = {(sae.variant, sae.name): sae for sae in own if FROM not in sae.name}
-        leaves = [sae for sae in own if FROM in sae.name and sae.cluster.isdigit()]
-        for root in sorted({sae.root for sae in leaves}):
-            family = {int(sae.cluster): sae for sae in leaves if sae.root == root}
-            layers = sorted(family)
-            now = {layer: text.codes(family[layer], [layer])[layer] for layer in layers}
-            label = {"seed": seed, "other_seed": seed, "root": root[1]}
-            before = text.codes(roots[root], layers)
+    """`specialised_rows` of every root and seed, and `seed_rows` of it and the next seed."""
+    leaves = [sae for sae in saes if FROM in sae.name and sae.cluster.isdigit()]
+    for root in sorted({sae.root for sae in leaves}):
+        family = [sae for sae in leaves if sae.root == root]
+        family += [sae for sae in saes if (sae.variant, sae.name) == root]
+        codes_of = partial(_before_and_now, text, family)
+        for each in _with_next({sae.seed for sae in family}, codes_of):
+            label = {"seed": each.seed, "root": root[1]}
+            before, now = each.codes
             for row in specialised_rows(before, now, generator):
-                yield label | row
+                yield label | {"other_seed": each.seed} | row
+            if each.is_new:
+                kinds = zip(("root_seed", "specialised_seed"), each.codes, each.others)
+                for row in chain.from_iterable(starmap(seed_rows, kinds)):
+                    yield label | {"other_seed": each.following} | row
+
+
+def _before_and_now(
+    text: Text, family: list[Trained], seed: int
+) -> tuple[dict[int, Code], dict[int, Code]]:
+    """By layer, codes of a root and of the SAEs that started from it."""
+    own = [sae for sae in family if sae.seed == seed]
+    leaves = {int(sae.cluster): sae for sae in own if FROM in sae.name}
+    layers = sorted(leaves)
+    (root,) = (sae for sae in own if FROM not in sae.name)
+    now = {layer: text.codes(leaves[layer], [layer])[layer] for layer in layers}
+    return text.codes(root, layers), now
 
 
 def independent(saes: list[Trained], text: Text) -> Iterator[dict[str, Any]]:
-    """Rows of SAEs that started from scratch, one per layer; codes of two or three seeds are held.
+    """Rows of SAEs that started from scratch, one per layer.
 
     `independent` and `independent_seed` take two seeds, since SAEs of one seed have a random start
     in common; a lone seed has neither.
     """
-    seeds = sorted({sae.seed for sae in saes})
 
     def codes_of(seed: int) -> dict[int, Code]:
         own = {int(sae.name): sae for sae in saes if sae.seed == seed}
         return {layer: text.codes(own[layer], [layer])[layer] for layer in sorted(own)}
 
-    first = codes = codes_of(seeds[0])
-    for seed, following in zip(seeds, [*seeds[1:], seeds[0]]):
-        others = first if following == seeds[0] else codes_of(following)
-        for row in same_start_rows(codes):
-            yield {"seed": seed, "other_seed": seed, "root": ""} | row
-        if following == seed:
+    for each in _with_next({sae.seed for sae in saes}, codes_of):
+        for row in same_start_rows(each.codes):
+            yield {"seed": each.seed, "other_seed": each.seed, "root": ""} | row
+        if each.following == each.seed:
             continue
-        pair = {"seed": seed, "other_seed": following, "root": ""}
-        for row in independent_rows(codes, others):
+        pair = {"seed": each.seed, "other_seed": each.following, "root": ""}
+        for row in independent_rows(each.codes, each.others):
             yield pair | row
-        # Of two seeds the second meets the first again, which is no second measurement.
-        if len(seeds) > 2 or seed < following:
-            for row in independent_seed_rows(codes, others):
+        if each.is_new:
+            for row in seed_rows("independent_seed", each.codes, each.others):
                 yield pair | row
+
+
+class Neighbours(NamedTuple):
+    """A seed and the one after it, with what SAEs make of the text; the last meets the first.
+
+    Attributes:
+        is_new: whether two seeds meet for the first time: of two the second meets the first again,
+            and a lone one meets itself.
+    """
+
+    seed: int
+    codes: Any
+    following: int
+    others: Any
+    is_new: bool
+
+
+def _with_next(seeds: set[int], codes_of: Callable[[int], Any]) -> Iterator[Neighbours]:
+    """Every seed; codes of at most three are held."""
+    ordered = sorted(seeds)
+    first = codes = codes_of(ordered[0])
+    for seed, following in zip(ordered, [*ordered[1:], ordered[0]]):
+        others = first if following == ordered[0] else codes_of(following)
+        yield Neighbours(seed, codes, following, others, len(ordered) > 2 or seed < following)
         codes = others
 
 

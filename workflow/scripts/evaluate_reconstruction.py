@@ -1,5 +1,7 @@
 """Reconstruction and sparsity of one cluster's SAEs (all seeds) on held-out activations."""
 
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,10 +26,11 @@ def main(
     density: Path,
     where: torch.device,
 ) -> None:
-    """Write the metrics per seed, layer and split, and the latent densities on the test split.
+    """Write the metrics per seed, layer and split, and the latent densities of each layer.
 
     All are of the tokens that are analysed, but `fvu_all_tokens`, which counts those that are left
-    out as well.
+    out as well. Latents that fire rarely take many tokens to be told from dead ones: densities and
+    shares of dead latents are of the tokens of all splits together.
 
     Args:
         saes: one folder per seed.
@@ -45,21 +48,19 @@ def main(
         n_layers = len(opened) * len(sae.layers)
         progress = progress or log.Progress("Evaluating layers", len(saes) * n_layers)
         label = {key: sae.config[key] for key in ("variant", "cluster", "seed")}
-        for split, parts in opened.items():
-            for layer in sae.layers:
-                metrics = evaluate_layer(sae, layer, layer_blocks(parts, layer))
-                left_out = (shard.left_out(layer) for shard in parts)
-                whole = evaluate_layer(sae, layer, left_out, metrics).compute()
-                rows.append(
-                    label
-                    | {"layer": layer, "split": split, "fvu_all_tokens": whole["fvu"]}
-                    | metrics.compute()
-                )
+        for layer in sae.layers:
+            found = {}
+            for split, parts in opened.items():
+                found[split] = evaluate_layer(sae, layer, layer_blocks(parts, layer))
                 progress.update()
-                if split == "test":
-                    histogram += [
-                        label | {"layer": layer} | row for row in metrics.density_histogram()
-                    ]
+            firings = reduce(add, (metrics.firings() for metrics in found.values()))
+            place = label | {"layer": layer}
+            for split, metrics in found.items():
+                left_out = (shard.left_out(layer) for shard in opened[split])
+                whole = evaluate_layer(sae, layer, left_out, metrics).compute()
+                own = {"split": split, "fvu_all_tokens": whole["fvu"]} | metrics.compute()
+                rows.append(place | own | firings.shares())
+            histogram += [place | each for each in firings.histogram()]
     if progress:
         progress.close()
     write_csv(reconstruction, rows)

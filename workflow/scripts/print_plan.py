@@ -1,31 +1,107 @@
-"""Print the plan of every model as a table: `snakemake plan`."""
+"""Print the plan of every model and what it costs: `snakemake plan`."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from clustersae.experiment.plan import as_table
-from clustersae.runtime import job
+from clustersae.cost.forecast import Shape, forecast
+from clustersae.cost.listing import arms_table, jobs_table, saes_table, totals
+from clustersae.cost.rates import measured_last
+from clustersae.cost.supposed import supposed_partitions
+from clustersae.experiment.layers import studied_layers
+from clustersae.experiment.plan import make_plan, read_plan
+from clustersae.runtime import job, machine
+from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import read_json
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def main(plans: Sequence[Path]) -> str:
-    """The tables of plan.json files, and of pilots.json where pilots come first.
+def main(
+    models: Mapping[str, Mapping[str, Any]], made: Collection[Path], results: Path, n_jobs: int
+) -> str:
+    """The plan of every model as a table, its price, and what this machine has too little of.
 
     Args:
-        plans: below a folder with the model's name.
+        models: complete settings, by name.
+        made: those of plan.json, pilots.json and partitions.json that are up to date, each below a
+            folder with the model's name.
+        results: the folder of all models.
+        n_jobs: at once.
+
+    Raises:
+        InputError: a description is of an earlier version.
     """
-    parts = []
-    for path in plans:
-        pilots = path.name == "pilots.json"
-        title = f"{path.parent.name}: {'pilot trainings, which add one arm' if pilots else 'plan'}"
-        parts.append(f"{title}\n\n{as_table(read_json(path))}\n")
-    return "\n".join(parts)
+    return "\n".join(
+        line
+        for model, settings in models.items()
+        for line in _of_model(model, settings, made, results, n_jobs)
+    )
+
+
+def _of_model(
+    model: str,
+    settings: Mapping[str, Any],
+    made: Collection[Path],
+    results: Path,
+    n_jobs: int,
+) -> Iterator[str]:
+    home = settings["same_as"] or model
+    shape = _shape(results / home / "model" / "description.json", settings)
+    known = results / model / "clusters" / "partitions.json"
+    layers = studied_layers(settings["activations"]["layers"], shape.n_layers)
+    is_known = known in made
+    partitions = read_json(known) if is_known else supposed_partitions(layers, settings["arms"])
+    file, pilots = results / model / "plan.json", results / model / "pilots.json"
+    plan = read_plan(file) if file in made else make_plan(partitions, settings)
+    price = forecast(settings, shape, partitions, plan)
+    rates = measured_last(results, model, home)
+
+    if pilots in made:
+        yield f"{model}: pilot trainings, which add one arm"
+        yield ""
+        yield from saes_table(read_json(pilots))
+        yield ""
+    yield f"{model}: plan"
+    if not is_known:
+        yield (
+            "Distances between layers are not known yet, so that clusters are runs of even length"
+            f" here; snakemake {known} measures them."
+        )
+    yield ""
+    yield from arms_table(price, rates)
+    yield ""
+    yield from saes_table(plan.as_json(settings["sae"]))
+    yield ""
+    yield from jobs_table(price, rates)
+    yield ""
+    present = _size(results / home / "activations") if home == model else 0
+    present += _size(results / model / "saes")
+    yield from totals(price, rates, machine.look(results), n_jobs, present)
+    yield ""
+
+
+def _shape(description: Path, settings: Mapping[str, Any]) -> Shape:
+    facts = read_json(description)
+    if facts.get("n_block_weights") is None:
+        raise InputError(f"{description} was written by another version. Delete it and run again.")
+    n_ctx = settings["corpus"]["n_ctx"] if settings["corpus"] else facts["n_ctx"]
+    return Shape(**{key: facts[key] for key in Shape._fields} | {"n_ctx": n_ctx})
+
+
+def _size(folder: Path) -> int:
+    """Bytes of all files below it."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 if __name__ == "__main__":
     job.start(snakemake)
-    print(main([Path(path) for path in snakemake.input]))
+    print(
+        main(
+            snakemake.params.models,
+            {Path(path) for path in snakemake.input},
+            Path("results"),
+            snakemake.params.n_jobs,
+        )
+    )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clustersae.corpora.build import CorpusFiles, layout_of, packed
+from clustersae.corpora.packing import Layout
 from clustersae.corpora.tokenizer import model_tokenizer
 from clustersae.runtime import job
 
@@ -30,7 +31,7 @@ def main(
             tokens that the model lacks.
     """
     loaded = model_tokenizer(model_dir)
-    layout = layout_of(settings["bos"], loaded)
+    layout = Layout.NONE if settings["tokenised"] else layout_of(settings["bos"], loaded)
     corpus = packed(settings, settings["n_ctx"], loaded, layout, settings["shuffle"])
     corpus.write(files, asked)
 

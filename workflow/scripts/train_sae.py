@@ -10,16 +10,16 @@ import torch
 from clustersae.activations.shards import open_shards
 from clustersae.activations.statistics import load_statistics
 from clustersae.experiment.clusters import VIA, layers_of, start_of
-from clustersae.experiment.flops import dense_flops, optimiser_flops
 from clustersae.experiment.sae_settings import learning_rates, resolve
 from clustersae.experiment.variants import EVERY_LAYER, kind_of
 from clustersae.runtime import device, job
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import read_json, write_csv, write_json
 from clustersae.sae.fitting import Activations, best_fit, converged, fit
+from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.start import load_start
 from clustersae.sae.storage import save_sae
-from clustersae.sae.validation import mean_fvu
+from clustersae.sae.validation import Validation, validate
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -81,9 +81,12 @@ def main(
         )
         for number, rate in enumerate(rates)
     ]
-    best, scores, tuning_seconds = best_fit(
-        converged(trainings), lambda sae: mean_fvu(sae, held_out) if held_out else 0.0
-    )
+    limit = config["max_dead"]
+
+    def score(sae: SparseAutoencoder) -> Validation:
+        return validate(sae, held_out, opened, limit) if held_out else Validation(0.0, 0.0)
+
+    best, scores, tuning_seconds = best_fit(converged(trainings), score, limit)
 
     settings, sae = best.settings, best.sae
     save_sae(
@@ -102,23 +105,24 @@ def main(
         },
     )
     write_csv(folder / "history.csv", best.history)
-    activations = settings.n_steps * settings.batch_size
     reached = (best.first_step + settings.n_steps) * settings.batch_size
-    of_optimiser = settings.n_steps * optimiser_flops(sae.d_model, sae.d_sae)
-    flops = activations * settings.flops(sae.d_model) + of_optimiser
+    flops = settings.total_flops(sae.d_model)
     write_json(
         folder / "training.json",
         {
             **best.record,
             "learning_rate": settings.learning_rate,
-            "validation_fvu": scores if held_out else {},
+            "validation_fvu": {rate: each.fvu for rate, each in scores.items() if held_out},
+            "validation_dead": {
+                rate: each.dead_fraction for rate, each in scores.items() if held_out
+            },
             "tuning_seconds": tuning_seconds,
             "tuning_flops": flops * max(0, len(scores) - 1),
-            "activations": activations,
+            "activations": settings.n_activations,
             # The place in the stream of tokens, which passes over the cached ones again and again.
             "tokens_reached": reached // len(layers) if data.every_layer else reached,
             "flops": flops,
-            "flops_dense": activations * dense_flops(sae.d_model, sae.d_sae) + of_optimiser,
+            "flops_dense": settings.total_dense_flops(sae.d_model),
         },
     )
     for checkpoint in folder.glob("checkpoint-*.safetensors"):

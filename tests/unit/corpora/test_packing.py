@@ -2,10 +2,11 @@ import hashlib
 import random
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 
-from clustersae.corpora.packing import Digest, Layout, pack, split_rows
+from clustersae.corpora.packing import Digest, Layout, pack, rows_of, split_rows
 from clustersae.corpora.text import Continued
 from clustersae.corpora.tokenizer import LoadedTokenizer, character_tokenizer
 from clustersae.corpora.tokens import Vocabulary
@@ -148,3 +149,53 @@ def test_the_digest_is_that_of_the_text():
     digest = Digest()
     assert list(digest.watch(["é", "bc"])) == ["é", "bc"]
     assert digest.sha256 == hashlib.sha256("ébc".encode()).hexdigest()
+
+
+def runs(*lengths):
+    """Token ids 1, 2, 3, 1, … in runs of these lengths."""
+    ids = iter([1 + place % 3 for place in range(sum(lengths))])
+    return [np.array([next(ids) for _ in range(length)], dtype=np.int32) for length in lengths]
+
+
+def test_runs_of_tokens_become_rows_as_they_are(letters):
+    rows = rows_of(letters, runs(4, 9, 3, 4), n_ctx=4)
+    # Of nine tokens one is left, and three fill no row.
+    assert rows.tokens.tolist() == [[1, 2, 3, 1], [2, 3, 1, 2], [3, 1, 2, 3], [2, 3, 1, 2]]
+    assert rows.tokens.dtype == torch.int32
+    assert rows.n_documents == 3
+
+
+def test_reading_runs_stops_with_the_row_that_has_enough(letters):
+    read = iter(runs(*[8] * 10))
+    assert rows_of(letters, read, n_ctx=4, max_tokens=10).tokens.shape == (3, 4)
+    assert len(list(read)) == 8, "no more is read"
+
+
+def test_runs_in_another_order_are_the_same_runs(letters):
+    given = [np.full(8, 1 + place % 3, dtype=np.int32) for place in range(20)]
+    kept, shuffled = (rows_of(letters, given, 4, shuffle=seed).tokens for seed in (None, 3))
+    assert kept.tolist() != shuffled.tolist()
+    assert sorted(kept.tolist()) == sorted(shuffled.tolist())
+    assert (shuffled.reshape(-1, 2, 4)[:, 0] == shuffled.reshape(-1, 2, 4)[:, 1]).all()
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        ([1, 2, 3], "runs of at most 3 tokens, fewer than a row of n_ctx 4: lower corpus.n_ctx"),
+        ([1, 2, 3, 99], r"the token 'unknown' \(99\), but the model"),
+        ([1, 2, 3, -1], "the token id -1; ids begin at 0"),
+    ],
+)
+def test_runs_that_the_model_cannot_read_are_refused(letters, ids, message):
+    with pytest.raises(InputError, match=message):
+        rows_of(letters, [np.array(ids, dtype=np.int32)], n_ctx=4)
+
+
+def test_the_digest_of_ids_tells_them_apart(letters):
+    digests = []
+    for ids in ([1, 2, 3], [1, 2, 3], [1, 2, 2]):
+        digest = Digest()
+        list(digest.watch_ids([np.array(ids, dtype=np.int32)]))
+        digests.append(digest.sha256)
+    assert digests[0] == digests[1] != digests[2]

@@ -2,12 +2,14 @@ import json
 import urllib.error
 
 import httpx
+import numpy as np
 import pytest
 
 from clustersae.corpora import text
 from clustersae.corpora.text import (
     Continued,
     dataset_documents,
+    dataset_tokens,
     jsonl_documents,
     pieces_of,
     text_documents,
@@ -236,6 +238,19 @@ def test_datasets_on_disk(saved_dataset, kind):
 def test_a_column_that_is_not_there_is_named_with_those_that_are(saved_dataset):
     with pytest.raises(InputError, match=r"no text in column 'text'. Its columns are body, n"):
         list(dataset_documents(str(saved_dataset / "flat"), "train", "text"))
+
+
+def test_token_ids_of_a_dataset(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    table = datasets.Dataset.from_dict({"tokens": [[5, 6, 7], [8]], "text": ["a", "b"]})
+    table.save_to_disk(tmp_path / "rows")
+    place = str(tmp_path / "rows")
+    found = list(dataset_tokens(place, "train", "tokens"))
+    assert [ids.tolist() for ids in found] == [[5, 6, 7], [8]]
+    assert {ids.dtype for ids in found} == {np.dtype(np.int32)}
+    for column in ("text", "ids"):
+        with pytest.raises(InputError, match=rf"no token ids in column '{column}'.* tokens, text"):
+            next(dataset_tokens(place, "train", column))
 
 
 @pytest.mark.parametrize("kind", ["dict", "files"])

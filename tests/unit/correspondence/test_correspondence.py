@@ -13,6 +13,7 @@ from clustersae.activations.shards import write_shard
 from clustersae.correspondence.matching import assign, greedy
 from clustersae.correspondence.measure import (
     Code,
+    agreement,
     at_random,
     by_index,
     compare,
@@ -158,6 +159,34 @@ def test_codes_are_what_the_sae_says_and_do_not_depend_on_blocks():
     assert sum(len(block) for block in first_tokens(x.split(20), 1000)) == 50
 
 
+def firing(decoder, counts, n_tokens=10):
+    """A code whose latent i fires on its first `counts[i]` tokens."""
+    fires = np.arange(n_tokens)[:, None] < np.asarray(counts)
+    return Code(torch.tensor(decoder), sparse.csr_array(fires.astype(float)))
+
+
+def test_agreement_by_hand():
+    """Latents of a: x (fires 3 times), y (once); of b: x (once), the diagonal (once), dead -y."""
+    half = 0.5**0.5
+    a = firing([[1.0, 0.0], [0.0, 1.0]], [3, 1])
+    b = firing([[1.0, 0.0], [half, half], [0.0, -1.0]], [1, 1, 0])
+    # From a: x finds x, y the diagonal; from b: x finds x, the diagonal either.
+    expected = ((3 * 1 + 1 * half) / 4 + (1 + half) / 2) / 2
+    assert agreement(a, b) == pytest.approx(expected)
+    assert agreement(b, a) == pytest.approx(expected)
+
+
+def test_agreement_knows_no_names_and_no_dead_latents():
+    code = random_code(seed=3)
+    order = [*range(5, 24), *range(5)]
+    assert agreement(code, permuted(code, order)) == pytest.approx(1)
+    split = firing([[1.0, 0.0], [1.0, 0.0]], [2, 5])
+    assert agreement(split, firing([[1.0, 0.0]], [4])) == pytest.approx(1)
+    assert np.isnan(agreement(split, firing([[1.0, 0.0]], [0])))
+    other = random_code(seed=4)
+    assert 0 < agreement(code, other) < 1
+
+
 def test_rows_of_a_family_that_specialising_left_as_it_was():
     before = {layer: random_code(seed=layer) for layer in (0, 1, 3)}
     rows = list(specialised_rows(before, before, np.random.default_rng(0)))
@@ -208,7 +237,16 @@ def test_a_specialised_arm_is_compared_seed_by_seed(tmp_path, shard):
             folder, name = tmp_path / f"{layer}-{seed}", f"{layer}@0-1"
             folders.append(save(folder, own, "tokens-1of4@tokens-3of4", name, seed))
     rows = written(tmp_path, shard, folders, "tokens-1of4@tokens-3of4", "per-layer@single")
+    between = [row for row in rows if row["kind"].endswith("_seed")]
+    assert [(row["kind"], row["layer"], row["seed"], row["other_seed"]) for row in between] == [
+        (kind, layer, "0", "1") for kind in ("root_seed", "specialised_seed") for layer in "01"
+    ]
+    # Untouched by specialising, as far apart as what they started from.
+    assert [row["agreement"] for row in between[:2]] == [row["agreement"] for row in between[2:]]
+    assert all(0 < float(row["agreement"]) < 0.99 for row in between)
+    rows = [row for row in rows if row not in between]
     assert len(rows) == 2 * 5
+    assert {row["agreement"] for row in rows} == {"nan"}
     for row in rows:
         assert (row["root"], row["n_tokens"], row["seed"]) == ("0-1", "40", row["other_seed"])
         expected = 1 if row["kind"] != "shuffled" else pytest.approx(0, abs=0.4)

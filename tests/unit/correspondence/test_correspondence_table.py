@@ -34,6 +34,7 @@ def row(arm, kind, layer, other, seed, value, n_latents=10):
         "n_latents": n_latents,
         "share_alive": 0.9,
         **dict.fromkeys(MEASURES, value if n_latents else np.nan),
+        "agreement": value + 0.01 if kind.endswith("_seed") else np.nan,
     }
 
 
@@ -86,6 +87,8 @@ def test_saes_from_scratch_are_taken_on_the_pairs_of_the_arm():
     again = of(table, PAIRED, "independent_seed")
     assert again["jaccard"] == pytest.approx((0.5 + 0.6) / 2)
     assert (again["n_pairs"], again["n_seeds"]) == (2, 1)
+    assert again["agreement"] == pytest.approx((0.51 + 0.61) / 2)
+    assert np.isnan(only["agreement"])
 
 
 def test_pairs_without_common_latents_drop_out():

@@ -242,6 +242,14 @@ WRONG = [
         imported("llama", {"source": "dataset"}),
         "models.tiny.corpus.dataset is missing: source dataset needs a name or a path",
     ),
+    (
+        imported("llama", {"source": "text", "files": ["text.txt"], "tokenised": True}),
+        "models.tiny.corpus.tokenised is for datasets, not for a text corpus",
+    ),
+    (
+        imported("llama", {"source": "dataset", "dataset": "a/b", "tokenised": True, "bos": "row"}),
+        "models.tiny.corpus.bos is row, but tokens of a tokenised dataset are taken as they are",
+    ),
     # where a model comes from
     (tiny(trained=None), "models.tiny does not say which model it is: give path (a Hugging Face"),
     (tiny(path="llama"), "models.tiny has path and trained: take out one of them"),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from clustersae.experiment.digest import _parsed, script_digest
+from clustersae.experiment.digest import _imported, _parsed, script_digest
 
 FILES = {
     "script.py": "from lib.a import f\nimport lib.pkg.c\n",
@@ -19,17 +19,23 @@ FILES = {
 }
 
 
+def forget():
+    """What files held: within one run of Snakemake none is edited."""
+    _parsed.cache_clear()
+    _imported.cache_clear()
+
+
 @pytest.fixture
 def project(tmp_path):
     for name, text in FILES.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    _parsed.cache_clear()
+    forget()
 
     def change(name, text):
         before = script_digest("script.py", tmp_path)
         (tmp_path / name).write_text(text)
-        _parsed.cache_clear()
+        forget()
         return before != script_digest("script.py", tmp_path)
 
     return change
@@ -75,5 +81,5 @@ def test_what_is_for_notebooks_trains_no_sae_again(tmp_path):
     for name in ("run.py", "exports/card.py", "presentation/tables.py"):
         with open(tmp_path / "scripts/clustersae" / name, "a") as file:
             file.write("\nx = 1\n")
-    _parsed.cache_clear()
+    forget()
     assert script_digest("train_sae.py", tmp_path / "scripts") == before

@@ -215,14 +215,19 @@ def test_pilots_are_asked_for_where_they_settle_something(inputs):
     assert set(inputs.of_pilots("{sae}")(wildcards("auto"))) == {"0-1", "0-2", "0", "1", "2"}
 
 
-def test_the_plans_that_are_known_before_training(inputs, tmp_path, monkeypatch):
+def test_a_plan_asks_for_nothing_that_has_to_be_paid_for(inputs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    plans = [f"results/{name}/plan.json" for name in ("m", "wide", "hub", "trained")]
-    known = [*plans, "results/auto/pilots.json"]
-    assert inputs.plans(wildcards()) == known
-    (tmp_path / "results/auto").mkdir(parents=True)
+    homes = ("m", "hub", "trained", "auto")  # wide is the same as m
+    models = [f"results/{name}/model/description.json" for name in homes]
+    assert inputs.plans(wildcards()) == models
+    for name in ("m", "auto"):
+        (tmp_path / f"results/{name}/clusters").mkdir(parents=True)
+        (tmp_path / f"results/{name}/clusters/partitions.json").touch()
+    of_m = ["results/m/clusters/partitions.json", "results/m/plan.json"]
+    of_auto = ["results/auto/clusters/partitions.json", "results/auto/pilots.json"]
+    assert inputs.plans(wildcards()) == [*models, *of_m, *of_auto]
     (tmp_path / "results/auto/plan.json").touch()
-    assert inputs.plans(wildcards()) == [*known, "results/auto/plan.json"]
+    assert inputs.plans(wildcards())[-1] == "results/auto/plan.json"
 
 
 def test_only_tasks_that_the_model_can_do_get_circuits(inputs):

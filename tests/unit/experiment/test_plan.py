@@ -7,7 +7,7 @@ from synthetic_results import nested
 
 from clustersae.experiment.arms import partition_name
 from clustersae.experiment.clusters import parent, start_of
-from clustersae.experiment.plan import as_table, candidates, make_pilots, make_plan, read_plan
+from clustersae.experiment.plan import candidates, make_pilots, make_plan, read_plan
 from clustersae.runtime.errors import InputError
 
 N_LAYERS = 4
@@ -267,17 +267,6 @@ def test_the_record_says_what_each_sae_is_trained_on_and_from():
     assert saes["base", "0-3"]["training_tokens"] == 781 * 128
     (budget,) = (each["budget"] for each in record["arms"] if each["role"] == "specialised")
     assert budget == 0.5
-
-
-def test_the_table_names_every_arm_and_sae():
-    settings = asked(specialised=[{"from": 1, "budgets": [0.5]}])
-    record = planned(settings).as_json(settings["sae"])
-    lines = as_table(record).splitlines()
-    for arm in record["arms"]:
-        assert any(line.startswith(arm["name"] + " ") for line in lines)
-    (child,) = (line for line in lines if line.startswith("2@0-3"))
-    assert child.split() == ["2@0-3", "tokens-1of4@base", "24,960", "0-3", "(base)"]
-    assert lines[-1].startswith("15 SAEs x 2 seeds")
 
 
 def test_more_clusters_than_layers_are_refused():

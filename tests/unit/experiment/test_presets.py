@@ -1,11 +1,15 @@
 """Every ready configuration passes the checks that come before any job."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 from configurations import language_models, load
+
+from clustersae.experiment.layers import studied_layers
+from clustersae.experiment.sae_settings import resolve
 
 ROOT = Path(__file__).parents[3]
 #: config.json of the local models that presets ask their user to put in place.
@@ -101,3 +105,53 @@ def test_presets_of_published_models_can_be_run_together():
             together[section] |= given[section]
     apart = {name: load(preset(name))[name] for name in PUBLISHED}
     assert {name: load(together)[name] for name in PUBLISHED} == apart
+
+
+#: Group-SAE (arXiv 2410.21508): tokens of a batch, learning rate, layers of the model, K.
+GROUP_SAE = {
+    "pythia-160m": (131_072, 2.31e-4, 12, 6),
+    "pythia-410m": (65_536, 2.0e-4, 24, 9),
+    "pythia-1b": (32_768, 1.41e-4, 16, 6),
+}
+
+
+@pytest.mark.parametrize("name", GROUP_SAE)
+def test_pythia_is_studied_with_the_published_settings(name):
+    batch_size, rate, n_layers, chosen = GROUP_SAE[name]
+    settings = load(preset(name))[name]
+    d_model = {"pythia-160m": 768, "pythia-410m": 1024, "pythia-1b": 2048}[name]
+    own = resolve(settings["sae"], "base", 1, d_model, seed=0)
+    assert (own.architecture, own.d_sae, own.k) == ("topk", 16 * d_model, 128)
+    assert own.batch_size == batch_size
+    assert own.n_activations == pytest.approx(1e9, rel=1e-3)
+    assert settings["activations"]["tokens"]["train"] == 10**9, "every token once"
+    assert own.learning_rate == pytest.approx(rate, rel=5e-3)
+    assert {own.learning_rate_at(step) for step in (0, own.n_steps - 1)} == {own.learning_rate}
+    assert (own.auxk_alpha, own.dead_after, own.max_grad_norm) == (1 / 32, 10**7, 1)
+    layers = studied_layers(settings["activations"]["layers"], n_layers)
+    assert layers == tuple(range(n_layers - 1)), "all but the last"
+    corpus = settings["corpus"]
+    assert (corpus["dataset"], corpus["n_ctx"]) == ("NeelNanda/pile-small-tokenized-2b", 1024)
+    assert corpus["tokenised"]
+    assert settings["clustering"]["tokens"] == 10**7
+    assert settings["arms"]["shared"] == {
+        "counts": list(range(1, n_layers - 1)),
+        "methods": ["complete"],
+    }
+    assert settings["arms"]["controls"]["counts"] == [chosen]
+
+
+@pytest.mark.parametrize(
+    "name", [*GROUP_SAE, "gpt2-small", "llama-3.2-1b", "gemma-2-2b", "qwen3-0.6b"]
+)
+def test_what_is_downloaded_is_pinned_and_holds_enough_text(name):
+    settings = load(preset(name))[name]
+    corpus = settings["corpus"]
+    for revision in (settings["revision"], corpus["revision"]):
+        assert re.fullmatch("[0-9a-f]{40}", revision), "a commit, which nobody can move"
+    # Of every row, the first token is left out.
+    shares = corpus["fractions"] | {"train": 1 - sum(corpus["fractions"].values())}
+    kept = corpus["max_tokens"] * (1 - 1 / corpus["n_ctx"])
+    for split, n_tokens in settings["activations"]["tokens"].items():
+        assert n_tokens < shares[split] * kept * 0.998, split
+    assert settings["evaluation"]["splice_tokens"] < shares["test"] * kept

@@ -110,20 +110,18 @@ def test_marks_stand_behind_the_training():
         ("a", "main", 1, 0.3, 0.3, 0.4),
         ("b", "main", 2, 0.02, 0.04, 0.2),
         ("c", "specialised", 2, 0.03, 0.05, 0.1),
-        ("d", "equal-compute", 3, 0.03, 0.03, 0.03),
+        ("d", "equal-compute", 3, 0.04, 0.03, 0.03),
+        ("e", "main", 2, 0.31, 0.31, 0.4),
     )
     assert list(found.columns[:6]) == [
         *("role", "matched_count", "within_margins", "dominated", "dominated_by", "chosen")
     ]
     assert list(found.index[found["within_margins"]]) == ["per-layer", "c", "d"]
-    # c loses more than b on the test split, at the same cost.
-    assert list(found.index[found["dominated"]]) == ["c", "d"]
+    # c loses more than b on the test split, at the same cost; but b is outside the margins.
+    assert list(found.index[found["dominated"]]) == ["d", "e"]
     assert found["dominated_by"].to_dict() == {
-        "per-layer": "",
-        "a": "",
-        "b": "",
-        "c": "b",
-        "d": "b",
+        **{"per-layer": "", "a": "", "b": "", "c": ""},
+        **{"d": "c", "e": "a; b; c"},
     }
     assert list(found.index[found["chosen"]]) == ["c"]
 

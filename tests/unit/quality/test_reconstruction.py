@@ -7,9 +7,9 @@ import torch
 from synthetic_shards import D_MODEL, N_LAYERS, write_split
 
 from clustersae.activations.shards import open_shards
-from clustersae.quality.reconstruction import ReconstructionMetrics, evaluate_layer
+from clustersae.quality.reconstruction import Firings, ReconstructionMetrics, evaluate_layer
 from clustersae.sae.architectures.topk import TopK
-from clustersae.sae.validation import mean_fvu
+from clustersae.sae.validation import validate
 
 
 def data(n=500, d=6):
@@ -52,7 +52,7 @@ def test_metrics_do_not_depend_on_the_batches():
     whole = evaluate_layer(sae, 0, [x])
     pieces = evaluate_layer(sae, 0, x.split([1, 99, 250, 150]))
     assert whole.compute() == pytest.approx(pieces.compute(), rel=1e-9)
-    assert whole.density_histogram() == pieces.density_histogram()
+    assert whole.firings().histogram() == pieces.firings().histogram()
 
 
 def test_sparsity_of_a_hand_worked_case():
@@ -64,11 +64,23 @@ def test_sparsity_of_a_hand_worked_case():
     found = metrics.compute()
     assert found["l0"] == pytest.approx(1.1)
     assert found["dead_fraction"] == 0.5
-    histogram = metrics.density_histogram(bins_per_decade=1)
+    histogram = metrics.firings().histogram(bins_per_decade=1)
     assert [(row["kind"], row["log10_density_low"], row["n_latents"]) for row in histogram] == [
         ("live", -1, 2),
         ("dead", "", 2),
     ]
+
+
+def test_a_latent_that_fires_on_one_of_two_splits_is_alive():
+    one, other = Firings(10, torch.tensor([3, 0, 1, 0])), Firings(30, torch.tensor([1, 0, 0, 2]))
+    assert [each.shares()["dead_fraction"] for each in (one, other)] == [0.5, 0.5]
+    both = one + other
+    assert both.shares() == {
+        "n_tokens_dead": 40,
+        "dead_fraction": 0.25,
+        "ultra_low_density_fraction": 0.25,
+    }
+    assert [row["n_latents"] for row in both.histogram(bins_per_decade=1)] == [2, 1, 1]
 
 
 def test_every_latent_is_in_the_histogram():
@@ -76,13 +88,13 @@ def test_every_latent_is_in_the_histogram():
     generator = torch.Generator().manual_seed(0)
     indices = torch.rand(300, 50, generator=generator).pow(3).topk(4, dim=1).indices
     metrics.add_batch(torch.ones(300, 2), torch.ones(300, 2), indices, torch.ones(300, 4))
-    rows = metrics.density_histogram()
+    rows = metrics.firings().histogram()
     assert sum(row["n_latents"] for row in rows) == 50
     for row in rows[:-1]:
         assert math.isclose(row["log10_density_high"] - row["log10_density_low"], 0.2)
 
 
-def test_mean_fvu_weighs_the_layers_alike_whatever_their_scale(tmp_path):
+def test_validation_weighs_the_layers_alike_whatever_their_scale(tmp_path):
     shards = open_shards(write_split(tmp_path, "validation", rows=(90, 60)))
     layers = (0, 2)
     whole = {layer: torch.cat([shard.layer(layer) for shard in shards]) for layer in layers}
@@ -95,5 +107,22 @@ def test_mean_fvu_weighs_the_layers_alike_whatever_their_scale(tmp_path):
         error = (x - sae.reconstruct(whole[layer], layer).double()).square().sum()
         expected.append(float(error / (x - x.mean(0)).square().sum()))
     assert expected[0] != pytest.approx(expected[1], rel=0.01)
-    assert mean_fvu(sae, shards) == pytest.approx(sum(expected) / 2, rel=1e-5)
+    assert validate(sae, shards).fvu == pytest.approx(sum(expected) / 2, rel=1e-5)
     assert whole[0].shape == (150, D_MODEL)
+
+
+def test_a_latent_that_is_active_at_one_layer_of_several_is_not_dead(tmp_path):
+    """Latent 0 has a bias that silences it at layer 0 alone, by that layer's own mean."""
+    shards = open_shards(write_split(tmp_path, "validation", rows=(90,)))
+    mean = torch.stack([shards[0].layer(layer).float().mean(0) for layer in (0, 2)])
+    far = 1e3 * torch.ones(D_MODEL)
+    sae = TopK((0, 2), 3, 1, mean + torch.stack([far, -far]), torch.ones(2))
+    with torch.no_grad():
+        # Around such means all activations lie on one side, and on the other side at layer 2.
+        sae.W_enc[:, 0], sae.W_enc[:, 1] = 1.0, -1.0
+        sae.b_enc[2] = -1e9
+    alone = [
+        Firings(90, evaluate_layer(sae, layer, [shards[0].layer(layer)]).fired) for layer in (0, 2)
+    ]
+    assert [each.shares()["dead_fraction"] for each in alone] == pytest.approx([2 / 3, 2 / 3])
+    assert validate(sae, shards).dead_fraction == pytest.approx(1 / 3)

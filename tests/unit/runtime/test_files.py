@@ -100,6 +100,21 @@ def test_tensors_come_back_as_they_were(tmp_path):
     assert all(torch.equal(found[name], tensors[name]) for name in tensors)
 
 
+def test_the_same_tensors_and_metadata_are_the_same_bytes(tmp_path):
+    tensors = {"b": torch.arange(6.0).reshape(2, 3), "a": torch.ones(2)}
+    metadata = {f"key {i}": f"“{i}”\n\t\x01" for i in range(12)}
+    files = []
+    for number in range(5):
+        order = sorted(metadata, key=lambda name: hash((name, number)))
+        path = tmp_path / f"{number}.safetensors"
+        save_tensors(path, tensors, {name: metadata[name] for name in order})
+        files.append(path.read_bytes())
+    assert len(set(files)) == 1
+    found, told = load_tensors(path)
+    assert told == metadata
+    assert all(torch.equal(found[name], tensors[name]) for name in tensors)
+
+
 @pytest.mark.parametrize("keep", [0, 7, 100, -3])
 def test_a_truncated_tensor_file_is_named(tmp_path, keep):
     path = tmp_path / "x.safetensors"

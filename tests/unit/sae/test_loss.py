@@ -35,9 +35,7 @@ def test_auxk_is_the_formula(case):
     values, chosen = pre.topk(2, dim=1)  # min(3 dead, d_model / 2)
     expected = 0.0
     for row in range(len(x)):
-        rebuilt = sum(
-            max(values[row, j].item(), 0) * sae.W_dec[DEAD[chosen[row, j]]] for j in range(2)
-        )
+        rebuilt = sum(values[row, j].item() * sae.W_dec[DEAD[chosen[row, j]]] for j in range(2))
         expected += (residual[row] - rebuilt).square().sum().item()
     assert auxk_loss(sae, x, output, DEAD).item() == pytest.approx(expected / x.numel())
 
@@ -53,6 +51,16 @@ def test_auxk_reaches_encoder_and_decoder_of_dead_latents_and_nothing_else(case)
     assert not sae.W_enc.grad[:, alive].any()
     assert not sae.b_enc.grad[alive].any()
     assert sae.b_dec.grad is None
+
+
+def test_auxk_reaches_latents_that_are_silent_on_every_token(case):
+    sae, x, output = case
+    with torch.no_grad():
+        sae.b_enc[DEAD] = -100.0
+    auxk_loss(sae, x, output, DEAD).backward()
+    assert (sae.W_enc.grad[:, DEAD].norm(dim=0) > 0).all()
+    # Down the gradient: towards less of a latent that writes what is not there.
+    assert (sae.b_enc.grad[DEAD] < 0).all()
 
 
 def test_auxk_gradients_are_those_of_finite_differences(case):
@@ -76,7 +84,7 @@ def test_auxk_teaches_the_residual_not_its_negative(case):
     residual = (x - output.reconstruction).detach()
     pre = (x - sae.b_dec) @ sae.W_enc[:, DEAD] + sae.b_enc[DEAD]
     values, chosen = pre.topk(2, dim=1)
-    latents = torch.zeros_like(pre).scatter(1, chosen, values.relu()).detach()
+    latents = torch.zeros_like(pre).scatter(1, chosen, values).detach()
     unexplained = residual - latents @ sae.W_dec[DEAD].detach()
     for index, latent in enumerate(DEAD):
         towards = (latents[:, index, None] * unexplained).sum(0)

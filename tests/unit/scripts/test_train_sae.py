@@ -11,7 +11,7 @@ from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import read_json
 from clustersae.sae.storage import load_sae
 from clustersae.sae.training import Trainer
-from clustersae.sae.validation import mean_fvu
+from clustersae.sae.validation import validate
 
 CONFIG = {
     "architecture": "topk",
@@ -26,6 +26,7 @@ CONFIG = {
     "decay_fraction": 0.2,
     "auxk_alpha": 0.03125,
     "dead_after": 500,
+    "max_dead": 1.0,
     "max_grad_norm": 1.0,
     "sparsity": None,
     "prefixes": None,
@@ -168,7 +169,7 @@ def test_a_child_goes_on_from_its_parent(data, tmp_path):
     assert same(own, child(data, tmp_path / "b", root, "1-2@0-2", learning_rate=0.002))
     held_out = open_shards(data["validation"])
     before, after = load_sae(root), load_sae(other)
-    assert mean_fvu(after, held_out) < mean_fvu(_only(before, 2), held_out)
+    assert validate(after, held_out).fvu < validate(_only(before, 2), held_out).fvu
 
 
 def _only(sae, layer):
@@ -199,7 +200,7 @@ def test_the_learning_rate_with_the_least_validation_fvu_is_chosen(data, tmp_pat
     assert record["learning_rate"] == 0.01
     assert fvu["0.01"] == min(fvu.values()) < 0.9 * fvu["1e-07"]
     held_out = open_shards(data["validation"])
-    assert mean_fvu(load_sae(tmp_path / "a"), held_out) == pytest.approx(fvu["0.01"], rel=1e-6)
+    assert validate(load_sae(tmp_path / "a"), held_out).fvu == pytest.approx(fvu["0.01"], rel=1e-6)
     assert read_json(tmp_path / "a" / "cfg.json")["learning_rate"] == 0.01
     assert record["tuning_seconds"] > 0
     assert record["tuning_flops"] == 2 * record["flops"]
@@ -207,6 +208,26 @@ def test_the_learning_rate_with_the_least_validation_fvu_is_chosen(data, tmp_pat
     # The same bits as where that rate was the only one.
     assert same(chosen, run(data, tmp_path / "b", config=CONFIG | {"learning_rate": 0.01}))
     assert histories(tmp_path / "a") == histories(tmp_path / "b")
+
+
+def test_the_learning_rate_is_chosen_under_the_limit_on_dead_latents(data, tmp_path):
+    config = CONFIG | {"d_sae": 256, "learning_rate": [0.03, 1e-7], "max_dead": 1.0}
+    run(data, tmp_path / "any", config=config)
+    free = read_json(tmp_path / "any" / "training.json")
+    fvu, dead = free["validation_fvu"], free["validation_dead"]
+    assert fvu["0.03"] < fvu["1e-07"]
+    assert dead["0.03"] > dead["1e-07"]
+    assert free["learning_rate"] == 0.03
+    held_out, training = (open_shards(data[name]) for name in ("validation", "shards"))
+    sae = load_sae(tmp_path / "any")
+    assert validate(sae, held_out).dead_fraction == dead["0.03"]  # 1 is no limit: enough is known
+    more = validate(sae, held_out, training).dead_fraction
+    assert 0 < more < dead["0.03"]
+
+    run(data, tmp_path / "few", config=config | {"max_dead": dead["1e-07"]})
+    few = read_json(tmp_path / "few" / "training.json")
+    assert few["learning_rate"] == 1e-7
+    assert (few["validation_fvu"], few["validation_dead"]) == (fvu, dead)
 
 
 def test_other_seeds_take_the_choice_over(data, tmp_path):

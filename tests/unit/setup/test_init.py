@@ -8,7 +8,7 @@ from configurations import load
 from language_models import save_tiny_model
 
 from clustersae.__main__ import main
-from clustersae.setup.facts import Machine
+from clustersae.runtime.machine import Machine
 
 
 @pytest.fixture
@@ -66,4 +66,6 @@ def test_memory_that_jobs_exceed_is_said(here, capsys, monkeypatch):
     small = Machine(cores=50, memory=1 << 20, disk=1 << 40, gpu=None)
     monkeypatch.setattr("clustersae.setup.command.look_at_machine", lambda folder: small)
     assert init() == 0
-    assert "This machine has 1.0 MB of memory: start fewer jobs" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "a job of train_sae wants about 500" in said
+    assert "this machine has 1.0 MB: lower sae.batch_size" in said

@@ -9,11 +9,12 @@ from configurations import load
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clustersae.cost.forecast import forecast
 from clustersae.experiment.config import RESERVED_NAMES
 from clustersae.experiment.layers import studied_layers
 from clustersae.runtime.errors import InputError
-from clustersae.setup.costs import estimate
-from clustersae.setup.facts import Machine, ModelFacts, TextFacts
+from clustersae.runtime.machine import Machine
+from clustersae.setup.facts import ModelFacts, TextFacts
 from clustersae.setup.proposal import LEAST_TOKENS, as_yaml, model_name, propose
 
 GIB = 1 << 30
@@ -70,7 +71,7 @@ def test_it_is_valid_and_fits_whatever_there_is(folder, model, machine, n_tokens
     available = n_tokens or corpus["max_tokens"]
     shares = corpus["fractions"] | {"train": 1 - sum(corpus["fractions"].values())}
     assert all(count < shares[split] * available for split, count in tokens.items())
-    cost = estimate(complete, model)
+    cost = forecast(complete, model.shape(corpus["n_ctx"]))
     assert cost.cache_bytes <= machine.disk / 4
     assert cost.arms[0].n_saes == len(
         studied_layers(complete["activations"]["layers"], model.n_layers)

@@ -19,6 +19,7 @@ from clustersae.activations.mask import (
 )
 from clustersae.activations.shards import DTYPES, LeftOut, permutation, write_shard
 from clustersae.corpora.tokens import TokenFile, read_tokens, rows_holding, shard_rows
+from clustersae.experiment.flops import forward_flops
 from clustersae.experiment.layers import studied_layers
 from clustersae.models.description import ModelDescription, read_description
 from clustersae.models.residual import ResidualStream, load_model
@@ -107,8 +108,8 @@ def cache_shard(
         limits: of `measure_limits`; they name the studied layers, too.
 
     Returns:
-        What it cost: the record of `meter.Meter`, with `n_tokens` and `flops` (2 per parameter of
-        the blocks and token read, which leaves out the attention scores).
+        What it cost: the record of `meter.Meter`, with `n_tokens` and `flops`: those of the blocks
+        up to the last studied one, which are all that run.
     """
     description = read_description(model_dir)
     norms = load_limits(limits, description.fingerprint)
@@ -169,10 +170,16 @@ def cache_shard(
             left_out=left,
             mask=mask_of(file, norms),
         )
-    n_parameters = sum(parameter.numel() for parameter in stream.blocks.parameters())
+    n_run = max(norms.layers) + 1
+    n_weights = stream.n_weights(n_run)
     # Tokens that are not kept (BOS, padding inside a batch) go through the model all the same.
-    n_read = sum(len(batch.rows) * batch.width for batch in batches(wanted, settings.batch_rows))
-    return {**meter.record, "n_tokens": own.shape[1], "flops": 2 * n_parameters * n_read}
+    flops = sum(
+        len(batch.rows)
+        * batch.width
+        * forward_flops(n_weights, n_run, batch.width, description.d_model)
+        for batch in batches(wanted, settings.batch_rows)
+    )
+    return {**meter.record, "n_tokens": own.shape[1], "flops": flops}
 
 
 def rows_to_read(kept_per_row: np.ndarray, n_tokens: int, split: str, share_kept: float) -> int:

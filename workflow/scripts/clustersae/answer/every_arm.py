@@ -17,15 +17,16 @@ def table(found: Findings) -> str:
     lines = [" | ".join(_COLUMNS), " | ".join(["---"] * len(_COLUMNS))]
     for _, arm in arms.iterrows():
         lines.append(" | ".join(cell(arm) for cell in _COLUMNS.values()))
-    return "\n".join(f"| {line} |" for line in lines) + f"\n\n{_LEGEND}\n"
+    counted = f"{arms['n_tokens_dead'].max():,.0f} held-out tokens"
+    rows = "\n".join(f"| {line} |" for line in lines)
+    return f"{rows}\n\n{_LEGEND} Dead and live latents: per layer, on {counted}.\n"
 
 
 _LEGEND = (
     "Cost: caching of what the arm reads, SAEs, tuning, pilots; untuned: without the search for"
     " learning rates. FVU, worst layer and CE (all layers"
     " spliced at once, nats) against full per-layer SAEs. Equal FLOPs: mean FVU against per-layer"
-    " SAEs of the same total FLOPs, interpolated between the lengths that were trained. Dead and"
-    " live latents: per layer, on the test split."
+    " SAEs of the same total FLOPs, interpolated between the lengths that were trained."
 )
 
 

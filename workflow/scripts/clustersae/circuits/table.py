@@ -226,10 +226,7 @@ def _by_prompt_and_seed(arms: Sequence[Arm], prompts: pd.DataFrame) -> list[dict
         rows = grouped.get((arm.variant, arm.partition))
         if rows is None:
             raise InputError(f"No circuits were measured in {arm.name} for {task}.")
-        wide = {
-            name: rows.pivot(index="prompt", columns="seed", values=name).to_numpy()
-            for name in _METRICS
-        }
+        wide = _wide(rows)
         model = wide["full"][:, :1] if model is None else model
         if len(model) != len(wide["full"]) or not np.allclose(wide["full"], model, atol=1e-3):
             raise InputError(
@@ -238,6 +235,14 @@ def _by_prompt_and_seed(arms: Sequence[Arm], prompts: pd.DataFrame) -> list[dict
             )
         measured.append(wide)
     return measured
+
+
+def _wide(rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Metric → [n_prompts, n_seeds], both in ascending order; NaN where there is no row."""
+    places, ends = zip(*(pd.factorize(rows[name], sort=True) for name in ("prompt", "seed")))
+    found = np.full((len(_METRICS), *map(len, ends)), np.nan)
+    found[:, places[0], places[1]] = rows[list(_METRICS)].to_numpy().T
+    return dict(zip(_METRICS, found))
 
 
 def _of_all(by_task: Sequence[Mapping[str, _ArmMeasured]]) -> dict[str, _ArmMeasured]:

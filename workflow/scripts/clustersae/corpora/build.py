@@ -11,9 +11,10 @@ import pandas as pd
 from torch import Tensor
 
 from clustersae.corpora.likeness import surprises, warn_of_difference
-from clustersae.corpora.packing import Digest, Layout, pack, split_rows
+from clustersae.corpora.packing import Digest, Layout, pack, rows_of, split_rows
 from clustersae.corpora.text import (
     dataset_documents,
+    dataset_tokens,
     jsonl_documents,
     pieces_of,
     text_documents,
@@ -123,10 +124,14 @@ def packed(
     """
     progress = Progress("Reading text, in bytes", _n_bytes(settings))
     digest = Digest(progress=progress)
-    pieces = digest.watch(documents(settings, in_pieces))
-    rows = pack(
-        loaded, pieces, n_ctx, layout, settings["max_tokens"], shuffle, separate=not in_pieces
-    )
+    if settings.get("tokenised"):  # a text that a language model is trained on never is
+        runs = digest.watch_ids(dataset_tokens(**_dataset(settings)))
+        rows = rows_of(loaded, runs, n_ctx, settings["max_tokens"], shuffle)
+    else:
+        pieces = digest.watch(documents(settings, in_pieces))
+        rows = pack(
+            loaded, pieces, n_ctx, layout, settings["max_tokens"], shuffle, separate=not in_pieces
+        )
     progress.close()
     shares = (settings["fractions"]["validation"], settings["fractions"]["test"])
     splits = split_rows(rows.tokens, *shares)
@@ -175,12 +180,13 @@ def documents(settings: Mapping[str, Any], in_pieces: bool = False) -> Iterator[
         case "jsonl":
             whole = jsonl_documents(settings["files"], settings["field"], encoding)
         case _:
-            whole = dataset_documents(
-                **{key: settings[key] for key in ("dataset", "split", "field")},
-                subset=settings["subset"],
-                revision=settings["revision"],
-            )
+            whole = dataset_documents(**_dataset(settings))
     return chain.from_iterable(map(pieces_of, whole))
+
+
+def _dataset(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a section `corpus` that say what is read of which dataset."""
+    return {key: settings[key] for key in ("dataset", "split", "field", "subset", "revision")}
 
 
 def _n_bytes(settings: Mapping[str, Any]) -> int | None:

@@ -25,6 +25,15 @@ class Digest:
     progress: Progress | None = None
     _sha256: "hashlib._Hash" = field(default_factory=hashlib.sha256)
 
+    def watch_ids(self, runs: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """The same of token ids, in bytes of little-endian int32."""
+        for ids in runs:
+            encoded = ids.astype("<i4").tobytes()
+            self._sha256.update(encoded)
+            if self.progress is not None:
+                self.progress.update(len(encoded))
+            yield ids
+
     def watch(self, documents: Iterable[str]) -> Iterator[str]:
         for document in documents:
             encoded = document.encode()
@@ -101,6 +110,54 @@ def pack(
     return Rows(torch.from_numpy(rows), torch.from_numpy(inside), len(parts))
 
 
+def rows_of(
+    loaded: LoadedTokenizer,
+    tokens: Iterable[np.ndarray],
+    n_ctx: int,
+    max_tokens: int | None = None,
+    shuffle: int | None = None,
+) -> Rows:
+    """Rows of n_ctx tokens from runs that others have tokenised; what fills none is left out.
+
+    Args:
+        tokens: int32 [n_tokens] each.
+        max_tokens: stop reading once there are so many.
+        shuffle: seed of the order of the runs that were read; None leaves it.
+
+    Raises:
+        InputError: no run is as long as a row, or a token that the model lacks.
+    """
+    runs: list[np.ndarray] = []
+    n_tokens, longest = 0, 0
+    for ids in tokens:
+        longest = max(longest, len(ids))
+        rows = ids[: len(ids) // n_ctx * n_ctx].reshape(-1, n_ctx)
+        if max_tokens is not None:
+            rows = rows[: -(-(max_tokens - n_tokens) // n_ctx)]
+        if len(rows):
+            _check_ids(loaded, rows)
+            runs.append(rows)
+            n_tokens += rows.size
+        if max_tokens is not None and n_tokens >= max_tokens:
+            break
+    if not runs:
+        raise InputError(
+            f"The dataset has runs of at most {longest} tokens, fewer than a row of n_ctx {n_ctx}:"
+            " lower corpus.n_ctx."
+        )
+    if shuffle is not None:
+        order = np.random.default_rng(shuffle).permutation(len(runs))
+        runs = [runs[index] for index in order]
+    packed = torch.from_numpy(np.concatenate(runs))
+    return Rows(packed, torch.ones(len(packed), dtype=torch.bool), len(runs))
+
+
+def _check_ids(loaded: LoadedTokenizer, ids: np.ndarray) -> None:
+    _check_known(loaded, int(ids.max()))
+    if ids.min() < 0:
+        raise InputError(f"The dataset has the token id {int(ids.min())}; ids begin at 0.")
+
+
 def _tokens(
     loaded: LoadedTokenizer, pieces: Iterable[str], max_tokens: int | None, separate: bool
 ) -> list[list[np.ndarray]]:
@@ -123,7 +180,7 @@ def _tokens(
 
 def _check_known(loaded: LoadedTokenizer, largest: int) -> None:
     if largest >= loaded.vocabulary.vocab_size:
-        name = loaded.tokenizer.id_to_token(largest)
+        name = loaded.tokenizer.id_to_token(largest) or "unknown"
         raise InputError(
             f"The text has the token {name!r} ({largest}), but the model of"
             f" {loaded.vocabulary.tokenizer} embeds only {loaded.vocabulary.vocab_size}: take it"

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import parsed_json
 
@@ -214,6 +216,26 @@ def dataset_documents(
                 f" are {', '.join(row)}: set corpus.field to one that holds text."
             )
         yield text
+
+
+def dataset_tokens(
+    dataset: str, split: str, field: str, subset: str | None = None, revision: str | None = None
+) -> Iterator[np.ndarray]:
+    """The token ids in column `field` of a dataset, as of `dataset_documents`: int32 [n_tokens].
+
+    Raises:
+        InputError: the dataset, its split or the column cannot be found, or holds something else.
+    """
+    rows = _named_errors(dataset, _dataset_rows(dataset, split, subset, revision))
+    for number, row in enumerate(rows):
+        ids = np.asarray(row.get(field))
+        if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
+            raise InputError(
+                f"Row {number} of dataset {dataset} has no token ids in column {field!r}. Its"
+                f" columns are {', '.join(row)}: set corpus.field to one that holds a list of"
+                " whole numbers, or corpus.tokenised to false."
+            )
+        yield ids.astype(np.int32)
 
 
 def _dataset_rows(

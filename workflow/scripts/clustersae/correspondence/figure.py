@@ -15,6 +15,7 @@ from clustersae.presentation.words import share
 #: From top to bottom: SAEs of one layer, then of two.
 KINDS = {
     "ancestor": "before and after specialising",
+    "specialised_seed": "specialised, two seeds, matched",
     "independent_seed": "independent, two seeds, matched",
     "shared": "siblings before specialising",
     "siblings": "siblings",
@@ -22,7 +23,7 @@ KINDS = {
     "independent": "independent, matched",
     "shuffled": "siblings, paired at random",
 }
-_ONE_LAYER = 2
+_ONE_LAYER = 3
 
 _PANELS = {
     "mean_cosine": ("Same direction, on average", "mean cosine of decoder rows"),

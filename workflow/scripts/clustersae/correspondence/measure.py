@@ -11,6 +11,7 @@ alive if it fires on at least one of the tokens.
 
 SAEs that were specialised from one root are paired by index. Independent ones have no common
 index, so they are matched one to one on decoder cosine, which is the best relabelling of them.
+SAEs of two seeds have an `agreement` beside that, which asks for no partner of one's own.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -106,6 +107,7 @@ def compare(a: Code, b: Code, pairing: Pairing) -> dict[str, Any]:
         "n_tokens": a.activations.shape[0],
         "n_latents": len(own),
         "share_alive": len(own) / n_either if n_either else np.nan,
+        "agreement": np.nan,  # of seeds alone
     }
     if not len(own):
         return result | dict.fromkeys(MEASURES, np.nan)
@@ -124,6 +126,25 @@ def compare(a: Code, b: Code, pairing: Pairing) -> dict[str, Any]:
     return result | {name: float(value) for name, value in zip(MEASURES, values)}
 
 
+@torch.no_grad()
+def agreement(a: Code, b: Code) -> float:
+    """How far two dictionaries have the same features, 1 if one relabels the other.
+
+    The mean over live latents of the cosine with the most similar live latent of the other SAE,
+    each weighted by how often it fires; the mean of both ways. Several latents may have the same
+    nearest one, so a feature that is split in two counts as found. NaN if either SAE is silent.
+    """
+    live, other_live = np.flatnonzero(a.live), np.flatnonzero(b.live)
+    if not len(live) or not len(other_live):
+        return np.nan
+    cosines = a.decoder[live] @ b.decoder[other_live].T
+    ways = (
+        np.average(cosines.amax(axis).cpu().numpy(), weights=_counts(code.activations)[chosen])
+        for axis, code, chosen in ((1, a, live), (0, b, other_live))
+    )
+    return float(np.mean(list(ways)))
+
+
 def specialised_rows(
     before: Mapping[int, Code], now: Mapping[int, Code], generator: np.random.Generator
 ) -> Iterator[dict[str, Any]]:
@@ -131,7 +152,7 @@ def specialised_rows(
 
     Kinds: `ancestor` (a specialised SAE and the root on its layer), `siblings` (two of them),
     `shared` (the root with itself, on the two layers: the siblings before they were specialised)
-    and `shuffled` (siblings paired at random).
+    and `shuffled` (siblings paired at random). Between seeds, see `seed_rows`.
 
     Args:
         before: code of the root, by layer.
@@ -169,13 +190,18 @@ def independent_rows(
         yield _row("independent", i, j, compare(a, b, matched(a, b, limit)))
 
 
-def independent_seed_rows(
-    codes: Mapping[int, Code], others: Mapping[int, Code], limit: int = HUNGARIAN_LIMIT
+def seed_rows(
+    kind: str, codes: Mapping[int, Code], others: Mapping[int, Code], limit: int = HUNGARIAN_LIMIT
 ) -> Iterator[dict[str, Any]]:
-    """`independent_seed`: SAEs of one layer and two seeds, matched: "the same" between runs."""
+    """SAEs of one layer and two seeds, matched, and their agreement: "the same" between runs.
+
+    Kinds: `independent_seed` (trained from scratch for one layer), `specialised_seed`, and
+    `root_seed` (what they started from, on each layer).
+    """
     for layer in codes:
         a, b = codes[layer], others[layer]
-        yield _row("independent_seed", layer, layer, compare(a, b, matched(a, b, limit)))
+        measured = compare(a, b, matched(a, b, limit)) | {"agreement": agreement(a, b)}
+        yield _row(kind, layer, layer, measured)
 
 
 def _row(kind: str, layer: int, other_layer: int, result: dict[str, Any]) -> dict[str, Any]:

@@ -16,16 +16,16 @@ from clustersae.presentation.arms import arm_columns
 from clustersae.presentation.tables import Format
 from clustersae.quality.measures import CORRESPONDENCE_MEASURES as MEASURES
 from clustersae.runtime.errors import InputError
-from clustersae.statistics.intervals import cells, mean_of_layers
+from clustersae.statistics.intervals import ABSENT, cells, mean_of_layers
 
 #: Rows of `evaluation/correspondence/{variant}/{partition}.csv`.
 CORRESPONDENCE = Format(
     ("variant", "partition", "kind", "seed", "other_seed", "layer", "other_layer"),
-    ("root", "matching", "n_tokens", "n_latents", "share_alive", *MEASURES),
+    ("root", "matching", "n_tokens", "n_latents", "share_alive", *MEASURES, "agreement"),
 )
 
 #: Kinds measured on the arm itself, and on SAEs that were trained from scratch.
-OWN = ("ancestor", "siblings", "shared", "shuffled")
+OWN = ("ancestor", "siblings", "shared", "shuffled", "specialised_seed", "root_seed")
 SCRATCH = ("independent", "same_start", "independent_seed")
 
 _PLACE = ["layer", "other_layer"]
@@ -100,4 +100,7 @@ def _summary(rows: pd.DataFrame) -> dict[str, Any]:
     }
     for name in MEASURES:
         result |= cells(name, mean_of_layers(wide[name].to_numpy()).interval())
-    return result
+    agreement = rows.pivot(index=_PLACE, columns="seed", values="agreement").to_numpy()
+    measured = not np.isnan(agreement).any()
+    found = mean_of_layers(agreement).interval() if measured else ABSENT
+    return result | cells("agreement", found)

@@ -1,1 +1,1 @@
-"""What caching and training cost, measured and predicted."""
+"""What caching and training cost: priced beforehand, measured, and predicted by A + K T."""

@@ -176,10 +176,7 @@ def _paired(
     if not seeds:
         raise InputError(f"The SAEs of {arm.name} and {base.name} have no seed in common.")
     own, alone = (
-        {
-            name: saes.loc[list(chosen.trained), name][seeds].to_numpy(np.float64)
-            for name in saes.columns.levels[0]
-        }
-        for chosen in (arm, base)
+        {name: rows[name][seeds].to_numpy(np.float64) for name in saes.columns.levels[0]}
+        for rows in (saes.loc[list(chosen.trained)] for chosen in (arm, base))
     )
     return own, alone

@@ -12,6 +12,8 @@ class Architecture(NamedTuple):
     dense: operations per activation, weight of the decoder and training step: this times
         d_model · d_sae.
     sparse: and this times d_model · k.
+    holds: what a training step holds at its peak for every token, beside the weights: numbers in
+        float32, in units of d_sae, d_model and k. Measured with all latents dead: test_memory.py.
     active: how many latents are active, with {k} in the text; empty: sae.k says nothing of it.
     sparsity: default weight of the loss that makes latents sparse; None: it has no such loss.
     """
@@ -19,6 +21,7 @@ class Architecture(NamedTuple):
     title: str
     dense: int
     sparse: int
+    holds: tuple[float, float, float]
     active: str = ""
     sparsity: float | None = None
 
@@ -26,12 +29,14 @@ class Architecture(NamedTuple):
 #: `sae.architecture` → the facts. Of products with latents, what is not TopK or akin to it does
 #: them all densely: 2 each for encoder and decoder, 6 for the gradients of both and of the latents.
 ARCHITECTURES: Mapping[str, Architecture] = {
-    "topk": Architecture("TopK", 2, 8, "{k}"),
-    "batchtopk": Architecture("BatchTopK", 2, 8, "on average {k}"),
-    "matryoshka": Architecture("Matryoshka BatchTopK", 2, 8, "on average {k}"),
-    "jumprelu": Architecture("JumpReLU", 10, 0, "about {k}", sparsity=1.0),
-    "relu": Architecture("ReLU", 10, 0, sparsity=2.0),
-    "gated": Architecture("Gated", 14, 0, sparsity=5.0),
+    "topk": Architecture("TopK", 2, 8, (3, 7, 12), "{k}"),
+    # Entries have tokens of their own.
+    "batchtopk": Architecture("BatchTopK", 2, 8, (3, 7, 24), "on average {k}"),
+    "matryoshka": Architecture("Matryoshka BatchTopK", 2, 8, (3, 7, 24), "on average {k}"),
+    # A quarter is a matrix of truth values.
+    "jumprelu": Architecture("JumpReLU", 10, 0, (5.25, 7, 0), "about {k}", sparsity=1.0),
+    "relu": Architecture("ReLU", 10, 0, (4, 2, 0), sparsity=2.0),
+    "gated": Architecture("Gated", 14, 0, (7.25, 2, 0), sparsity=5.0),
 }
 
 _COMMON = ("topk", "batchtopk", "matryoshka", "jumprelu", "relu", "gated")
@@ -45,6 +50,17 @@ EXPORTED: Mapping[str, Sequence[str]] = {
 
 #: Shares of the latents that a Matryoshka SAE's inner dictionaries have (Bussmann et al. 2025).
 PREFIXES = (1 / 32, 3 / 32, 7 / 32, 15 / 32)
+
+
+def held_bytes(architecture: str, d_model: int, d_sae: int, k: int, n_prefixes: int = 0) -> int:
+    """What a training step holds at its peak for every token, beside weights and what they have.
+
+    Args:
+        n_prefixes: inner dictionaries of a Matryoshka SAE: each has a reconstruction and its
+            gradient.
+    """
+    wide, narrow, sparse = ARCHITECTURES[architecture].holds
+    return round(4 * (wide * d_sae + (narrow + 2 * n_prefixes) * d_model + sparse * k))
 
 
 def check_architecture(where: str, settings: Mapping[str, Any]) -> None:

@@ -232,6 +232,14 @@ def check_text(where: str, corpus: Mapping[str, Any]) -> None:
                 raise InputError(f"{where}.files: {file} is empty: remove it from the list.")
     if source == "dataset" and not corpus["dataset"]:
         raise InputError(f"{where}.dataset is missing: source dataset needs a name or a path.")
+    if corpus.get("tokenised"):
+        if source != "dataset":
+            raise InputError(f"{where}.tokenised is for datasets, not for a {source} corpus.")
+        if corpus["bos"] in ("row", "document"):
+            raise InputError(
+                f"{where}.bos is {corpus['bos']}, but tokens of a tokenised dataset are taken as"
+                " they are: write auto."
+            )
 
 
 def _check_encoding(where: str, encoding: str) -> None:

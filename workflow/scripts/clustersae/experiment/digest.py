@@ -8,7 +8,6 @@ without docstrings: comments, formatting and documentation re-run nothing.
 
 import ast
 import hashlib
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -54,8 +53,10 @@ def _drop_docstring(
         node.body[0] = ast.copy_location(ast.Expr(ast.Constant(None)), node.body[0])
 
 
-def _imported(path: Path, root: Path) -> Iterator[Path]:
+@cache
+def _imported(path: Path, root: Path) -> tuple[Path, ...]:
     """Files below `root` that importing the modules named in `path` would run."""
+    found = []
     package = path.relative_to(root).parent.parts
     for level, module, names in _parsed(path)[1]:
         base = list(package[: len(package) - level + 1]) if level else []
@@ -63,6 +64,6 @@ def _imported(path: Path, root: Path) -> Iterator[Path]:
         for target in [base, *([*base, name] for name in names)]:
             for depth in range(1, len(target) + 1):
                 place = root.joinpath(*target[:depth])
-                for candidate in (place.with_suffix(".py"), place / "__init__.py"):
-                    if candidate.is_file():
-                        yield candidate
+                candidates = (place.with_suffix(".py"), place / "__init__.py")
+                found += [candidate for candidate in candidates if candidate.is_file()]
+    return tuple(dict.fromkeys(found))

@@ -63,6 +63,8 @@ class Inputs:
     def __init__(self, models: Mapping[str, Mapping[str, Any]], checkpoints: Any) -> None:
         self.models = models
         self.checkpoints = checkpoints
+        #: Model, partitions.json and its time of change → what was planned from it.
+        self._pilots: dict[tuple[str, str, int], Plan] = {}
 
     # -- text, model, activations
 
@@ -207,22 +209,32 @@ class Inputs:
         """The plan of the pilots that `arms.auto` asks; None where it asks none."""
         if not self.models[wildcards.model]["arms"]["auto"]:
             return None
-        partitions = self.checkpoints.cluster_layers.get(model=wildcards.model).output[0]
-        return make_pilots(read_json(partitions), self.models[wildcards.model])
+        partitions = Path(self.checkpoints.cluster_layers.get(model=wildcards.model).output[0])
+        version = (wildcards.model, str(partitions), partitions.stat().st_mtime_ns)
+        if version not in self._pilots:
+            settings = self.models[wildcards.model]
+            self._pilots[version] = make_pilots(read_json(partitions), settings)
+        return self._pilots[version]
 
     def plans(self, _wildcards: Wildcards) -> list[str]:
-        """The plan of every model as far as it is known without training: `snakemake plan`.
+        """What is known of the plan of every model without paying for it: `snakemake plan`.
 
-        Where pilots settle a part of it, the plan of the pilots; once they have, both.
+        Which model it is; once its layers have been clustered, for which they must be cached, the
+        plan. Where pilots settle a part of it, the plan of the pilots; once they have, both.
         """
-        files = []
+        files = [f"results/{self.home(model)}/model/description.json" for model in self.models]
         for model, settings in self.models.items():
-            plan = f"results/{model}/plan.json"
+            plan, partitions = (
+                f"results/{model}/{name}" for name in ("plan.json", "clusters/partitions.json")
+            )
+            if not Path(partitions).is_file():
+                continue
+            files.append(partitions)
             if settings["arms"]["auto"]:
                 files.append(f"results/{model}/pilots.json")
             if not settings["arms"]["auto"] or Path(plan).is_file():
                 files.append(plan)
-        return files
+        return list(dict.fromkeys(files))
 
     def of_saes(self, pattern: str, which: str = "trained_saes") -> InputFunction:
         """`pattern` for every SAE of the plan; `which` is a property of `Plan`."""

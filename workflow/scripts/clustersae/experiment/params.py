@@ -126,6 +126,16 @@ def growing(amount: int) -> Callable[[Wildcards, int], int]:
     return resource
 
 
+def jobs_at_once(cores: int | None, gpus: Any) -> int:
+    """How many long jobs Snakemake may start: one for each GPU, or core where no GPU is used.
+
+    Args:
+        cores: --cores; None on a cluster, whose jobs are not on this machine.
+        gpus: Snakemake's limit of the resource gpu; None if there is none.
+    """
+    return (gpus.value if gpus else 0) or cores or 1
+
+
 def has_tasks(settings: Mapping[str, Any]) -> bool:
     """Whether a model is asked for tasks, which circuits are found for."""
     return bool(settings["evaluation"]["tasks"])

@@ -7,6 +7,7 @@ collects reads that file; nothing derives arms a second time.
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,8 @@ class Candidate:
 class Plan:
     """What plan.json holds.
 
+    What is derived from it is so once: a dry run of hundreds of jobs asks for it a thousand times.
+
     Attributes:
         n_layers: of the language model.
         seeds: of every SAE.
@@ -82,29 +85,29 @@ class Plan:
     arms: tuple[Arm, ...]
     auto: dict[str, Any] | None = None
 
-    @property
+    @cached_property
     def evaluated_saes(self) -> list[SAE]:
         """(variant, sae) of every SAE that serves a layer in some arm, none twice."""
         return list(dict.fromkeys(sae for arm in self.arms for sae in arm.saes))
 
-    @property
+    @cached_property
     def trained_saes(self) -> list[SAE]:
         """(variant, sae) of every SAE to train, those that others start from included."""
         return list(with_ancestors(self.evaluated_saes))
 
-    @property
+    @cached_property
     def measured_arms(self) -> list[tuple[str, str]]:
         """(variant, partition) of every set of SAEs, none twice: arms of the same SAEs are one."""
         return list(dict.fromkeys(measured_as(self.arms).values()))
 
-    @property
+    @cached_property
     def corresponding_arms(self) -> list[tuple[str, str]]:
         """(variant, partition) of the specialised arms, and of the per-layer SAEs beside them."""
         specialised = [arm for arm in self.arms if arm.role == "specialised"]
         compared = [baseline(self.arms), *specialised] if specialised else []
         return [(arm.variant, arm.partition) for arm in compared]
 
-    @property
+    @cached_property
     def root_arms(self) -> list[Arm]:
         """The SAEs that specialised arms start from, as arms of their own, none twice.
 
@@ -132,7 +135,7 @@ class Plan:
         same = measured_as([*self.arms, *roots])
         return list(dict.fromkeys(same[arm.variant, arm.partition] for arm in [*arms, *roots]))
 
-    @property
+    @cached_property
     def shortest_saes(self) -> list[SAE]:
         """(variant, sae) of the per-layer SAEs of full width that were trained least."""
         arms = [
@@ -148,10 +151,15 @@ class Plan:
         Raises:
             KeyError: the plan has none.
         """
-        for arm in [*self.arms, *self.root_arms]:
-            if (arm.variant, arm.partition) == (variant, partition):
-                return arm
-        raise KeyError(f"{partition} ({variant})")
+        try:
+            return self._by_pair[variant, partition]
+        except KeyError:
+            raise KeyError(f"{partition} ({variant})") from None
+
+    @cached_property
+    def _by_pair(self) -> dict[tuple[str, str], Arm]:
+        arms = [*self.root_arms, *self.arms]  # of two with the same name, the plan's own
+        return {(arm.variant, arm.partition): arm for arm in arms}
 
     def as_json(self, sae: Mapping[str, Any]) -> dict[str, Any]:
         """The content of plan.json.
@@ -393,36 +401,3 @@ def _checked(plan: Plan, settings: Settings) -> Plan:
         tokens, _ = variant_scales(variant, len(layers_of(name)))
         _trained(settings["sae"], variant, tokens)
     return plan
-
-
-def as_table(content: Mapping[str, Any]) -> str:
-    """plan.json for people: every arm, and every SAE with what it starts from."""
-    arms = [("arm", "SAEs", "budget", "measured as")]
-    for arm in content["arms"]:
-        other = "" if arm["measured_as"] == arm["name"] else arm["measured_as"]
-        arms.append((arm["name"], str(arm["count"]), f"{arm['budget']:.3g}", other))
-    saes = [("SAE", "variant", "training tokens", "starts from")]
-    for sae in content["saes"]:
-        start = sae["starts_from"]
-        where = f"{start[1]} ({start[0]})" if start else ""
-        saes.append((sae["sae"], sae["variant"], f"{sae['training_tokens']:,}", where))
-    total = sum(sae["training_tokens"] for sae in content["saes"])
-    return "\n".join(
-        [
-            *_aligned(arms, "<>><"),
-            "",
-            *_aligned(saes, "<<><"),
-            "",
-            f"{len(content['saes'])} SAEs x {len(content['seeds'])} seeds, {total:,} training"
-            " tokens per seed (trials of learning rates not counted).",
-        ]
-    )
-
-
-def _aligned(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
-    """Rows in columns as wide as they need, each aligned to its side (< or >)."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(sides))]
-    return [
-        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths)).rstrip()
-        for row in rows
-    ]

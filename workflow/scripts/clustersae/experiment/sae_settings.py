@@ -5,9 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from clustersae.experiment.architectures import ARCHITECTURES, PREFIXES
+from clustersae.experiment.architectures import ARCHITECTURES, PREFIXES, held_bytes
 from clustersae.experiment.clusters import FROM, VIA
-from clustersae.experiment.flops import matched_width, training_flops
+from clustersae.experiment.flops import (
+    dense_flops,
+    matched_width,
+    optimiser_flops,
+    training_flops,
+)
 from clustersae.experiment.variants import variant_scales
 from clustersae.runtime.errors import InputError
 
@@ -35,10 +40,33 @@ class SAESettings:
     sparsity: float = 0.0  # weight of the loss that makes latents sparse, where there is one
     prefixes: tuple[int, ...] = ()  # latents of a Matryoshka SAE's inner dictionaries
 
+    @property
+    def n_activations(self) -> int:
+        """Of the whole training."""
+        return self.n_steps * self.batch_size
+
     def flops(self, d_model: int) -> int:
         """Operations of the training per activation, but for those of the optimiser."""
         n_prefixes = len(self.prefixes)
         return training_flops(self.architecture, d_model, self.d_sae, self.k, n_prefixes)
+
+    def total_flops(self, d_model: int) -> int:
+        """Operations of the whole training as it is done here, the optimiser's included."""
+        return self.n_activations * self.flops(d_model) + self._of_optimiser(d_model)
+
+    def total_dense_flops(self, d_model: int) -> int:
+        """The same, if all products were dense."""
+        dense = self.n_activations * dense_flops(d_model, self.d_sae)
+        return dense + self._of_optimiser(d_model)
+
+    def _of_optimiser(self, d_model: int) -> int:
+        return self.n_steps * optimiser_flops(d_model, self.d_sae)
+
+    def step_bytes(self, d_model: int) -> int:
+        """Of memory: weights, gradients, two moments, and what a step holds for its batch."""
+        weights = 4 * 4 * (2 * d_model * self.d_sae + self.d_sae + d_model)
+        held = held_bytes(self.architecture, d_model, self.d_sae, self.k, len(self.prefixes))
+        return weights + self.batch_size * held
 
     def learning_rate_at(self, step: int) -> float:
         """Linear warm-up, constant, linear decay to zero over the last `decay_steps`."""

@@ -68,6 +68,7 @@ def describe(
         **special._asdict(),
         blocks=blocks,
         restartable=_is_restartable(stream, tokens, streams),
+        n_block_weights=stream.n_weights(),
         fingerprint=mark,
         source=source,
         revision=revision,

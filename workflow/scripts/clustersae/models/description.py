@@ -56,6 +56,9 @@ class ModelDescription:
     """Number format that the model runs in, one of DTYPES."""
     device_map: str | None = None
     """"auto" if the model is spread over all GPUs that a job sees, None if it fits one."""
+    n_block_weights: int | None = None
+    """Parameters of all blocks together, without embedding and unembedding; None in descriptions
+    of earlier versions."""
 
 
 def read_description(path: str | Path) -> ModelDescription:

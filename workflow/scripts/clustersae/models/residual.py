@@ -206,6 +206,10 @@ class ResidualStream:
         device = self.model.get_input_embeddings().get_parameter("weight").device
         return None if device.type == "meta" else device  # which waits on the disk
 
+    def n_weights(self, n_layers: int | None = None) -> int:
+        """Parameters of the first `n_layers` blocks; of all by default."""
+        return sum(each.numel() for each in self.blocks[:n_layers].parameters())
+
     @torch.no_grad()
     def visit(
         self,

@@ -33,14 +33,24 @@ def check_size(config: Any, place: Path, n_bytes: int) -> None:
     Raises:
         InputError: it does, or transformers cannot make a model of it.
     """
+    n_weights = sum(each.numel() for each in _outline(config, place).parameters())
+    if n_weights > WEIGHTS_PER_BYTE * n_bytes:
+        raise InputError(
+            f"{place} asks for {n_weights} weights, more than the {n_bytes} bytes beside it can"
+            " hold. Use the checkpoint of a whole language model."
+        )
+
+
+def _outline(config: Any, place: Path | str) -> torch.nn.Module:
+    """The model that a configuration describes, without any weights: shapes alone."""
     from transformers import AutoModelForCausalLM
 
     n_layers = getattr(config.get_text_config(), "num_hidden_layers", 0)
     if not isinstance(n_layers, int) or n_layers > MOST_LAYERS:
         raise InputError(f"{place} asks for {n_layers} layers; at most {MOST_LAYERS} are read.")
     try:
-        with torch.device("meta"):  # shapes alone
-            model = AutoModelForCausalLM.from_config(
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(
                 config, dtype=torch.float32, trust_remote_code=False
             )
     except Exception as error:  # values of a wrong kind or size break any part of it
@@ -49,12 +59,22 @@ def check_size(config: Any, place: Path, n_bytes: int) -> None:
             f"transformers cannot make a causal language model of what {place} says"
             f" ({type(error).__name__}: {reason}). Use the checkpoint of a whole language model."
         ) from error
-    n_weights = sum(each.numel() for each in model.parameters())
-    if n_weights > WEIGHTS_PER_BYTE * n_bytes:
-        raise InputError(
-            f"{place} asks for {n_weights} weights, more than the {n_bytes} bytes beside it can"
-            " hold. Use the checkpoint of a whole language model."
-        )
+
+
+def block_weights(config: Any) -> int:
+    """Parameters of all blocks of the model that a configuration of transformers describes.
+
+    Raises:
+        InputError: it is too deep, or transformers makes no model of it.
+    """
+    model = _outline(config, "config.json")
+    n_layers = config.get_text_config().num_hidden_layers
+    lists = (
+        each
+        for each in model.modules()
+        if isinstance(each, torch.nn.ModuleList) and len(each) == n_layers
+    )
+    return max((sum(weight.numel() for weight in each.parameters()) for each in lists), default=0)
 
 
 class _Header(gguf.GGUFReader):

@@ -46,7 +46,7 @@ RECONSTRUCTION = Format(
     ("variant", "cluster", "seed", "layer", "split"),
     (
         *("n_tokens", "fvu", "fvu_all_tokens", "fvu_standardised", "mse", "cosine", "l0"),
-        *("dead_fraction", "ultra_low_density_fraction"),
+        *("dead_fraction", "ultra_low_density_fraction", "n_tokens_dead"),
     ),
 )
 DENSITY = Format(

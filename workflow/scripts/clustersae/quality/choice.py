@@ -89,7 +89,9 @@ def marked(
     `chosen` is one arm that is no control, the full per-layer SAEs if no other is within the
     margins. `dominated` is an arm that others, `dominated_by`, beat for no more training on the
     test split: by what both lose against the full per-layer SAEs it is worse than they in the mean
-    or in the worst layer, and worse or equivalent in the other. What is undecided dominates nobody.
+    or in the worst layer, and worse or equivalent in the other. What is undecided dominates nobody,
+    and what is outside the margins nothing within (constrained domination: Deb et al. 2002,
+    section VI).
 
     Args:
         arms: rows of `tables/arms.csv`, the full per-layer SAEs among them.
@@ -104,11 +106,12 @@ def marked(
     }
     candidates = {name: losses[name] for name in arms.loc[arms["role"] != "control", "arm"]}
     found = cheapest_within(candidates, margins) or PER_LAYER
-    above = [_dominating(name, losses, words) for name in losses]
+    within = {
+        name: name == PER_LAYER or bool(loss.within(margins)) for name, loss in losses.items()
+    }
+    above = [_dominating(name, losses, within, words) for name in losses]
     marks = {
-        "within_margins": [
-            name == PER_LAYER or bool(loss.within(margins)) for name, loss in losses.items()
-        ],
+        "within_margins": list(within.values()),
         "dominated": [len(each) > 0 for each in above],
         "dominated_by": [SEPARATOR.join(each) for each in above],
         "chosen": [name == found for name in losses],
@@ -119,13 +122,18 @@ def marked(
 
 
 def _dominating(
-    name: str, losses: Mapping[str, Loss], words: Callable[[str, str], Words]
+    name: str,
+    losses: Mapping[str, Loss],
+    within: Mapping[str, bool],
+    words: Callable[[str, str], Words],
 ) -> list[str]:
     """The arms that dominate one, in the order of the table."""
     cost = losses[name].cost
     found = []
     for other, loss in losses.items():
-        if other != name and (loss.cost < cost or same_training(loss.cost, cost)):
+        if other == name or within[name] > within[other]:
+            continue
+        if loss.cost < cost or same_training(loss.cost, cost):
             said = set(words(name, other))
             if "worse" in said and said <= {"worse", "equivalent"}:
                 found.append(other)

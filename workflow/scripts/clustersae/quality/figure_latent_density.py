@@ -62,7 +62,7 @@ def draw(density: pd.DataFrame, quality: pd.DataFrame, arms: pd.DataFrame, model
                 model,
                 len(layers),
                 int(arms["n_seeds"].min()),
-                "test split",
+                "validation and test split",
                 "all seeds pooled",
                 "in each panel: share of latents that never fired",
             ),

@@ -14,7 +14,7 @@ KEY = ["variant", "cluster", "seed", "layer"]
 SPLICE = ["ce_clean", "ce_spliced", "delta_ce", "ce_recovered_zero", "ce_recovered_mean", "kl"]
 RECONSTRUCTION = [
     *("n_tokens", "fvu", "fvu_all_tokens", "fvu_standardised", "mse", "cosine", "l0"),
-    *("dead_fraction", "ultra_low_density_fraction"),
+    *("dead_fraction", "ultra_low_density_fraction", "n_tokens_dead"),
 ]
 
 
@@ -58,12 +58,16 @@ def array(
     Raises:
         InputError: a layer lacks a seed, so that arms would be compared on different layers.
     """
-    wide = frame.pivot(index="layer", columns="seed", values=column).reindex(
-        index=list(layers), columns=list(seeds)
-    )
-    if wide.isna().any(axis=None):
-        layer, seed = wide.stack(future_stack=True).index[
-            np.flatnonzero(wide.isna().to_numpy().ravel())[0]
-        ]
-        raise InputError(f"{frame['arm'].iloc[0]} has no {column} for layer {layer}, seed {seed}.")
-    return wide.to_numpy(dtype=np.float64)
+    places = [
+        pd.Index(list(wanted)).get_indexer(frame[name])
+        for name, wanted in (("layer", layers), ("seed", seeds))
+    ]
+    found = np.full((len(layers), len(seeds)), np.nan)
+    asked = (places[0] >= 0) & (places[1] >= 0)
+    found[places[0][asked], places[1][asked]] = frame[column].to_numpy(np.float64)[asked]
+    if np.isnan(found).any():
+        layer, seed = np.argwhere(np.isnan(found))[0]
+        raise InputError(
+            f"{frame['arm'].iloc[0]} has no {column} for layer {layers[layer]}, seed {seeds[seed]}."
+        )
+    return found

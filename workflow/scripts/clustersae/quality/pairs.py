@@ -56,7 +56,7 @@ class Pair:
 
     def fvu_of_worst(self) -> Interval:
         """Of the first arm's worst layer by FVU."""
-        return intervals.of_worst(self._fvu("test")[0], self._worst_place).interval()
+        return intervals.of_worst(self._fvu["test"][0], self._worst_place).interval()
 
     @property
     def worst_layer(self) -> int:
@@ -71,22 +71,22 @@ class Pair:
     @cached_property
     def excess(self) -> Estimate:
         """Of the mean over layers."""
-        return intervals.excess(*self._fvu("test"))
+        return intervals.excess(*self._fvu["test"])
 
     @cached_property
     def excess_worst(self) -> Estimate:
         """Of the layer `worst_excess_layer`."""
-        return intervals.excess_of_worst(*self._fvu("test"), self._worst_excess_place)
+        return intervals.excess_of_worst(*self._fvu["test"], self._worst_excess_place)
 
     @property
     def excess_validation(self) -> float:
         """Of the mean over layers, on the validation split."""
-        return intervals.excess(*self._fvu("validation")).interval().estimate
+        return intervals.excess(*self._fvu["validation"]).interval().estimate
 
     @property
     def excess_worst_validation(self) -> float:
         """Of the worst layer, on the validation split."""
-        own = self._fvu("validation")
+        own = self._fvu["validation"]
         return intervals.excess_of_worst(*own, self._worst_excess_place).interval().estimate
 
     def words_beside(self, other: "Pair", margins: Mapping[str, float]) -> Words:
@@ -105,7 +105,7 @@ class Pair:
     @cached_property
     def _losses(self) -> pd.DataFrame:
         """Log ratios by seed: of the mean over layers, and of the worst layer."""
-        ratios = intervals.log_ratios(*self._fvu("test"))
+        ratios = intervals.log_ratios(*self._fvu["test"])
         rows = [ratios.mean(0), ratios[self._worst_excess_place]]
         return pd.DataFrame(rows, columns=self.seeds)
 
@@ -113,7 +113,7 @@ class Pair:
         """Excess of every layer of `layers`, on the test split."""
         return [
             intervals.over_seeds(ratios)._replace(is_log=True)
-            for ratios in intervals.log_ratios(*self._fvu("test"))
+            for ratios in intervals.log_ratios(*self._fvu["test"])
         ]
 
     def words(self, margins: Mapping[str, float]) -> Words:
@@ -122,16 +122,19 @@ class Pair:
 
     @cached_property
     def _worst_place(self) -> int:
-        return intervals.worst(self._fvu("validation")[0])
+        return intervals.worst(self._fvu["validation"][0])
 
     @cached_property
     def _worst_excess_place(self) -> int:
-        return intervals.worst(intervals.log_ratios(*self._fvu("validation")))
+        return intervals.worst(intervals.log_ratios(*self._fvu["validation"]))
 
-    def _fvu(self, split: str) -> tuple[np.ndarray, np.ndarray]:
-        """Of both arms, [n_layers, n_seeds] each."""
-        own, other = self._rows[split], self._others[split]
-        return self._array(own, "fvu"), self._array(other, "fvu")
+    @cached_property
+    def _fvu(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Split → of both arms, [n_layers, n_seeds] each."""
+        return {
+            split: (self._array(own, "fvu"), self._array(self._others[split], "fvu"))
+            for split, own in self._rows.items()
+        }
 
     def _array(self, rows: pd.DataFrame, column: str) -> np.ndarray:
         return array(rows, column, self.layers, self.seeds)

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,6 +13,50 @@ from clustersae.sae.module import SparseAutoencoder
 #: (Bricken et al. 2023, "Towards Monosemanticity", use the term for the left mode of the
 #: histogram).
 ULTRA_LOW_DENSITY = 1e-4
+
+
+@dataclass(frozen=True)
+class Firings:
+    """On how many tokens of a layer each latent was active; those of other tokens can be added.
+
+    Attributes:
+        fired: int64 [d_sae].
+    """
+
+    n_tokens: int
+    fired: torch.Tensor
+
+    def __add__(self, other: "Firings") -> "Firings":
+        return Firings(self.n_tokens + other.n_tokens, self.fired + other.fired)
+
+    def shares(self) -> dict[str, float]:
+        """Which share of the latents never fired, and which hardly ever did, on how many tokens."""
+        density = self.fired.double() / self.n_tokens
+        return {
+            "n_tokens_dead": self.n_tokens,
+            "dead_fraction": (density == 0).double().mean().item(),
+            "ultra_low_density_fraction": (density < ULTRA_LOW_DENSITY).double().mean().item(),
+        }
+
+    def histogram(self, bins_per_decade: int = 5) -> list[dict[str, Any]]:
+        """Latents per bin of log10 firing density, and those that never fired.
+
+        Rows of kind `live` have the bin's edges; the one of kind `dead` has none.
+        """
+        width = 1 / bins_per_decade
+        live = self.fired[self.fired > 0].double() / self.n_tokens
+        numbers = torch.floor(torch.log10(live) / width).long().clamp(max=-1)
+        rows = [
+            {
+                "kind": "live",
+                "log10_density_low": round(number * width, 6),
+                "log10_density_high": round((number + 1) * width, 6),
+                "n_latents": int((numbers == number).sum()),
+            }
+            for number in sorted(set(numbers.tolist()))
+        ]
+        dead = {"kind": "dead", "log10_density_low": "", "log10_density_high": ""}
+        return [*rows, dead | {"n_latents": int((self.fired == 0).sum())}]
 
 
 class ReconstructionMetrics:
@@ -62,7 +107,6 @@ class ReconstructionMetrics:
 
     def compute(self) -> dict[str, float]:
         variance = self.square - self.total.square().sum() / self.n_tokens
-        density = self.fired.double() / self.n_tokens
         return {
             "n_tokens": self.n_tokens,
             "fvu": (self.error / variance).item(),
@@ -70,9 +114,11 @@ class ReconstructionMetrics:
             "mse": (self.error / (self.n_tokens * len(self.centre))).item(),
             "cosine": (self.cosine / self.n_tokens).item(),
             "l0": (self.active / self.n_tokens).item(),
-            "dead_fraction": (density == 0).double().mean().item(),
-            "ultra_low_density_fraction": (density < ULTRA_LOW_DENSITY).double().mean().item(),
+            **self.firings().shares(),
         }
+
+    def firings(self) -> Firings:
+        return Firings(self.n_tokens, self.fired)
 
     def _fvu_standardised(self) -> float:
         """FVU where every dimension is divided by its standard deviation: the mean of their FVUs.
@@ -82,26 +128,6 @@ class ReconstructionMetrics:
         variances = self.squares - self.total.square() / self.n_tokens
         varies = variances > 0
         return (self.errors[varies] / variances[varies]).mean().item()
-
-    def density_histogram(self, bins_per_decade: int = 5) -> list[dict[str, Any]]:
-        """Latents per bin of log10 firing density, and those that never fired.
-
-        Rows of kind `live` have the bin's edges; the one of kind `dead` has none.
-        """
-        width = 1 / bins_per_decade
-        live = self.fired[self.fired > 0].double() / self.n_tokens
-        numbers = torch.floor(torch.log10(live) / width).long().clamp(max=-1)
-        rows = [
-            {
-                "kind": "live",
-                "log10_density_low": round(number * width, 6),
-                "log10_density_high": round((number + 1) * width, 6),
-                "n_latents": int((numbers == number).sum()),
-            }
-            for number in sorted(set(numbers.tolist()))
-        ]
-        dead = {"kind": "dead", "log10_density_low": "", "log10_density_high": ""}
-        return [*rows, dead | {"n_latents": int((self.fired == 0).sum())}]
 
 
 @torch.no_grad()

@@ -51,8 +51,9 @@ def arms_table(
     `excess_fvu_worst_validation` are what arms are chosen by (see `choice.marked`).
     `excess_ce_all` is the cross-entropy with all layers spliced above that of the per-layer SAEs,
     in nats per token, paired by seed. `live_latents` is the mean over layers and seeds of the
-    latents that fire on the test split; `*_equal_*` are explained in `quality.equal_cost`. Cells
-    are empty where nothing was measured.
+    latents that fire on any of `n_tokens_dead` held-out tokens, of the validation and the test
+    split; `*_equal_*` are explained in `quality.equal_cost`. Cells are empty where nothing was
+    measured.
 
     Args:
         arms: with the per-layer baseline among them.
@@ -84,6 +85,7 @@ def arms_table(
                 **_all_layers(partition_splice, arm),
                 **{name: float(pair.rows[name].mean()) for name in _MEANS},
                 "live_latents": _live_latents(density, arm),
+                "n_tokens_dead": int(pair.rows["n_tokens_dead"].max()),
                 **{name: by_cost.loc[arm.name, column] for name, column in _COSTS.items()},
                 **equal_cost_columns(arm, arms, quality, cost, margins),
             }

@@ -195,10 +195,12 @@ def _dominated(arms: pd.DataFrame) -> list[str]:
 def _dead(arms: pd.DataFrame) -> list[tuple[str, str]]:
     first, full = best(arms), arms[arms["arm"] == PER_LAYER].iloc[0]
     own, base = (f"{100 * arm['dead_fraction']:.2g} %" for arm in (first, full))
-    short = f"{own} of latents dead"
+    short, on = f"{own} of latents dead", f"on {first['n_tokens_dead']:,.0f} held-out tokens"
     if first["arm"] == PER_LAYER:
-        return [(short, f"Of its latents {own} are dead.")]
-    dead = f"Of {full_label(first)} {own} of the latents are dead, of full per-layer SAEs {base}."
+        return [(short, f"Of its latents {own} are dead {on}.")]
+    dead = (
+        f"Of {full_label(first)} {own} of the latents are dead {on}, of full per-layer SAEs {base}."
+    )
     return [(f"{short} (per-layer {base})", dead)]
 
 

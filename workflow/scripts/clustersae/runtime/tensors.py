@@ -26,10 +26,27 @@ def save_tensors(
     metadata: Mapping[str, str] | None = None,
     with_checksums: bool = False,
 ) -> None:
-    """Write `tensors` and string `metadata` to `path`, or nothing at all; see `replacing`."""
+    """Write `tensors` and string `metadata` to `path`, or nothing at all; see `replacing`.
+
+    The same tensors and metadata give the same bytes.
+    """
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with replacing(path, with_checksums) as temporary:
         save_file(contiguous, temporary, metadata=dict(metadata or {}))
+        _order_metadata(temporary)
+
+
+def _order_metadata(path: Path) -> None:
+    """Sort the metadata of a safetensors file, which come in another order in every process."""
+    with open(path, "r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        if "__metadata__" in header:
+            header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        ordered = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        if len(ordered) <= length:  # the same JSON: the writer escapes no more than this does
+            file.seek(8)
+            file.write(ordered.ljust(length))
 
 
 def save_integers(

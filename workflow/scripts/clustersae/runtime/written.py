@@ -22,8 +22,8 @@ from clustersae.runtime.errors import InputError
 SNAKEMAKE = Path(".snakemake")
 RECORDS = SNAKEMAKE / "clustersae-written"
 
-#: Bytes; files above are known by their stamp.
-LARGE = 1 << 26
+#: Bytes; files above are known by their stamp, since Snakemake asks after every job that read them.
+LARGE = 1 << 20
 
 #: What jobs read again; the many pieces of a page are not.
 SUFFIXES = {".csv", ".json", ".jsonl", ".parquet", ".safetensors", ".svg", ".txt"}

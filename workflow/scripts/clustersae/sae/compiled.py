@@ -11,9 +11,6 @@ from clustersae.sae.module import SparseAutoencoder
 
 #: Tokens, or latents, of a block; sums are made block by block.
 BLOCK = 32
-#: Steps without a gradient after which Adam's own have shrunk by 0.9^256 = 2e-12 and are lost in
-#: rounding.
-QUIET_AFTER = 256
 #: Pre-activations of so many bytes are held at once.
 PRE_BYTES = 128 << 20
 #: Gradients are kept from clipping to update where latents are active on so many tokens each.
@@ -27,9 +24,7 @@ class CompiledStep:
 
     The latents are the k largest exactly; those that are not positive are told as latent 0 with
     value 0. Where the processor multiplies bfloat16, such a product tells which latents may be
-    among the largest, and those are computed in single precision. Rows of latents without a
-    gradient for QUIET_AFTER steps wait for the next one: what Adam would have done to them is below
-    rounding.
+    among the largest, and those are computed in single precision.
 
     Args:
         halves: whether to begin with a product of bfloat16; left out, where that is faster.
@@ -57,8 +52,7 @@ class CompiledStep:
             for name, each in weights.items()
             for moment in "mv"
         }
-        # Latents that never had a gradient count as long without one.
-        self.quiet = torch.full((m,), QUIET_AFTER, dtype=torch.int32)
+        self.updates = torch.zeros(m, dtype=torch.int64)  # steps in which each had a gradient
         self.place = torch.full((m,), -1, dtype=torch.int32)
         self.weights = weights
         self.starts = torch.empty(m + 1, dtype=torch.int64)
@@ -79,9 +73,10 @@ class CompiledStep:
                 "error_W_enc": torch.empty(m),
             }
         self.version = -1  # of W_enc when the copy was made
-        self.fields = native.Step(d_model=d, d_sae=m, k=sae.k, block=BLOCK, quiet_after=QUIET_AFTER)
+        self.fields = native.Step(d_model=d, d_sae=m, k=sae.k, block=BLOCK)
         self.held: dict[str, torch.Tensor] = {}
-        self._hold(weights | self.moments | scratch | {"quiet": self.quiet, "place": self.place})
+        counters = {"updates": self.updates, "place": self.place}
+        self._hold(weights | self.moments | scratch | counters)
 
     def _hold(self, tensors: dict[str, torch.Tensor]) -> None:
         """Keep `tensors` alive, and tell the library where they lie."""
@@ -176,18 +171,19 @@ class CompiledStep:
         with torch.enable_grad():
             loss = auxk_of_rows(self.centred, residual, rows[0].t(), rows[1], rows[2])
             gradients = torch.autograd.grad(self.settings.auxk_alpha * loss, rows)
-        self.place[dead] = torch.arange(len(dead), dtype=torch.int32)
+        taught = gradients[1] != 0  # the others were not among the k_aux of any token
+        self.place[dead[taught]] = torch.arange(int(taught.sum()), dtype=torch.int32)
         names = ("aux_W_enc", "aux_b_enc", "aux_W_dec")
-        self._hold({name: each.contiguous() for name, each in zip(names, gradients)})
+        self._hold({name: each[taught].contiguous() for name, each in zip(names, gradients)})
         return True
 
     def state(self) -> dict[str, torch.Tensor]:
         """The moments, counters and number of steps, by name."""
-        return {**self.moments, "quiet": self.quiet, "steps": torch.tensor(self.steps)}
+        return {**self.moments, "updates": self.updates, "steps": torch.tensor(self.steps)}
 
     @torch.no_grad()
     def load_state(self, tensors: dict[str, torch.Tensor]) -> None:
         for name, each in self.moments.items():
             each.copy_(tensors[name])
-        self.quiet.copy_(tensors["quiet"])
+        self.updates.copy_(tensors["updates"])
         self.steps = int(tensors["steps"])

@@ -6,7 +6,6 @@ residual's own sign, and nothing else; the tests check each of these.
 """
 
 import torch
-import torch.nn.functional as F
 
 from clustersae.sae.module import SparseAutoencoder, TrainingOutput
 
@@ -25,7 +24,9 @@ def auxk_loss(
 ) -> torch.Tensor:
     """‖e - ê‖² in units of the total variance; e = x̄ - x̂ is detached, ê uses no b_dec.
 
-    ê takes the min(n_dead, d_model / 2) largest pre-activations among the dead latents.
+    ê takes the min(n_dead, d_model / 2) largest pre-activations among the dead latents, negative
+    ones as they are (as SAELens does, unlike dictionary_learning). Through a ReLU a latent that is
+    silent on nearly every token would learn on nearly none, and stay dead.
 
     Args:
         dead: int64 [n_dead], at least one.
@@ -51,5 +52,5 @@ def auxk_of_rows(
     pre = centred @ W_enc + b_enc
     k_aux = min(len(W_dec), max(1, W_dec.shape[1] // 2))
     values, chosen = torch.topk(pre, k_aux, dim=1, sorted=False)
-    latents = torch.zeros_like(pre).scatter(1, chosen, F.relu(values))
+    latents = torch.zeros_like(pre).scatter(1, chosen, values)
     return fvu_loss(residual, latents @ W_dec)

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from clustersae.experiment.architectures import held_bytes
 from clustersae.runtime.errors import InputError
 
 
@@ -59,13 +60,12 @@ class SparseAutoencoder(nn.Module, ABC):
             has its own.
     """
 
+    #: What the configuration calls the architecture.
+    name: ClassVar[str]
     #: Whether rows of the decoder have unit norm after every step.
     unit_rows: ClassVar[bool] = True
     #: Whether AuxK can reach dead latents: they have positive pre-activations.
     revives: ClassVar[bool] = True
-    #: What a training step holds at its peak for every token, beside the weights: numbers in
-    #: float32, in units of d_sae, d_model and k. Measured with all latents dead, by test_memory.py.
-    holds: ClassVar[tuple[float, float, float]] = (3, 7, 12)
     #: Settings that the constructor takes as well.
     options: ClassVar[tuple[str, ...]] = ()
 
@@ -98,6 +98,11 @@ class SparseAutoencoder(nn.Module, ABC):
 
     def add_parameters(self) -> None:
         """Parameters and buffers that an architecture has beyond the four weights."""
+
+    @staticmethod
+    def latent_dimension(parameter: str) -> int | None:
+        """Along which dimension of a parameter latents lie; None if it is of no latent."""
+        return {"W_enc": 1, "b_dec": None}.get(parameter, 0)
 
     @property
     def d_model(self) -> int:
@@ -202,8 +207,7 @@ class SparseAutoencoder(nn.Module, ABC):
 
     def bytes_per_token(self) -> int:
         """Of a batch, in a training step at its peak, beside weights, gradients and moments."""
-        wide, narrow, sparse = self.holds
-        return round(4 * (wide * self.d_sae + narrow * self.d_model + sparse * self.k))
+        return held_bytes(self.name, self.d_model, self.d_sae, self.k)
 
     def encode(self, x: torch.Tensor, layer: int | None = None) -> Latents:
         """The active latents of raw activations x [..., d_model]; one layer need not be named."""

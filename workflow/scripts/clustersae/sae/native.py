@@ -35,10 +35,7 @@ class Step(ctypes.Structure):
     """The `Step` of step.c, field by field."""
 
     _fields_ = [
-        *(
-            (name, ctypes.c_int64)
-            for name in ("rows", "d_model", "d_sae", "k", "threads", "block", "quiet_after")
-        ),
+        *((name, ctypes.c_int64) for name in ("rows", "d_model", "d_sae", "k", "threads", "block")),
         *((name, ctypes.c_void_p) for name in ("W_dec", "W_enc", "b_enc", "b_dec")),
         *(
             (f"{moment}_{name}", ctypes.c_void_p)
@@ -48,7 +45,7 @@ class Step(ctypes.Structure):
         *(
             (name, ctypes.c_void_p)
             for name in (
-                *("quiet", "silent_for", "centred", "indices", "values", "grad", "grad_values"),
+                *("updates", "silent_for", "centred", "indices", "values", "grad", "grad_values"),
                 *("half_centred", "half_W_enc", "norm_centred", "error_centred"),
                 *("norm_W_enc", "error_W_enc"),
                 *("starts", "tokens", "by_latent", "grad_by_latent", "squares", "norms"),

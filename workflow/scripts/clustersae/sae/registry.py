@@ -16,12 +16,7 @@ from clustersae.sae.module import SparseAutoencoder
 
 #: `sae.architecture` → its class.
 ARCHITECTURES: Mapping[str, type[SparseAutoencoder]] = {
-    "topk": TopK,
-    "batchtopk": BatchTopK,
-    "matryoshka": Matryoshka,
-    "jumprelu": JumpReLU,
-    "relu": ReLU,
-    "gated": Gated,
+    kind.name: kind for kind in (TopK, BatchTopK, Matryoshka, JumpReLU, ReLU, Gated)
 }
 
 

@@ -189,26 +189,20 @@ static float adam(float *restrict w, const float *restrict g, float *restrict fi
     return squares;
 }
 
-/* Rows that were left alone for some steps: their moments as those steps would have left them. */
-static void catch_up(const Step *s, int64_t i, int64_t steps) {
-    int64_t d = s->d_model;
-    float first = powf(0.9f, steps), second = powf(0.999f, steps);
-    for (int64_t j = i * d; j < (i + 1) * d; j++) {
-        s->m_W_dec[j] *= first, s->m_W_enc[j] *= first;
-        s->v_W_dec[j] *= second, s->v_W_enc[j] *= second;
-    }
-    s->m_b_enc[i] *= first, s->v_b_enc[i] *= second;
+/* What Adam's step number `t` (from 1) takes its moments for. */
+static Rates rates(float clip, double rate, int64_t t) {
+    return (Rates){clip, (float)(rate / (1 - pow(0.9, t))), (float)(1 / sqrt(1 - pow(0.999, t)))};
 }
 
 /* Gradients, clipping to `max_norm`, and step number `t` (from 1) of Adam; decoder rows end with
-   norm 1. Counts tokens since each latent was active. Returns the norm of the gradients. */
+   norm 1. Latents without a gradient stay as they are, and for the others Adam's clock is their own
+   number of steps. Counts tokens since each latent was active. Returns the norm of the gradients. */
 double update(const Step *s, double rate, double max_norm, int64_t t) {
     int64_t d = s->d_model, m = s->d_sae, blocks = (m + s->block - 1) / s->block;
     double norm = gradient_norm(s, (s->rows + s->block - 1) / s->block);
     double clip = max_norm / (norm + 1e-6);
     if (clip > 1) clip = 1; /* and NaN stays what it is */
-    Rates by = {(float)clip, (float)(rate / (1 - pow(0.9, t))),
-                (float)(1 / sqrt(1 - pow(0.999, t)))};
+    Rates of_all = rates((float)clip, rate, t);
 #pragma omp parallel num_threads(s->threads)
     {
         float *scratch = malloc(2 * d * sizeof(float));
@@ -217,16 +211,10 @@ double update(const Step *s, double rate, double max_norm, int64_t t) {
             for (int64_t i = block * s->block; i < least(m, (block + 1) * s->block); i++) {
                 float *dec = scratch, *enc = scratch + d;
                 s->silent_for[i] = s->starts[i] < s->starts[i + 1] ? 0 : s->silent_for[i] + s->rows;
-                if (has_gradient(s, i)) {
-                    if (s->quiet[i] > s->quiet_after) catch_up(s, i, s->quiet[i] - s->quiet_after);
-                    s->quiet[i] = 0;
-                    if (s->kept) dec = s->kept + 2 * i * d, enc = dec + d;
-                    else latent_gradients(s, i, dec, enc);
-                } else {
-                    if (s->quiet[i] < INT32_MAX) s->quiet[i]++;
-                    if (s->quiet[i] > s->quiet_after) continue;
-                    memset(dec, 0, 2 * d * sizeof(float));
-                }
+                if (!has_gradient(s, i)) continue;
+                if (s->kept) dec = s->kept + 2 * i * d, enc = dec + d;
+                else latent_gradients(s, i, dec, enc);
+                Rates by = rates((float)clip, rate, ++s->updates[i]);
                 float *row = s->W_dec + i * d, *encoder = s->W_enc + i * d;
                 float squares = adam(row, dec, s->m_W_dec + i * d, s->v_W_dec + i * d, d, by);
                 float scale = 1 / fmaxf(sqrtf(squares), 1e-12f);
@@ -239,6 +227,6 @@ double update(const Step *s, double rate, double max_norm, int64_t t) {
             }
         free(scratch);
     }
-    adam(s->b_dec, s->grad_sums, s->m_b_dec, s->v_b_dec, d, by);
+    adam(s->b_dec, s->grad_sums, s->m_b_dec, s->v_b_dec, d, of_all);
     return norm;
 }

@@ -6,14 +6,13 @@
 
 typedef struct {
     int64_t rows, d_model, d_sae, k, threads;
-    /* tokens or latents over which sums are made in one go; steps without a gradient after which
-       the rows of a latent are left alone until it has one again */
-    int64_t block, quiet_after;
+    /* tokens or latents over which sums are made in one go */
+    int64_t block;
     /* the SAE, as it is in PyTorch: W_enc by latent, like W_dec, [d_sae, d_model] */
     float *W_dec, *W_enc, *b_enc, *b_dec;
-    /* Adam's moments, and for each latent the steps since its last gradient */
+    /* Adam's moments, and for each latent the number of steps in which it had a gradient */
     float *m_W_dec, *v_W_dec, *m_W_enc, *v_W_enc, *m_b_enc, *v_b_enc, *m_b_dec, *v_b_dec;
-    int32_t *quiet;
+    int64_t *updates;
     int64_t *silent_for;
     /* the batch [rows, ...]: x - b_dec, latents, d loss / d x̂, d loss / d values */
     float *centred;

@@ -1,19 +1,21 @@
 """`clustersae init`: look, write, and say what was seen and what it will cost."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from clustersae.cost.forecast import Forecast, forecast
+from clustersae.cost.listing import arms_table, number_of_bytes, totals
+from clustersae.cost.rates import Rates
 from clustersae.experiment import config as configuration
 from clustersae.experiment.reference import SCHEMAS, WORKFLOW
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import write_text
-from clustersae.setup.costs import MEASUREMENTS, Cost, Rates, estimate, measure_rates
+from clustersae.runtime.machine import Machine
 from clustersae.setup.facts import (
-    Machine,
     ModelFacts,
     TextFacts,
     look_at_machine,
@@ -21,6 +23,7 @@ from clustersae.setup.facts import (
     look_at_text,
 )
 from clustersae.setup.proposal import as_yaml, model_name, propose, rounded
+from clustersae.setup.speed import measure_rates
 
 
 def init(
@@ -56,10 +59,10 @@ def init(
     if yaml.safe_load(written) != config:
         raise ValueError(f"YAML says something else than {config}")
     (settings,) = configuration.load(config, schema, folders=[output.parent]).values()
-    cost = estimate(settings, model)
+    price = forecast(settings, model.shape(settings["corpus"]["n_ctx"]))
     rates = measure_rates(settings, model, machine)
     write_text(output, written)
-    return "\n".join(_report(model, text, machine, settings, cost, rates, output))
+    return "\n".join(_report(model, text, machine, price, rates, output))
 
 
 def _located(config: dict[str, Any], output: Path) -> dict[str, Any]:
@@ -85,8 +88,7 @@ def _report(
     model: ModelFacts,
     text: TextFacts,
     machine: Machine,
-    settings: Mapping[str, Any],
-    cost: Cost,
+    price: Forecast,
     rates: Rates,
     output: Path,
 ) -> Iterator[str]:
@@ -98,41 +100,24 @@ def _report(
     yield _about(text)
     yield f"Written: {output}"
     yield ""
-    yield from _table(cost)
+    yield from arms_table(price, rates)
     yield ""
-    yield (
-        f"{cost.n_saes} SAEs (arms share some) x {cost.n_seeds} seeds:"
-        f" {cost.activations / 1e6:,.3g} million activations with trials of learning rates,"
-        f" {cost.flops:.1e} FLOPs."
-    )
-    cached = sum(settings["activations"]["tokens"].values())
-    yield f"Disk: {_bytes(cost.cache_bytes)} of activations of {cached:,} tokens."
     n_jobs = 1 if machine.gpu else machine.cores
-    yield f"Memory: about {_bytes(cost.job_bytes + 5e8)} for each of {_jobs(machine)}."
-    if n_jobs * cost.job_bytes > machine.memory:
-        yield (
-            f"This machine has {_bytes(machine.memory)} of memory: start fewer jobs (--cores), or"
-            " lower activations.shard_tokens."
-        )
-    caching, training = cost.seconds(rates, n_jobs)
-    least, most = ((caching + training) * (1 + share) for share in MEASUREMENTS)
-    yield (
-        f"Time, roughly: {_time(caching)} of caching, {_time(training)} of training;"
-        f" {_time(least)} to {_time(most)} with measurements. From a rate tried for a second here"
-        f" ({rates.training:.1e} FLOP/s for each job): expect a factor of two."
-    )
+    yield from totals(price, rates, machine, n_jobs)
+    largest = max(price.memory.values())
+    yield f"Memory: up to {number_of_bytes(largest)} for each of {_jobs(machine)}."
     if hasattr(os, "getloadavg") and os.getloadavg()[0] > machine.cores / 2:
         yield "This machine is busy now, so that it may be faster than it looks."
     yield ""
     gpus = "--resources gpu=" + ("1" if machine.gpu else "0")
     yield f"Look at the file; then:  snakemake --cores all {gpus} --configfile {output}"
-    yield "To see every SAE first, add:  --quiet all -- plan"
+    yield "To see every SAE and job first, add:  --quiet all -- plan"
 
 
 def _about(text: TextFacts) -> str:
     corpus = text.corpus
     name = corpus["dataset"] if "dataset" in corpus else ", ".join(corpus["files"])
-    parts = [] if text.n_bytes is None else [_bytes(text.n_bytes)]
+    parts = [] if text.n_bytes is None else [number_of_bytes(text.n_bytes)]
     if text.n_tokens is not None:
         parts.append(f"about {rounded(text.n_tokens):,} tokens")
         if not text.measured:
@@ -145,27 +130,7 @@ def _about(text: TextFacts) -> str:
     return f"Text {name}: {', '.join(parts)}."
 
 
-def _table(cost: Cost) -> Iterator[str]:
-    width = max(len(arm.name) for arm in cost.arms)
-    yield f"{'arm':{width}}  SAEs  trained  activations of one seed"
-    for name, n_saes, n_trained, activations in cost.arms:
-        yield f"{name:{width}}  {n_saes:4}  {n_trained:7}  {activations:23,}"
-
-
 def _jobs(machine: Machine) -> str:
     if machine.gpu:
         return f"the jobs on the GPU ({machine.gpu})"
     return f"{machine.cores} jobs at once" if machine.cores > 1 else "the jobs"
-
-
-def _bytes(number: float) -> str:
-    for limit, unit in ((1e9, "GB"), (1e6, "MB")):
-        if number >= limit:
-            return f"{number / limit:.1f} {unit}"
-    return f"{number / 1e3:.0f} kB"
-
-
-def _time(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -3,18 +3,22 @@
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from clustersae.corpora.text import dataset_documents, jsonl_documents, text_pieces
+from clustersae.cost.forecast import Shape
 from clustersae.experiment.config import D_MODEL_KEYS, N_LAYERS_KEYS
 from clustersae.experiment.sources import dataset_files, gguf_file
+from clustersae.models.residual import read_config
+from clustersae.models.size import block_weights
+from clustersae.runtime import machine
 from clustersae.runtime.errors import InputError, first_line
 from clustersae.runtime.files import read_json
+from clustersae.runtime.machine import Machine
 
 N_CTX_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "seq_length", "max_seq_len")
 #: Of a text, read to see what it is like.
@@ -36,6 +40,7 @@ class ModelFacts:
         n_ctx: longest sequence in tokens; None if it is not said.
         dtype: number format of the weights, as torch names it.
         tokenizer: its tokenizer.json, if there is one.
+        n_block_weights: parameters of all blocks; None where transformers does not know the model.
     """
 
     key: str
@@ -46,6 +51,15 @@ class ModelFacts:
     n_ctx: int | None
     dtype: str
     tokenizer: Path | None = None
+    n_block_weights: int | None = None
+
+    def shape(self, n_ctx: int) -> Shape:
+        """The model as it reads rows of `n_ctx` tokens.
+
+        Blocks that are not known are taken for 12·d_model²: attention 4, MLP 8.
+        """
+        weights = self.n_block_weights or 12 * self.n_layers * self.d_model**2
+        return Shape(self.n_layers, self.d_model, n_ctx, self.vocab_size, weights)
 
 
 @dataclass(frozen=True)
@@ -65,23 +79,12 @@ class TextFacts:
     measured: bool
 
 
-class Machine(NamedTuple):
-    """What jobs can use: processor cores, bytes of memory and of free disk, and a GPU's name."""
-
-    cores: int
-    memory: int
-    disk: int
-    gpu: str | None
-
-
 def look_at_machine(folder: Path) -> Machine:
     """This machine; the disk is that of `folder`."""
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
-    return Machine(cores or 1, memory, shutil.disk_usage(folder).free, gpu)
+    return machine.look(folder, gpu)
 
 
 def look_at_model(place: str) -> ModelFacts:
@@ -147,7 +150,15 @@ def _facts(key: str, place: str, config: Path, tokenizer: Path | None) -> ModelF
         # Older versions of transformers say torch_dtype.
         dtype=str(facts.get("dtype") or facts.get("torch_dtype") or "float32"),
         tokenizer=tokenizer if tokenizer and tokenizer.is_file() else None,
+        n_block_weights=_block_weights(config),
     )
+
+
+def _block_weights(config: Path) -> int | None:
+    try:
+        return block_weights(read_config(config.parent))
+    except InputError:  # what is wrong with it is said when the model is imported
+        return None
 
 
 def _whole(facts: Mapping[str, Any], keys: Sequence[str], place: str) -> int:
@@ -165,18 +176,29 @@ def _packed_facts(file: Path) -> ModelFacts:
     import gguf
 
     try:
-        fields = gguf.GGUFReader(file).fields
+        reader = gguf.GGUFReader(file)
+        fields = reader.fields
         name = fields["general.architecture"].contents()
         n_layers, d_model, n_ctx = (
             int(fields[f"{name}.{key}"].contents())
             for key in ("block_count", "embedding_length", "context_length")
         )
         vocabulary = len(fields["tokenizer.ggml.tokens"].data)
+        blocks = sum(int(x.n_elements) for x in reader.tensors if x.name.startswith("blk."))
     except (KeyError, ValueError, IndexError) as error:
         raise InputError(
             f"--model {file} is not a complete GGUF file ({type(error).__name__}: {error})."
         ) from None
-    return ModelFacts("path", str(file), n_layers, d_model, vocabulary, n_ctx, "float32")
+    return ModelFacts(
+        key="path",
+        place=str(file),
+        n_layers=n_layers,
+        d_model=d_model,
+        vocab_size=vocabulary,
+        n_ctx=n_ctx,
+        dtype="float32",
+        n_block_weights=blocks,
+    )
 
 
 def look_at_text(places: Sequence[str], model: ModelFacts, field: str | None = None) -> TextFacts:

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from clustersae.cost.forecast import token_bytes
 from clustersae.experiment.config import RESERVED_NAMES
 from clustersae.runtime.errors import InputError
-from clustersae.setup.facts import Machine, ModelFacts, TextFacts
+from clustersae.runtime.machine import Machine
+from clustersae.setup.facts import ModelFacts, TextFacts
 
 #: Layers that are studied without a GPU, at most.
 LAYERS_ON_CPU = 12
@@ -39,9 +41,9 @@ def propose(model: ModelFacts, text: TextFacts, machine: Machine) -> dict[str, A
     step = 1 if on_gpu else math.ceil(model.n_layers / LAYERS_ON_CPU)
     n_studied = len(range(0, model.n_layers, step))
     dtype = "bfloat16" if model.d_model >= WIDE else "float32"
-    token_bytes = n_studied * model.d_model * (2 if dtype == "bfloat16" else 4)
     n_ctx = max(4, min(model.n_ctx or 256, 256))
-    tokens, fraction = _tokens(text, on_gpu, int(DISK_SHARE * machine.disk / token_bytes))
+    per_token = token_bytes(n_studied, model.d_model, n_ctx, dtype)
+    tokens, fraction = _tokens(text, on_gpu, int(DISK_SHARE * machine.disk / per_token))
     rows = _power_of_two(PASS_BYTES / (n_ctx * model.d_model * 4 * (n_studied + 16)))
     rows = max(1, min(64, rows))
 
@@ -59,7 +61,7 @@ def propose(model: ModelFacts, text: TextFacts, machine: Machine) -> dict[str, A
         "activations": {
             "layers": "all" if step == 1 else {"step": step},
             "tokens": tokens,
-            "shard_tokens": rounded(min(250_000, max(1000, SHARD_BYTES / token_bytes))),
+            "shard_tokens": rounded(min(250_000, max(1000, SHARD_BYTES / per_token))),
             "dtype": dtype,
             "batch_rows": rows,
         },

@@ -17,7 +17,7 @@ class BatchTopK(SparseAutoencoder):
     active latent of every training batch (section 3).
     """
 
-    holds = (3, 7, 24)  # entries have tokens of their own
+    name = "batchtopk"
 
     threshold: torch.Tensor  # negative before the first step
 

@@ -20,8 +20,8 @@ class Gated(SparseAutoencoder):
     gates to fire where they are of use: the step function has no gradient. k is not used.
     """
 
+    name = "gated"
     revives = False  # a dead latent is one whose gate is never positive
-    holds = (7.25, 2, 0)  # the quarter: a matrix of truth values
 
     def add_parameters(self) -> None:
         self.r_mag = nn.Parameter(torch.zeros(self.d_sae))

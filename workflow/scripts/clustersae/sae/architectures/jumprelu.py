@@ -24,7 +24,7 @@ class JumpReLU(SparseAutoencoder):
     step, which is next to nothing for the logarithm.
     """
 
-    holds = (5.25, 7, 0)  # the quarter: a matrix of truth values
+    name = "jumprelu"
 
     def add_parameters(self) -> None:
         # k of d_sae latents would be active if pre-activations were normal, as those of unit rows

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from clustersae.experiment.architectures import held_bytes
 from clustersae.sae import sparse
 from clustersae.sae.architectures.batchtopk import BatchTopK
 from clustersae.sae.module import TrainingOutput
@@ -20,6 +21,7 @@ class Matryoshka(BatchTopK):
         prefixes: numbers of latents, ascending, each less than d_sae.
     """
 
+    name = "matryoshka"
     options = ("prefixes",)
 
     def __init__(
@@ -45,8 +47,8 @@ class Matryoshka(BatchTopK):
         return TrainingOutput(whole, entries.values, entries.indices, extra)
 
     def bytes_per_token(self) -> int:
-        """Every inner dictionary has a reconstruction, and its gradient."""
-        return super().bytes_per_token() + 4 * 2 * len(self.prefixes) * self.d_model
+        shape = self.d_model, self.d_sae, self.k
+        return held_bytes(self.name, *shape, len(self.prefixes))
 
     def loss(
         self,

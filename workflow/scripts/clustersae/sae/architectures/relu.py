@@ -21,9 +21,9 @@ class ReLU(SparseAutoencoder):
     unit norm. k is not used.
     """
 
+    name = "relu"
     unit_rows = False
     revives = False  # a dead latent is one whose pre-activation is never positive
-    holds = (4, 2, 0)
 
     def activate(self, normalised: torch.Tensor) -> Latents:
         return positive(torch.relu(self.pre_activations(normalised)))

@@ -9,6 +9,8 @@ from clustersae.sae.module import Latents, SparseAutoencoder, TrainingOutput
 class TopK(SparseAutoencoder):
     """z = TopK(ReLU(pre)): k latents at most, on every token."""
 
+    name = "topk"
+
     def activate(self, normalised: torch.Tensor) -> Latents:
         values, indices = torch.topk(self.pre_activations(normalised), self.k, dim=-1, sorted=False)
         return Latents(indices, torch.relu(values))

@@ -123,5 +123,5 @@ def test_fonts_are_embedded_as_outlines_and_the_file_is_the_same_again(tables, t
 
 def test_the_table_needs_no_torch():
     code = "import sys, summary_table; assert 'torch' not in sys.modules"
-    scripts = Path(__file__).parents[3] / "workflow" / "scripts"
+    scripts = Path(__file__).parents[2] / "workflow" / "scripts"
     subprocess.run([sys.executable, "-c", code], cwd=scripts, check=True)

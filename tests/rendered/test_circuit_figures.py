@@ -48,12 +48,17 @@ def drawn(tmp_path_factory):
     return of
 
 
-def draw_both(tables, errors="ablated", ablation="mean"):
+def draw_areas(tables, errors="ablated", ablation="mean"):
+    return circuits.draw(tables["circuits"], tables["tasks"], errors, ablation, "a model")
+
+
+def draw_curves(tables):
     areas, tasks = tables["circuits"], tables["tasks"]
-    return {
-        "areas": circuits.draw(areas, tasks, errors, ablation, "a model"),
-        "curves": circuit_curves.draw(tables["circuit_curves"], areas, tasks, ablation, "a model"),
-    }
+    return circuit_curves.draw(tables["circuit_curves"], areas, tasks, "mean", "a model")
+
+
+def draw_both(tables):
+    return {"areas": draw_areas(tables), "curves": draw_curves(tables)}
 
 
 def title(figure):
@@ -112,9 +117,9 @@ def test_a_single_sae_that_looks_better_is_called_that(drawn):
     areas = tables["circuits"].copy()
     areas["distance_verdict"] = areas["distance_verdict"].astype(object)
     areas.loc[areas["arm"] == "single", "distance_verdict"] = "better"
-    assert "better by distance" in title(draw_both(tables | {"circuits": areas})["areas"])
+    assert "better by distance" in title(draw_areas(tables | {"circuits": areas}))
     without = areas[areas["arm"] != "single"]
-    assert title(draw_both(tables | {"circuits": without})["areas"]).startswith("How much of")
+    assert title(draw_areas(tables | {"circuits": without})).startswith("How much of")
 
 
 def test_points_stand_at_the_numbers_of_the_table(drawn):
@@ -157,7 +162,7 @@ def test_controls_are_lines_at_their_numbers(drawn):
 
 def test_other_modes_are_drawn_without_random_circuits(drawn):
     tables, _ = drawn("three tasks")
-    figure = draw_both(tables, "kept", "zero")["areas"]
+    figure = draw_areas(tables, "kept", "zero")
     assert "errors kept · zero ablation" in subtitle(figure)
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert "no SAE: residual basis" in names
@@ -201,7 +206,7 @@ def test_nothing_to_draw_is_no_error(drawn):
 
 def test_zero_ablation_compares_no_arms(drawn):
     tables, _ = drawn("three tasks")
-    figure = draw_both(tables, "ablated", "zero")["areas"]
+    figure = draw_areas(tables, "ablated", "zero")
     assert title(figure) == "How much of each task the circuits of every arm carry"
     assert "hollow: not compared (with zero ablation" in subtitle(figure)
     found = points(figure.axes[0])
@@ -214,7 +219,7 @@ def test_an_arm_without_a_number_is_left_out(drawn):
     areas = tables["circuits"].copy()
     own = areas["arm"].isin(("single", "per-layer")) & (areas["task"] == "toy_agreement")
     areas.loc[own, [n for n in areas if n.startswith("distance")]] = np.nan
-    figure = draw_both(tables | {"circuits": areas})["areas"]
+    figure = draw_areas(tables | {"circuits": areas})
     assert len(points(figure.axes[0])) == len(points(whole["areas"].axes[0])) - 1
 
 
@@ -256,7 +261,7 @@ def test_the_title_of_curves_counts_nodes(drawn):
     assert f"one SAE for all {sizes['single']}, " in title(figures["curves"])
     curves = tables["circuit_curves"].copy()
     curves.loc[curves["arm"] == "residual-basis", "faithfulness"] *= 0.1
-    figure = draw_both(tables | {"circuit_curves": curves})["curves"]
+    figure = draw_curves(tables | {"circuit_curves": curves})
     assert f"no SAE more than {SIZES[-1]}" in title(figure)
 
 
@@ -265,7 +270,7 @@ def test_excursions_do_not_flatten_the_curves(drawn):
     curves = tables["circuit_curves"].copy()
     curves.loc[3, "faithfulness"] = 90.0
     curves.loc[4, "completeness"] = -90.0
-    figure = draw_both(tables | {"circuit_curves": curves})["curves"]
+    figure = draw_curves(tables | {"circuit_curves": curves})
     assert figure.axes[0].get_ylim() == (-1, 2)
 
 

@@ -1,0 +1,152 @@
+"""Does the gain of specialising last as training grows? FVU over training, and what it tends to.
+
+    python tests/benchmarks/gain.py results/gain docs/results/gain
+
+after a run of the preset stories260k_gain. Per seed, the mean log FVU over layers of specialised
+SAEs minus that of per-layer SAEs of equal training is fitted by a straight line in the logarithm of
+training, and by one that ends at zero; Student's t over seeds. Asserts nothing.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from clustersae.presentation.style import (
+    HIGHLIGHT,
+    INK,
+    canvas,
+    conditions,
+    log_scale,
+    save,
+    styled,
+)
+
+#: A doubling of training that gains less than this, relative, is called flat.
+FLAT = 0.03
+
+
+def losses(folder: Path) -> pd.DataFrame:
+    """Mean log FVU over layers of the test split: per kind, training (of full) and seed."""
+    arms = pd.read_csv(folder / "tables" / "arms.csv").set_index("arm")
+    quality = pd.read_csv(folder / "tables" / "layer_quality.csv", dtype={"cluster": str})
+    quality = quality[quality["split"] == "test"]
+    rows = []
+    for (arm, seed), group in quality.groupby(["arm", "seed"]):
+        role = arms.loc[arm, "role"]
+        if role not in ("baseline", "equal-compute", "specialised"):
+            continue
+        rows.append(
+            {
+                "kind": "specialised" if role == "specialised" else "per-layer",
+                "training": round(arms.loc[arm, "matched_count"] / arms.loc[arm, "n_layers"], 4),
+                "seed": seed,
+                "log_fvu": np.log(group["fvu"]).mean(),
+                "dead_fraction": group["dead_fraction"].mean(),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def over_seeds(values: np.ndarray) -> tuple[float, float, float]:
+    """Mean and 95 % interval."""
+    mean, n = values.mean(), len(values)
+    half = stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
+    return mean, mean - half, mean + half
+
+
+def summary(found: pd.DataFrame) -> pd.DataFrame:
+    """Per training: FVU of both kinds, their ratio, and what the last doubling gained."""
+    wide = found.pivot(index="training", columns=["kind", "seed"], values="log_fvu")
+    dead = found.groupby(["training", "kind"])["dead_fraction"].mean().unstack()
+    rows = []
+    for training, row in wide.iterrows():
+        out = {"training": training}
+        for kind in ("per-layer", "specialised"):
+            key = kind.replace("-", "_")
+            for end, value in zip(("", "_low", "_high"), over_seeds(row[kind].to_numpy())):
+                out[f"fvu_{key}{end}"] = np.exp(value)
+            out[f"dead_{key}"] = dead.loc[training, kind]
+            if training / 2 in wide.index:
+                gained = row[kind].to_numpy() - wide.loc[training / 2, kind].to_numpy()
+                for end, value in zip(("", "_low", "_high"), over_seeds(gained)):
+                    out[f"doubling_{key}{end}"] = np.expm1(value)
+        ratio = row["specialised"].to_numpy() - row["per-layer"].to_numpy()
+        for end, value in zip(("", "_low", "_high"), over_seeds(ratio)):
+            out[f"ratio{end}"] = np.expm1(value)
+        rows.append(out)
+    return pd.DataFrame(rows)
+
+
+def slopes(found: pd.DataFrame) -> np.ndarray:
+    """Of the log ratio per seed: at full training, and its slope per doubling, [2, n_seeds]."""
+    wide = found.pivot(index="training", columns=["kind", "seed"], values="log_fvu")
+    ratio = (wide["specialised"] - wide["per-layer"]).to_numpy()
+    slope, intercept = np.polyfit(np.log2(wide.index.to_numpy()), ratio, 1)
+    return np.stack([intercept, slope])
+
+
+def draw(table: pd.DataFrame, note: str, folder: Path) -> None:
+    with styled():
+        last = table.iloc[-1]
+        figure = canvas(
+            *(9.0, 3.6),
+            f"At {last['training']:g} times the training specialised SAEs have"
+            f" {100 * last['ratio']:+.1f} % FVU".replace("-", "−"),
+            note,
+        )
+        left, right = figure.subplots(1, 2)
+        for kind, colour, marker in (("per_layer", INK, "o"), ("specialised", HIGHLIGHT, "*")):
+            value = table[f"fvu_{kind}"]
+            bars = [value - table[f"fvu_{kind}_low"], table[f"fvu_{kind}_high"] - value]
+            left.errorbar(
+                *(table["training"], value),
+                yerr=bars,
+                color=colour,
+                marker=marker,
+                ms=8 if marker == "*" else 4,
+                label=kind.replace("_", "-"),
+            )
+        left.set(yscale="log", ylabel="FVU, geometric mean over layers")
+        left.legend()
+        bars = [table["ratio"] - table["ratio_low"], table["ratio_high"] - table["ratio"]]
+        percent = [100 * each for each in bars]
+        right.errorbar(
+            table["training"], 100 * table["ratio"], yerr=percent, color=HIGHLIGHT, fmt="*-"
+        )
+        right.axhline(0, color=INK, lw=0.8)
+        right.set(ylabel="specialised over per-layer\nof equal training, %")
+        for axis in (left, right):
+            log_scale(axis, "x", 8, lambda value: f"{value:g}")
+            axis.set_xlabel("training over that of full SAEs here")
+        save(figure, folder / "gain.svg", folder / "gain.png")
+    (folder / "gain.svg").unlink()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("folder", type=Path)
+    given = parser.parse_args()
+    given.folder.mkdir(parents=True, exist_ok=True)
+    found = losses(given.run)
+    table = summary(found)
+    table.to_csv(given.folder / "gain.csv", index=False, float_format="%.5g")
+    n_seeds = found["seed"].nunique()
+    draw(
+        table,
+        conditions("stories260k", 5, n_seeds, "bars: 95 % intervals over seeds"),
+        given.folder,
+    )
+    print(table.to_string())
+    for name, values in zip(("at full training", "per doubling"), slopes(found)):
+        print(f"log ratio {name}: {over_seeds(values)}")
+    flat = table.loc[table["doubling_per_layer"] > -FLAT, "training"]
+    since = flat.min() if len(flat) else "nowhere"
+    print(f"per-layer flat (a doubling gains < {FLAT:.0%}) from {since}")
+
+
+if __name__ == "__main__":
+    main()

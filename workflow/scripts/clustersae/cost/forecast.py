@@ -1,0 +1,269 @@
+"""What an experiment will cost, from its configuration and the shape of its model.
+
+The only place where it is priced before it has run: `snakemake plan` and `clustersae init` both
+ask here. An arm is priced as in the cost model of Group-SAE, A + K·T: A the forward pass over the
+tokens that it reads, T the training of one full per-layer SAE, both with dense products; and as it
+is done here, where decoders are sparse and blocks after the last studied layer are not run.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from clustersae.cost.jobs import jobs_of
+from clustersae.cost.supposed import supposed_partitions
+from clustersae.experiment.arms import SAE, Arm, baseline, measured_as
+from clustersae.experiment.clusters import FROM, layers_of, start_of
+from clustersae.experiment.flops import dense_flops, forward_flops
+from clustersae.experiment.layers import studied_layers
+from clustersae.experiment.plan import Plan, make_pilots, make_plan
+from clustersae.experiment.sae_settings import SAESettings, learning_rates, resolve
+from clustersae.experiment.variants import EVERY_LAYER, kind_of
+
+#: What a process takes before it holds anything: Python, torch, transformers.
+PROCESS_BYTES = 5 * 10**8
+#: A forward pass holds about as many streams as this beside those of the studied layers.
+STREAMS = 16
+#: A checkpoint holds the weights and Adam's two moments.
+COPIES = 3
+
+
+class Shape(NamedTuple):
+    """A language model in numbers.
+
+    Attributes:
+        n_ctx: tokens of a row that it reads.
+        n_block_weights: parameters of all blocks, without embedding and unembedding.
+    """
+
+    n_layers: int
+    d_model: int
+    n_ctx: int
+    vocab_size: int
+    n_block_weights: int
+
+    def forward(self, n_blocks: int | None = None) -> int:
+        """Operations per token, of the first `n_blocks`; of all by default."""
+        run = self.n_layers if n_blocks is None else n_blocks
+        weights = self.n_block_weights * run // self.n_layers
+        return forward_flops(weights, run, self.n_ctx, self.d_model)
+
+
+class ArmPrice(NamedTuple):
+    """What an arm takes with one seed, and one learning rate for each SAE.
+
+    Attributes:
+        budget: its training over that of all full per-layer SAEs.
+        n_saes: that serve its layers.
+        n_trained: those that these start from included.
+        dense: operations, A + K·T.
+        here: operations as they are done here, Adam's included; `caching` those of A among them.
+        measured_as: the first arm with the same SAEs; its own name where it is that.
+    """
+
+    name: str
+    budget: float
+    n_saes: int
+    n_trained: int
+    activations: int
+    dense: int
+    here: int
+    caching: int
+    measured_as: str
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a whole run takes.
+
+    Attributes:
+        arms: of the plan.
+        n_layers: studied.
+        dense_caching, dense_training: A, of all training tokens, and T; see the module.
+        n_saes: that are trained for each seed, those of pilots included; arms share some.
+        n_seeds: of each.
+        activations: of all trainings, seeds and trials of learning rates included.
+        training_flops: of these, as they are done here.
+        caching_flops: of all splits, as they are done here.
+        cache_bytes, sae_bytes: on disk.
+        checkpoint_bytes: on disk, of the largest training while it runs.
+        memory: of one job, by rule.
+        jobs: of a run of everything, by rule.
+    """
+
+    arms: tuple[ArmPrice, ...]
+    n_layers: int
+    dense_caching: int
+    dense_training: int
+    n_saes: int
+    n_seeds: int
+    activations: int
+    training_flops: int
+    caching_flops: int
+    cache_bytes: int
+    sae_bytes: int
+    checkpoint_bytes: int
+    memory: Mapping[str, int]
+    jobs: Mapping[str, int]
+
+
+def forecast(
+    settings: Mapping[str, Any],
+    shape: Shape,
+    partitions: Mapping[str, Any] | None = None,
+    plan: Plan | None = None,
+) -> Forecast:
+    """The price of one model's experiment.
+
+    Args:
+        settings: complete, of one model.
+        partitions: content of partitions.json; without, `supposed_partitions`.
+        plan: what is trained; by default what the configuration asks for, without what pilots will
+            add.
+    """
+    layers = studied_layers(settings["activations"]["layers"], shape.n_layers)
+    partitions = partitions or supposed_partitions(layers, settings["arms"])
+    plan = plan or make_plan(partitions, settings)
+    pilots = make_pilots(partitions, settings) if settings["arms"]["auto"] else None
+    saes = dict.fromkeys([*plan.trained_saes, *(pilots.trained_saes if pilots else [])])
+    prices = _Prices(settings, shape, layers, saes)
+    same = measured_as(plan.arms)
+    names = {(arm.variant, arm.partition): arm.name for arm in plan.arms}
+    return Forecast(
+        arms=tuple(prices.arm(arm, names[same[arm.variant, arm.partition]]) for arm in plan.arms),
+        n_layers=len(layers),
+        dense_caching=shape.forward() * settings["activations"]["tokens"]["train"],
+        dense_training=prices.full(baseline(plan.arms)),
+        n_saes=len(saes),
+        n_seeds=len(plan.seeds),
+        **prices.of_all(len(plan.seeds)),
+        **prices.of_disk(len(plan.seeds)),
+        memory=prices.memory(settings["corpus"]),
+        jobs=jobs_of(settings, plan, pilots),
+    )
+
+
+def token_bytes(n_layers: int, d_model: int, n_ctx: int, dtype: str) -> float:
+    """What a cached token takes on disk.
+
+    Its streams, and three int32 (id, column, row). Of every row of `n_ctx`, the token that begins
+    it is kept apart, in float32.
+    """
+    numbers = n_layers * d_model
+    return numbers * (4 if dtype == "float32" else 2) + 3 * 4 + 4 * numbers / n_ctx
+
+
+class _Prices:
+    """Sums over the SAEs of one experiment; `saes` are all that are trained."""
+
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        shape: Shape,
+        layers: Sequence[int],
+        saes: Mapping[SAE, Any],
+    ) -> None:
+        self.sae, self.activations = settings["sae"], settings["activations"]
+        self.dtype, self.caches = settings["dtype"], not settings["same_as"]
+        self.shape, self.layers = shape, layers
+        self.saes = {each: self._resolved(*each) for each in saes}
+        #: Operations per token as they are done here.
+        self.forward = shape.forward(max(layers) + 1)
+
+    def _resolved(self, variant: str, name: str) -> SAESettings:
+        return resolve(self.sae, variant, len(layers_of(name)), self.shape.d_model, seed=0)
+
+    def full(self, alone: Arm) -> int:
+        return self._dense(alone.saes[0])
+
+    def _dense(self, each: SAE) -> int:
+        own = self.saes[each]
+        return own.n_activations * dense_flops(self.shape.d_model, own.d_sae)
+
+    def arm(self, arm: Arm, same: str) -> ArmPrice:
+        train = self.activations["tokens"]["train"]
+        n_read = min(train, max(map(self._reached, arm.trained)))
+        own = [self.saes[each] for each in arm.trained]
+        training = sum(each.total_flops(self.shape.d_model) for each in own)
+        caching = n_read * self.forward
+        return ArmPrice(
+            name=arm.name,
+            budget=arm.matched_count / len(self.layers),
+            n_saes=arm.count,
+            n_trained=len(own),
+            activations=sum(each.n_activations for each in own),
+            dense=n_read * self.shape.forward() + sum(map(self._dense, arm.trained)),
+            here=caching + training,
+            caching=caching,
+            measured_as=same,
+        )
+
+    def _reached(self, each: SAE) -> int:
+        """The last token of the stream that an SAE reads, as training.json says it afterwards."""
+        variant, name = each
+        own = self.saes[each].n_activations
+        if kind_of(variant) == EVERY_LAYER:
+            return own // len(layers_of(name))
+        start = start_of(variant, name)
+        return own + (self._reached(start) if start and FROM in name else 0)
+
+    def of_all(self, n_seeds: int) -> dict[str, int]:
+        """All trainings and all caching."""
+        activations, flops = 0, 0
+        for (variant, _), own in self.saes.items():
+            # All learning rates with the first seed, the best of them with the others.
+            n_trainings = len(learning_rates(self.sae, variant)) + n_seeds - 1
+            activations += n_trainings * own.n_activations
+            flops += n_trainings * own.total_flops(self.shape.d_model)
+        return {
+            "activations": activations,
+            "training_flops": flops,
+            "caching_flops": self._n_tokens() * self.forward,
+        }
+
+    def _n_tokens(self) -> int:
+        """That are cached; a model that is the `same_as` another reads those of the other."""
+        return sum(self.activations["tokens"].values()) if self.caches else 0
+
+    def _token_bytes(self) -> float:
+        dtype, shape = self.activations["dtype"], self.shape
+        return token_bytes(len(self.layers), shape.d_model, shape.n_ctx, dtype)
+
+    def _weights(self, each: SAE) -> int:
+        """Bytes of an SAE's float32 weights."""
+        d_sae, d_model = self.saes[each].d_sae, self.shape.d_model
+        return 4 * (2 * d_model * d_sae + d_sae + d_model)
+
+    def of_disk(self, n_seeds: int) -> dict[str, int]:
+        return {
+            "cache_bytes": round(self._n_tokens() * self._token_bytes()),
+            "sae_bytes": n_seeds * sum(map(self._weights, self.saes)),
+            # Several learning rates leave one each until the best is known.
+            "checkpoint_bytes": max(
+                COPIES * self._weights(each) * max(1, len(learning_rates(self.sae, each[0])))
+                for each in self.saes
+            ),
+        }
+
+    def memory(self, corpus: Mapping[str, Any] | None) -> dict[str, int]:
+        """Bytes of the largest job of the rules that need most.
+
+        Args:
+            corpus: the section of the configuration, where the model has a text of its own.
+        """
+        shape, cached = self.shape, self.activations
+        # Whether embedding and unembedding are one is not known.
+        n_weights = shape.n_block_weights + 2 * shape.vocab_size * shape.d_model
+        n_tokens = min(cached["shard_tokens"], max(cached["tokens"].values()))
+        n_streams = len(self.layers) + STREAMS
+        shard = round(n_tokens * self._token_bytes())
+        batch = cached["batch_rows"] * shape.n_ctx * shape.d_model * 4 * n_streams
+        model = n_weights * (2 if self.dtype == "bfloat16" else 4)
+        step = max(own.step_bytes(shape.d_model) for own in self.saes.values())
+        n_read = sum(cached["tokens"].values())
+        n_read = max(n_read, (corpus or {}).get("max_tokens") or 0)
+        return {
+            "tokenise_corpus": PROCESS_BYTES + 2 * 4 * n_read,  # ids, and once more laid out
+            "cache_activations": PROCESS_BYTES + model + shard + batch,
+            "train_sae": PROCESS_BYTES + step,
+        }

@@ -1,0 +1,71 @@
+"""How many jobs of each rule a run has."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from clustersae.experiment.arms import PER_LAYER
+from clustersae.experiment.params import has_clusters
+from clustersae.experiment.plan import Plan
+from clustersae.experiment.variants import BASE
+
+
+def jobs_of(settings: Mapping[str, Any], plan: Plan, pilots: Plan | None = None) -> dict[str, int]:
+    """Rule → jobs of a run of everything, in the order in which they come.
+
+    Left out are those that make tables, figures and reports, in seconds each and where Snakemake
+    runs, and the training of a language model. Circuits are counted as if the model could do every
+    task.
+
+    Args:
+        settings: complete, of one model.
+        plan: what is trained; pilots: what is trained to settle it.
+    """
+    evaluation, browser = settings["evaluation"], settings["browser"]
+    saes = {*plan.trained_saes, *(pilots.trained_saes if pilots else [])}
+    evaluated = {*plan.evaluated_saes, *(pilots.evaluated_saes if pilots else [])}
+    measured = plan.measured_arms
+    browsed = plan.browsed_arms(browser["arms"])
+    base = [(BASE, PER_LAYER)] if browser["arms"] else []
+    n_tasks = len(evaluation["tasks"])
+    jobs = {
+        **_of_activations(settings),
+        "train_sae": len(saes) * len(plan.seeds),
+        "evaluate_reconstruction": len(evaluated),
+        "evaluate_language_model": 1,
+        "evaluate_splice": len(measured),
+        "evaluate_correspondence": len(plan.corresponding_arms),
+        "evaluate_transfer": int(has_clusters(settings)),
+        "assess_task": n_tasks,
+        "evaluate_circuits": n_tasks * len(measured),
+        "evaluate_residual_basis": n_tasks,
+        "evaluate_features": len({*measured, *browsed, *base}),
+        "judge_features": len(measured) if evaluation["judge"]["base_url"] else 0,
+        "evaluate_probing": len(measured) if evaluation["probe_tokens"] else 0,
+        "probe_activations": 1 if evaluation["probe_tokens"] else 0,
+        "measure_cost": 1,
+        "evaluate_directions": len(base),
+        "build_browser": len(base),
+        "write_neuronpedia": len(base) if browser["neuronpedia"] else 0,
+        "export_saes": len(settings["exports"]["formats"]),
+    }
+    return {rule: number for rule, number in jobs.items() if number}
+
+
+def _of_activations(settings: Mapping[str, Any]) -> dict[str, int]:
+    """What comes before the SAEs; a model that is the `same_as` another takes it from there."""
+    own = {"layer_distances": 1, "cluster_layers": 1}
+    if settings["same_as"]:
+        return own
+    activations = settings["activations"]
+    return {
+        "import_model": 1,
+        "tokenise_corpus": 0 if settings["trained"] else 1,
+        "measure_norms": 1,
+        "cache_activations": sum(
+            math.ceil(n_tokens / activations["shard_tokens"])
+            for n_tokens in activations["tokens"].values()
+        ),
+        "activation_statistics": 1,
+        **own,
+    }
