@@ -4,6 +4,7 @@ import random
 from types import SimpleNamespace
 
 import pytest
+from faults import told
 from faults.kinds import damaged
 from faults.ledger import Ledger
 from faults.watching import Job, Started
@@ -91,3 +92,32 @@ def test_damage_changes_a_file(tmp_path, seed):
     file.write_bytes(bytes(range(50)))
     _, held = damaged(file, random.Random(seed))
     assert held == bytes(range(50)) != file.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("error: results/a/x.csv is damaged: it. Delete it and run again.", "results/a/x.csv"),
+        ("error: results/a/x.csv is not of an SAE. Delete the folder and run again.", "results/a"),
+        ("error: results/a: they belong to others. Delete the folder and run again.", "results/a"),
+        ("error: results/a/y.csv is damaged: it. Delete it and run again.", None),  # is not there
+        ("error: results/a/x.csv is damaged.", None),
+    ],
+)
+def test_what_a_message_asks_to_delete(tmp_path, text, name):
+    (tmp_path / "results" / "a").mkdir(parents=True)
+    (tmp_path / "results" / "a" / "x.csv").touch()
+    assert told.to_delete(f"Building DAG\n{text}\nError in rule x:\n", tmp_path) == name
+
+
+def test_what_a_message_asks_to_run():
+    assert told.command("Error: Directory cannot be locked. Please") == ("--unlock",)
+    assert told.command("rerun your command with the --rerun-incomplete flag") == told.INCOMPLETE
+    assert told.command("Error in rule x:") is None
+
+
+def test_the_first_thing_that_a_user_reads(tmp_path):
+    text = f"Error in rule x:\nerror: {tmp_path}/y is wrong.\nWorkflowError:\n"
+    assert told.sentence(text, tmp_path) == "./y is wrong."
+    assert told.sentence("Error in rule x:\n", tmp_path) == "Error in rule x"
+    assert told.sentence("Finished", tmp_path) == ""
