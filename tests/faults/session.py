@@ -10,9 +10,10 @@ from random import Random
 import psutil
 from snakemake_project import Project
 
-from faults import kinds
+from faults import kinds, told
 from faults.kinds import Unable, Wound
 from faults.ledger import Ledger
+from faults.told import INCOMPLETE, UNLOCK
 from faults.watching import Started
 
 #: How often each kind is drawn, for those that are possible at that moment.
@@ -36,9 +37,6 @@ JOBS = (0, 1, 1, 2)
 PAUSE = (0.2, 5.0)
 #: Seconds that one start may take before it is said to hang.
 PATIENCE = 900
-UNLOCK, INCOMPLETE = ("--unlock",), ("--rerun-incomplete",)
-#: "error: results/x is damaged: ... Delete it and run again."
-_REMEDY = re.compile(r"(results/\S+?):? [^\n]*?Delete (?:it|the folder) and run\s+again")
 
 
 @dataclass
@@ -132,8 +130,8 @@ class Session:
             else:
                 asked = self._asked(started.text())
                 if asked is None and not ended_by_fault:
-                    told = f"start {self.starts} failed: {_last_lines(started.text())}"
-                    self.unexplained.append(told)
+                    said = told.sentence(started.text(), self.folder)
+                    self.unexplained.append(f"start {self.starts} failed: {said}")
                 command = asked or ()
             if len(self.unexplained) == 3 or restarts == 5:
                 raise Stuck("; ".join([*self.unexplained, f"{restarts} ends with jobs left"]))
@@ -287,41 +285,23 @@ class Session:
         text = started.text()
         for row in self.pending:
             if not row.next:
-                row.seen = "; ".join(filter(None, [row.seen, _sentence(text)]))
+                row.seen = "; ".join(filter(None, [row.seen, told.sentence(text, self.folder)]))
             if row.kind == "checkpoint damaged" and "anew" not in row.seen:
-                row.seen = self._began_anew()
-
-    def _began_anew(self) -> str:
-        """What a log says of a checkpoint that could not be gone on from."""
-        for log in self.folder.glob("results/logs/**/train_*/**/*.log"):
-            found = re.search(r"Training starts anew: .*", log.read_text(encoding="utf-8"))
-            if found:
-                return found[0]
-        return ""
+                row.seen = told.anew(self.folder)
 
     def _asked(self, text: str) -> tuple[str, ...] | None:
-        """The command that the output asks for; None where it asks for none."""
-        if "cannot be locked" in text:
-            return UNLOCK
-        found = _REMEDY.search(text)
-        if found:
-            name = found[1].rstrip(":")
-            if not (self.folder / name).exists():
-                return None
-            if "the folder" in found[0] and not (self.folder / name).is_dir():
-                name = str(Path(name).parent)
-            gone = kinds.deleted(self.folder, name)
-            self.ledger.delete(gone)
-            self.ledger.changed -= {*gone}
-            for file in gone:
-                if file in self.wounds:
-                    row, _, _ = self.wounds.pop(file)
-                    row.seen, row.next = found[0], f"rm {file}; the same command"
-                    row.outcome = "named; made again"
-            return ()
-        if "--rerun-incomplete" in text:
-            return INCOMPLETE
-        return None
+        """Do what the output asks for; the arguments that it asks for, None for nothing at all."""
+        name = told.to_delete(text, self.folder)
+        if name is None:
+            return told.command(text)
+        gone = kinds.deleted(self.folder, name)
+        self.ledger.delete(gone)
+        self.ledger.changed -= {*gone}
+        for file in self.wounds.keys() & {*gone}:
+            row, _, _ = self.wounds.pop(file)
+            row.seen, row.next = told.sentence(text, self.folder), f"rm {file}; snakemake"
+            row.outcome = "named; made again"
+        return ()
 
     def _nothing_left(self) -> bool:
         """Whether a further start says that there is nothing to be done."""
@@ -340,18 +320,3 @@ class Session:
             )
             (self.folder / name).write_bytes(held)
         return self.rows
-
-
-def _sentence(text: str) -> str:
-    """What a user reads first: our own error, else Snakemake's last words."""
-    own = re.findall(r"^(?:error: |InputError[^\n]*\n)([^\n]+)", text, re.MULTILINE)
-    if own:
-        return own[0]
-    lines = [
-        line.strip() for line in text.splitlines() if re.match(r"\s*\w*(Error|Exception)", line)
-    ]
-    return lines[-1] if lines else ""
-
-
-def _last_lines(text: str) -> str:
-    return " | ".join(text.strip().splitlines()[-6:])

@@ -166,3 +166,23 @@ def test_snakemake_is_told_what_a_file_holds_and_not_when_it_was_written(project
     write_json("results/x.json", 2)
     assert written.digest(Path("results/x.json")) not in (before, None)
     assert written.digest(Path("results/y.json")) is None
+
+
+def test_what_a_wrong_clock_has_dated_in_the_future_is_of_now(project):
+    for name, date in (("a", 500), ("b", 1500)):
+        write_json(f"results/x/{name}.json", 1)
+        os.utime(f"results/x/{name}.json", (date, date))
+    Path("given.json").touch()
+    os.utime("given.json", (1500, 1500))
+    write_json("results/x/d.json", 1)
+    Path("results/x/d.json").unlink()
+    written.date_no_later_than(1000)
+    dates = {
+        file.name: file.stat().st_mtime
+        for file in Path().rglob("[abg]*.json")
+        if file.parts[0] != ".snakemake"
+    }
+    assert dates["a.json"] == 500
+    assert dates["b.json"] == 1000
+    assert dates["given.json"] == 1500
+    assert read_json("results/x/b.json") == 1
