@@ -42,6 +42,8 @@ def main() -> int:
     parser.add_argument("--config", type=Path, default=CONFIG)
     parser.add_argument("--folder", type=Path, help="where to work; kept for looking at")
     given = parser.parse_args()
+    # Shells have processes in the background ignore it, and those would have theirs.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if _ALONE not in os.environ and _may_mount():
         command = [*_NAMESPACE, sys.executable, "-m", "faults.inject", *sys.argv[1:]]
         return subprocess.run(command, env={**os.environ, _ALONE: "1"}).returncode
