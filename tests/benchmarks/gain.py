@@ -119,6 +119,7 @@ def draw(table: pd.DataFrame, note: str, folder: Path) -> None:
         right.axhline(0, color=INK, lw=0.8)
         right.set(ylabel="specialised over per-layer\nof equal training, %")
         for axis in (left, right):
+            axis.set_xlim(table["training"].min() / 1.2, table["training"].max() * 1.2)
             log_scale(axis, "x", 8, lambda value: f"{value:g}")
             axis.set_xlabel("training over that of full SAEs here")
         save(figure, folder / "gain.svg", folder / "gain.png")
