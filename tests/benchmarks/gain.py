@@ -3,8 +3,8 @@
     python tests/benchmarks/gain.py results/gain docs/results/gain
 
 after a run of the preset stories260k_gain. Per seed, the mean log FVU over layers of specialised
-SAEs minus that of per-layer SAEs of equal training is fitted by a straight line in the logarithm of
-training, and by one that ends at zero; Student's t over seeds. Asserts nothing.
+SAEs minus that of per-layer SAEs of equal training is extrapolated by straight lines in the
+logarithm of training; Student's t over seeds. Asserts nothing.
 """
 
 import argparse
@@ -26,6 +26,8 @@ from clustersae.presentation.style import (
 
 #: A doubling of training that gains less than this, relative, is called flat.
 FLAT = 0.03
+#: Of the preset; and what Group-SAE's SAEs are trained on (1 billion tokens, 12,288 latents).
+FULL_ACTIVATIONS, D_SAE, RIVAL_PER_LATENT = 200_000, 512, 81_000
 
 
 def losses(folder: Path) -> pd.DataFrame:
@@ -80,12 +82,12 @@ def summary(found: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def slopes(found: pd.DataFrame) -> np.ndarray:
-    """Of the log ratio per seed: at full training, and its slope per doubling, [2, n_seeds]."""
+def extrapolated(found: pd.DataFrame, since: float, to: float) -> np.ndarray:
+    """Log ratio at training `to` per seed, by a straight line in log training from `since` on."""
     wide = found.pivot(index="training", columns=["kind", "seed"], values="log_fvu")
-    ratio = (wide["specialised"] - wide["per-layer"]).to_numpy()
-    slope, intercept = np.polyfit(np.log2(wide.index.to_numpy()), ratio, 1)
-    return np.stack([intercept, slope])
+    ratio = (wide["specialised"] - wide["per-layer"]).loc[since:]
+    slope, intercept = np.polyfit(np.log2(ratio.index.to_numpy()), ratio.to_numpy(), 1)
+    return intercept + slope * np.log2(to)
 
 
 def draw(table: pd.DataFrame, note: str, folder: Path) -> None:
@@ -142,8 +144,11 @@ def main() -> None:
         given.folder,
     )
     print(table.to_string())
-    for name, values in zip(("at full training", "per doubling"), slopes(found)):
-        print(f"log ratio {name}: {over_seeds(values)}")
+    per_latent = FULL_ACTIVATIONS / D_SAE
+    for since in (table["training"].min(), 2.0):
+        values = extrapolated(found, since, RIVAL_PER_LATENT / per_latent)
+        shown = [f"{100 * np.expm1(value):+.1f} %" for value in over_seeds(values)]
+        print(f"at {RIVAL_PER_LATENT} activations per latent, by points from {since:g} on: {shown}")
     flat = table.loc[table["doubling_per_layer"] > -FLAT, "training"]
     since = flat.min() if len(flat) else "nowhere"
     print(f"per-layer flat (a doubling gains < {FLAT:.0%}) from {since}")
