@@ -1,6 +1,8 @@
 # Clustered sparse autoencoders: from a language model to measured answers.
 # One config file is one experiment; everything is written below results/.
 
+import time
+
 from snakemake.utils import min_version
 
 min_version("9.20")
@@ -76,6 +78,10 @@ rule all:
         inputs.browsers,
         inputs.tracked,
         language_models.inputs.wanted if TRAINED_HERE else [],
+
+
+onstart:
+    written.date_no_later_than(time.time())
 
 
 onsuccess:

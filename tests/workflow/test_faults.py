@@ -5,9 +5,11 @@ import os
 import subprocess
 import sys
 
+import pytest
 from snakemake_project import REPOSITORY
 
 
+@pytest.mark.long
 def test_twenty_random_faults_leave_no_trace(first_run, tmp_path):
     project, _ = first_run
     log = tmp_path / "faults.csv"

@@ -1,7 +1,6 @@
 # What Snakemake does and no setting of a workflow changes. Tests notice if another version differs.
 
 import gc
-import time
 from pathlib import Path
 
 from snakemake.dag import DAG
@@ -107,7 +106,3 @@ def apply_wildcards_once(file, wildcards):
 if not hasattr(_IOFile, "apply_wildcards_each_time"):
     _IOFile.apply_wildcards_each_time = _IOFile.apply_wildcards
 _IOFile.apply_wildcards = apply_wildcards_once
-
-
-onstart:
-    written.date_no_later_than(time.time())
