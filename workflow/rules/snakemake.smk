@@ -72,8 +72,8 @@ async def update_once(
 ):
     """Find which job makes a file once, and not for every job that reads it.
 
-    Snakemake remembers files that no rule makes, and looks for all others each time they are read:
-    it matches every rule and compares the file with all inputs of the job found. A study of 80 layers
+    Snakemake remembers files that no rule makes, and looks for all others each time they are read. It
+    matches every rule and compares the file with all inputs of the job found. A study of 80 layers
     and 200 shards reads half a million files, of which ten thousand are different.
     """
     producer = await dag.update_each_time(
@@ -94,10 +94,10 @@ def apply_wildcards_once(file, wildcards):
 
     200 shards that 1,600 trainings read are 320,000 objects otherwise, and a third of the memory.
     """
-    path = str(file)
-    if file.rule is None or "{" in path or file.is_callable() or file.flags:
+    path, owner = str(file), file.rule
+    if owner is None or "{" in path or file.is_callable() or file.flags:
         return file.apply_wildcards_each_time(wildcards)
-    known = vars(file.rule).setdefault("known_files", {})
+    known = vars(owner).setdefault("known_files", {})
     if path not in known:
         known[path] = file.apply_wildcards_each_time(wildcards)
     return known[path]
