@@ -1,5 +1,6 @@
 """What stands on a figure: for tests that read titles and find texts that collide."""
 
+from itertools import combinations
 from unittest import mock
 
 import numpy as np
@@ -23,3 +24,15 @@ def texts_of(figure) -> list[tuple[str, np.ndarray]]:
         FigureCanvasAgg(figure)  # whose pixels are those of the box
         figure.draw_without_rendering()
         return [(text.get_text(), text.get_window_extent().extents) for text in drawn.values()]
+
+
+def texts_that_lie_apart(figure) -> list[tuple[str, np.ndarray]]:
+    """The same, after asserting that each lies on the figure and none on another."""
+    width, height = figure.get_size_inches() * figure.dpi
+    texts = texts_of(figure)
+    for text, (x0, y0, x1, y1) in texts:
+        assert min(x0, y0, width - x1, height - y1) > -1, text
+    for (one, a), (other, b) in combinations(texts, 2):
+        overlap = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+        assert min(overlap) < 2, f"{one!r} and {other!r} overlap by {overlap} pixels"
+    return texts

@@ -82,8 +82,7 @@ def draw(table: pd.DataFrame, folder: Path) -> None:
             for kind, label in SHOWN.values()
         ]
         axes[1].legend(handles=handles, loc="lower right")
-        save(figure, folder / "frontier.svg", folder / "frontier.png")
-    (folder / "frontier.svg").unlink()
+        save(figure, None, folder / "frontier.png")
 
 
 def main() -> None:

@@ -124,8 +124,7 @@ def draw(table: pd.DataFrame, note: str, folder: Path) -> None:
             axis.set_xlim(table["training"].min() / 1.2, table["training"].max() * 1.2)
             log_scale(axis, "x", 8, lambda value: f"{value:g}")
             axis.set_xlabel("training over that of full SAEs here")
-        save(figure, folder / "gain.svg", folder / "gain.png")
-    (folder / "gain.svg").unlink()
+        save(figure, None, folder / "gain.png")
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from clustersae.experiment.flops import dense_flops
+from clustersae.experiment.flops import dense_flops, forward_flops
 from clustersae.presentation.style import (
     GREY,
     HIGHLIGHT,
@@ -49,8 +49,8 @@ class Bill(NamedTuple):
 
     @property
     def caching(self) -> float:
-        per_token = 2 * self.n_weights + 4 * self.n_layers * self.n_ctx * self.d_model
-        return per_token * self.n_cached
+        shape = self.n_layers, self.n_ctx, self.d_model
+        return forward_flops(self.n_weights, *shape) * self.n_cached
 
     @property
     def training(self) -> float:
@@ -161,8 +161,7 @@ def draw(table: pd.DataFrame, folder: Path) -> None:
             for marker, label in looks.values()
         ]
         figure.axes[1].legend(handles=handles, loc="upper right")
-        save(figure, folder / "costs.svg", folder / "costs.png")
-    (folder / "costs.svg").unlink()
+        save(figure, None, folder / "costs.png")
 
 
 def main() -> None:

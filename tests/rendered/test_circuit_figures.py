@@ -1,10 +1,8 @@
 """The figures of circuits: points and titles against the tables that they draw."""
 
-from itertools import combinations
-
 import numpy as np
 import pytest
-from drawn_texts import texts_of
+from drawn_texts import texts_of, texts_that_lie_apart
 from matplotlib.colors import to_hex
 from synthetic_circuits import SIZES, TASKS, Circuits, write_circuit_tables
 from synthetic_results import Experiment
@@ -88,13 +86,7 @@ def points(axis):
 @pytest.mark.parametrize("case", CASES)
 def test_texts_lie_on_the_figure_and_not_on_each_other(drawn, case, name):
     figure = drawn(case)[1][name]
-    width, height = figure.get_size_inches() * figure.dpi
-    texts = texts_of(figure)
-    for text, (x0, y0, x1, y1) in texts:
-        assert min(x0, y0, width - x1, height - y1) > -1, text
-    for (one, a), (other, b) in combinations(texts, 2):
-        overlap = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-        assert min(overlap) < 2, f"{one!r} and {other!r} overlap by {overlap} pixels"
+    assert texts_that_lie_apart(figure)
 
 
 def test_the_title_says_which_measures_tell_arms_apart(drawn):

@@ -168,16 +168,21 @@ def _wrap(text: str, width: float, character_points: float) -> list[str]:
 
 
 def save(
-    figure: Figure, svg: str | Path, png: str | Path, pdf: str | Path | None = None, dpi: int = 160
+    figure: Figure,
+    svg: str | Path | None,
+    png: str | Path,
+    pdf: str | Path | None = None,
+    dpi: int = 160,
 ) -> None:
     """Write the files that are asked for; the same figure gives the same bytes.
 
     Letters are shapes, so what a figure of `canvas` shows stands in the SVG's title as well.
     """
     _settle(figure)
-    with replacing(svg) as temporary:
-        metadata = {"Date": None, "Title": str(figure.get_label())}
-        figure.savefig(temporary, format="svg", metadata=metadata)
+    if svg:
+        with replacing(svg) as temporary:
+            metadata = {"Date": None, "Title": str(figure.get_label())}
+            figure.savefig(temporary, format="svg", metadata=metadata)
     with replacing(png) as temporary:
         figure.savefig(temporary, format="png", dpi=dpi, metadata={"Software": None})
     if pdf:

@@ -64,7 +64,10 @@ def forget(path: Path) -> None:
 
 def digest(path: Path) -> str | None:
     """SHA-256 of a file that was written here, or of its header; None for others, and none."""
-    record = _read(path)
+    return _digest(path, _read(path))
+
+
+def _digest(path: Path, record: _Record | None) -> str | None:
     if record is None or not path.is_file():
         return None
     if path.stat().st_size > LARGE and _stamp(path) == record.stamp:
@@ -79,7 +82,8 @@ def check(paths: Iterable[str | Path]) -> None:
         InputError: one holds something else.
     """
     for path in map(Path, paths):
-        record, found = _read(path), digest(path)
+        record = _read(path)
+        found = _digest(path, record)
         if record and found and found != record.sha256:
             raise InputError(
                 f"{path} is damaged: it no longer holds what was written to it. Delete it and run"
