@@ -29,5 +29,5 @@ if __name__ == "__main__":
     main(
         sweep=list(snakemake.input.sweep),
         table=snakemake.output[0],
-        arms=read_plan(snakemake.input.plan).arms,
+        arms=read_plan(snakemake.input.plan).coded_arms,
     )

@@ -76,5 +76,5 @@ if __name__ == "__main__":
         features_out=snakemake.output.features,
         meaning_out=snakemake.output.meaning,
         coverage_out=snakemake.output.coverage,
-        arms=read_plan(snakemake.input.plan).arms,
+        arms=read_plan(snakemake.input.plan).coded_arms,
     )
