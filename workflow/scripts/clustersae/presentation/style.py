@@ -58,7 +58,7 @@ METHOD_NAMES = {
     "transfer-forwards": "transferred forwards",
     "transfer-backwards": "transferred backwards",
     "mlsae": "one SAE, every token at every layer",
-    "crosscoder": "crosscoder, one code for all layers",
+    "crosscoder": "crosscoder, one code per cluster",
 }
 MARKERS = {
     "complete": "o",
