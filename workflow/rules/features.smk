@@ -84,13 +84,13 @@ localrules:
 rule feature_tables:
     input:
         plan="results/{model}/plan.json",
-        latents=inputs.of_arms("features", "latents.parquet"),
-        layers=inputs.of_arms("features", "layers.parquet"),
-        meaning=inputs.of_arms("features", "meaning.csv"),
-        kept=inputs.of_arms("features", "kept.csv"),
-        similarity=inputs.of_arms("features", "similarity.csv"),
-        coverage=inputs.of_arms("features", "coverage.csv"),
-        sweep=inputs.of_arms("features", "sweep.csv"),
+        latents=inputs.of_arms("features", "latents.parquet", "interpreted_arms"),
+        layers=inputs.of_arms("features", "layers.parquet", "interpreted_arms"),
+        meaning=inputs.of_arms("features", "meaning.csv", "interpreted_arms"),
+        kept=inputs.of_arms("features", "kept.csv", "interpreted_arms"),
+        similarity=inputs.of_arms("features", "similarity.csv", "interpreted_arms"),
+        coverage=inputs.of_arms("features", "coverage.csv", "interpreted_arms"),
+        sweep=inputs.of_arms("features", "sweep.csv", "interpreted_arms"),
         judge=inputs.judge,
     output:
         features="results/{model}/tables/features.csv",

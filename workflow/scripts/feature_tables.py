@@ -82,5 +82,5 @@ if __name__ == "__main__":
         meaning_out=snakemake.output.meaning,
         coverage_out=snakemake.output.coverage,
         sweep_out=snakemake.output.sweep,
-        arms=read_plan(snakemake.input.plan).arms,
+        arms=read_plan(snakemake.input.plan).coded_arms,
     )

@@ -106,7 +106,7 @@ def main(
     )
     write_csv(folder / "history.csv", best.history)
     reached = (best.first_step + settings.n_steps) * settings.batch_size
-    flops = settings.total_flops(sae.d_model)
+    flops = settings.total_flops(mean.shape[1])
     write_json(
         folder / "training.json",
         {
@@ -122,7 +122,7 @@ def main(
             # The place in the stream of tokens, which passes over the cached ones again and again.
             "tokens_reached": reached // len(layers) if data.every_layer else reached,
             "flops": flops,
-            "flops_dense": settings.total_dense_flops(sae.d_model),
+            "flops_dense": settings.total_dense_flops(mean.shape[1]),
         },
     )
     for checkpoint in folder.glob("checkpoint-*.safetensors"):

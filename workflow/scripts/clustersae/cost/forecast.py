@@ -18,7 +18,7 @@ from clustersae.experiment.flops import dense_flops, forward_flops
 from clustersae.experiment.layers import studied_layers
 from clustersae.experiment.plan import Plan, make_pilots, make_plan
 from clustersae.experiment.sae_settings import SAESettings, learning_rates, resolve
-from clustersae.experiment.variants import EVERY_LAYER, kind_of
+from clustersae.experiment.variants import CROSSCODER, EVERY_LAYER, kind_of
 
 #: What a process takes before it holds anything: Python, torch, transformers.
 PROCESS_BYTES = 5 * 10**8
@@ -202,7 +202,7 @@ class _Prices:
         """The last token of the stream that an SAE reads, as training.json says it afterwards."""
         variant, name = each
         own = self.saes[each].n_activations
-        if kind_of(variant) == EVERY_LAYER:
+        if kind_of(variant) in (EVERY_LAYER, CROSSCODER):
             return own // len(layers_of(name))
         start = start_of(variant, name)
         return own + (self._reached(start) if start and FROM in name else 0)
@@ -230,9 +230,7 @@ class _Prices:
         return token_bytes(len(self.layers), shape.d_model, shape.n_ctx, dtype)
 
     def _weights(self, each: SAE) -> int:
-        """Bytes of an SAE's float32 weights."""
-        d_sae, d_model = self.saes[each].d_sae, self.shape.d_model
-        return 4 * (2 * d_model * d_sae + d_sae + d_model)
+        return self.saes[each].weight_bytes(self.shape.d_model)
 
     def of_disk(self, n_seeds: int) -> dict[str, int]:
         return {

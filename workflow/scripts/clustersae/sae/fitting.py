@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from clustersae.activations.aligned import aligned_batches
 from clustersae.activations.batches import normalised_batches
 from clustersae.activations.shards import Shard
 from clustersae.experiment.sae_settings import SAESettings
@@ -110,16 +111,12 @@ def fit(
 
     with meter, listening() as stop:
         steps = range(first_step + resumed_at, first_step + settings.n_steps)
-        batches = normalised_batches(
-            data.shards,
-            data.layers,
-            data.mean,
-            data.scale,
-            settings.batch_size,
-            settings.seed,
-            steps,
-            where,
-            data.every_layer,
+        stream = (data.shards, data.layers, data.mean, data.scale)
+        how = (settings.batch_size, settings.seed, steps, where)
+        batches = (
+            aligned_batches(*stream, *how)
+            if sae.joint
+            else normalised_batches(*stream, *how, data.every_layer)
         )
         history = train(trainer, batches, label, after_step)
     if keep:

@@ -96,7 +96,7 @@ class Trainer:
         dead = (self.silent_for >= self.settings.dead_after).double().mean().item()
         return {
             "step": self.step_number,
-            "activations": self.step_number * self.settings.batch_size,
+            "activations": self.step_number * self.settings.step_activations,
             "fvu": fvu,
             "l0": l0,
             "dead_fraction": dead,
@@ -154,7 +154,7 @@ def train(
         after_step: called with the trainer and the history after every step (checkpoints).
     """
     history: list[dict[str, Any]] = []
-    n_steps, batch_size = trainer.settings.n_steps, trainer.settings.batch_size
+    n_steps, per_step = trainer.settings.n_steps, trainer.settings.step_activations
     log_every = max(1, n_steps // HISTORY_ROWS)
     logged_at, logged_time = trainer.step_number, time.monotonic()
     progress = Progress(label, n_steps, initial=logged_at)
@@ -164,7 +164,7 @@ def train(
         if trainer.step_number % log_every == 0 or trainer.step_number == n_steps:
             row = trainer.metrics()
             now = time.monotonic()
-            n_seen = (trainer.step_number - logged_at) * batch_size
+            n_seen = (trainer.step_number - logged_at) * per_step
             rate = n_seen / max(now - logged_time, 1e-9)
             logged_at, logged_time = trainer.step_number, now
             history.append(row | {"activations_per_second": round(rate)})
