@@ -157,6 +157,8 @@ def draw(folder: Path) -> None:
             axis.plot(here[along], line * value ** fits[name, by], "-", lw=0.9, color=shade)
         powers = ", ".join(f"{size}^{fits[name, size]:.2f}" for size in part.sizes)
         axis.set(xscale="log", yscale="log", xlabel=along, ylabel="processor seconds")
+        axis.set_xticks(part.values[0], [f"{value:,}" for value in part.values[0]], minor=False)
+        axis.set_xticks([], minor=True)
         axis.set_title(f"{name}: {powers}", size=10)
         axis.legend(title=by, fontsize=8, frameon=False)
         axis.spines[["top", "right"]].set_visible(False)
