@@ -106,16 +106,17 @@ def test_kernels_compile_for_rows_of_real_models(kernels, name, capability):
 
 @pytest.mark.parametrize("capability", [80, 90])
 def test_kernels_compile_for_many_latents_and_entries(kernels, capability):
-    from clustersae.sae import triton_topk
+    from clustersae.sae.triton_topk import FUSED, _largest
 
     for pre in ("*fp32", "*bf16"):
         for named in (True, False):
             types = [pre, FLOATS, INTEGERS, INTEGERS, FLOATS, "i32", "i32"]
             constants = {"NAMED": named, "BLOCK": 1024}
-            assert compiled(triton_topk._largest, types, constants, capability).asm["cubin"]
+            assert compiled(_largest, types, constants, capability, **FUSED).asm["cubin"]
     types = ["*i64", "*i64", *[FLOATS] * 7, "i32", "i32"]
     constants = {"E": kernels.ENTRIES, "D": kernels.DIMENSIONS}
-    assert compiled(kernels._sum_entries, types, constants, capability).asm["cubin"]
+    made = compiled(kernels._sum_entries, types, constants, capability, **FUSED)
+    assert made.asm["cubin"]
 
 
 def test_without_triton_the_log_says_so(monkeypatch, caplog):

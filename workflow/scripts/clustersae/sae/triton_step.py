@@ -35,7 +35,8 @@ TRIAL_DISTANCE = 0.3
 def record(function: Callable[[], Any]) -> Callable[[], Any]:
     """`function` as a CUDA graph, which has not run yet; each run overwrites its results."""
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    # What other threads do meanwhile, such as pinning memory of batches to come, is no part of it.
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         results = function()
 
     def replay() -> Any:
@@ -151,7 +152,7 @@ class TritonStep:
             self.starts, order, values, grad_values, self.grad, self.centred
         )
         # It is added to the reconstruction, and subtracted from what is encoded.
-        self.grad_b_dec = self.grad.sum(0) - self.grad_b_enc @ self.W_enc
+        self.grad_b_dec = self.grad.sum(0) - self.W_enc.t() @ self.grad_b_enc
         return squares.sum(dtype=torch.float64) / x.numel(), self.starts[m] / len(x)
 
     def _encode(self, centred: Tensor) -> tuple[Tensor, Tensor]:
