@@ -109,7 +109,7 @@ class TritonStep:
         m, device = sae.d_sae, self.W_dec.device
         # A quarter more than k, and some more where k is small.
         self.n_candidates = min(m, sae.k + max(sae.k // 4, 8))
-        self.no_bias = torch.zeros(self.n_candidates, device=device)
+        self.no_bias = torch.zeros(m, device=device)
         self.bounds = torch.arange(m + 1, dtype=torch.int32, device=device)
         self.rate = torch.zeros((), dtype=torch.float64, device=device)
         self.batch = torch.empty(0, device=device)
@@ -159,11 +159,11 @@ class TritonStep:
         """indices and values [n, k]."""
         largest, k = self.kernels.largest, self.sae.k
         if not self.halves:
-            return largest(centred @ self.W_enc.t(), self.b_enc, k, None)
+            return largest(torch.addmm(self.b_enc, centred, self.W_enc.t()), self.no_bias, k, None)
         pre = centred.bfloat16() @ self.W_enc.bfloat16().t()
         candidates, _ = largest(pre, self.b_enc, self.n_candidates, None)
         exact = self.kernels.products(centred, self.W_enc, self.b_enc, candidates)
-        return largest(exact, self.no_bias, k, candidates)
+        return largest(exact, self.no_bias[: self.n_candidates], k, candidates)
 
     def _add_auxk(self, dead: Tensor) -> None:
         residual = self.grad * (-self.grad.numel() / 2)
