@@ -15,6 +15,7 @@ from clustersae.sae.compiled import CompiledStep
 from clustersae.sae.eager import EagerStep
 from clustersae.sae.memory import enough_memory
 from clustersae.sae.module import SparseAutoencoder
+from clustersae.sae.triton_step import triton_step
 
 #: Steps between two looks at which latents are dead; each look waits for a GPU once.
 DEAD_REFRESH_STEPS = 16
@@ -48,10 +49,15 @@ class Step(Protocol):
 
 def choose_step(sae: SparseAutoencoder, settings: SAESettings) -> Step:
     """The compiled step where there is one for this architecture and device."""
-    if isinstance(sae, TopK) and sae.W_dec.device.type == "cpu":
+    device = sae.W_dec.device.type
+    if isinstance(sae, TopK) and device == "cpu":
         library = native.library()
         if library:
             return CompiledStep(sae, settings, library)
+    if isinstance(sae, TopK) and device == "cuda":
+        step = triton_step(sae, settings)
+        if step:
+            return step
     return EagerStep(sae, settings)
 
 
