@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,16 @@ def test_a_terminal_sees_one_line_rewritten(lines, capsys, monkeypatch):
     run()
     assert "\rWalking: 0/1000" in capsys.readouterr().err
     assert len(lines()) == 1
+
+
+def test_a_process_that_is_killed_holds_up_none_that_it_was_forked_from():
+    child = os.fork()
+    if not child:
+        Progress.get_lock().acquire()
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert Progress.get_lock().acquire(False) is True
+    Progress.get_lock().release()
 
 
 def test_a_silent_one_says_nothing(lines, capsys):

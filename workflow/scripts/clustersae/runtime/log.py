@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -104,3 +105,8 @@ class Progress(tqdm):
     def _log(self) -> None:
         self.logged = time.monotonic()
         logger.info("%s", str(self))
+
+
+# tqdm's own lock is shared with processes that were forked: where one of them is killed while it
+# holds the lock, all others would wait for ever.
+Progress.set_lock(threading.RLock())
