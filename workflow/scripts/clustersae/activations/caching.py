@@ -182,6 +182,19 @@ def cache_shard(
     return {**meter.record, "n_tokens": own.shape[1], "flops": flops}
 
 
+def remove_read(folder: Path, window: int) -> None:
+    """Remove shards of windows up to `window` that nobody reads any more.
+
+    Snakemake removes them itself, unless it was killed before it could.
+
+    Args:
+        folder: of the stream of tokens, with a folder for each window.
+    """
+    for each in range(1, window + 1):
+        for shard in folder.glob(f"{each}/*.safetensors"):
+            shard.unlink(missing_ok=True)
+
+
 def rows_to_read(kept_per_row: np.ndarray, n_tokens: int, split: str, share_kept: float) -> int:
     """How many of the first rows hold `n_tokens` tokens of which about `share_kept` stay.
 

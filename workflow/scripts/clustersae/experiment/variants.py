@@ -57,6 +57,14 @@ def variant_scales(variant: str, n_cluster_layers: int) -> tuple[float, float]:
     return (float(share), 1.0) if kind == "tokens" else (1.0, float(share))
 
 
+def times_read(variant: str, n_cluster_layers: int) -> int:
+    """How often each token is read, where a stream of tokens is read in windows.
+
+    T·n activations of T tokens are n for each token: at every layer, or at one layer each time.
+    """
+    return n_cluster_layers if kind_of(variant) in (EVERY_LAYER, EQUAL_EXPOSURE) else 1
+
+
 def kind_of(variant: str) -> str:
     """tokens, narrower, mlsae, base or equal-exposure."""
     match = _SCALED.fullmatch(variant)
