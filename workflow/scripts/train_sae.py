@@ -52,7 +52,8 @@ def main(
         windows: in which shards are read, the fields of `Windows`; None where all are mixed.
         before: folder of the checkpoints of the window before the last.
     """
-    training = prepare(shards, statistics, name, variant, seed, config, windows, start)
+    opened = open_shards(shards)
+    training = prepare(opened, statistics, name, variant, seed, config, windows, start)
     data = training.data
     fingerprint = data.shards[0].metadata["fingerprint"]
     rates = [read_json(tuned)["learning_rate"]] if tuned else learning_rates(config, variant)

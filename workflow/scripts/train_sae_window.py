@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from clustersae.activations.shards import open_shards
 from clustersae.experiment.sae_settings import learning_rates
 from clustersae.runtime import device, job
 from clustersae.runtime.files import write_json
@@ -39,7 +40,8 @@ def main(
         window: whose shards are given; before: folder of the checkpoints of the one before.
         Others as of `train_sae`.
     """
-    training = prepare(shards, statistics, name, variant, seed, config, windows, start)
+    opened = open_shards(shards)
+    training = prepare(opened, statistics, name, variant, seed, config, windows, start)
     rates = learning_rates(config, variant)
     trainings = training.fits(rates, folder, where, code, window, before, after)
     done = [_told(fitted) for fitted in converged(trainings)]

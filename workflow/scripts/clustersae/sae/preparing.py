@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from clustersae.activations.shards import open_shards
+from clustersae.activations.shards import Shard
 from clustersae.activations.statistics import load_statistics
 from clustersae.experiment.clusters import VIA, layers_of
 from clustersae.experiment.sae_settings import SAESettings, resolve
@@ -110,7 +110,7 @@ class Training:
 
 
 def prepare(
-    shards: Sequence[Path],
+    shards: Sequence[Shard],
     statistics: Path,
     name: str,
     variant: str,
@@ -119,7 +119,7 @@ def prepare(
     windows: Mapping[str, int] | None = None,
     start: Path | None = None,
 ) -> Training:
-    """Open what a training reads.
+    """What an SAE is trained on, from shards that are open and files that are not.
 
     Args:
         shards: of the training split; of the window alone where others are gone.
@@ -131,11 +131,10 @@ def prepare(
         InputError: a file is damaged or foreign.
     """
     layers = layers_of(name)
-    opened = open_shards(shards)
-    fingerprint = opened[0].metadata["fingerprint"]
+    fingerprint = shards[0].metadata["fingerprint"]
     described = load_statistics(statistics, fingerprint, layers)
     data = Activations(
-        opened,
+        shards,
         layers,
         described.mean,
         described.scale_by(config["normalisation"]),
