@@ -93,6 +93,7 @@ def test_disk():
     assert price.sae_bytes == 2 * 11 * one
     assert price.checkpoint_bytes == 3 * 3 * one, "weights and two moments, at three rates"
     assert token_bytes(2, 10, 20, "bfloat16") == 2 * 10 * 2 + 12 + 4
+    assert token_bytes(2, 10, 20, "int8") == 2 * 10 + 2 * 4 + 12 + 4, "and a scale at each layer"
 
 
 def test_shards_that_do_not_stay():

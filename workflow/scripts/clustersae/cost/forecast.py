@@ -155,7 +155,9 @@ def token_bytes(n_layers: int, d_model: int, n_ctx: int, dtype: str) -> float:
     it is kept apart, in float32.
     """
     numbers = n_layers * d_model
-    return numbers * (4 if dtype == "float32" else 2) + 3 * 4 + 4 * numbers / n_ctx
+    width = {"float32": 4, "int8": 1}.get(dtype, 2)
+    scales = 4 * n_layers if dtype == "int8" else 0
+    return numbers * width + scales + 3 * 4 + 4 * numbers / n_ctx
 
 
 class _Prices:
