@@ -51,6 +51,7 @@ _SETTINGS = {
     "arms": {
         **{"per_layer": [1], "narrower": [], "equal_exposure": [], "auto": [], "mlsae": []},
         "transfer": {"budgets": [], "directions": []},
+        "crosscoder": {"counts": [1], "budgets": []},
         "shared": {"counts": [], "methods": ["complete"]},
         "specialised": [{"from": 1, "budgets": [0.5]}],
         "controls": {"methods": [], "counts": [], "draws": 1},

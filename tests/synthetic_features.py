@@ -12,6 +12,7 @@ per-layer training that an arm goes without, and h = 1/2 for specialised SAEs, 1
                   group, the odd ones are at home on one layer
     similarity    0.8 − 0.1 i / L − 0.01 s between per-layer SAEs (ceiling), for an arm less by
                   0.3 h (n − 1) / L + 0.1 u, 0.2 at random; matched one to one all is 0.1 lower
+    sweep         of the pairs of layers of kept, the same whatever is asked for
     coverage      0.9 − 0.02 v − 0.01 s for the v-th value of a factor, less what the arm loses,
                   0.2 h (m − 1) / L + 0.02 u with m the mean of n over layers, times the factor's
                   LOSES
@@ -30,13 +31,19 @@ from synthetic_results import Experiment
 from clustersae.experiment.arms import Arm, baseline
 from clustersae.experiment.clusters import FROM, layers_of
 from clustersae.features.judge.scoring import COLUMNS
+from clustersae.features.sweep import SWEEP
 from clustersae.runtime.files import write_csv
 
 N_LATENTS = 40
 #: Factor → number of its values, and how much an arm loses on it.
 FACTORS = {"number": 2, "tense": 2, "subject": 6}
 LOSES = {"number": 1.0, "tense": 0.0, "subject": 2.0}
-KINDS = ("latents", "layers", "meaning", "kept", "similarity", "coverage", "judge")
+KINDS = ("latents", "layers", "meaning", "kept", "similarity", "coverage", "sweep", "judge")
+#: Columns of files that may have no rows.
+EMPTY = {
+    "coverage": ("variant", "partition", "seed", "factor", "value", "n_positive", "f1"),
+    "sweep": (*SWEEP.key, *SWEEP.values),
+}
 
 
 def groups_of(arm: Arm) -> dict[str, tuple[int, ...]]:
@@ -101,18 +108,18 @@ class Features:
             self._write("kept", arm, self._kept(arm))
             self._write("similarity", arm, self._similarity(arm))
             self._write("coverage", arm, self._coverage(arm))
+            self._write("sweep", arm, self._sweep(arm))
             if judged:
                 self._write("judge", arm, self._judge(arm))
 
     def _write(self, kind: str, arm: Arm, rows: Iterator[dict[str, Any]]) -> None:
         path = self._path(kind, arm, "csv")
-        columns = ("variant", "partition", "seed", "factor", "value", "n_positive", "f1")
         named = [self._label(arm) | row for row in rows]
         if named:
             write_csv(path, named)
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(",".join(columns) + "\n")
+            path.write_text(",".join(EMPTY[kind]) + "\n")
 
     def _path(self, kind: str, arm: Arm, end: str) -> Path:
         folder = self.experiment.folder / "evaluation/features"
@@ -174,6 +181,12 @@ class Features:
                 **(counts if n > 1 else dict.fromkeys(counts, "")),
             }
 
+    def _sweep(self, arm: Arm) -> Iterator[dict[str, Any]]:
+        for row in self._kept(arm):
+            if row["n_layers"] > 1:
+                own = {name: row[name] for name in ("seed", "group", *SWEEP.values)}
+                yield own | {"pairing": "index", "share": 0.5}
+
     def _similarity(self, arm: Arm) -> Iterator[dict[str, Any]]:
         seeds, alone = self.experiment.seeds, baseline(self.experiment.arms)
         for number, seed in enumerate(seeds):
@@ -224,9 +237,8 @@ def write_feature_tables(features: Features) -> dict[str, Path]:
     import feature_tables
 
     folder = features.experiment.folder / "tables"
-    out = {
-        name: folder / f"{name}.csv" for name in ("features", "feature_meaning", "feature_coverage")
-    }
+    names = ("features", "feature_meaning", "feature_coverage", "feature_sweep")
+    out = {name: folder / f"{name}.csv" for name in names}
     feature_tables.main(
         *(features.paths[kind] for kind in KINDS),
         *out.values(),

@@ -37,7 +37,8 @@ def scale(variant: str) -> float:
     kind, share = kind_of(variant), share_of(variant)
     if kind == "tokens":
         return 1.03 if share < 1 else 0.98
-    return {"base": 1.0, "narrower": 1.06, EQUAL_EXPOSURE: 0.99, "mlsae": 0.98}[kind]
+    others = {EQUAL_EXPOSURE: 0.99, "mlsae": 0.98, "crosscoder": 0.97}
+    return {"base": 1.0, "narrower": 1.06, **others}[kind]
 
 
 def fvu(variant: str, name: str, layer: int, seed: int, n_layers: int, spread: float) -> float:
@@ -72,7 +73,7 @@ class Experiment:
         specialise: numbers of clusters (1 or of `counts`) that specialised arms start from.
         budgets: of the specialised arms.
         lengths: of further per-layer SAEs.
-        rivals: budgets of transfers in both directions, and of multi-layer SAEs.
+        rivals: budgets of transfers in both directions, multi-layer SAEs and crosscoders.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class Experiment:
                 "specialised": [{"from": root, "budgets": list(budgets)} for root in specialise],
                 "transfer": {"directions": ["forwards", "backwards"], "budgets": list(rivals)},
                 "mlsae": list(rivals),
+                "crosscoder": {"counts": [1], "budgets": list(rivals)},
                 "controls": {
                     "methods": ["even", "random"],
                     "counts": list(counts) if controls else [],

@@ -14,7 +14,7 @@ from faults import kinds, told
 from faults.kinds import Unable, Wound
 from faults.ledger import Ledger
 from faults.told import INCOMPLETE, UNLOCK
-from faults.watching import Started
+from faults.watching import Job, Started
 
 #: How often each kind is drawn, for those that are possible at that moment.
 WHILE_RUNNING = {
@@ -258,22 +258,28 @@ class Session:
 
     def _account(self, started: Started) -> None:
         """Bring the ledger up to what this start has printed so far."""
-        jobs = {job.number: job for job in started.jobs()}
-        known, name = self.told, started.printed.name
-        for job in started.jobs():
-            if job.outputs and (name, "start", job.number) not in known:
-                known.add((name, "start", job.number))
-                for file in {*job.outputs} & self.wounds.keys():
-                    row, _, _ = self.wounds.pop(file)
-                    row.next, row.outcome = "none", "made again before it was read"
-                    self.ledger.changed.discard(file)
-                if self.ledger.start(job):
-                    self.redone.append(f"start {self.starts}: {job.outputs[0]} ({job.reason})")
-        for number in started.finished():
+        jobs: dict[int, Job] = {}
+        for event in started.events():
+            number = event if isinstance(event, int) else event.number
+            if not isinstance(event, int):
+                jobs[number] = event
+            key = (started.printed.name, "end" if isinstance(event, int) else "start", number)
             job = jobs.get(number)
-            if job and job.outputs and (name, "end", number) not in known:
-                known.add((name, "end", number))
+            if job is None or not job.outputs or key in self.told:
+                continue
+            self.told.add(key)
+            if isinstance(event, int):
                 self.ledger.end(job)
+            else:
+                self._start_of(job)
+
+    def _start_of(self, job: Job) -> None:
+        for file in {*job.outputs} & self.wounds.keys():
+            row, _, _ = self.wounds.pop(file)
+            row.next, row.outcome = "none", "made again before it was read"
+            self.ledger.changed.discard(file)
+        if self.ledger.start(job):
+            self.redone.append(f"start {self.starts}: {job.outputs[0]} ({job.reason})")
 
     def _settle(self, started: Started) -> None:
         """Rows whose next command has gone on are done."""
@@ -315,8 +321,13 @@ class Session:
             row.next = row.next or "none"
         for name, (row, held, done) in self.wounds.items():
             later = {job for job in self.readers[name] if self.ledger.is_made(job)} - done
-            row.outcome = (
-                f"NOT NOTICED by {', '.join(sorted(later))}" if later else "not read again"
-            )
+            if not later:
+                row.outcome = "not read again"
+            elif "/activations/" in name:
+                # A job compares the layers that it reads, and no more. Had it read what was
+                # damaged, its own output would differ from the undisturbed run's.
+                row.outcome = "not read where it was damaged"
+            else:
+                row.outcome = f"NOT NOTICED by {', '.join(sorted(later))}"
             (self.folder / name).write_bytes(held)
         return self.rows

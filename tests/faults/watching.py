@@ -48,15 +48,29 @@ class Started:
     def text(self) -> str:
         return self.printed.read_text(encoding="utf-8", errors="replace")
 
+    def events(self) -> list[Job | int]:
+        """Jobs that were started, without the target rule, and numbers of those that ended well.
+
+        In the order in which Snakemake says so: what was made again between the end of one job and
+        the start of another tells whether the other may be made again.
+        """
+        text = self.text()
+        starts = [
+            (each.start(), _job(*each.groups()))
+            for each in _JOB.finditer(text)
+            # What is just being written may end before its number.
+            if each[1] != "all" and "    jobid: " in each[2]
+        ]
+        ends = [(each.start(), int(each[1])) for each in _FINISHED.finditer(text)]
+        return [event for _, event in sorted([*starts, *ends], key=lambda each: each[0])]
+
     def jobs(self) -> list[Job]:
-        """All that were started, in order, without the target rule."""
-        blocks = [each.groups() for each in _JOB.finditer(self.text())]
-        # What is just being written may end before its number.
-        return [_job(*each) for each in blocks if each[0] != "all" and "    jobid: " in each[1]]
+        """All that were started, in order."""
+        return [event for event in self.events() if isinstance(event, Job)]
 
     def finished(self) -> list[int]:
         """Numbers of the jobs that Snakemake has seen to end well."""
-        return [int(number) for number in _FINISHED.findall(self.text())]
+        return [event for event in self.events() if isinstance(event, int)]
 
     def ended(self) -> bool:
         return self.process.poll() is not None

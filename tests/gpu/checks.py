@@ -1,6 +1,7 @@
 """Stage a: the tests marked gpu, each with the error that it measured and the one it allows."""
 
 import os
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -18,15 +19,18 @@ def run(job: Job) -> None:
     os.environ[DEVICE] = job.where.type
     job.record.put(tests={})  # all anew: another run may have another outcome
     recorder = Recorder(job)
-    options = ["-q", "-m", "gpu", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    # The options of pyproject.toml are those of pytest-xdist, which may not be there.
+    options = ["-q", "-m", "gpu", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts="]
     code = pytest.main(
         [*options, "-c", str(HERE.parents[1] / "pyproject.toml"), str(HERE)], [recorder]
     )
     found = job.record.content["tests"].values()
     failed = [each for each in found if each["outcome"] == "failed"]
     passed = [each for each in found if each["outcome"] == "passed"]
-    line = f"{len(passed)} of {len(found)} tests passed"
-    job.record.put(summary=[line, *(f"failed: {each['says']}" for each in failed)])
+    line = f"{len(passed)} of {len(passed) + len(failed)} tests passed"
+    skipped = Counter(each["says"] for each in found if each["outcome"] == "skipped")
+    left_out = [f"{count} skipped: {reason}" for reason, count in skipped.items()]
+    job.record.put(summary=[line, *(f"failed: {each['says']}" for each in failed), *left_out])
     if code or not passed:
         raise RuntimeError(f"{line}; pytest's exit code is {int(code)}")
 
@@ -48,10 +52,16 @@ class Recorder:
                 "outcome": report.outcome,
                 "seconds": round(report.duration, 3),
                 **dict(report.user_properties),
-                "says": f"{name}: {_last_line(report)}" if report.outcome == "failed" else "",
+                "says": _says(name, report),
             },
         )
 
 
-def _last_line(report: Any) -> str:
-    return str(report.longreprtext).strip().rpartition("\n")[2][:300]
+def _says(name: str, report: Any) -> str:
+    """Why it failed, or was skipped."""
+    if report.outcome == "skipped":
+        return report.longrepr[2].removeprefix("Skipped: ")
+    if report.outcome == "failed":
+        *_, last = str(report.longreprtext).strip().split("\n")
+        return f"{name}: {last[:300]}"
+    return ""

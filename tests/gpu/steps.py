@@ -9,10 +9,14 @@ from torch import Tensor
 from clustersae.experiment.sae_settings import SAESettings
 from clustersae.runtime.errors import first_line
 from clustersae.sae.architectures.topk import TopK
-from clustersae.sae.training import Trainer
+from clustersae.sae.eager import EagerStep
+from clustersae.sae.module import SparseAutoencoder
+from clustersae.sae.training import Step, Trainer, choose_step
+from clustersae.sae.triton_step import TritonStep
 from gpu import card, peers
 from gpu.stages import Job
 
+Chooser = Callable[[SparseAutoencoder, SAESettings], Step]
 #: Batches that are taken in turn, so that no cache holds what is measured.
 N_BATCHES = 8
 GOALS = {"against_fastest_peer": 3.0, "against_floor": 2.0}
@@ -48,13 +52,15 @@ def _measure(job: Job, shape: tuple[int, int, int], batch: int, tf32: bool) -> N
         if "median" in found.get(key, {}):
             return
         try:
-            found[key] = time_of(make(), data, job)
+            step = make()
+            found[key] = time_of(step, data, job) | done_by(step)
         except Exception as error:  # of another project's code, which may fail in any way
             found[key] = {"missing": reason(error)}
         job.record.add("shapes", name, found)
 
     found["floor"] = floor(shape, batch, job) if "floor" not in found else found["floor"]
-    timed("ours", lambda: our_step(*shape, job.where))
+    for label, choose in OURS.items():
+        timed(label, lambda choose=choose: our_step(*shape, job.where, choose))
     for peer, make in peers.PEERS.items():
         try:
             contestants = make(*shape, batch, job.where)
@@ -85,7 +91,39 @@ def time_of(step: Callable[[Tensor], Any], data: list[Tensor], job: Job) -> dict
     )
 
 
-def our_step(d_model: int, d_sae: int, k: int, where: torch.device) -> Callable[[Tensor], None]:
+def triton(halves: bool) -> Chooser:
+    """The step in Triton, or the reason why there is none."""
+
+    def choose(sae: SparseAutoencoder, settings: SAESettings) -> Step:
+        if sae.W_dec.device.type != "cuda":
+            raise RuntimeError("the Triton step is not available on a CPU")
+        from clustersae.sae import triton_kernels
+
+        return TritonStep(sae, settings, triton_kernels, halves)
+
+    return choose
+
+
+#: Our steps: the one that a job takes, and others to compare it with.
+OURS: dict[str, Chooser] = {
+    "ours": choose_step,
+    "ours, PyTorch's operations": EagerStep,
+    "ours, Triton with float32 products": triton(halves=False),
+    "ours, Triton with bfloat16 products": triton(halves=True),
+}
+
+
+def done_by(step: Any) -> dict[str, Any]:
+    """What does a step of ours, and whether its encoder's product is one of bfloat16."""
+    trainer = getattr(step, "__self__", None)
+    if not isinstance(trainer, Trainer):
+        return {}
+    return {"step": trainer.optimise.name, "halves": getattr(trainer.optimise, "halves", False)}
+
+
+def our_step(
+    d_model: int, d_sae: int, k: int, where: torch.device, choose: Chooser = choose_step
+) -> Callable[[Tensor], None]:
     """A whole step of this project's trainer: gradients, optimiser, norms and counters."""
     settings = SAESettings(
         architecture="topk", d_sae=d_sae, k=k, n_steps=10**6, batch_size=0, learning_rate=1e-4,
@@ -94,7 +132,7 @@ def our_step(d_model: int, d_sae: int, k: int, where: torch.device) -> Callable[
     )  # fmt: skip
     sae = TopK((0,), d_sae, k, torch.zeros(1, d_model), torch.ones(1))
     sae.initialise(torch.Generator().manual_seed(0))
-    return Trainer(sae.to(where), settings).step
+    return Trainer(sae.to(where), settings, choose).step
 
 
 def floor(shape: tuple[int, int, int], batch: int, job: Job) -> dict[str, float]:

@@ -79,11 +79,13 @@ def test_jobs_are_read_from_what_snakemake_prints(tmp_path):
     file = tmp_path / "printed.txt"
     file.write_text(PRINTED)
     printed = SimpleNamespace(text=file.read_text)
+    printed.events = lambda: Started.events(printed)
     first, second = Started.jobs(printed)
     assert (first.rule, first.number, first.inputs, first.outputs) == ("first", 1, (), ("a", "b"))
     assert (second.rule, second.inputs, second.outputs) == ("second", ("a",), ("c",))
     assert second.reason == "Input files updated by another job: a"
     assert Started.finished(printed) == [1]
+    assert Started.events(printed) == [first, 1, second]
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -19,7 +19,6 @@ TABLES = {
     "tables": 1,
     "circuit_tables": 1,
     "feature_tables": 1,
-    "feature_sweep": 1,
     "probing_table": 1,
 }
 TABLES |= ANSWER
@@ -114,7 +113,6 @@ def test_more_tokens_cache_more_and_leave_the_model_alone(finished):
             {
                 "evaluate_features": 2,
                 "feature_tables": 1,
-                "feature_sweep": 1,
                 **BROWSER,
                 "verdict": 1,
                 "figure": 1,

@@ -126,7 +126,7 @@ def test_tables_and_figures_stay_local(rules):
     figures = {"figure", "figure_language_model"}
     tables = {"plan_pilots", "make_plan", "plan"}
     tables |= {"tables", "correspondence_table", "circuit_tables", "feature_tables"}
-    tables |= {"transfer_tables", "probing_table", "feature_sweep"}
+    tables |= {"transfer_tables", "probing_table"}
     tables |= {"tabulate_seeds", "tabulate_trainings", "verdict", "report_page"}
     tables |= {"summary_table"}
     assert local == {*tables, *figures, "track_training"}

@@ -79,23 +79,24 @@ rule judge_features:
 
 localrules:
     feature_tables,
-    feature_sweep,
 
 
 rule feature_tables:
     input:
         plan="results/{model}/plan.json",
-        latents=inputs.of_arms("features", "latents.parquet"),
-        layers=inputs.of_arms("features", "layers.parquet"),
-        meaning=inputs.of_arms("features", "meaning.csv"),
-        kept=inputs.of_arms("features", "kept.csv"),
-        similarity=inputs.of_arms("features", "similarity.csv"),
-        coverage=inputs.of_arms("features", "coverage.csv"),
+        latents=inputs.of_arms("features", "latents.parquet", "interpreted_arms"),
+        layers=inputs.of_arms("features", "layers.parquet", "interpreted_arms"),
+        meaning=inputs.of_arms("features", "meaning.csv", "interpreted_arms"),
+        kept=inputs.of_arms("features", "kept.csv", "interpreted_arms"),
+        similarity=inputs.of_arms("features", "similarity.csv", "interpreted_arms"),
+        coverage=inputs.of_arms("features", "coverage.csv", "interpreted_arms"),
+        sweep=inputs.of_arms("features", "sweep.csv", "interpreted_arms"),
         judge=inputs.judge,
     output:
         features="results/{model}/tables/features.csv",
         meaning="results/{model}/tables/feature_meaning.csv",
         coverage="results/{model}/tables/feature_coverage.csv",
+        sweep="results/{model}/tables/feature_sweep.csv",
     log:
         "results/logs/{model}/feature_tables.log",
     benchmark:
@@ -111,29 +112,6 @@ rule feature_tables:
         "Summarise what the latents of {wildcards.model} mean"
     script:
         "../scripts/feature_tables.py"
-
-
-rule feature_sweep:
-    input:
-        plan="results/{model}/plan.json",
-        sweep=inputs.of_arms("features", "sweep.csv"),
-    output:
-        "results/{model}/tables/feature_sweep.csv",
-    log:
-        "results/logs/{model}/feature_sweep.log",
-    benchmark:
-        "results/benchmarks/{model}/feature_sweep.tsv"
-    conda:
-        "../../envs/plot.yaml"
-    resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
-    params:
-        code=params.code("feature_sweep.py"),
-    message:
-        "Summarise how much meaning latents of {wildcards.model} keep, by what is asked for"
-    script:
-        "../scripts/feature_sweep.py"
 
 
 figures.add(

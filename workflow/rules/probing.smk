@@ -68,7 +68,7 @@ localrules:
 rule probing_table:
     input:
         plan="results/{model}/plan.json",
-        probes=inputs.of_arms("probing", "probes.csv"),
+        probes=inputs.of_arms("probing", "probes.csv", "interpreted_arms"),
         activations="results/{model}/evaluation/probing/activations.csv",
     output:
         "results/{model}/tables/probing.csv",

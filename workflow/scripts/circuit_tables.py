@@ -64,7 +64,7 @@ if __name__ == "__main__":
         tasks_out=snakemake.output.tasks,
         circuits_out=snakemake.output.circuits,
         curves_out=snakemake.output.circuit_curves,
-        arms=read_plan(snakemake.input.plan).arms,
+        arms=read_plan(snakemake.input.plan).coded_arms,
         min_gap=snakemake.params.min_gap,
         margin=snakemake.params.margin,
     )

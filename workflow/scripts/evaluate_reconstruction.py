@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from clustersae.activations.blocks import layer_blocks
+from clustersae.activations.blocks import reading_blocks
 from clustersae.activations.shards import open_shards
-from clustersae.quality.reconstruction import evaluate_layer
+from clustersae.quality.reconstruction import evaluate_reading
 from clustersae.runtime import device, job, log
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import write_csv
@@ -48,19 +48,21 @@ def main(
         n_layers = len(opened) * len(sae.layers)
         progress = progress or log.Progress("Evaluating layers", len(saes) * n_layers)
         label = {key: sae.config[key] for key in ("variant", "cluster", "seed")}
-        for layer in sae.layers:
-            found = {}
+        for layers in sae.readings:
+            found, whole = {}, {}
             for split, parts in opened.items():
-                found[split] = evaluate_layer(sae, layer, layer_blocks(parts, layer))
-                progress.update()
-            firings = reduce(add, (metrics.firings() for metrics in found.values()))
-            place = label | {"layer": layer}
-            for split, metrics in found.items():
-                left_out = (shard.left_out(layer) for shard in opened[split])
-                whole = evaluate_layer(sae, layer, left_out, metrics).compute()
-                own = {"split": split, "fvu_all_tokens": whole["fvu"]} | metrics.compute()
-                rows.append(place | own | firings.shares())
-            histogram += [place | each for each in firings.histogram()]
+                found[split] = evaluate_reading(sae, layers, reading_blocks(parts, layers))
+                left_out = ([shard.left_out(layer) for layer in layers] for shard in parts)
+                whole[split] = evaluate_reading(sae, layers, left_out, found[split])
+                progress.update(len(layers))
+            for index, layer in enumerate(layers):
+                firings = reduce(add, (metrics[index].firings() for metrics in found.values()))
+                place = label | {"layer": layer}
+                for split in opened:
+                    all_tokens = {"fvu_all_tokens": whole[split][index].compute()["fvu"]}
+                    own = {"split": split} | all_tokens | found[split][index].compute()
+                    rows.append(place | own | firings.shares())
+                histogram += [place | each for each in firings.histogram()]
     if progress:
         progress.close()
     write_csv(reconstruction, rows)

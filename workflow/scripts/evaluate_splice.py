@@ -4,6 +4,7 @@ One job per arm, all seeds: loading the model takes longer than to measure an SA
 has too once more, and all cases share the clean pass over the text.
 """
 
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,10 @@ def main(
 ) -> None:
     """Write one row per seed and layer, and one per seed with all layers spliced.
 
+    An arm with a crosscoder has no measures in the latter. Its code would have to be that of the
+    clean pass (`splice.OfClean`), and so what it writes at the last layer, whatever was written
+    below: errors could not add up over layers, as they do in all other arms.
+
     Args:
         tokens: token file of the test split, of which the first `n_tokens` analysed tokens count;
             None leaves the number to the model's size.
@@ -64,7 +69,8 @@ def main(
 
     stream = ResidualStream(load_model(model_dir, description, where), description)
     text = read_evaluation_tokens(tokens, n_tokens, stream, len(norms.layers))
-    splices = [splice_of(group, layers) for group, layers in (*alone, *together)]
+    at_once = [] if any(sae.joint for sae in loaded) else together
+    splices = [splice_of(group, layers) for group, layers in (*alone, *at_once)]
     clean, effects, n_scored = measure(stream, text, splices, batch_rows, norms)
     ablated = read_ablations(language_model)
     if abs(ablated["clean", ""] - clean) > 1e-3:
@@ -89,8 +95,9 @@ def main(
         name = {key: sae.config[key] for key in ("variant", "cluster", "seed")}
         rows.append(name | {"partition": partition, "layer": layer} | row(effect, layer))
     write_csv(each_layer, rows)
+    of_all = effects[len(alone) :] or [Effect(nan, nan)] * len(together)
     rows = []
-    for (group, _), effect in zip(together, effects[len(alone) :]):
+    for (group, _), effect in zip(together, of_all):
         name = {"variant": variant, "partition": partition, "seed": group[0].config["seed"]}
         rows.append(name | row(effect, ALL))
     write_csv(all_layers, rows)

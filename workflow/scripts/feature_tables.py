@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from clustersae.experiment.arms import Arm
 from clustersae.experiment.plan import read_plan
+from clustersae.features.sweep import SWEEP, sweep_table
 from clustersae.features.table import (
     COVERAGE,
     JUDGE,
@@ -32,17 +33,19 @@ def main(
     kept: Sequence[str],
     similarity: Sequence[str],
     coverage: Sequence[str],
+    sweep: Sequence[str],
     judge: Sequence[str],
     features_out: str,
     meaning_out: str,
     coverage_out: str,
+    sweep_out: str,
     arms: Sequence[Arm],
 ) -> None:
-    """Write the three tables.
+    """Write the four tables.
 
     Args:
-        latents, layers, meaning, kept, similarity, coverage: what `evaluate_features.py` wrote,
-            for every measured arm, the first two in one order.
+        latents, layers, meaning, kept, similarity, coverage, sweep: what `evaluate_features.py`
+            wrote, for every measured arm, the first two in one order.
         judge: what `judge_features.py` wrote, for every measured arm; nothing where
             nobody was asked.
     """
@@ -61,6 +64,7 @@ def main(
     write_table(features, features_out)
     write_table(meaning_table(arms, measured), meaning_out)
     write_table(factors, coverage_out)
+    write_table(sweep_table(arms, of_every_arm(read_files(sweep, SWEEP), arms)), sweep_out)
 
 
 if __name__ == "__main__":
@@ -72,9 +76,11 @@ if __name__ == "__main__":
         kept=list(snakemake.input.kept),
         similarity=list(snakemake.input.similarity),
         coverage=list(snakemake.input.coverage),
+        sweep=list(snakemake.input.sweep),
         judge=list(snakemake.input.judge),
         features_out=snakemake.output.features,
         meaning_out=snakemake.output.meaning,
         coverage_out=snakemake.output.coverage,
-        arms=read_plan(snakemake.input.plan).arms,
+        sweep_out=snakemake.output.sweep,
+        arms=read_plan(snakemake.input.plan).coded_arms,
     )

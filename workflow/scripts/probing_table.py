@@ -31,5 +31,5 @@ if __name__ == "__main__":
         measured=list(snakemake.input.probes),
         activations=snakemake.input.activations,
         table=snakemake.output[0],
-        arms=read_plan(snakemake.input.plan).arms,
+        arms=read_plan(snakemake.input.plan).coded_arms,
     )

@@ -92,7 +92,8 @@ def main(
     write_csv(folder / "history.csv", best.history)
     reached = (best.first_step + settings.n_steps) * settings.batch_size
     times = data.times if data.windows else len(data.layers) if data.every_layer else 1
-    flops = settings.total_flops(sae.d_model)
+    d_model = data.mean.shape[1]
+    flops = settings.total_flops(d_model)
     write_json(
         folder / "training.json",
         {
@@ -108,7 +109,7 @@ def main(
             # The place in the stream of tokens, which passes over the cached ones again and again.
             "tokens_reached": reached // times,
             "flops": flops,
-            "flops_dense": settings.total_dense_flops(sae.d_model),
+            "flops_dense": settings.total_dense_flops(d_model),
         },
     )
     for checkpoint in folder.glob("checkpoint-*.safetensors"):

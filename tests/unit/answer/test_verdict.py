@@ -68,6 +68,7 @@ def arm(
         "cost_relative_untuned": 0.2 + 0.8 * matched_count / N_LAYERS,
         **{"cost_seconds": 10.0 * matched_count, "cost_flops": 1e9, "cost_relative_flops": 0.5},
         **{"peak_memory_mb": 700.0, "peak_gpu_memory_mb": np.nan, "live_latents": 60.0},
+        **{"l0_token": 32.0, "l0_token_layer": 8.0},
         **{
             f"{start}_equal_{unit}{end}": np.nan
             for unit in ("seconds", "flops")

@@ -45,6 +45,7 @@ def four_layers():
         "arms": {
             **{"per_layer": [1], "narrower": [], "equal_exposure": [], "auto": [], "mlsae": []},
             "transfer": {"budgets": [], "directions": []},
+            "crosscoder": {"counts": [1], "budgets": []},
             "shared": {"counts": [3], "methods": ["complete"]},
             "specialised": [{"from": 3, "budgets": [0.5]}],
             "controls": {"methods": ["even"], "counts": [3], "draws": 1},

@@ -66,6 +66,20 @@ def test_an_arm_pays_for_the_tokens_that_it_reads():
     assert price_of().arms[2].caching == 1000 * FORWARD
 
 
+def test_a_crosscoder_costs_as_many_saes_as_it_has_layers_and_reads_half_of_the_tokens():
+    given = {"specialised": [], "crosscoder": {"budgets": [0.5]}}
+    price = price_of({"arms": given})
+    own = price.arms[-1]
+    assert own[:5] == ("single (crosscoder-1of2)", 0.5, 1, 1, 4 * 512)
+    assert own.caching == 512 * FORWARD
+    assert own.dense == 512 * FORWARD + 4 * 512 * 10 * 10 * 40
+    sparse = 4 * 512 * (2 * 10 * 40 + 8 * 10 * 2)
+    assert own.here == 512 * FORWARD + sparse + 4 * optimiser_flops(4 * 10, 40)
+    # Its weights are those of four SAEs, but for a bias of latents, which it has once.
+    without = price_of({"arms": {"specialised": [], "per_layer": [1, 0.5]}})
+    assert price.sae_bytes - without.sae_bytes == 2 * 4 * (2 * 40 * 40 + 40 + 40)
+
+
 def test_saes_of_several_arms_count_once_and_trials_of_rates_with_the_first_seed():
     price = price_of()
     assert price.n_saes == 4 + 2 + 5

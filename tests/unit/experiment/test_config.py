@@ -159,9 +159,21 @@ WRONG = [
         "arms.equal_exposure asks for K = 1, which arms.shared.counts does not have",
     ),
     (imported("llama") | shared(5), "5 clusters, but 4 layers are studied"),
-    # rivals that nobody has built yet
-    ({"arms": {"crosscoder": [1]}}, "unknown key 'crosscoder' in arms; allowed are auto, controls"),
     # rivals
+    ({"arms": {"crosscoder": [1]}}, "arms.crosscoder is [1], but must be a section"),
+    (
+        {"arms": {"crosscoder": {"counts": [1, 3], "budgets": [0.5]}}},
+        "models.tiny: arms.crosscoder asks for 3 clusters, but 3 layers are studied, and of one"
+        " layer a crosscoder is its SAE: use numbers from 1 to 2.",
+    ),
+    (
+        {"arms": {"crosscoder": {"budgets": [0.5]}}, "sae": {"architecture": "relu"}},
+        "arms.crosscoder asks for TopK crosscoders, but sae.architecture is relu",
+    ),
+    (
+        {"arms": {"crosscoder": {"budgets": [0.01]}}},
+        "fewer than one batch of 128 for variant tokens-1of100",
+    ),
     ({"arms": {"transfer": [1]}}, "arms.transfer is [1], but must be a section"),
     ({"arms": {"transfer": {"directions": ["up"]}}}, 'directions.0 is "up", but must be forwards'),
     (

@@ -29,6 +29,7 @@ SETTINGS = {
         "shared": {"counts": [1, 2, 3], "methods": ["complete"]},
         "specialised": [{"from": 1, "budgets": [0.5]}, {"from": 3, "budgets": [0.5]}],
         "transfer": {"directions": ["forwards", "backwards"], "budgets": [0.5, 1]},
+        "crosscoder": {"counts": [1], "budgets": [0.5]},
         "controls": {"methods": [], "counts": [], "draws": 1},
         **{"auto": ["shared"], "pilot_fraction": 0.1},
     },

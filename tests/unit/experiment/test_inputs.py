@@ -39,6 +39,7 @@ MODEL = {
         "shared": {"counts": [2], "methods": ["complete"]},
         "specialised": [{"from": 1, "budgets": [0.5]}],
         **{"transfer": {"directions": ["forwards"], "budgets": []}, "mlsae": []},
+        "crosscoder": {"counts": [1], "budgets": []},
         "controls": {"methods": ["even"], "counts": [2], "draws": 1},
         "pilot_fraction": 0.1,
     },

@@ -45,6 +45,7 @@ def asked(shared_fraction=0.5, controls=(), control_counts=(), draws=1, **arms):
             "specialised": [],
             "transfer": {"directions": ["forwards", "backwards"], "budgets": []},
             "mlsae": [],
+            "crosscoder": {"counts": [1], "budgets": []},
             "controls": {
                 "methods": list(controls),
                 "counts": list(control_counts),
@@ -351,6 +352,32 @@ def test_a_multi_layer_sae_reads_every_token_at_every_layer():
     assert trained["0-3mlsae-1of2"]["starts_from"] is None
 
 
+def test_crosscoders_read_clusters_and_leave_single_layers_to_saes():
+    plan = planned(asked(crosscoder={"counts": [1, 3], "budgets": [0.5, 1]}))
+    rivals = {arm.name: arm for arm in plan.arms if arm.role == "rival"}
+    assert list(rivals) == [
+        *("single (crosscoder-1of2)", "single (crosscoder-1of1)"),
+        *("complete-3 (crosscoder-1of2)", "complete-3 (crosscoder-1of1)"),
+    ]
+    half, whole, three, full = rivals.values()
+    assert half.saes == (("crosscoder-1of2", "0-3"),)
+    alone = [("tokens-1of2", "0"), ("tokens-1of2", "1")]
+    assert sorted(three.saes) == [("crosscoder-1of2", "2-3"), *alone]
+    assert sorted(full.saes) == [("base", "0"), ("base", "1"), ("crosscoder-1of1", "2-3")]
+    assert {arm.method for arm in rivals.values()} == {"crosscoder"}
+    # As much as all full SAEs, and as their half, which is there to be compared with.
+    assert [arm.matched_count for arm in (half, whole, three, full)] == [2, 4, 2, 4]
+    assert "per-layer (tokens-1of2)" in [arm.name for arm in plan.arms]
+    trained = {each["sae"] + each["variant"]: each for each in plan.as_json(SAE)["saes"]}
+    steps = round(SAE["training_tokens"] / 2 / 128)
+    assert trained["0-3crosscoder-1of2"]["training_tokens"] == steps * 128 * 4
+    # Circuits, features, probes and exports are of SAEs alone; the plan's file says the same.
+    assert not set(rivals) & {arm.name for arm in plan.coded_arms}
+    assert ("crosscoder-1of2", "single") in plan.measured_arms
+    assert ("crosscoder-1of2", "single") not in plan.interpreted_arms
+    assert plan.exported_saes == [sae for sae in plan.evaluated_saes if "crosscoder" not in sae[0]]
+
+
 def test_rivals_come_after_all_other_arms_and_change_none_of_them():
     alone = planned(asked(per_layer=[1, 0.5], specialised=[{"from": 1, "budgets": [0.5]}]))
     both = planned(
@@ -359,6 +386,7 @@ def test_rivals_come_after_all_other_arms_and_change_none_of_them():
             specialised=[{"from": 1, "budgets": [0.5]}],
             transfer={"directions": ["forwards"], "budgets": [0.5]},
             mlsae=[0.5],
+            crosscoder={"counts": [1], "budgets": [0.5]},
         )
     )
     assert both.arms[: len(alone.arms)] == alone.arms

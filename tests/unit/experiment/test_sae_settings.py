@@ -68,6 +68,23 @@ def test_equal_compute_arms_cost_what_the_clusters_cost():
         assert 5 * operations(variant) == pytest.approx(3 * operations("base"), rel=0.01)
 
 
+def test_a_crosscoder_is_charged_for_an_encoder_and_a_decoder_of_every_layer():
+    """By hand: d_model 10, 40 latents, k 2, three layers, 10 steps of 128 tokens."""
+    config = CONFIG | {"d_sae": 40, "k": 2, "batch_size": 128, "training_tokens": 2560}
+    own = resolve(config, "crosscoder-1of2", 3, 10, 0)
+    assert (own.n_steps, own.batch_size, own.layers_at_once) == (10, 128, 3)
+    assert own.n_activations == 10 * 128 * 3
+    encoders, on_latents = 3 * 2 * 10 * 40, 3 * 8 * 10 * 2
+    parameters = 3 * 2 * 10 * 40 + 40 + 3 * 10
+    optimiser = 16 * parameters + 7 * 3 * 10 * 40
+    assert own.total_flops(10) == 10 * (128 * (encoders + on_latents) + optimiser)
+    assert own.total_dense_flops(10) == 10 * (128 * 3 * 10 * 10 * 40 + optimiser)
+    assert own.weight_bytes(10) == 4 * parameters
+    # Of one layer it is what it is without.
+    alone = resolve(config, "crosscoder-1of2", 1, 10, 0)
+    assert alone == resolve(config, "tokens-1of2", 1, 10, 0)
+
+
 def test_learning_rate_schedule():
     settings = resolve(CONFIG | {"learning_rate": 1.0}, "base", 1, 64, 0)
     rates = [settings.learning_rate_at(step) for step in range(100)]

@@ -69,6 +69,9 @@ def test_a_float_is_met_to_half_a_thousandth(share):
         ("mlsae-1of2", 3, (1.5, 1)),
         ("mlsae-1of1", 4, (4, 1)),
         ("mlsae-2of1", 1, (2, 1)),
+        # Half of the tokens, each of which is read at 3 layers at once.
+        ("crosscoder-1of2", 3, (0.5, 3)),
+        ("crosscoder-1of1", 4, (1, 4)),
         ("base@tokens-1of5", 1, (1, 1)),
         ("tokens-1of5@tokens-2of5", 2, (0.2, 1)),
     ],
@@ -91,9 +94,10 @@ def test_other_names_are_refused(bad):
         variant_scales(bad, 1)
 
 
-def test_a_whole_mlsae_is_no_base_variant():
-    assert scaled_variant("mlsae", 1) == "mlsae-1of1"
-    assert scaled_variant("mlsae", 0.5) == "mlsae-1of2"
+@pytest.mark.parametrize("kind", ["mlsae", "crosscoder"])
+def test_what_reads_every_token_at_every_layer_is_no_base_variant_when_whole(kind):
+    assert scaled_variant(kind, 1) == f"{kind}-1of1"
+    assert scaled_variant(kind, 0.5) == f"{kind}-1of2"
 
 
 def test_kind_and_share():

@@ -42,6 +42,14 @@ def tables(features):
     return {name: read_file(path) for name, path in write_feature_tables(features).items()}
 
 
+def test_the_sweep_has_the_arms_whose_latents_serve_several_layers(tables, features):
+    sweep, kept = tables["feature_sweep"], tables["features"].set_index("arm")
+    assert set(sweep["arm"]) == set(kept.index[kept["share_pairs_kept"].notna()])
+    assert list(sweep["share_pairs_kept"]) == pytest.approx(
+        list(kept.loc[sweep["arm"], "share_pairs_kept"])
+    )
+
+
 @pytest.fixture(scope="module")
 def by_arm(tables):
     return tables["features"].set_index("arm")

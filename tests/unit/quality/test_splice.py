@@ -1,5 +1,6 @@
 import csv
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import evaluate_language_model
@@ -38,6 +39,7 @@ from clustersae.quality.splice import (
     zero_ablation,
 )
 from clustersae.runtime.errors import InputError
+from clustersae.sae.architectures.crosscoder import Crosscoder
 from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.storage import save_sae
 
@@ -247,6 +249,30 @@ def test_two_saes_for_one_layer_are_refused():
         splice_of([Identity([0, 1])], [2])
 
 
+def test_a_crosscoder_writes_a_layer_from_the_clean_streams_of_all_of_its_layers(
+    stream, text, mean
+):
+    """One row at a time, with the code of its clean streams, and plain hooks."""
+    layers = [0, 2]
+    sae = Crosscoder(layers, D_SAE, K, mean[layers], torch.tensor([1.0, 2.0]))
+    sae.initialise(torch.Generator().manual_seed(5))
+    _, effects, n_scored = measure(stream, text, [splice_of([sae], [each]) for each in layers])
+    for place, layer in enumerate(layers):
+        total = 0.0
+        for row, kept in zip(text.tokens, text.kept):
+            length = int(kept.nonzero().max()) + 1
+            row, mask = row[None, :length], kept[:length, None]
+            clean = torch.stack(list(stream.capture(row, layers)), -2)
+            written = sae.decode(sae.encode(clean))[..., place, :]
+            with stream.replaced({layer: lambda x, w=written, m=mask: torch.where(m, w, x)}):
+                predicted = stream.logits(row).double().log_softmax(-1)[0]
+            total -= predicted[:-1].gather(1, row[0, 1:, None]).sum().item()
+        assert effects[place].ce == pytest.approx(total / n_scored, rel=1e-5)
+    # What is in the stream counts for nothing: it was read in the clean pass.
+    change = splice_of([sae], [0])[0].at(dict(zip(layers, clean.unbind(-2))))
+    assert torch.equal(change(clean[..., 0, :]), change(torch.zeros_like(clean[..., 0, :])))
+
+
 def test_ablating_the_last_layer_to_zero_is_worked_by_hand(stream, text, mean):
     """Zero after the last block leaves the norm's bias through the unembedding: no context."""
     rows = {(row["mode"], row["layer"]): row for row in measure_ablations(stream, text, mean)}
@@ -346,6 +372,27 @@ def test_one_row_per_seed_and_layer_and_one_per_seed_for_all_layers(results):
         assert float(row["kl"]) > 0
         assert math.isfinite(float(row["ce_recovered_mean"]))
         assert row["n_tokens"] == "80"
+
+
+def test_with_a_crosscoder_nothing_is_said_of_all_layers_at_once(results, mean):
+    """Its code is that of the clean pass, in which errors below a layer do not add up."""
+    saes = []
+    fingerprint = describe(results / "model", "here").fingerprint
+    for seed in (0, 1):
+        sae = Crosscoder((0, 1), D_SAE, K, mean[:2], torch.ones(2))
+        sae.initialise(torch.Generator().manual_seed(seed))
+        saes.append(results / "crosscoder" / str(seed))
+        own = replace(settings(seed), layers_at_once=2)
+        save_sae(saes[-1], sae, own, "crosscoder-1of2", fingerprint)
+    rows, together = run_scripts(results, [*saes, *folders(results, clusters="2")])
+    assert [(row["cluster"], row["layer"]) for row in rows[:2]] == [("0-1", "0"), ("0-1", "1")]
+    assert all(float(row["kl"]) > 0 for row in rows)
+    assert len(rows) == 2 * N_LAYERS
+    assert [row["seed"] for row in together] == ["0", "1"]
+    for row in together:
+        assert math.isfinite(float(row["ce_clean"]))
+        for name in ("ce_spliced", "delta_ce", "ce_recovered_zero", "ce_recovered_mean", "kl"):
+            assert math.isnan(float(row[name]))
 
 
 def test_the_saes_may_come_in_any_order(results):

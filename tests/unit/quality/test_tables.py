@@ -111,6 +111,18 @@ def test_cost_is_caching_once_plus_the_arms_own_saes(written):
     assert cost.loc["complete-4 (equal-exposure)", "total_seconds"] == pytest.approx(base)
 
 
+def test_active_latents_are_counted_per_token_and_per_token_and_layer(tmp_path):
+    """By hand: six layers, every code has 32 active latents; a crosscoder has one for all six."""
+    rivals = Experiment(tmp_path, counts=(3,), controls=False, rivals=[0.5])
+    found = read_file(write_tables(rivals)["arms"]).set_index("arm")
+    codes = dict.fromkeys(found.index, 6) | {"single (crosscoder-1of2)": 1}
+    assert set(found["l0"]) == {32}
+    assert found["l0_token"].to_dict() == {arm: 32 * n for arm, n in codes.items()}
+    assert found["l0_token_layer"].to_numpy() == pytest.approx(
+        [32 * codes[arm] / 6 for arm in found.index]
+    )
+
+
 def test_arms_have_their_bill_and_their_live_latents_beside_their_quality(arms, written):
     cost = read_file(written["cost"]).set_index("arm")
     pairs = {"cost_seconds": "total_seconds", "cost_flops": "flops_total"}

@@ -120,13 +120,13 @@ def test_a_warning_saves_the_step_and_ends_the_job(data, tmp_path, monkeypatch, 
     file.unlink()
     monkeypatch.setattr(fitting, "train", step)
 
-    def ask(trainer, batches, label, after_step):
+    def ask(trainer, batches, label, after_step, until):
         def after(trainer, history):
             if trainer.step_number == 7:
                 os.kill(os.getpid(), number)
             after_step(trainer, history)
 
-        return step(trainer, batches, label, after)
+        return step(trainer, batches, label, after, until)
 
     monkeypatch.setattr(fitting, "train", ask)
     with pytest.raises(SystemExit) as stopped:

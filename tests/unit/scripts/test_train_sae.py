@@ -103,6 +103,29 @@ def histories(*folders):
     ]
 
 
+def test_a_crosscoder_reads_tokens_at_all_layers_and_goes_on_where_it_was_killed(
+    data, tmp_path, monkeypatch
+):
+    own = CONFIG | {"learning_rate": RATES}
+
+    def train(folder):
+        return run(data, tmp_path / folder, variant="crosscoder-1of2", config=own)
+
+    whole = train("whole")
+    config, record = (read_json(tmp_path / f"whole/{file}.json") for file in ("cfg", "training"))
+    assert whole["W_dec"].shape == (24, 3 * 8)
+    assert (config["layers_at_once"], config["d_model"], config["n_steps"]) == (3, 8, 25)
+    assert record["activations"] == 3 * 3200
+    assert record["tokens_reached"] == 3200
+    # By hand: 3 layers of 8 dimensions in one row, 24 latents of which 3 are active.
+    of_optimiser = 16 * (2 * 24 * 24 + 24 + 24) + 7 * 24 * 24
+    assert record["flops"] == 3200 * 24 * (2 * 24 + 8 * 3) + 25 * of_optimiser
+    # The rate is chosen as that of any SAE.
+    assert (record["learning_rate"], len(record["validation_fvu"])) == (0.01, 3)
+    killed_after(40, monkeypatch, lambda: train("killed"))
+    assert same(train("killed"), whole)
+
+
 @pytest.mark.parametrize("stop", [1, 17, 49])
 def test_a_killed_job_ends_with_the_bits_of_an_undisturbed_one(data, tmp_path, monkeypatch, stop):
     undisturbed = run(data, tmp_path / "whole")

@@ -86,6 +86,7 @@ class ByWindows:
         ("tokens-3of2", "0-2", [0, 1, 2, 3, 4], 2304),  # the stream begins again
         ("equal-exposure", "0-2", [0, 1, 2], 1536),
         ("mlsae-1of2", "0-2", [0, 1], 768),
+        ("crosscoder-1of2", "0-2", [0, 1], 768),
         ("tokens-1of2@tokens-1of2", "1-2@0-2", [1, 2], 1536),
     ],
 )

@@ -90,9 +90,17 @@ def flagged(mask: Tensor) -> str:
     return ", ".join(str(layer) for layer in torch.nonzero(mask).flatten().tolist())
 
 
-def layer_blocks(shards: Iterable[Rows], layer: int) -> Iterator[Tensor]:
-    """The activations of one layer in float32 [n, d_model], at most LAYER_BLOCK_ROWS at a time."""
+def layer_blocks(
+    shards: Iterable[Rows], layer: int, most_rows: int = LAYER_BLOCK_ROWS
+) -> Iterator[Tensor]:
+    """The activations of one layer in float32 [n, d_model], at most `most_rows` at a time."""
     for shard in shards:
-        for start in range(0, shard.n_rows, LAYER_BLOCK_ROWS):
-            stop = min(start + LAYER_BLOCK_ROWS, shard.n_rows)
+        for start in range(0, shard.n_rows, most_rows):
+            stop = min(start + most_rows, shard.n_rows)
             yield shard.layer(layer, start, stop)
+
+
+def reading_blocks(shards: Sequence[Rows], layers: Sequence[int]) -> Iterator[tuple[Tensor, ...]]:
+    """The same of several layers and the same tokens, [n, d_model] each: as much in all."""
+    most_rows = -(-LAYER_BLOCK_ROWS // len(layers))
+    return zip(*(layer_blocks(shards, layer, most_rows) for layer in layers), strict=True)

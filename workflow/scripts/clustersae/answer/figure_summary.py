@@ -48,7 +48,7 @@ def draw(summary: pd.DataFrame, margins: Mapping[str, float], model: str) -> Fig
     Args:
         summary: `tables/summary.csv`.
         margins: largest differences that do not matter, `mean` of excess FVU.
-        model: whose name stands in the first panel.
+        model: whose name stands above the legend.
     """
     with styled(), rc_context(_RC):
         has_circuits = bool(summary["distance"].notna().any())
@@ -65,19 +65,17 @@ def draw(summary: pd.DataFrame, margins: Mapping[str, float], model: str) -> Fig
             axis.set_title(f"{letter}  {title}")
             axis.tick_params(labelsize=6.5, width=0.6, length=2.5)
         axes[1].tick_params(axis="y", length=0)
-        axes[0].annotate(
-            model,
-            *((1, 1), (0, -2)),
-            xycoords="axes fraction",
-            textcoords="offset points",
-            ha="right",
-            va="top",
-            size=6.5,
-            color=GREY,
-        )
         handles: list[Artist] = [_handle(look) for look in dict.fromkeys(looks.values())]
         handles.append(Patch(color=FAINT, label="caching"))
-        figure.legend(handles=handles, loc="outside lower center", ncols=4, columnspacing=1.2)
+        # Not in a panel, where curves would run into it.
+        figure.legend(
+            handles=handles,
+            loc="outside lower center",
+            ncols=4,
+            columnspacing=1.2,
+            title=model,
+            title_fontproperties={"size": 6.5},
+        ).get_title().set_color(GREY)
     return figure
 
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from clustersae.experiment.arms import PER_LAYER
+from clustersae.experiment.arms import PER_LAYER, TRANSFERS
 from clustersae.presentation.arms import best, dominating, full_label, label
 from clustersae.presentation.findings import Findings
 from clustersae.presentation.judging import same_training
@@ -66,7 +66,7 @@ def _who(arm: pd.Series, found: Findings) -> str:
     if arm["partition"] == PER_LAYER:
         return f"{label(arm)} SAEs"
     if arm["role"] == "rival":
-        return label(arm) if arm["count"] == 1 else f"SAEs {label(arm)}"
+        return f"SAEs {label(arm)}" if arm["partition"] in TRANSFERS.values() else label(arm)
     known = found.partitions.get(arm["partition"], {"clusters": []})["clusters"]
     clusters = f" (layers {', '.join(known)})"
     return label(arm) + (clusters if len(known) > 1 and len(clusters) < 40 else "")

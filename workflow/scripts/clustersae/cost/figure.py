@@ -8,6 +8,7 @@ from matplotlib.ticker import EngFormatter
 
 from clustersae.experiment import variants
 from clustersae.experiment.arms import PER_LAYER, SINGLE
+from clustersae.experiment.variants import CROSSCODER
 from clustersae.presentation.judging import same_training
 from clustersae.presentation.shown import shared, specialised
 from clustersae.presentation.specialised import SPECIALISED, start_of
@@ -125,7 +126,8 @@ def _name(row: pd.Series, n_layers: int) -> str:
     if row["role"] == SPECIALISED:
         return f"specialised {start_of(row['partition'])} ({share(spent / n_layers)} of training)"
     if row["role"] == "rival":
-        return f"{METHOD_NAMES[kind]} ({share(spent / n_layers)})"
+        several = f", K = {row['count']}" if kind == CROSSCODER and row["count"] > 1 else ""
+        return f"{METHOD_NAMES[kind]}{several} ({share(spent / n_layers)})"
     if row["role"] == "equal-compute":
         as_many = f"as K = {spent:g}" if spent == round(spent) else f"{share(spent / n_layers)}"
         return f"{name_of(row, n_layers)} ({as_many})"

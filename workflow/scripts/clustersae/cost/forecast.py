@@ -19,7 +19,7 @@ from clustersae.experiment.layers import studied_layers
 from clustersae.experiment.plan import Plan, make_pilots, make_plan
 from clustersae.experiment.sae_settings import SAESettings, learning_rates, resolve
 from clustersae.experiment.streaming import N_PASSING, made
-from clustersae.experiment.variants import EVERY_LAYER, kind_of, times_read
+from clustersae.experiment.variants import CROSSCODER, EVERY_LAYER, kind_of, times_read
 from clustersae.experiment.windows import parts_of, windows_of
 
 #: What a process takes before it holds anything: Python, torch, transformers.
@@ -214,8 +214,10 @@ class _Prices:
         """The last token of the stream that an SAE reads, as training.json says it afterwards."""
         variant, name = each
         own = self.saes[each].n_activations
-        if self.windows or kind_of(variant) == EVERY_LAYER:
-            own //= times_read(variant, len(layers_of(name)))
+        n_layers = len(layers_of(name))
+        if kind_of(variant) in (EVERY_LAYER, CROSSCODER):
+            return own // n_layers
+        own //= times_read(variant, n_layers) if self.windows else 1
         start = start_of(variant, name)
         return own + (self._reached(start) if start and FROM in name else 0)
 
@@ -263,9 +265,7 @@ class _Prices:
         return token_bytes(len(self.layers), shape.d_model, shape.n_ctx, dtype)
 
     def _weights(self, each: SAE) -> int:
-        """Bytes of an SAE's float32 weights."""
-        d_sae, d_model = self.saes[each].d_sae, self.shape.d_model
-        return 4 * (2 * d_model * d_sae + d_sae + d_model)
+        return self.saes[each].weight_bytes(self.shape.d_model)
 
     def of_disk(self, n_seeds: int) -> dict[str, int]:
         return {

@@ -26,7 +26,7 @@ def jobs_of(settings: Mapping[str, Any], plan: Plan, pilots: Plan | None = None)
     evaluation, browser = settings["evaluation"], settings["browser"]
     saes = {*plan.trained_saes, *(pilots.trained_saes if pilots else [])}
     evaluated = {*plan.evaluated_saes, *(pilots.evaluated_saes if pilots else [])}
-    measured = plan.measured_arms
+    interpreted = plan.interpreted_arms
     browsed = plan.browsed_arms(browser["arms"])
     base = [(BASE, PER_LAYER)] if browser["arms"] else []
     n_tasks = len(evaluation["tasks"])
@@ -36,15 +36,15 @@ def jobs_of(settings: Mapping[str, Any], plan: Plan, pilots: Plan | None = None)
         "train_sae": len(saes) * len(plan.seeds),
         "evaluate_reconstruction": len(evaluated),
         "evaluate_language_model": 1,
-        "evaluate_splice": len(measured),
+        "evaluate_splice": len(plan.measured_arms),
         "evaluate_correspondence": len(plan.corresponding_arms),
         "evaluate_transfer": int(has_clusters(settings)),
         "assess_task": n_tasks,
-        "evaluate_circuits": n_tasks * len(measured),
+        "evaluate_circuits": n_tasks * len(interpreted),
         "evaluate_residual_basis": n_tasks,
-        "evaluate_features": len({*measured, *browsed, *base}),
-        "judge_features": len(measured) if evaluation["judge"]["base_url"] else 0,
-        "evaluate_probing": len(measured) if evaluation["probe_tokens"] else 0,
+        "evaluate_features": len({*interpreted, *browsed, *base}),
+        "judge_features": len(interpreted) if evaluation["judge"]["base_url"] else 0,
+        "evaluate_probing": len(interpreted) if evaluation["probe_tokens"] else 0,
         "probe_activations": 1 if evaluation["probe_tokens"] else 0,
         "measure_cost": 1,
         "evaluate_directions": len(base),

@@ -11,6 +11,7 @@ from typing import Any
 from clustersae.experiment.clusters import FROM, VIA, layers_of, start_of, transferred_name
 from clustersae.experiment.variants import (
     BASE,
+    CROSSCODER,
     EQUAL_EXPOSURE,
     EVERY_LAYER,
     kind_of,
@@ -47,10 +48,11 @@ class Arm:
         role: baseline, main (the method under study, and `single`), specialised, control,
             equal-compute (per-layer SAEs that are narrower, or trained for shorter or longer),
             equal-exposure, rival (another published way to save training: transfer between
-            neighbours, one SAE that reads every token at every layer) or alternative (another
-            clustering method).
+            neighbours, one SAE that reads every token at every layer, crosscoders) or alternative
+            (another clustering method).
         saes: (variant, name) of each SAE that serves a layer. A single-layer SAE of
-            `equal-exposure` is the base one: exposure scales with the number of layers.
+            `equal-exposure` is the base one: exposure scales with the number of layers; that of
+            `crosscoder` is the per-layer one of as many tokens.
     """
 
     partition: str
@@ -113,11 +115,14 @@ def saes_of(description: Mapping[str, Any], variant: str, partition: str) -> tup
         return _specialised_saes(description, variant, partition)
     if partition in TRANSFERS.values():
         return _transferred_saes(description, variant, partition)
-    clusters = _clusters(description, partition)
-    if variant != EQUAL_EXPOSURE:
-        return tuple((variant, cluster) for cluster in clusters)
+    alone = variant  # of clusters of one layer
+    if variant == EQUAL_EXPOSURE:
+        alone = BASE
+    elif kind_of(variant) == CROSSCODER:
+        alone = scaled_variant("tokens", variant_scales(variant, 1)[0])
     return tuple(
-        (variant if len(layers_of(cluster)) > 1 else BASE, cluster) for cluster in clusters
+        (variant if len(layers_of(cluster)) > 1 else alone, cluster)
+        for cluster in _clusters(description, partition)
     )
 
 
@@ -231,8 +236,8 @@ def arm_of_roots(variant: str, partition: str, saes: Iterable[SAE]) -> Arm:
 def _method(description: Mapping[str, Any], variant: str, partition: str) -> str:
     if FROM in partition:
         return "specialised"
-    if kind_of(variant) == EVERY_LAYER:
-        return EVERY_LAYER
+    if kind_of(variant) in (EVERY_LAYER, CROSSCODER):
+        return kind_of(variant)
     if partition in (PER_LAYER, SINGLE, *TRANSFERS.values()):
         return partition
     return description["partitions"][partition]["method"]
@@ -243,7 +248,7 @@ def _role(description: Mapping[str, Any], variant: str, partition: str, main_met
         return "specialised"
     if variant == EQUAL_EXPOSURE:
         return EQUAL_EXPOSURE
-    if partition in TRANSFERS.values() or kind_of(variant) == EVERY_LAYER:
+    if partition in TRANSFERS.values() or kind_of(variant) in (EVERY_LAYER, CROSSCODER):
         return "rival"
     if partition == PER_LAYER:
         return "baseline" if variant == BASE else "equal-compute"
@@ -265,6 +270,11 @@ def measured_as(arms: Iterable[Arm]) -> dict[tuple[str, str], tuple[str, str]]:
         )
         for arm in arms
     }
+
+
+def has_crosscoder(arm: Arm) -> bool:
+    """Whether some layers of an arm have no code of their own, which one SAE would give them."""
+    return any(kind_of(variant) == CROSSCODER for variant, _ in arm.saes)
 
 
 def baseline(arms: Sequence[Arm]) -> Arm:

@@ -64,6 +64,7 @@ def check_arms(
             " other."
         )
     _check_specialised(where, settings, n_layers)
+    _check_crosscoders(where, settings, n_layers)
     _check_transfers(where, settings, n_layers)
 
 
@@ -77,7 +78,8 @@ def _check_saes(where: str, settings: Mapping[str, Any], d_model: int | None) ->
         )
     starts = asked["specialised"]
     budgets = [*asked["per_layer"], *(budget for entry in starts for budget in entry["budgets"])]
-    budgets += [*asked["transfer"]["budgets"], *asked["mlsae"]]
+    rivals = asked["transfer"]["budgets"], asked["mlsae"], asked["crosscoder"]["budgets"]
+    budgets += [budget for each in rivals for budget in each]
     budgets += [asked["pilot_fraction"]] if asked["auto"] else []
     variants = ["base", *(scaled_variant("tokens", budget) for budget in budgets)]
     if d_model is None and not sae["d_sae"]:
@@ -172,6 +174,28 @@ def _check_transfers(where: str, settings: Mapping[str, Any], n_layers: int) -> 
             count_steps(sae, variant, variant_scales(variant, 1)[0])
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
+
+
+def _check_crosscoders(where: str, settings: Mapping[str, Any], n_layers: int) -> None:
+    """Clusters of several layers, and the architecture that crosscoders have here."""
+    asked, architecture = settings["arms"]["crosscoder"], settings["sae"]["architecture"]
+    if not asked["budgets"]:
+        return
+    if max(asked["counts"]) >= n_layers:
+        raise InputError(
+            f"{where}: arms.crosscoder asks for {max(asked['counts'])} clusters, but {n_layers}"
+            f" layers are studied, and of one layer a crosscoder is its SAE: use numbers from 1 to"
+            f" {n_layers - 1}."
+            if n_layers > 1
+            else f"{where}: arms.crosscoder gives several layers one code, but one layer is"
+            " studied: write arms.crosscoder: {}."
+        )
+    if architecture != "topk":
+        raise InputError(
+            f"{where}: arms.crosscoder asks for TopK crosscoders, but sae.architecture is"
+            f" {architecture}, and arms must not differ in it: write sae.architecture: topk, or"
+            " arms.crosscoder: {}."
+        )
 
 
 def _check_lengths(

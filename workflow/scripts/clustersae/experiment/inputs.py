@@ -364,7 +364,7 @@ class Inputs:
         """A file of every arm and usable task, the control without SAEs included."""
 
         def files(wildcards: Wildcards) -> list[str]:
-            arms = [*self.plan(wildcards).measured_arms, (BASE, RESIDUAL_BASIS)]
+            arms = [*self.plan(wildcards).interpreted_arms, (BASE, RESIDUAL_BASIS)]
             return [
                 f"{CIRCUITS_FOLDER}/{file}".format(
                     model=wildcards.model, task=task, variant=variant, partition=partition
@@ -412,7 +412,7 @@ class Inputs:
         """What a judge says of every arm's latents, where the configuration names one."""
         if not self.models[wildcards.model]["evaluation"]["judge"]["base_url"]:
             return []
-        return self.of_arms("judge", "scores.csv")(wildcards)
+        return self.of_arms("judge", "scores.csv", "interpreted_arms")(wildcards)
 
 
 def _read(path: str | Path) -> Plan:

@@ -23,6 +23,7 @@ from clustersae.experiment.arms import (
     arm_of_roots,
     baseline,
     budget_variant,
+    has_crosscoder,
     measured_as,
     partition_name,
     specialised_name,
@@ -33,9 +34,11 @@ from clustersae.experiment.clusters import layers_of, parent, start_of
 from clustersae.experiment.sae_settings import count_steps, own_batch_size
 from clustersae.experiment.variants import (
     BASE,
+    CROSSCODER,
     EQUAL_EXPOSURE,
     EVERY_LAYER,
     kind_of,
+    layers_at_once,
     scaled_variant,
     variant_scales,
 )
@@ -99,6 +102,25 @@ class Plan:
     def measured_arms(self) -> list[tuple[str, str]]:
         """(variant, partition) of every set of SAEs, none twice: arms of the same SAEs are one."""
         return list(dict.fromkeys(measured_as(self.arms).values()))
+
+    @cached_property
+    def coded_arms(self) -> tuple[Arm, ...]:
+        """The arms in which every layer has a code of its own.
+
+        A crosscoder's is made from all layers of a token, the later ones included: no circuit can
+        pass through it, and it does not tell what one layer holds.
+        """
+        return tuple(arm for arm in self.arms if not has_crosscoder(arm))
+
+    @cached_property
+    def interpreted_arms(self) -> list[tuple[str, str]]:
+        """Those of `measured_arms` that circuits, features and probes are asked of."""
+        return list(dict.fromkeys(measured_as(self.coded_arms).values()))
+
+    @cached_property
+    def exported_saes(self) -> list[SAE]:
+        """Those of `evaluated_saes` that other tools have a format for."""
+        return [sae for sae in self.evaluated_saes if kind_of(sae[0]) != CROSSCODER]
 
     @cached_property
     def corresponding_arms(self) -> list[tuple[str, str]]:
@@ -194,15 +216,16 @@ def _sae_record(sae: Mapping[str, Any], variant: str, name: str) -> dict[str, An
     layers = layers_of(name)
     tokens, _ = variant_scales(variant, len(layers))
     start = start_of(variant, name)
+    at_once = layers_at_once(variant, len(layers))
     return {
         **{"variant": variant, "sae": name, "layers": list(layers)},
         "starts_from": list(start) if start else None,
-        "training_tokens": _trained(sae, variant, tokens),
+        "training_tokens": _trained(sae, variant, tokens) * at_once,
     }
 
 
 def _trained(sae: Mapping[str, Any], variant: str, scale: float) -> int:
-    """Activations of a training: whole batches.
+    """Rows of a training: whole batches.
 
     Raises:
         InputError: that is less than one.
@@ -273,6 +296,7 @@ def make_plan(
         *_specialised(description, settings, starts),
         *_transfers(asked["transfer"], n_layers),
         *((scaled_variant(EVERY_LAYER, budget), SINGLE) for budget in asked["mlsae"]),
+        *_crosscoders(asked["crosscoder"], shared["methods"][0], n_layers),
     ]
     method = shared["methods"][0]
     arms = [arm_of(description, *pair, method) for pair in dict.fromkeys(pairs)]
@@ -316,6 +340,7 @@ def _per_layer(asked: Mapping[str, Any], starts: Sequence[Mapping[str, Any]]) ->
             *(budget for entry in starts for budget in entry["budgets"]),
             *asked["transfer"]["budgets"],
             *asked["mlsae"],
+            *asked["crosscoder"]["budgets"],
         ],
         "narrower": asked["narrower"],
     }
@@ -350,6 +375,16 @@ def _transfers(asked: Mapping[str, Any], n_layers: int) -> list[SAE]:
         (transfer_variant(n_layers, budget), TRANSFERS[direction])
         for direction in asked["directions"]
         for budget in asked["budgets"]
+    ]
+
+
+def _crosscoders(asked: Mapping[str, Any], method: str, n_layers: int) -> list[SAE]:
+    """Every number of clusters at every budget; of one layer a crosscoder is its SAE."""
+    return [
+        (scaled_variant(CROSSCODER, budget), partition_name(method, count, n_layers))
+        for count in asked["counts"]
+        for budget in asked["budgets"]
+        if count < n_layers
     ]
 
 

@@ -13,7 +13,7 @@ from clustersae.experiment.flops import (
     optimiser_flops,
     training_flops,
 )
-from clustersae.experiment.variants import variant_scales
+from clustersae.experiment.variants import layers_at_once, variant_scales
 from clustersae.runtime.errors import InputError
 
 #: Batches are not halved below this: what is read in one block (`activations.batches`), so that all
@@ -39,14 +39,27 @@ class SAESettings:
     seed: int
     sparsity: float = 0.0  # weight of the loss that makes latents sparse, where there is one
     prefixes: tuple[int, ...] = ()  # latents of a Matryoshka SAE's inner dictionaries
+    layers_at_once: int = 1  # that a row of a batch is made of: all of a crosscoder's
 
     @property
     def n_activations(self) -> int:
         """Of the whole training."""
-        return self.n_steps * self.batch_size
+        return self.n_steps * self.step_activations
+
+    @property
+    def step_activations(self) -> int:
+        """Of one step."""
+        return self.batch_size * self.layers_at_once
 
     def flops(self, d_model: int) -> int:
-        """Operations of the training per activation, but for those of the optimiser."""
+        """Operations of the training per activation, but for those of the optimiser.
+
+        All of them grow with the width of what is read, so that those of a crosscoder, which reads
+        `layers_at_once` activations in one row, are the same for each of these.
+
+        Args:
+            d_model: of the stream.
+        """
         n_prefixes = len(self.prefixes)
         return training_flops(self.architecture, d_model, self.d_sae, self.k, n_prefixes)
 
@@ -60,13 +73,18 @@ class SAESettings:
         return dense + self._of_optimiser(d_model)
 
     def _of_optimiser(self, d_model: int) -> int:
-        return self.n_steps * optimiser_flops(d_model, self.d_sae)
+        return self.n_steps * optimiser_flops(self.layers_at_once * d_model, self.d_sae)
+
+    def weight_bytes(self, d_model: int) -> int:
+        """Of encoder, decoder and biases in float32."""
+        width = self.layers_at_once * d_model
+        return 4 * (2 * width * self.d_sae + self.d_sae + width)
 
     def step_bytes(self, d_model: int) -> int:
         """Of memory: weights, gradients, two moments, and what a step holds for its batch."""
-        weights = 4 * 4 * (2 * d_model * self.d_sae + self.d_sae + d_model)
-        held = held_bytes(self.architecture, d_model, self.d_sae, self.k, len(self.prefixes))
-        return weights + self.batch_size * held
+        width = self.layers_at_once * d_model
+        held = held_bytes(self.architecture, width, self.d_sae, self.k, len(self.prefixes))
+        return 4 * self.weight_bytes(d_model) + self.batch_size * held
 
     def learning_rate_at(self, step: int) -> float:
         """Linear warm-up, constant, linear decay to zero over the last `decay_steps`."""
@@ -142,6 +160,7 @@ def resolve(
         seed=seed,
         sparsity=default_sparsity if config["sparsity"] is None else config["sparsity"],
         prefixes=prefixes,
+        layers_at_once=layers_at_once(variant, n_cluster_layers),
     )
 
 

@@ -8,6 +8,8 @@ equal-exposure    T·n activations for a cluster of n layers: each layer is seen
                   at another token
 mlsae-{N}of{M}    N/M·T tokens, each of them at every layer of the cluster, as multi-layer SAEs read
                   them (Lawson et al. 2024): n·N/M·T activations
+crosscoder-{N}of{M}  N/M·T tokens, each of them at all layers of the cluster at once, with one code
+                  for all (Lindsey et al. 2024): n·N/M·T activations, too
 
 The variant of a specialised SAE says the same of the SAE that it started from: `3@0-4` of variant
 `tokens-1of5@base` was trained on for T/5 activations after T of `0-4`. `tokens-1of5~base` is T/5
@@ -24,7 +26,9 @@ BASE = "base"
 EQUAL_EXPOSURE = "equal-exposure"
 #: The kind of variant that reads every token at every layer.
 EVERY_LAYER = "mlsae"
-_KINDS = rf"tokens|narrower|{EVERY_LAYER}"
+#: The kind of variant that gives a token one code for all layers of the cluster.
+CROSSCODER = "crosscoder"
+_KINDS = rf"tokens|narrower|{EVERY_LAYER}|{CROSSCODER}"
 _SCALED = re.compile(rf"(?P<kind>{_KINDS})-(?P<part>\d+)of(?P<whole>\d+)")
 _ONE = rf"{BASE}|{EQUAL_EXPOSURE}|(?:{_KINDS})-\d+of\d+"
 
@@ -34,9 +38,10 @@ _SEPARATOR = re.compile(f"[{FROM}{VIA}]")
 
 
 def variant_scales(variant: str, n_cluster_layers: int) -> tuple[float, float]:
-    """Factors on the number of activations and on the operations per activation.
+    """Factors on the rows that an SAE is trained on, and on the operations per row.
 
-    Of a specialised SAE: those of its own training, without what it started from.
+    A row is one activation; a crosscoder's are those of a token at all layers. Of a specialised
+    SAE: those of its own training, without what it started from.
 
     Raises:
         InputError: the variant's name is not known.
@@ -50,29 +55,36 @@ def variant_scales(variant: str, n_cluster_layers: int) -> tuple[float, float]:
     if share is None or not share or (kind == "narrower" and share > 1):
         raise InputError(
             f"{variant!r} is not a variant: use base, equal-exposure, tokens-NofM,"
-            f" {EVERY_LAYER}-NofM, or narrower-NofM with N ≤ M."
+            f" {EVERY_LAYER}-NofM, {CROSSCODER}-NofM, or narrower-NofM with N ≤ M."
         )
+    if kind == CROSSCODER:
+        return float(share), float(layers_at_once(own, n_cluster_layers))
     if kind == EVERY_LAYER:
         return float(share * n_cluster_layers), 1.0
     return (float(share), 1.0) if kind == "tokens" else (1.0, float(share))
 
 
 def times_read(variant: str, n_cluster_layers: int) -> int:
-    """How often each token is read, where a stream of tokens is read in windows.
+    """How many rows each token gives, where a stream of tokens is read in windows.
 
-    T·n activations of T tokens are n for each token: at every layer, or at one layer each time.
+    T·n rows of T tokens are n of each token: at every layer, or at one layer each time.
     """
     return n_cluster_layers if kind_of(variant) in (EVERY_LAYER, EQUAL_EXPOSURE) else 1
 
 
+def layers_at_once(variant: str, n_cluster_layers: int) -> int:
+    """Layers whose activations of a token make up a row: all of a crosscoder's, else one."""
+    return n_cluster_layers if kind_of(variant) == CROSSCODER else 1
+
+
 def kind_of(variant: str) -> str:
-    """tokens, narrower, mlsae, base or equal-exposure."""
+    """tokens, narrower, mlsae, crosscoder, base or equal-exposure."""
     match = _SCALED.fullmatch(variant)
     return match["kind"] if match else variant
 
 
 def share_of(variant: str) -> Fraction | None:
-    """N/M of tokens-NofM, mlsae-NofM and narrower-NofM; None for other variants."""
+    """N/M of tokens-NofM, mlsae-NofM and so on; None for other variants."""
     match = _SCALED.fullmatch(variant)
     return (
         Fraction(int(match["part"]), int(match["whole"])) if match and int(match["whole"]) else None
@@ -80,11 +92,12 @@ def share_of(variant: str) -> Fraction | None:
 
 
 def scaled_variant(kind: str, share: float | Fraction) -> str:
-    """The variant of `kind` (tokens, narrower, mlsae) for a share of its base, in lowest terms.
+    """The variant of `kind` (tokens, narrower, …) for a share of its base, in lowest terms.
 
-    A share is of the base cost; of an mlsae, whose whole is no base variant, of the base tokens.
+    A share is of the base cost; of an mlsae and a crosscoder, whose whole is no base variant, of
+    the base tokens.
     """
     exact = max(Fraction(share).limit_denominator(1000), Fraction(1, 1000))
-    if exact == 1 and kind != EVERY_LAYER:
+    if exact == 1 and kind not in (EVERY_LAYER, CROSSCODER):
         return BASE
     return f"{kind}-{exact.numerator}of{exact.denominator}"

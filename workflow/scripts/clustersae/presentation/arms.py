@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from clustersae.experiment.arms import PER_LAYER, Arm, measured_as
-from clustersae.experiment.variants import kind_of
+from clustersae.experiment.variants import CROSSCODER, kind_of
 from clustersae.presentation import shown
 from clustersae.presentation.specialised import budget, start_of
 from clustersae.presentation.words import share
@@ -26,6 +26,7 @@ RIVALS = {
     "transfer-forwards": "transferred forwards",
     "transfer-backwards": "transferred backwards",
     "mlsae": "1 multi-layer SAE",
+    "crosscoder": "1 crosscoder",
 }
 
 
@@ -82,7 +83,9 @@ def label(arm: pd.Series) -> str:
         kinds = {"narrower": "per-layer, narrower", "base": "per-layer, full"}
         return kinds.get(kind_of(arm["variant"]), "per-layer")
     if arm["role"] == "rival":
-        return RIVALS[arm["method"]]
+        several = f"{arm['count']} crosscoders"
+        is_several = arm["method"] == CROSSCODER and arm["count"] > 1
+        return several if is_several else RIVALS[arm["method"]]
     one = arm["count"] == 1
     text = "1 shared SAE" if one else f"{arm['count']} shared SAEs"
     text += "" if one else f", {METHODS.get(arm['method'], arm['method'])}"

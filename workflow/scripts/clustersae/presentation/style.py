@@ -41,6 +41,7 @@ METHOD_COLOURS = {
     "transfer-forwards": "#661100",
     "transfer-backwards": "#332288",
     "mlsae": "#999933",
+    "crosscoder": "#AA4499",
 }
 METHOD_NAMES = {
     PER_LAYER: "per-layer",
@@ -57,6 +58,7 @@ METHOD_NAMES = {
     "transfer-forwards": "transferred forwards",
     "transfer-backwards": "transferred backwards",
     "mlsae": "one SAE, every token at every layer",
+    "crosscoder": "crosscoder, one code per cluster",
 }
 MARKERS = {
     "complete": "o",
@@ -72,6 +74,7 @@ MARKERS = {
     "transfer-forwards": ">",
     "transfer-backwards": "<",
     "mlsae": "h",
+    "crosscoder": "d",
     PER_LAYER: "o",
 }
 

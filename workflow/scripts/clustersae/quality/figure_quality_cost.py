@@ -139,7 +139,9 @@ def _panel(
     if shown is not None:
         # Equal exposure costs as much as per-layer training at any K: one point says it.
         drawn = drawn[(drawn["role"] != EQUAL_EXPOSURE) | (drawn["count"] == shown["count"])]
-    groups = [group for key, group in drawn.groupby(_keys(drawn), sort=False) if key != "main"]
+    # Crosscoders of several numbers of clusters are joined by number, not by cost.
+    keys = [_keys(drawn), drawn["count"].where(drawn["role"] == "rival", 0)]
+    groups = [group for (key, _), group in drawn.groupby(keys, sort=False) if key != "main"]
     for i, group in enumerate(groups):
         # Rivals cost the same: side by side, a few points apart, they stay readable.
         aside = 2.0 * (i // 2 + 1) * (1 if i % 2 else -1)

@@ -131,7 +131,8 @@ def _against_cost(
         _curve(axis, arms[arms["partition"] == partition], column, look, width=1.6)
     rivals = arms[arms["role"] == "rival"]
     for method, look in _rivals(arms).items():
-        _curve(axis, rivals[rivals["method"] == method], column, look, dashes=(2, 2))
+        for _, rows in rivals[rivals["method"] == method].groupby("count"):
+            _curve(axis, rows, column, look, dashes=(2, 2))
     drawn = pd.concat([lengths, shared, narrow, arms[arms["role"] == SPECIALISED], rivals])
     axis.axhline(drawn.loc[drawn["arm"] == PER_LAYER, column].item(), color=INK, lw=0.8, zorder=1)
     axis.plot(
@@ -277,5 +278,5 @@ def _legend(figure: Figure, arms: pd.DataFrame, looks: dict[str, Look]) -> None:
         Line2D([], [], color=look.colour, marker=look.marker, ls=line, mfc=face, label=look.label)
         for look, line, face in found
     ]
-    columns = len(handles) if len(handles) <= 3 else (len(handles) + 1) // 2
+    columns = len(handles) if len(handles) <= 3 else min(4, (len(handles) + 1) // 2)
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, columnspacing=1.5)

@@ -1,7 +1,7 @@
 """Reconstruction and sparsity of an SAE on held-out activations, layer by layer."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,10 +142,30 @@ def evaluate_layer(
     Args:
         known: of other tokens of the layer, which are counted as well; it is left as it is.
     """
-    centre = sae.layer_mean[sae.layers.index(layer)]
-    metrics = copy.deepcopy(known) or ReconstructionMetrics(sae.d_sae, centre)
-    for x in blocks:
-        x = x.to(centre.device)
-        latents = sae.encode(x, layer)
-        metrics.add_batch(x, sae.decode(latents, layer), latents.indices, latents.values)
+    (found,) = evaluate_reading(sae, [layer], ((x,) for x in blocks), [known] if known else None)
+    return found
+
+
+@torch.no_grad()
+def evaluate_reading(
+    sae: SparseAutoencoder,
+    layers: Sequence[int],
+    blocks: Iterable[Sequence[torch.Tensor]],
+    known: Sequence[ReconstructionMetrics] | None = None,
+) -> list[ReconstructionMetrics]:
+    """Metrics of each of some `layers` that are encoded together (`SparseAutoencoder.readings`).
+
+    Args:
+        blocks: of the same tokens, [n, d_model] for each of the layers.
+        known: as of `evaluate_layer`, of each layer.
+    """
+    centres = [sae.layer_mean[sae.layers.index(layer)] for layer in layers]
+    metrics = list(
+        copy.deepcopy(known) or (ReconstructionMetrics(sae.d_sae, each) for each in centres)
+    )
+    for xs in blocks:
+        xs = [x.to(centre.device) for x, centre in zip(xs, centres)]
+        latents = sae.encode_reading(xs, layers)
+        for each, x, found in zip(metrics, xs, sae.decode_reading(latents, layers)):
+            each.add_batch(x, found, latents.indices, latents.values)
     return metrics

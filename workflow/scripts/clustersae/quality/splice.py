@@ -20,6 +20,7 @@ import torch
 from clustersae.activations.mask import NormLimits
 from clustersae.models.residual import ResidualStream
 from clustersae.runtime.log import Progress
+from clustersae.sae.architectures.crosscoder import Crosscoder
 
 #: Entries of one batch's logits; bounds the memory of an evaluation (256 MB in float32).
 MAX_LOGITS = 2**26
@@ -38,9 +39,27 @@ class Reconstructor(Protocol):
 #: What happens to a layer's stream, x [..., d_model] → [..., d_model].
 Change = Callable[[torch.Tensor], torch.Tensor]
 
+
+class OfClean(NamedTuple):
+    """A change that is made of the streams of the clean pass: what a crosscoder writes.
+
+    Its code of a token is made from all of its layers, of which those above are not known yet when
+    a layer is run. With this layer alone spliced, those below it, and it, are as in the clean pass.
+    """
+
+    sae: Crosscoder
+    layer: int
+
+    def at(self, streams: Mapping[int, torch.Tensor]) -> Change:
+        """The change in a pass whose clean streams these are, by layer."""
+        read = torch.stack([streams[layer] for layer in self.sae.layers], -2)
+        found = self.sae.reconstruct(read, self.layer)
+        return lambda x: found
+
+
 #: Layer → what happens to its stream. Several layers are spliced at once: later ones read what
 #: earlier ones wrote.
-Splice = Mapping[int, Change]
+Splice = Mapping[int, Change | OfClean]
 
 
 class Effect(NamedTuple):
@@ -242,7 +261,12 @@ def _spliced(stream: ResidualStream, clean: Clean, splice: Splice) -> torch.Tens
     The stream up to the first spliced layer is that of the clean pass, so only what comes after
     it is run again.
     """
-    changes = {layer: identity_elsewhere(change, clean.kept) for layer, change in splice.items()}
+    changes = {
+        layer: identity_elsewhere(
+            change.at(clean.streams) if isinstance(change, OfClean) else change, clean.kept
+        )
+        for layer, change in splice.items()
+    }
     first = min(changes)
     x = changes.pop(first)(clean.streams[first])
     with stream.replaced(changes):
@@ -268,7 +292,9 @@ def splice_of(saes: Sequence[Reconstructor], layers: Sequence[int] | None = None
     return {layer: _reconstruction(owner[layer], layer) for layer in wanted}
 
 
-def _reconstruction(sae: Reconstructor, layer: int) -> Change:
+def _reconstruction(sae: Reconstructor, layer: int) -> Change | OfClean:
+    if isinstance(sae, Crosscoder):
+        return OfClean(sae, layer)
     return lambda x: sae.reconstruct(x, layer)
 
 

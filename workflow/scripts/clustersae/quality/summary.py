@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from clustersae.experiment.arms import PER_LAYER, Arm
-from clustersae.experiment.variants import EQUAL_EXPOSURE, kind_of
+from clustersae.experiment.variants import CROSSCODER, EQUAL_EXPOSURE, kind_of
 from clustersae.presentation.arms import arm_columns, select
 from clustersae.presentation.judging import same_training
 from clustersae.quality.choice import marked
@@ -52,8 +52,10 @@ def arms_table(
     `excess_ce_all` is the cross-entropy with all layers spliced above that of the per-layer SAEs,
     in nats per token, paired by seed. `live_latents` is the mean over layers and seeds of the
     latents that fire on any of `n_tokens_dead` held-out tokens, of the validation and the test
-    split; `*_equal_*` are explained in `quality.equal_cost`. Cells are empty where nothing was
-    measured.
+    split; `l0` is of the latents that a layer's reconstruction is made of, `l0_token` of all codes
+    of a token together, `l0_token_layer` that over the number of layers: the same as `l0`, but for
+    crosscoders, whose code serves several layers. `*_equal_*` are explained in
+    `quality.equal_cost`. Cells are empty where nothing was measured.
 
     Args:
         arms: with the per-layer baseline among them.
@@ -84,6 +86,7 @@ def arms_table(
                 **cells("delta_ce", pair.mean("delta_ce")),
                 **_all_layers(partition_splice, arm),
                 **{name: float(pair.rows[name].mean()) for name in _MEANS},
+                **_active(pair.rows, len(pair.layers)),
                 "live_latents": _live_latents(density, arm),
                 "n_tokens_dead": int(pair.rows["n_tokens_dead"].max()),
                 **{name: by_cost.loc[arm.name, column] for name, column in _COSTS.items()},
@@ -171,6 +174,19 @@ def _live_latents(density: pd.DataFrame, arm: Arm) -> float:
     return float(live.mean())
 
 
+def _active(rows: pd.DataFrame, n_layers: int) -> dict[str, float]:
+    """Active latents of a token, those of a crosscoder's one code counted once; means over seeds.
+
+    Args:
+        rows: of one arm and split.
+    """
+    joint = rows["sae_variant"].map(kind_of) == CROSSCODER
+    n_served = rows.groupby(["sae_variant", "cluster", "seed"])["layer"].transform("count")
+    per_code = rows["l0"].where(~joint, rows["l0"] / n_served)
+    per_token = float(per_code.groupby(rows["seed"]).sum().mean())
+    return {"l0_token": per_token, "l0_token_layer": per_token / n_layers}
+
+
 def _all_layers(splice: pd.DataFrame, arm: Arm) -> dict[str, Any]:
     """Columns of all layers spliced at once: one value per seed."""
     rows, base = (
@@ -189,11 +205,14 @@ def _all_layers(splice: pd.DataFrame, arm: Arm) -> dict[str, Any]:
     return {
         **{
             name: value
-            for column, values in (("delta_ce_all", rows["delta_ce"]), ("excess_ce_all", excess))
+            for column, values in (
+                ("delta_ce_all", rows["delta_ce"].dropna()),
+                ("excess_ce_all", excess),
+            )
             for name, value in cells(
                 column, ABSENT if values.empty else over_seeds(values.to_numpy()).interval()
             ).items()
         },
         **{name: float(rows[column].mean()) for name, column in means.items()},
-        "n_seeds_all": len(rows),
+        "n_seeds_all": int(rows["ce_spliced"].count()),
     }

@@ -123,7 +123,9 @@ def overview(arms: pd.DataFrame) -> Table:
         "excess cross-entropy [95 %]": [
             _interval(row, "excess_ce_all") for _, row in rows.iterrows()
         ],
-        "L0": [_cell(value) for value in rows["l0"]],
+        "L0 of a layer": [_cell(value) for value in rows["l0"]],
+        "L0 of a token": [_cell(value) for value in rows["l0_token"]],
+        "L0 per token and layer": [_cell(value) for value in rows["l0_token_layer"]],
         "dead latents": [_relative(value) for value in rows["dead_fraction"]],
         "within margins": [_cell(bool(value)) for value in rows["within_margins"]],
         "dominated": [_cell(bool(value)) for value in rows["dominated"]],

@@ -1,9 +1,12 @@
-"""Where tensors live: the CPU, or one GPU that no other job of this machine has claimed."""
+"""Where tensors live: the CPU, or the GPU that the fewest jobs of this machine have claimed."""
 
 import fcntl
+import itertools
 import logging
 import os
+import re
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -19,11 +22,12 @@ def choose(gpus: int = 0) -> torch.device:
 
     Snakemake counts GPUs but does not hand them out, so where a job sees several (SLURM shows it
     just its own) it claims one by a file lock. The lock vanishes with the process, however it ends.
+    Only those in CUDA_VISIBLE_DEVICES are seen, and nothing is allocated on any but the claimed.
     """
     if gpus < 1 or not torch.cuda.is_available():
         return torch.device("cpu")
     count = torch.cuda.device_count()
-    index = claim(count) if count > 1 else 0
+    index = claim(_names(count)) if count > 1 else 0
     # Streams and graphs that name no device go to the current one.
     torch.cuda.set_device(index)
     return torch.device("cuda", index)
@@ -36,21 +40,39 @@ def upload(tensor: torch.Tensor, where: torch.device) -> torch.Tensor:
     return tensor.to(where, non_blocking=True)
 
 
-def claim(count: int, folder: str | Path | None = None) -> int:
-    """The lowest of `count` indices that no living process has claimed.
+def claim(names: Sequence[str], folder: str | Path | None = None) -> int:
+    """The index of a device that no living process has claimed, the first of them.
 
-    If all are taken, more jobs run than there are GPUs (`--resources gpu=N` says how many there
-    are): the first is then shared, and the log says so.
+    Where all are taken, since more jobs run at once than there are GPUs (`--resources gpu=N` says
+    how many may), jobs share them evenly, and the log says so.
+
+    Args:
+        names: of the devices, the same for every process of the machine.
     """
     folder = Path(folder or tempfile.gettempdir())
-    for index in range(count):
-        file = open(folder / f"clustersae-gpu-{os.getuid()}-{index}.lock", "w")  # noqa: SIM115
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            continue
-        _claims.append(file)
-        return index
-    logger.warning("All %d GPUs are taken; sharing the first. Is --resources gpu right?", count)
-    return 0
+    for others in itertools.count():
+        for index, name in enumerate(names):
+            place = folder / f"clustersae-gpu-{os.getuid()}-{name}-{others}.lock"
+            file = open(place, "w")  # noqa: SIM115
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.close()
+                continue
+            _claims.append(file)
+            if others:
+                logger.warning(
+                    "All %d GPUs are taken: this job shares GPU %s with %d others, as"
+                    " --resources gpu allows.",
+                    *(len(names), name, others),
+                )
+            return index
+    raise AssertionError("unreachable: somebody would have to hold every number")
+
+
+def _names(count: int) -> list[str]:
+    """What the devices that this process sees are called by the whole machine."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    named = [re.sub(r"[^\w-]", "", name) for name in visible.split(",")]
+    # PyTorch sees fewer where the list has a device that does not exist.
+    return named[:count] if len(named) >= count else [str(index) for index in range(count)]

@@ -6,7 +6,7 @@ import torch
 
 from clustersae.experiment.sae_settings import SAESettings
 from clustersae.sae import native
-from clustersae.sae.loss import auxk_of_rows
+from clustersae.sae.loss import auxk_gradients
 from clustersae.sae.module import SparseAutoencoder
 
 #: Tokens, or latents, of a block; sums are made block by block.
@@ -167,10 +167,8 @@ class CompiledStep:
         if not (self.settings.auxk_alpha and len(dead)):
             return False
         residual = self.grad * (-self.grad.numel() / 2)
-        rows = [self.weights[name][dead].requires_grad_() for name in ("W_enc", "b_enc", "W_dec")]
-        with torch.enable_grad():
-            loss = auxk_of_rows(self.centred, residual, rows[0].t(), rows[1], rows[2])
-            gradients = torch.autograd.grad(self.settings.auxk_alpha * loss, rows)
+        alpha = self.settings.auxk_alpha
+        gradients = auxk_gradients(self.sae, self.centred, residual, dead, alpha)
         taught = gradients[1] != 0  # the others were not among the k_aux of any token
         self.place[dead[taught]] = torch.arange(int(taught.sum()), dtype=torch.int32)
         names = ("aux_W_enc", "aux_b_enc", "aux_W_dec")

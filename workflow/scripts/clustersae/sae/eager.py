@@ -37,20 +37,22 @@ class Adam:
         ]
         self.steps = 0
 
-    @torch.no_grad()
     def step(self, learning_rate: float) -> None:
         self.steps += 1
+        self.move(learning_rate)
+
+    @torch.no_grad()
+    def move(self, learning_rate: float | torch.Tensor) -> None:
+        """A step, without counting it; the rate may be a number on the device, float64 []."""
         parts = zip(self.parameters, self.first, self.second, self.counts)
         for (parameter, dim), first, second, count in parts:
             gradient = _gradient(parameter)
             moves = _along(gradient, dim) if dim is not None else torch.ones_like(count)
             count.add_(moves)
-            since = count.clamp(min=1)
-            root = (1 - BETA_2**since).rsqrt()
             # Small vectors where they can be: each pass over all weights takes time.
-            epsilon = (EPSILON / root).to(gradient.dtype)
-            rate = (-learning_rate / root * moves / (1 - BETA_1**since)).to(gradient.dtype)
+            rate, epsilon = (each.to(gradient.dtype) for each in rates(count, learning_rate))
             moves = moves.to(gradient.dtype)
+            rate *= moves
             first.lerp_(gradient, (1 - BETA_1) * moves)
             second.mul_(1 - (1 - BETA_2) * moves).addcmul_(gradient, gradient, value=1 - BETA_2)
             size = second.sqrt().add_(epsilon)
@@ -69,6 +71,19 @@ class Adam:
         self.steps = int(tensors["steps"])
         for name, value in self.state().items():
             value.copy_(tensors[name])
+
+
+def rates(
+    count: torch.Tensor, learning_rate: float | torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """-η √(1 - β₂ᵗ) / (1 - β₁ᵗ) and ε √(1 - β₂ᵗ), float64: w changes by the first · m / (√v + ε').
+
+    Args:
+        count: t, float64, of every latent; what has had no step yet is taken for its first.
+    """
+    since = count.clamp(min=1)
+    root = (1 - BETA_2**since).rsqrt()
+    return -learning_rate / root / (1 - BETA_1**since), EPSILON / root
 
 
 def _along(gradient: torch.Tensor, dim: int | None) -> torch.Tensor:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from clustersae.activations.aligned import aligned_batches
 from clustersae.activations.batches import normalised_batches, seed_of_window
 from clustersae.activations.shards import Shard
 from clustersae.experiment.sae_settings import SAESettings
@@ -175,7 +176,7 @@ def fit(
 
     with meter, listening() as stop:
         steps = range(first_step + resumed_at, first_step + leg.until)
-        batches = batches_of(data, settings, steps, where)
+        batches = batches_of(data, settings, steps, where, sae.joint)
         history = train(trainer, batches, label, after_step, leg.until)
     if keep:
         checkpoint.save(trainer, history)
@@ -188,21 +189,20 @@ def fit(
 
 
 def batches_of(
-    data: Activations, settings: SAESettings, steps: range, where: torch.device
+    data: Activations, settings: SAESettings, steps: range, where: torch.device, joint: bool
 ) -> Iterator[torch.Tensor]:
-    """The batches of `steps`, counted from the beginning of the stream of tokens."""
+    """The batches of `steps`, counted from the beginning of the stream of tokens.
+
+    Args:
+        joint: a row is a token at all layers.
+    """
     for mixed, seed, own in data.parts(settings, steps):
-        yield from normalised_batches(
-            mixed.shards,
-            data.layers,
-            data.mean,
-            data.scale,
-            settings.batch_size,
-            seed,
-            own,
-            where,
-            data.every_layer,
-        )
+        stream = (mixed.shards, data.layers, data.mean, data.scale)
+        how = (settings.batch_size, seed, own, where)
+        if joint:
+            yield from aligned_batches(*stream, *how)
+        else:
+            yield from normalised_batches(*stream, *how, data.every_layer)
 
 
 def converged(trainings: Iterable[Callable[[], Fit]]) -> Iterator[Fit]:

@@ -54,3 +54,21 @@ def auxk_of_rows(
     values, chosen = torch.topk(pre, k_aux, dim=1, sorted=False)
     latents = torch.zeros_like(pre).scatter(1, chosen, values)
     return fvu_loss(residual, latents @ W_dec)
+
+
+def auxk_gradients(
+    sae: SparseAutoencoder,
+    centred: torch.Tensor,
+    residual: torch.Tensor,
+    dead: torch.Tensor,
+    alpha: float,
+) -> tuple[torch.Tensor, ...]:
+    """Those of alpha · `auxk_of_rows`: of W_encᵀ [n_dead, d_model], b_enc [n_dead] and W_dec.
+
+    The bias of a dead latent that is among the k_aux of no token has gradient 0.
+    """
+    weights = sae.W_enc.detach().t(), sae.b_enc.detach(), sae.W_dec.detach()
+    rows = [each[dead].requires_grad_() for each in weights]
+    with torch.enable_grad():
+        loss = auxk_of_rows(centred, residual, rows[0].t(), rows[1], rows[2])
+        return torch.autograd.grad(alpha * loss, rows)

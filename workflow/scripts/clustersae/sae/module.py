@@ -66,6 +66,8 @@ class SparseAutoencoder(nn.Module, ABC):
     unit_rows: ClassVar[bool] = True
     #: Whether AuxK can reach dead latents: they have positive pre-activations.
     revives: ClassVar[bool] = True
+    #: Whether a token has one code for all layers, from its activations at all of them.
+    joint: ClassVar[bool] = False
     #: Settings that the constructor takes as well.
     options: ClassVar[tuple[str, ...]] = ()
 
@@ -84,7 +86,7 @@ class SparseAutoencoder(nn.Module, ABC):
         super().__init__()
         if not 1 <= k <= d_sae:
             raise InputError(f"sae.k is {k}, but must lie between 1 and d_sae = {d_sae}.")
-        d_model = layer_mean.shape[1]
+        d_model = layer_mean.shape[1] * (len(layer_mean) if self.joint else 1)
         self.layers = tuple(layers)
         self.k = k
         self.W_dec = nn.Parameter(torch.zeros(d_sae, d_model))
@@ -106,6 +108,7 @@ class SparseAutoencoder(nn.Module, ABC):
 
     @property
     def d_model(self) -> int:
+        """Of what is encoded: the stream, or of a crosscoder the streams of all layers."""
         return self.W_dec.shape[1]
 
     @property
@@ -227,6 +230,21 @@ class SparseAutoencoder(nn.Module, ABC):
     def reconstruct(self, x: torch.Tensor, layer: int | None = None) -> torch.Tensor:
         """decode(encode(x)) in raw space, in the dtype of x."""
         return self.decode(self.encode(x, layer), layer).to(x.dtype)
+
+    @property
+    def readings(self) -> tuple[tuple[int, ...], ...]:
+        """The layers, by which of them are encoded together: here each by itself."""
+        return tuple((layer,) for layer in self.layers)
+
+    def encode_reading(self, xs: Sequence[torch.Tensor], layers: Sequence[int]) -> Latents:
+        """The active latents of one of `readings`, from raw activations [..., d_model] of each."""
+        (x,), (layer,) = xs, layers
+        return self.encode(x, layer)
+
+    def decode_reading(self, latents: Latents, layers: Sequence[int]) -> list[torch.Tensor]:
+        """The reconstruction [..., d_model] in raw space of each layer of one of `readings`."""
+        (layer,) = layers
+        return [self.decode(latents, layer)]
 
     def latent_scale(self, layer: int | None = None) -> torch.Tensor:
         """What latents are multiplied by when the SAE is folded, a number; see `fold`."""

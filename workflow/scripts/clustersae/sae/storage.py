@@ -49,7 +49,7 @@ def save_sae(
             "variant": variant,
             "cluster": name or cluster_name(sae.layers),
             "layers": list(sae.layers),
-            "d_model": sae.d_model,
+            "d_model": sae.layer_mean.shape[1],
             "first_step": first_step,
             **asdict(settings),
             **(data or {}),
@@ -66,7 +66,8 @@ def load_sae(
 
     `encode(x, layer)` takes raw activations x [..., d_model] of one of its `layers` and gives the
     `indices` and `values` [..., k] of its latents; `decode(latents, layer)` gives [..., d_model].
-    No gradient reaches its weights.
+    No gradient reaches its weights. A crosscoder takes and gives all of its layers at once,
+    [..., n_layers, d_model] (`layers_at_once` in cfg.json).
 
     Args:
         folder: `saes/{variant}/{sae}/seed-{seed}`.

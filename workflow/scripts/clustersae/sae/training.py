@@ -15,6 +15,7 @@ from clustersae.sae.compiled import CompiledStep
 from clustersae.sae.eager import EagerStep
 from clustersae.sae.memory import enough_memory
 from clustersae.sae.module import SparseAutoencoder
+from clustersae.sae.triton_step import triton_step
 
 #: Steps between two looks at which latents are dead; each look waits for a GPU once.
 DEAD_REFRESH_STEPS = 16
@@ -48,10 +49,15 @@ class Step(Protocol):
 
 def choose_step(sae: SparseAutoencoder, settings: SAESettings) -> Step:
     """The compiled step where there is one for this architecture and device."""
-    if isinstance(sae, TopK) and sae.W_dec.device.type == "cpu":
+    device = sae.W_dec.device.type
+    if isinstance(sae, TopK) and device == "cpu":
         library = native.library()
         if library:
             return CompiledStep(sae, settings, library)
+    if isinstance(sae, TopK) and device == "cuda":
+        step = triton_step(sae, settings)
+        if step:
+            return step
     return EagerStep(sae, settings)
 
 
@@ -96,7 +102,7 @@ class Trainer:
         dead = (self.silent_for >= self.settings.dead_after).double().mean().item()
         return {
             "step": self.step_number,
-            "activations": self.step_number * self.settings.batch_size,
+            "activations": self.step_number * self.settings.step_activations,
             "fvu": fvu,
             "l0": l0,
             "dead_fraction": dead,
@@ -156,7 +162,7 @@ def train(
         until: the step to stop at, if it is not the last.
     """
     history: list[dict[str, Any]] = []
-    n_steps, batch_size = trainer.settings.n_steps, trainer.settings.batch_size
+    n_steps, per_step = trainer.settings.n_steps, trainer.settings.step_activations
     log_every = max(1, n_steps // HISTORY_ROWS)
     logged_at, logged_time = trainer.step_number, time.monotonic()
     progress = Progress(label, n_steps, initial=logged_at)
@@ -166,7 +172,7 @@ def train(
         if trainer.step_number % log_every == 0 or trainer.step_number == n_steps:
             row = trainer.metrics()
             now = time.monotonic()
-            n_seen = (trainer.step_number - logged_at) * batch_size
+            n_seen = (trainer.step_number - logged_at) * per_step
             rate = n_seen / max(now - logged_time, 1e-9)
             logged_at, logged_time = trainer.step_number, now
             history.append(row | {"activations_per_second": round(rate)})

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import torch
 
-from clustersae.activations.blocks import Rows, layer_blocks
+from clustersae.activations.blocks import Rows, reading_blocks
 from clustersae.sae.module import Latents, SparseAutoencoder
 
 #: Activations that it takes to tell latents that fire rarely from dead ones; more are not read.
@@ -43,28 +43,43 @@ def validate(
     """
     values = []
     alive = torch.zeros(sae.d_sae, dtype=torch.bool, device=sae.W_dec.device)
-    for layer in sae.layers:
-        centre = sae.layer_mean[sae.layers.index(layer)].double()
-        error, square = centre.new_zeros(()), centre.new_zeros(())
-        total, n_tokens = torch.zeros_like(centre), 0
-        for x in layer_blocks(shards, layer):
-            x = x.to(centre.device)
-            latents = sae.encode(x, layer)
+    for layers in sae.readings:
+        centres = [sae.layer_mean[sae.layers.index(layer)].double() for layer in layers]
+        sums = [_Sums(centre) for centre in centres]
+        for block in reading_blocks(shards, layers):
+            xs = [x.to(alive.device) for x in block]
+            latents = sae.encode_reading(xs, layers)
             _mark(alive, latents)
-            error += (x.double() - sae.decode(latents, layer).double()).square().sum()
-            centred = x.double() - centre
-            square += centred.square().sum()
-            total += centred.sum(0)
-            n_tokens += len(x)
-        values.append((error / (square - total.square().sum() / n_tokens)).item())
-    for layer in sae.layers:
+            for each, x, found in zip(sums, xs, sae.decode_reading(latents, layers)):
+                each.add(x, found)
+        values += [each.fvu() for each in sums]
+    for layers in sae.readings:
         n_read = 0
-        for x in layer_blocks(training, layer):
+        for block in reading_blocks(training, layers):
             if n_read >= ENOUGH // len(sae.layers) or _dead_fraction(alive) <= max_dead:
                 break
-            _mark(alive, sae.encode(x.to(alive.device), layer))
-            n_read += len(x)
+            _mark(alive, sae.encode_reading([x.to(alive.device) for x in block], layers))
+            n_read += len(block[0])
     return Validation(sum(values) / len(values), _dead_fraction(alive))
+
+
+class _Sums:
+    """Of one layer, in float64; `centre` [d_model] is a point near its mean."""
+
+    def __init__(self, centre: torch.Tensor) -> None:
+        self.centre, self.total, self.n_tokens = centre, torch.zeros_like(centre), 0
+        self.error, self.square = centre.new_zeros(()), centre.new_zeros(())
+
+    def add(self, x: torch.Tensor, reconstruction: torch.Tensor) -> None:
+        self.error += (x.double() - reconstruction.double()).square().sum()
+        centred = x.double() - self.centre
+        self.square += centred.square().sum()
+        self.total += centred.sum(0)
+        self.n_tokens += len(x)
+
+    def fvu(self) -> float:
+        variance = self.square - self.total.square().sum() / self.n_tokens
+        return (self.error / variance).item()
 
 
 def _mark(alive: torch.Tensor, latents: Latents) -> None:
