@@ -40,7 +40,7 @@ from gpu.stages import REPOSITORY, Job
 WORKFLOW = REPOSITORY / "workflow"
 SCHEMA = WORKFLOW / "schemas" / "config.schema.yaml"
 #: What is no setting of a caching job.
-NOT_CACHING = ("tokens", "shard_tokens", "layers", "max_norm_multiple")
+NOT_CACHING = ("tokens", "shard_tokens", "layers", "max_norm_multiple", "window", "keep")
 #: A further seed is begun if there is so many times what the slowest one took.
 MARGIN = 1.15
 

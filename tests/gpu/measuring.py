@@ -15,6 +15,7 @@ import tables
 import verdict
 
 from clustersae.experiment.inputs import ARM_FOLDER, SAE_FOLDER
+from clustersae.experiment.streaming import Streaming
 from clustersae.runtime.files import read_json, write_json
 from gpu.affordable import settle
 from gpu.comparison import Experiment
@@ -130,15 +131,16 @@ def tabulate(experiment: Experiment) -> dict[str, str]:
     out, cost = folder / "tables", folder / "evaluation/cost.csv"
     own = experiment.settings["evaluation"]
     margins = experiment.settings["arms"]["margins"]
-    caching = measure_cost.pairs(
-        inputs.caching("results/{model}/activations/train/shard-{shard}.json")(at),
-        inputs.caching(f"{BENCHMARKS}/cache_activations/train-{{shard}}.tsv")(at),
+    caching = Streaming(inputs).caching
+    cached = measure_cost.pairs(
+        caching("results/{model}/activations/train/shard-{shard}.json", "")(at),
+        caching(f"{BENCHMARKS}/cache_activations/train-{{shard}}.tsv", "")(at),
     )
     saes = measure_cost.pairs(
         inputs.of_saes(f"{SAE_FOLDER}/training.json")(at),
         inputs.of_saes(f"{BENCHMARKS}/train_sae/{{variant}}/{{sae}}/seed-{{seed}}.tsv")(at),
     )
-    measure_cost.main(caching, saes, [], cost)
+    measure_cost.main(cached, saes, [], cost)
 
     def evaluated(kind: str) -> list[str]:
         pattern = f"results/{{model}}/evaluation/{kind}/{{variant}}/{{sae}}.csv"

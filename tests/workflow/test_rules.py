@@ -17,6 +17,7 @@ from clustersae.experiment.digest import script_digest
 PROFILE = "workflow/profiles/slurm"
 GPU_RULES = {
     *("train_model", "train_model_seed", "measure_norms", "cache_activations", "train_sae"),
+    *("cache_window", "train_sae_window"),
     *("evaluate_reconstruction", "evaluate_language_model", "evaluate_splice"),
     *("evaluate_correspondence", "assess_task", "evaluate_circuits", "evaluate_residual_basis"),
     *("evaluate_features", "evaluate_directions", "evaluate_transfer", "evaluate_probing"),

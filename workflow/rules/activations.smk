@@ -53,13 +53,17 @@ rule cache_activations:
         runtime=growing(60),
     params:
         code=params.code("cache_activations.py"),
+        split=lambda wildcards: wildcards.split,
         n_shards=lambda wildcards: inputs.n_shards(wildcards.model, wildcards.split),
         n_tokens=lambda wildcards: params.section("activations", "tokens")(wildcards)[
             wildcards.split
         ],
         settings=params.section(
             "activations",
-            without=("tokens", "shard_tokens", "layers", "max_norm_multiple"),
+            without=(
+                *("tokens", "shard_tokens", "layers", "max_norm_multiple"),
+                *("window", "keep"),
+            ),
         ),
     message:
         "Cache the activations of {wildcards.model}: {wildcards.split}, shard {wildcards.shard}"
@@ -67,9 +71,34 @@ rule cache_activations:
         "../scripts/cache_activations.py"
 
 
+# Where shards of training tokens are not kept: those of a later window, once there is room.
+use rule cache_activations as cache_window with:
+    input:
+        weights=inputs.of_home("model/model.safetensors"),
+        description=inputs.of_home("model/description.json"),
+        tokens=inputs.tokens("train"),
+        limits=inputs.of_home("activations/norms.safetensors"),
+        read=ancient(streaming.read),
+    output:
+        shard=temp(
+            "results/{model}/activations/stream/{window}/shard-{shard}.safetensors"
+        ),
+        cost="results/{model}/activations/stream/{window}/shard-{shard}.json",
+    log:
+        "results/logs/{model}/cache_window/{window}-{shard}.log",
+    benchmark:
+        "results/benchmarks/{model}/cache_window/{window}-{shard}.tsv"
+    params:
+        split="train",
+        n_shards=lambda wildcards: inputs.n_shards(wildcards.model, "train"),
+        n_tokens=params.section("activations", "tokens", "train"),
+    message:
+        "Cache the activations of {wildcards.model}: window {wildcards.window}, shard {wildcards.shard}"
+
+
 rule activation_statistics:
     input:
-        shards=inputs.shards("train"),
+        shards=inputs.first_shards,
         limits="results/{model}/activations/norms.safetensors",
     output:
         statistics="results/{model}/activations/statistics.safetensors",

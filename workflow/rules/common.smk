@@ -1,6 +1,6 @@
 # Shared by all rules: the checked configuration; `inputs` and `params`, whose methods rules name;
-# `groups`, which does the same for clusters; `figures` and `questions`, to which the rule file of a
-# question adds its own.
+# `streaming`, the same of shards that are not kept; `groups`, which does so for clusters; `figures`
+# and `questions`, to which the rule file of a question adds its own.
 
 import re
 import sys
@@ -34,6 +34,7 @@ from clustersae.experiment.params import (
     jobs_at_once,
 )
 from clustersae.experiment.places import check_duplicates, placed
+from clustersae.experiment.streaming import Streaming
 from clustersae.experiment.questions import Question, Questions
 from clustersae.runtime import environment
 from clustersae.runtime.errors import InputError
@@ -57,6 +58,7 @@ except InputError as error:
     raise WorkflowError(placed(str(error), workflow.configfiles)) from None
 
 inputs = Inputs(MODELS, checkpoints)
+streaming = Streaming(inputs)
 params = Params(MODELS, SCRIPTS)
 groups = Groups(
     inputs,
@@ -71,6 +73,7 @@ wildcard_constraints:
     model="|".join(map(re.escape, MODELS)),
     split="train|validation|test",
     shard=r"\d+",
+    window=r"\d+",
     variant=variants.PATTERN,
     sae=clusters.SAE_PATTERN,
     partition=PARTITION_PATTERN,

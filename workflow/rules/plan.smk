@@ -3,7 +3,7 @@
 
 rule layer_distances:
     input:
-        shards=inputs.shards("train"),
+        shards=inputs.first_shards,
         statistics=inputs.of_home("activations/statistics.safetensors"),
     output:
         tensors="results/{model}/clusters/distances.safetensors",

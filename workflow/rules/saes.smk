@@ -5,7 +5,10 @@
 
 rule train_sae:
     input:
-        shards=inputs.shards("train"),
+        shards=streaming.kept,
+        streamed=ancient(streaming.passing),
+        text=streaming.text,
+        before=streaming.before,
         statistics=inputs.of_home("activations/statistics.safetensors"),
         start=inputs.start,
         validation=inputs.tuning_shards,
@@ -32,7 +35,48 @@ rule train_sae:
     params:
         code=params.code("train_sae.py"),
         sae=params.sae,
+        windows=params.windows,
     message:
         "Train the SAE of layers {wildcards.sae} of {wildcards.model} ({wildcards.variant}, seed {wildcards.seed})"
     script:
         "../scripts/train_sae.py"
+
+
+# Where shards of training tokens are not kept: the same through one window of them. The last is left to `train_sae`.
+rule train_sae_window:
+    input:
+        shards=streaming.kept,
+        streamed=ancient(streaming.passing),
+        text=streaming.text,
+        before=streaming.before,
+        statistics=inputs.of_home("activations/statistics.safetensors"),
+        start=inputs.start,
+    output:
+        checkpoints=temp(
+            directory(
+                "results/{model}/saes/{variant}/{sae}/seed-{seed}/windows/{window}"
+            )
+        ),
+        record="results/{model}/saes/{variant}/{sae}/seed-{seed}/windows/{window}.json",
+    log:
+        "results/logs/{model}/train_sae_window/{variant}/{sae}/seed-{seed}/{window}.log",
+    benchmark:
+        "results/benchmarks/{model}/train_sae_window/{variant}/{sae}/seed-{seed}/{window}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        in_turn=1,
+        mem_mb=growing(4000),
+        runtime=growing(240),
+    params:
+        code=params.code("train_sae_window.py"),
+        # Checkpoints of other code are not gone on from, and `train_sae` takes over the last.
+        training_code=params.code("train_sae.py"),
+        sae=params.sae,
+        windows=params.windows,
+    message:
+        "Train the SAE of layers {wildcards.sae} of {wildcards.model} ({wildcards.variant}, seed {wildcards.seed}) in window {wildcards.window}"
+    script:
+        "../scripts/train_sae_window.py"

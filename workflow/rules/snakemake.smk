@@ -5,6 +5,7 @@ from pathlib import Path
 
 from snakemake.dag import DAG
 from snakemake.io import _IOFile
+from snakemake.persistence import PersistenceBase
 from snakemake.scheduling.job_scheduler import JobScheduler
 from snakemake.settings.types import RerunTrigger
 
@@ -106,3 +107,46 @@ def apply_wildcards_once(file, wildcards):
 if not hasattr(_IOFile, "apply_wildcards_each_time"):
     _IOFile.apply_wildcards_each_time = _IOFile.apply_wildcards
 _IOFile.apply_wildcards = apply_wildcards_once
+
+
+def as_if_absent(dag) -> list:
+    """Take out the edges to jobs from those that make nothing but what they call ancient."""
+    taken = [
+        (readers, job, files)
+        for readers in dag.depending.values()
+        for job, files in readers.items()
+        if files and all(file.is_ancient for file in files)
+    ]
+    for readers, job, _ in taken:
+        del readers[job]
+    return taken
+
+
+async def update_needrun_in_order(dag, *arguments, **others):
+    """Find the jobs to run as if ancient inputs were in order only: made before, and no reason to run.
+
+    Snakemake takes an ancient input that is absent and will be made for a reason. So one more SAE,
+    for which shards are made again that do not stay, would train all others anew; and a job that
+    waits for shards with others would hide what those have to do for reasons of their own.
+    """
+    taken = as_if_absent(dag)
+    try:
+        return await dag.update_needrun_by_files(*arguments, **others)
+    finally:
+        for readers, job, files in taken:
+            readers[job] = files
+
+
+def inputs_but_ancient(persistence, job) -> list[str]:
+    """What is recorded of a job's inputs, without those that are in order only."""
+    ancient = {str(file) for file in job.input if file.is_ancient}
+    return [file for file in persistence.all_inputs(job) if str(file) not in ancient]
+
+
+# Nothing is ancient where all shards stay.
+if any(inputs.streams(model) for model in MODELS):
+    if not hasattr(DAG, "update_needrun_by_files"):
+        DAG.update_needrun_by_files = DAG.update_needrun
+        PersistenceBase.all_inputs = PersistenceBase._input
+    DAG.update_needrun = update_needrun_in_order
+    PersistenceBase._input = inputs_but_ancient

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from clustersae.activations.caching import CachingSettings, cache_shard
+from clustersae.activations.caching import CachingSettings, cache_shard, remove_read
+from clustersae.experiment.streaming import N_PASSING
 from clustersae.runtime import device, job
 from clustersae.runtime.files import write_json
 
@@ -25,8 +26,14 @@ def main(
     cost: Path,
     settings: CachingSettings,
     where: torch.device,
+    read: int = -1,
 ) -> None:
-    """Write the shard to `output`, and what it cost to `cost` (JSON)."""
+    """Write the shard to `output`, and what it cost to `cost` (JSON).
+
+    Args:
+        read: windows up to this one are read by nobody any more, if shards are not kept.
+    """
+    remove_read(output.parents[1], read)
     record = cache_shard(
         model_dir, tokens, limits, split, shard, n_shards, n_tokens, output, settings, where
     )
@@ -40,7 +47,7 @@ if __name__ == "__main__":
         model_dir=Path(snakemake.input.description).parent,
         tokens=Path(snakemake.input.tokens),
         limits=Path(snakemake.input.limits),
-        split=snakemake.wildcards.split,
+        split=snakemake.params.split,
         shard=int(snakemake.wildcards.shard),
         n_shards=snakemake.params.n_shards,
         n_tokens=snakemake.params.n_tokens,
@@ -48,4 +55,5 @@ if __name__ == "__main__":
         cost=Path(snakemake.output.cost),
         settings=CachingSettings(**snakemake.params.settings),
         where=device.choose(snakemake.resources.get("gpu", 0)),
+        read=int(snakemake.wildcards.get("window", 0)) - N_PASSING,
     )

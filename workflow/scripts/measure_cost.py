@@ -1,5 +1,6 @@
 """Collect the measured cost of caching and of every SAE in one table."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,11 @@ if TYPE_CHECKING:
 Pairs = list[tuple[Path, Path]]
 
 
-def main(caching: Pairs, saes: Pairs, pilots: Pairs, output: Path) -> None:
+def main(
+    caching: Pairs, saes: Pairs, pilots: Pairs, output: Path, windows: Sequence[Path] = ()
+) -> None:
     """Write cost.csv."""
-    write_csv(output, cost_rows(caching, saes, pilots))
+    write_csv(output, cost_rows(caching, saes, pilots, windows))
 
 
 def pairs(records: list[str], benchmarks: list[str]) -> Pairs:
@@ -35,4 +38,5 @@ if __name__ == "__main__":
         saes=pairs(files.saes, files.sae_benchmarks),
         pilots=pairs(files.pilots, files.pilot_benchmarks),
         output=Path(snakemake.output[0]),
+        windows=[Path(path) for path in files.window_benchmarks],
     )

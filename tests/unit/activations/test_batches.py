@@ -1,5 +1,6 @@
 """Batches: stratified over layers, each token once per pass, a pure function of (seed, step)."""
 
+import hashlib
 from collections import Counter
 
 import pytest
@@ -212,3 +213,13 @@ def test_the_next_pass_follows_without_a_gap():
     ]
     assert all(sorted(rows) == [(0, row) for row in range(384)] for rows in passes)
     assert passes[0] != passes[1]
+
+
+@pytest.mark.parametrize(
+    ("every_layer", "digest"), [(False, "ade1b2c2f37a6c76"), (True, "63caa75b9b25c830")]
+)
+def test_the_order_is_that_of_earlier_versions(every_layer, digest):
+    """SAEs that were trained before windows could be asked for are not to be trained again."""
+    plan = BatchPlan([1000, 700], 3, 128, 4, every_layer)
+    told = repr([tuple(each) for step in range(60) for each in plan.segments(step)])
+    assert hashlib.sha256(told.encode()).hexdigest()[:16] == digest

@@ -14,7 +14,13 @@ from language_models import (
     write_description,
 )
 
-from clustersae.activations.caching import CachingSettings, cache_shard, measure_limits
+from clustersae.activations.caching import (
+    CachingSettings,
+    cache_shard,
+    measure_limits,
+    remove_read,
+)
+from clustersae.activations.collecting import Storage, Wanted, collect
 from clustersae.activations.mask import Reason, load_limits, save_limits
 from clustersae.activations.shards import open_shard, open_shards
 from clustersae.corpora.tokens import write_tokens
@@ -113,6 +119,31 @@ def test_narrow_types_round_the_difference_to_a_constant(model_dir, tokens, tmp_
     torch.testing.assert_close(shard.rounding()[2], lost)
 
 
+def test_int8_is_off_by_half_a_step_of_the_row_at_most(model_dir, tokens, tmp_path):
+    wide = open_shard(cache(model_dir, tmp_path)[0]).layer(2).clone()
+    shard = open_shard(cache(model_dir, tmp_path, dtype="int8")[0])
+    exact = wide - load_limits(tmp_path / "norms.safetensors").mean[2]
+    step = exact.abs().amax(1, keepdim=True) / 127
+    lost = shard.layer(2) - wide
+    assert (lost.abs() <= 0.5001 * step + 1e-6).all()
+    assert lost.abs().max() > 0.4 * step.min(), "and by no less: rows are rounded"
+    torch.testing.assert_close(shard.rounding()[2], lost.double().square().sum(), rtol=1e-4, atol=0)
+
+
+def test_tokens_left_out_of_int8_shards_take_their_scales_along(model_dir, tokens, tmp_path):
+    given = {"n_tokens": 102, "multiple": 1.2}
+    wide = open_shard(cache(model_dir, tmp_path, **given)[0])
+    narrow = open_shard(cache(model_dir, tmp_path, name="narrow", dtype="int8", **given)[0])
+    assert torch.equal(wide.tokens(), narrow.tokens())
+    assert torch.equal(wide.reasons(), narrow.reasons())
+    for layer in range(N_LAYERS):
+        for one, other in (
+            (wide.layer(layer), narrow.layer(layer)),
+            (wide.left_out(layer), narrow.left_out(layer)),
+        ):
+            torch.testing.assert_close(one, other, rtol=0, atol=float(one.abs().max()) / 100)
+
+
 def test_large_means_do_not_cost_precision(tokens, tmp_path):
     """Dimensions around 300, −1000 and 80 with a spread of 0.1: bfloat16 has steps of 4 at 1000."""
     folder = save_tiny_model("gpt2", tmp_path / "model")
@@ -180,6 +211,7 @@ def test_what_overflows_float16_is_named_with_its_remedy(tokens, tmp_path):
     ):
         cache(folder, tmp_path, dtype="float16")
     cache(folder, tmp_path, dtype="bfloat16")
+    cache(folder, tmp_path, dtype="int8")
 
 
 def test_activations_that_are_not_finite_are_named(tokens, tmp_path):
@@ -193,7 +225,14 @@ def test_activations_that_are_not_finite_are_named(tokens, tmp_path):
         patch.setattr(residual, "fingerprint", lambda _: description.fingerprint)
         with pytest.raises(InputError, match=r"layer 0 at row \d+, column \d+ .* NaN or infinite"):
             cache(folder, tmp_path)
+        read = load_model(folder, description)
     assert not (tmp_path / "shard-0.safetensors").exists()
+    # In int8 there is no number that is none: it is the scale that tells.
+    wanted = Wanted(torch.arange(tokens.numel()).view_as(tokens), torch.zeros_like(tokens).bool())
+    centre = torch.zeros(N_LAYERS, description.d_model)
+    storage = Storage(torch.int8, range(N_LAYERS), centre)
+    with pytest.raises(InputError, match=r"layer 0 at row \d+, column \d+ .* NaN or infinite"):
+        collect(ResidualStream(read, description), tokens, wanted, description.d_model, storage)
 
 
 def scaled_model(folder, scale):
@@ -222,8 +261,8 @@ def test_rows_longer_than_the_context_are_refused(model_dir, tmp_path):
 
 
 def test_an_unknown_dtype_is_refused():
-    with pytest.raises(InputError, match=r"activations\.dtype is 'int8'"):
-        CachingSettings(dtype="int8")
+    with pytest.raises(InputError, match=r"activations\.dtype is 'int4'"):
+        CachingSettings(dtype="int4")
 
 
 @needs_stories
@@ -247,3 +286,16 @@ def test_a_real_model_is_cached_as_transformerlens_sees_it(tmp_path):
         expected = activations[f"blocks.{layer}.hook_resid_post"][where]
         torch.testing.assert_close(shard.layer(layer), expected, rtol=1e-4, atol=1e-4)
     assert cost["n_tokens"] == shard.n_rows >= 500
+
+
+def test_what_a_killed_run_has_left_of_shards_goes_with_the_next_window(tmp_path):
+    for window in (1, 2, 3, 10):
+        for suffix in ("safetensors", "json"):
+            (tmp_path / str(window)).mkdir(exist_ok=True)
+            (tmp_path / f"{window}/shard-5.{suffix}").touch()
+    remove_read(tmp_path, 2)
+    left = sorted(str(file.relative_to(tmp_path)) for file in tmp_path.glob("*/*.safetensors"))
+    assert left == ["10/shard-5.safetensors", "3/shard-5.safetensors"]
+    assert len(list(tmp_path.glob("*/*.json"))) == 4
+    remove_read(tmp_path, -1)
+    assert len(list(tmp_path.glob("*/*.safetensors"))) == 2

@@ -34,6 +34,23 @@ def test_what_was_written_is_read(tmp_path, dtype):
         shard.layer(2)
 
 
+def test_rows_of_int8_have_a_scale_each(tmp_path):
+    path, numbers = tmp_path / "a.safetensors", torch.arange(3, dtype=torch.int32)
+    layers = [torch.tensor([[127, -64], [1, 127], [0, 0]]) for _ in range(2)]
+    scales = [torch.tensor([0.5, 2.0, 1e-9]) for _ in range(2)]
+    centre = torch.tensor([[0.0, 0.0], [10.0, -10.0]])
+    write_shard(
+        path, [each.to(torch.int8) for each in layers], numbers, numbers + 1, numbers + 2,
+        fingerprint="a" * 64, hook="hook", split="train", shard=0, seed=0, centre=centre,
+        scales=scales,
+    )  # fmt: skip
+    shard = open_shard(path)
+    assert (shard.n_rows, shard.metadata["dtype"]) == (3, "int8")
+    assert shard.layer(0).tolist() == [[63.5, -32.0], [2.0, 254.0], [0.0, 0.0]]
+    assert shard.layer(1, 1, 3).tolist() == [[12.0, 244.0], [10.0, -10.0]]
+    assert shard.rows(0, torch.tensor([1, 0])).tolist() == [[2.0, 254.0], [63.5, -32.0]]
+
+
 def test_a_slice_is_a_view_of_the_mapped_file(tmp_path):
     write(tmp_path / "a.safetensors")
     shard = open_shard(tmp_path / "a.safetensors")

@@ -108,6 +108,16 @@ def test_what_is_on_the_disk_already_is_not_wanted_again(price):
     assert not any("free" in line for line in totals(price, RATES, full, 1, present=there))
 
 
+def test_where_shards_pass_by_checkpoints_of_all_trainings_wait_on_the_disk(price):
+    there = price.cache_bytes + price.sae_bytes
+    full = LARGE._replace(disk=10**8)
+    assert not any("wait for shards" in line for line in totals(price, RATES, full, 1))
+    streamed = replace(price, waiting_bytes=3 * 10**9)
+    told = list(totals(streamed, RATES, full, 1, present=there))
+    assert any("and 3.0 GB for those that wait for shards" in line for line in told)
+    assert any(line.startswith("Warning: 3.0 GB more are wanted") for line in told)
+
+
 def test_a_model_that_caches_nothing_needs_no_memory_for_it(price):
     jobs = {rule: n for rule, n in price.jobs.items() if rule != "cache_activations"}
     price = replace(price, jobs=jobs, memory=price.memory | {"cache_activations": 1 << 50})

@@ -48,6 +48,12 @@ def shared(*counts, **sections):
     return {"arms": {"shared": {"counts": list(counts)}}, **sections}
 
 
+def streaming(window=1, **sections):
+    """Eight shards of 250 tokens that do not stay."""
+    activations = {"shard_tokens": 250, "window": window, "keep": False}
+    return merged({"activations": activations, "sae": {"batch_size": 64}}, sections)
+
+
 WRONG = [
     # keys and types
     ({"sea": {}}, "unknown key 'sea' in the top level; allowed are activations, arms"),
@@ -63,6 +69,37 @@ WRONG = [
     ({"sae": {"k": 0}}, "sae.k is 0, but must be at least 1"),
     ({"sae": {"seeds": 0}}, "sae.seeds is 0, but must be a list"),
     ({"sae": 3}, "sae is 3, but must be a section"),
+    # shards that do not stay
+    (streaming(None), "activations.keep: false removes training shards when they have been read"),
+    (
+        streaming(sae={"batch_size": 128}),
+        "activations.window = 1 leaves windows of 250 tokens, fewer than two batches of"
+        " sae.batch_size = 128",
+    ),
+    (
+        streaming(sae={"seeds": [0, 1], "learning_rate": [0.1, 0.2]}),
+        "activations.keep: false and several learning rates: other seeds would wait",
+    ),
+    (
+        streaming(
+            sae={"seeds": [0, 1], "specialise": {"learning_rate": [0.1, 0.2]}},
+            arms={"specialised": [{"from": 1, "budgets": [0.5]}]},
+        ),
+        "activations.keep: false and several learning rates: other seeds would wait",
+    ),
+    (
+        streaming(arms={"transfer": {"budgets": [0.5]}}),
+        "activations.keep: false and arms.transfer: each SAE of a chain begins with the first",
+    ),
+    (
+        streaming(arms={"auto": ["shared"]}),  # a tenth of 4,000 tokens
+        "activations.keep: false and arms.auto: pilots, which are trained before it is known who"
+        " reads what, must not need more than the first window of 250 tokens",
+    ),
+    (
+        streaming(arms={"auto": ["specialised"], "pilot_fraction": 1}),
+        "activations.keep: false and arms.auto: pilots",
+    ),
     ({"sae": {"learning_rate": math.nan}}, "sae.learning_rate is nan, but must be a finite number"),
     (
         {"sae": {"learning_rate": "1e-3"}},
@@ -361,6 +398,16 @@ def test_what_a_newcomer_gets_unasked(config):
     assert len(settings["sae"]["learning_rate"]) > 1
     assert settings["sae"]["dead_after"] is None
     assert len(settings["sae"]["seeds"]) == 5
+
+
+def test_shards_that_do_not_stay_may_be_read_by_one_seed_at_several_rates(config):
+    allowed = streaming(
+        sae={"learning_rate": [0.1, 0.2]}, arms={"auto": ["shared"], "pilot_fraction": 0.05}
+    )
+    assert not load(merged(config, allowed))["tiny"]["activations"]["keep"]
+    # Where all shards are one window, all stay, and nothing is asked of anybody.
+    everything = streaming(8, arms={"auto": ["shared"]}, sae={"seeds": [0, 1]})
+    assert load(merged(config, everything))["tiny"]["activations"]["window"] == 8
 
 
 def test_learning_rates_may_be_a_list_for_roots_and_for_specialised_saes(config):

@@ -44,13 +44,23 @@ PILOTS = make_pilots(DESCRIPTION, SETTINGS)
 
 def groups(sizes, pilots=None):
     """And the kinds of groups that it writes down."""
-    inputs = SimpleNamespace(plan=lambda wildcards: PLAN, pilots=lambda wildcards: pilots)
+    inputs = SimpleNamespace(
+        plan=lambda wildcards: PLAN,
+        pilots=lambda wildcards: pilots,
+        streams=lambda model: model == "streamed",
+    )
     kinds: dict[str, str] = {}
     return Groups(inputs, lambda: sizes, kinds), kinds
 
 
 def wildcards(**given):
     return SimpleNamespace(model="m", **given)
+
+
+def test_trainings_that_wait_for_shards_share_no_job():
+    found, _ = groups({"train_sae": 2})
+    own = SimpleNamespace(model="streamed", variant="base", sae="0", seed=0)
+    assert found.of_trainings("train_sae")(own) is None
 
 
 @pytest.mark.parametrize("size", [2, 3, 5, 100])

@@ -9,6 +9,7 @@ import pytest
 from clustersae.experiment.inputs import Inputs
 from clustersae.experiment.params import Params, growing
 from clustersae.experiment.plan import make_plan
+from clustersae.experiment.streaming import Streaming
 
 DESCRIPTION = {
     "n_layers": 3,
@@ -23,7 +24,10 @@ MODEL = {
     **{"same_as": None, "path": None, "trained": None, "toy_english": False},
     "trust_remote_code": False,
     "corpus": {"files": ["text.txt"], "dataset": None},
-    "activations": {"tokens": {"train": 250, "validation": 100, "test": 1}, "shard_tokens": 100},
+    "activations": {
+        **{"tokens": {"train": 250, "validation": 100, "test": 1}, "shard_tokens": 100},
+        **{"window": None, "keep": True},
+    },
     "clustering": {"distance": "angular", "tokens": None, "seed": 0},
     "sae": {
         **{"seeds": [7, 8], "training_tokens": 10_000, "batch_size": 128, "min_steps": 0, "k": 4},
@@ -93,7 +97,8 @@ def test_a_model_that_is_the_same_as_another_reads_its_activations(inputs):
     assert inputs.shards("train")(wildcards()) == shards
     assert inputs.shards("train")(wildcards("wide")) == shards
     assert len(inputs.shards("test")(wildcards())) == 1
-    assert inputs.caching("{model}/{shard}")(wildcards("wide")) == ["m/0", "m/1", "m/2"]
+    caching = Streaming(inputs).caching("{model}/{shard}", "")
+    assert caching(wildcards("wide")) == ["m/0", "m/1", "m/2"]
     assert inputs.of_home("model/x")(wildcards("wide")) == "results/m/model/x"
     assert inputs.tokens()(wildcards("wide", split="test")) == "results/m/corpus/test.safetensors"
 

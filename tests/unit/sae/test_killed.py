@@ -99,9 +99,9 @@ def test_a_warning_saves_the_step_and_ends_the_job(data, tmp_path, monkeypatch, 
     long = replace(SETTINGS, n_steps=200_000)
     step = fitting.train
 
-    def tell_and_train(trainer, batches, label, after_step):
+    def tell_and_train(*arguments):
         (tmp_path / "training").touch()
-        return step(trainer, batches, label, after_step)
+        return step(*arguments)
 
     monkeypatch.setattr(fitting, "train", tell_and_train)
     child = start(lambda: fit(data, file, 1e9, monkeypatch, long))
@@ -120,13 +120,13 @@ def test_a_warning_saves_the_step_and_ends_the_job(data, tmp_path, monkeypatch, 
     file.unlink()
     monkeypatch.setattr(fitting, "train", step)
 
-    def ask(trainer, batches, label, after_step):
+    def ask(trainer, batches, label, after_step, until):
         def after(trainer, history):
             if trainer.step_number == 7:
                 os.kill(os.getpid(), number)
             after_step(trainer, history)
 
-        return step(trainer, batches, label, after)
+        return step(trainer, batches, label, after, until)
 
     monkeypatch.setattr(fitting, "train", ask)
     with pytest.raises(SystemExit) as stopped:

@@ -139,6 +139,11 @@ def _mix(seed: int, which: int) -> int:
     return seed * 1_000_003 + which
 
 
+def seed_of_window(seed: int, window: int) -> int:
+    """The seed of the order of a window's rows, see `experiment.windows`."""
+    return _mix(seed, window + 1)
+
+
 def normalised_batches(
     shards: Sequence[Shard],
     layers: Sequence[int],

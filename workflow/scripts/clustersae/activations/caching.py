@@ -32,8 +32,8 @@ class CachingSettings:
     """How activations are computed and stored."""
 
     dtype: str = "float32"
-    """Data type on disk: float32, float16 or bfloat16. The narrow ones hold the difference to a
-    constant of the layer: dimensions of a large mean would lose their spread to rounding."""
+    """Data type on disk: float32, float16, bfloat16 or int8. The narrow ones hold the difference to
+    a constant of the layer: dimensions of a large mean would lose their spread to rounding."""
     batch_rows: int = 32
     """Rows of the token file that go through the model at once."""
     seed: int = 0
@@ -152,9 +152,9 @@ def cache_shard(
             torch.stack([ids[at[:, 0], at[:, 1]], at[:, 1], at[:, 0] + start, reasons]).int(),
             found.left,
         )
-        layers = found.layers
+        layers, scales = found.layers, found.scales
         if not found.inside.all():
-            own, layers, left = _without_outliers(own, layers, left, found.inside, storage.centre)
+            own, left = _without_outliers(own, layers, scales, left, found.inside, storage.centre)
         write_shard(
             output,
             layers,
@@ -169,6 +169,7 @@ def cache_shard(
             rounding=found.rounding,
             left_out=left,
             mask=mask_of(file, norms),
+            scales=scales,
         )
     n_run = max(norms.layers) + 1
     n_weights = stream.n_weights(n_run)
@@ -180,6 +181,19 @@ def cache_shard(
         for batch in batches(wanted, settings.batch_rows)
     )
     return {**meter.record, "n_tokens": own.shape[1], "flops": flops}
+
+
+def remove_read(folder: Path, window: int) -> None:
+    """Remove shards of windows up to `window` that nobody reads any more.
+
+    Snakemake removes them itself, unless it was killed before it could.
+
+    Args:
+        folder: of the stream of tokens, with a folder for each window.
+    """
+    for each in range(1, window + 1):
+        for shard in folder.glob(f"{each}/*.safetensors"):
+            shard.unlink(missing_ok=True)
 
 
 def rows_to_read(kept_per_row: np.ndarray, n_tokens: int, split: str, share_kept: float) -> int:
@@ -223,22 +237,26 @@ def check_readable(ids: torch.Tensor, description: ModelDescription, tokens: Pat
 def _without_outliers(
     own: torch.Tensor,
     layers: list[torch.Tensor],
+    scales: list[torch.Tensor],
     left: LeftOut,
     inside: torch.Tensor,
     centre: torch.Tensor | None,
-) -> tuple[torch.Tensor, list[torch.Tensor], LeftOut]:
-    """The same with the tokens outside the limits moved to those that are left out."""
+) -> tuple[torch.Tensor, LeftOut]:
+    """Move the tokens outside the limits to those that are left out; lists change in place."""
     kept, out = inside.nonzero().squeeze(1), (~inside).nonzero().squeeze(1)
     reasons = torch.full((1, len(out)), int(Reason.NORM), dtype=torch.int32)
     tokens = torch.cat([left.tokens, torch.cat([own[:, out], reasons])], 1)
     streams = []
     for index, x in enumerate(layers):
         large = x[out].float()
+        if scales:
+            large *= scales[index][out][:, None]
+            scales[index] = scales[index][kept]
         if centre is not None:
             large += centre[index]
         streams.append(torch.cat([left.layers[index], large]))
         layers[index] = x[kept]  # one layer at a time, so that no two shards are held
-    return own[:, kept], layers, LeftOut(tokens, streams)
+    return own[:, kept], LeftOut(tokens, streams)
 
 
 def _padding(ids: torch.Tensor, pad_id: int | None) -> torch.Tensor:

@@ -40,6 +40,7 @@ class Collected(NamedTuple):
     """The streams of the wanted tokens."""
 
     layers: list[torch.Tensor]  # per layer [n, d_model], in the dtype asked for, centred
+    scales: list[torch.Tensor]  # per layer float32 [n], of each row; nothing unless that is int8
     left: list[torch.Tensor]  # per layer float32 [n_left, d_model], in the order of `left_at`
     left_at: torch.Tensor  # int64 [n_left, 2], row and column
     inside: torch.Tensor  # bool [n], by place: within the limits at every layer
@@ -118,6 +119,8 @@ class _Store:
         self.storage = storage
         self.index = {layer: i for i, layer in enumerate(storage.layers)}
         self.layers = [torch.empty(n_kept, d_model, dtype=storage.dtype) for _ in self.index]
+        n_scales = n_kept if storage.dtype == torch.int8 else 0
+        self.scales = [torch.empty(n_scales) for _ in self.index if n_scales]
         self.left: list[list[torch.Tensor]] = [[torch.zeros(0, d_model)] for _ in self.index]
         self.outside = torch.zeros(n_kept, dtype=torch.bool)
         self.rounding = torch.zeros(len(self.index), dtype=torch.float64)
@@ -135,9 +138,7 @@ class _Store:
             stored = values.to(storage.dtype).cpu()
         else:
             exact = values.float() - storage.centre[index].to(values.device)
-            rounded = exact.to(storage.dtype)
-            self.rounding[index] += (exact - rounded.float()).double().square().sum().cpu()
-            stored = rounded.cpu()
+            stored = self._rounded(batch, index, exact)
         # The sum is finite unless an entry is not; only then is that entry looked for.
         if not stored.sum(dtype=torch.float32).isfinite():
             _check_finite(values.cpu(), stored, batch, first_row, layer)
@@ -145,9 +146,29 @@ class _Store:
         if len(batch.left):
             self.left[index].append(flat.index_select(0, batch.left.to(flat.device)).float().cpu())
 
+    def _rounded(self, batch: Batch, index: int, exact: torch.Tensor) -> torch.Tensor:
+        """`exact` [n, d_model] in the dtype asked for, on the CPU; what is not finite stays so."""
+        if self.storage.dtype != torch.int8:
+            rounded = exact.to(self.storage.dtype)
+            restored = rounded.float()
+        else:
+            scale = scale_of_rows(exact)
+            if not scale.sum().isfinite():
+                return exact.cpu()
+            rounded = (exact / scale[:, None]).round().to(torch.int8)
+            restored = rounded.float() * scale[:, None]
+            self.scales[index].index_copy_(0, batch.place, scale.cpu())
+        self.rounding[index] += (exact - restored).double().square().sum().cpu()
+        return rounded.cpu()
+
     def result(self, left_at: torch.Tensor) -> Collected:
         left = [torch.cat(parts) for parts in self.left]
-        return Collected(self.layers, left, left_at, ~self.outside, self.rounding)
+        return Collected(self.layers, self.scales, left, left_at, ~self.outside, self.rounding)
+
+
+def scale_of_rows(x: torch.Tensor) -> torch.Tensor:
+    """What 1 in int8 stands for in each row of x [n, d_model], float32 [n]: the largest is 127."""
+    return x.abs().amax(1).clamp(min=torch.finfo(torch.float32).tiny * 127) / 127
 
 
 def _check_finite(

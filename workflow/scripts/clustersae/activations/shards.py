@@ -6,6 +6,7 @@ token file. One row is one token, the same in all tensors. Rows are shuffled, so
 rows are a random sample of the shard and reading can stay sequential.
 
 Narrow dtypes hold the difference to `centre` float32 [n_layers, d_model]; readers add it again.
+int8 holds it in units of `scale.layer.{l}` float32 [n_rows], one for each row and layer.
 Tokens that are left out are few and lie apart: `left_out` int32 [4, n_left_out] with token,
 position, sequence and `mask.Reason`, and `left_out.layer.{l}` float32 [n_left_out, d_model].
 """
@@ -34,12 +35,16 @@ DTYPES = {
     "float32": torch.float32,
     "float16": torch.float16,
     "bfloat16": torch.bfloat16,
+    "int8": torch.int8,
 }
 
 _REMEDY = "Delete it and run again."
 
 #: Prefix of the metadata entries that hold the checksum of each tensor.
 _CHECKSUM = "checksum."
+
+#: Prefix of the tensors that hold the scales of a layer's rows.
+_SCALE = "scale.layer."
 
 #: What must be equal in shards that are read together.
 _COMMON = ("fingerprint", "hook", "dtype", "split", "seed", "layers", "d_model", "mask")
@@ -76,6 +81,7 @@ def write_shard(
     rounding: torch.Tensor | None = None,
     left_out: LeftOut | None = None,
     mask: Mapping[str, Any] | None = None,
+    scales: Sequence[torch.Tensor] = (),
 ) -> None:
     """Write the activations of one shard, whole or not at all.
 
@@ -89,6 +95,7 @@ def write_shard(
             rounding to the dtype has changed.
         left_out: tokens that are not analysed.
         mask: which tokens these are, as cfg.json of an SAE will have it.
+        scales: of int8 layers, each float32 [n_rows].
     """
     studied = range(len(layers)) if studied is None else studied
     width = layers[0].shape[1]
@@ -99,6 +106,7 @@ def write_shard(
     tensors |= {"token": token, "position": position, "sequence": sequence}
     tensors["left_out"] = left.tokens
     tensors |= {f"left_out.layer.{index}": x for index, x in zip(studied, left.layers)}
+    tensors |= {f"{_SCALE}{index}": each for index, each in zip(studied, scales)}
     if centre is not None:
         tensors["centre"] = centre
     tensors["rounding"] = (
@@ -180,25 +188,28 @@ class Shard:
         Raises:
             InputError: there is no such layer, or the file is damaged.
         """
-        return self._restored(layer, self._stored(layer)[start:stop])
+        return self._restored(layer, slice(start, stop))
 
     def rows(self, layer: int, rows: torch.Tensor) -> torch.Tensor:
         """Some rows, int64 [n], of the stream at `layer`, float32 [n, d_model]."""
-        return self._restored(layer, self._stored(layer)[rows])
+        return self._restored(layer, rows)
 
     def verify(self, layer: int) -> None:
         """Compare the checksum of a layer now instead of when it is first read."""
-        self._stored(layer)
+        self._restored(layer, slice(0))
 
     def _stored(self, layer: int) -> torch.Tensor:
         if layer not in self.layers:
             raise InputError(f"{self.path} holds the layers {list(self.layers)}, not {layer}.")
         return self._tensor(f"layer.{layer}")
 
-    def _restored(self, layer: int, stored: torch.Tensor) -> torch.Tensor:
+    def _restored(self, layer: int, rows: slice | torch.Tensor) -> torch.Tensor:
+        x = self._stored(layer)[rows].float()
+        if f"{_SCALE}{layer}" in self._tensors:
+            x *= self._tensor(f"{_SCALE}{layer}")[rows][:, None]
         if "centre" not in self._tensors:
-            return stored.float()
-        return stored.float() + self._tensor("centre")[self.layers.index(layer)]
+            return x
+        return x + self._tensor("centre")[self.layers.index(layer)]
 
     def left_out(self, layer: int) -> torch.Tensor:
         """The stream of the tokens that are left out, float32 [n_left_out, d_model]."""

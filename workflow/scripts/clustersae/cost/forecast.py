@@ -18,7 +18,9 @@ from clustersae.experiment.flops import dense_flops, forward_flops
 from clustersae.experiment.layers import studied_layers
 from clustersae.experiment.plan import Plan, make_pilots, make_plan
 from clustersae.experiment.sae_settings import SAESettings, learning_rates, resolve
-from clustersae.experiment.variants import CROSSCODER, EVERY_LAYER, kind_of
+from clustersae.experiment.streaming import N_PASSING, made
+from clustersae.experiment.variants import CROSSCODER, EVERY_LAYER, kind_of, times_read
+from clustersae.experiment.windows import parts_of, windows_of
 
 #: What a process takes before it holds anything: Python, torch, transformers.
 PROCESS_BYTES = 5 * 10**8
@@ -85,8 +87,10 @@ class Forecast:
         activations: of all trainings, seeds and trials of learning rates included.
         training_flops: of these, as they are done here.
         caching_flops: of all splits, as they are done here.
-        cache_bytes, sae_bytes: on disk.
+        cache_bytes, sae_bytes: on disk; of shards that do not stay, those that are there at once.
         checkpoint_bytes: on disk, of the largest training while it runs.
+        waiting_bytes: on disk, where shards do not stay: checkpoints of all trainings, which go on
+            when the next window is there.
         memory: of one job, by rule.
         jobs: of a run of everything, by rule.
     """
@@ -103,6 +107,7 @@ class Forecast:
     cache_bytes: int
     sae_bytes: int
     checkpoint_bytes: int
+    waiting_bytes: int
     memory: Mapping[str, int]
     jobs: Mapping[str, int]
 
@@ -150,7 +155,9 @@ def token_bytes(n_layers: int, d_model: int, n_ctx: int, dtype: str) -> float:
     it is kept apart, in float32.
     """
     numbers = n_layers * d_model
-    return numbers * (4 if dtype == "float32" else 2) + 3 * 4 + 4 * numbers / n_ctx
+    width = {"float32": 4, "int8": 1}.get(dtype, 2)
+    scales = 4 * n_layers if dtype == "int8" else 0
+    return numbers * width + scales + 3 * 4 + 4 * numbers / n_ctx
 
 
 class _Prices:
@@ -167,6 +174,10 @@ class _Prices:
         self.dtype, self.caches = settings["dtype"], not settings["same_as"]
         self.shape, self.layers = shape, layers
         self.saes = {each: self._resolved(*each) for each in saes}
+        self.windows = windows_of(self.activations)
+        streamed = self.windows and not self.activations["keep"]
+        #: SAE → the windows that it reads, where shards do not stay.
+        self.read = {each: self._windows(each) for each in saes} if streamed else {}
         #: Operations per token as they are done here.
         self.forward = shape.forward(max(layers) + 1)
 
@@ -182,7 +193,8 @@ class _Prices:
 
     def arm(self, arm: Arm, same: str) -> ArmPrice:
         train = self.activations["tokens"]["train"]
-        n_read = min(train, max(map(self._reached, arm.trained)))
+        n_read = max(map(self._reached, arm.trained))
+        n_read = n_read if self.read else min(train, n_read)
         own = [self.saes[each] for each in arm.trained]
         training = sum(each.total_flops(self.shape.d_model) for each in own)
         caching = n_read * self.forward
@@ -202,8 +214,10 @@ class _Prices:
         """The last token of the stream that an SAE reads, as training.json says it afterwards."""
         variant, name = each
         own = self.saes[each].n_activations
+        n_layers = len(layers_of(name))
         if kind_of(variant) in (EVERY_LAYER, CROSSCODER):
-            return own // len(layers_of(name))
+            return own // n_layers
+        own //= times_read(variant, n_layers) if self.windows else 1
         start = start_of(variant, name)
         return own + (self._reached(start) if start and FROM in name else 0)
 
@@ -221,9 +235,30 @@ class _Prices:
             "caching_flops": self._n_tokens() * self.forward,
         }
 
-    def _n_tokens(self) -> int:
-        """That are cached; a model that is the `same_as` another reads those of the other."""
-        return sum(self.activations["tokens"].values()) if self.caches else 0
+    def _windows(self, each: SAE) -> list[int]:
+        assert self.windows is not None
+        return list(parts_of(self.windows, self.sae, *each))
+
+    def _passing(self) -> list[int]:
+        """Tokens of each window that is made to pass by; nothing where all shards stay."""
+        if not self.windows or not self.read:
+            return []
+        last = max(windows[-1] for windows in self.read.values())
+        return [self.windows.tokens(each) for each in made(self.windows, last)]
+
+    def _n_tokens(self, at_once: bool = False) -> int:
+        """That are cached; a model that is the `same_as` another reads those of the other.
+
+        Args:
+            at_once: only as many as are on the disk together.
+        """
+        if not self.caches:
+            return 0
+        tokens = self.activations["tokens"]
+        if not self.windows or not self.read:
+            return sum(tokens.values())
+        passing = sorted(self._passing(), reverse=True)[: N_PASSING if at_once else None]
+        return tokens["validation"] + tokens["test"] + self.windows.tokens(0) + sum(passing)
 
     def _token_bytes(self) -> float:
         dtype, shape = self.activations["dtype"], self.shape
@@ -234,12 +269,18 @@ class _Prices:
 
     def of_disk(self, n_seeds: int) -> dict[str, int]:
         return {
-            "cache_bytes": round(self._n_tokens() * self._token_bytes()),
+            "cache_bytes": round(self._n_tokens(at_once=True) * self._token_bytes()),
             "sae_bytes": n_seeds * sum(map(self._weights, self.saes)),
             # Several learning rates leave one each until the best is known.
             "checkpoint_bytes": max(
                 COPIES * self._weights(each) * max(1, len(learning_rates(self.sae, each[0])))
                 for each in self.saes
+            ),
+            "waiting_bytes": n_seeds
+            * sum(
+                COPIES * self._weights(each) * len(learning_rates(self.sae, each[0]))
+                for each, windows in self.read.items()
+                if len(windows) > 1
             ),
         }
 

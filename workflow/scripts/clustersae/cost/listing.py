@@ -92,7 +92,13 @@ def totals(
     yield (
         f"Disk: {number_of_bytes(price.cache_bytes)} of activations,"
         f" {number_of_bytes(price.sae_bytes)} of SAEs, and"
-        f" {number_of_bytes(price.checkpoint_bytes)} of checkpoints for each training under way."
+        f" {number_of_bytes(price.checkpoint_bytes)} of checkpoints for each training under way"
+        + (
+            f" and {number_of_bytes(price.waiting_bytes)} for those that wait for shards, of which"
+            " the first window and two others are there at once."
+            if price.waiting_bytes
+            else "."
+        )
     )
     if rates:
         hours = sum(_hours(price, rates).values())
@@ -107,12 +113,14 @@ def totals(
 
 
 def _warnings(price: Forecast, machine: Machine, n_jobs: int, present: int) -> Iterator[str]:
-    wanted = price.cache_bytes + price.sae_bytes + n_jobs * price.checkpoint_bytes - present
+    wanted = price.cache_bytes + price.sae_bytes + price.waiting_bytes - present
+    wanted += n_jobs * price.checkpoint_bytes
     if wanted > machine.disk:
         yield (
             f"Warning: {number_of_bytes(wanted)} more are wanted on a disk with"
             f" {number_of_bytes(machine.disk)} free: lower activations.tokens, study fewer layers"
-            " (activations.layers), or write to another disk (snakemake --directory)."
+            " (activations.layers), let shards pass by (activations.keep: false), or write to"
+            " another disk (snakemake --directory)."
         )
     for rule, memory in price.memory.items():
         if rule in price.jobs and memory > machine.memory:
@@ -131,7 +139,10 @@ def _warnings(price: Forecast, machine: Machine, n_jobs: int, present: int) -> I
 
 def _hours(price: Forecast, rates: Rates) -> dict[str, float]:
     """Of one device, by rule."""
-    n_shards, n_trainings = (price.jobs.get(rule, 0) for rule in ("cache_activations", "train_sae"))
+    n_shards, n_trainings = (
+        sum(price.jobs.get(rule, 0) for rule in rules)
+        for rules in (("cache_activations", "cache_window"), ("train_sae", "train_sae_window"))
+    )
     return {
         "cache_activations": rates.caching_hours(price.caching_flops, n_shards),
         "train_sae": rates.training_hours(price.training_flops, n_trainings),

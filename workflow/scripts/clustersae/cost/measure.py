@@ -30,6 +30,7 @@ def cost_rows(
     caching: Iterable[tuple[Path, Path]],
     saes: Iterable[tuple[Path, Path]],
     pilots: Iterable[tuple[Path, Path]] = (),
+    windows: Iterable[Path] = (),
 ) -> list[dict[str, Any]]:
     """One row per caching job and per trained SAE, with the keys of COLUMNS.
 
@@ -40,18 +41,32 @@ def cost_rows(
         caching: (record, benchmark) of every shard; the record lies beside the shard.
         saes: (record, benchmark) of every SAE; the record is training.json in the SAE's folder.
         pilots: the same of the short trainings that `arms.auto` was settled by.
+        windows: benchmarks of jobs that trained an SAE in a window before its last.
     """
+    earlier: dict[str, float] = {}
+    for each in windows:
+        sae = _folder(each.parent)
+        earlier[sae] = earlier.get(sae, 0.0) + job_seconds(each)
     rows = []
     for record, benchmark in caching:
         shard = record.stem.removeprefix("shard-")
-        place = {"kind": "caching", "split": record.parent.name, "shard": shard}
+        passing = record.parent.parent.name == "stream"
+        split = "train" if passing else record.parent.name
+        place = {"kind": "caching", "split": split, "shard": shard}
         rows.append(_row(place, read_json(record), benchmark))
     trained = [("sae", each) for each in saes] + [("pilot", each) for each in pilots]
     for kind, (record, benchmark) in trained:
         config = read_json(record.parent / "cfg.json")
         place = {"kind": kind} | {key: config[key] for key in ("variant", "cluster", "seed")}
-        rows.append(_row(place, read_json(record), benchmark))
+        row = _row(place, read_json(record), benchmark)
+        row["job_seconds"] += earlier.get(_folder(benchmark.with_suffix("")), 0.0)
+        rows.append(row)
     return rows
+
+
+def _folder(path: Path) -> str:
+    """What a benchmark's path says of the SAE: variant, name and seed."""
+    return "/".join(path.parts[-3:])
 
 
 def _row(place: Mapping[str, Any], record: Mapping[str, Any], benchmark: Path) -> dict[str, Any]:

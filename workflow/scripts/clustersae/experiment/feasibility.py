@@ -4,10 +4,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from clustersae.experiment.arms import transfer_variant
+from clustersae.experiment.clusters import FROM
 from clustersae.experiment.layers import studied_layers
 from clustersae.experiment.plan import AUTO_BUDGETS, auto_roots
-from clustersae.experiment.sae_settings import count_steps, own_batch_size, resolve
+from clustersae.experiment.sae_settings import (
+    count_steps,
+    learning_rates,
+    own_batch_size,
+    resolve,
+)
 from clustersae.experiment.variants import scaled_variant, variant_scales
+from clustersae.experiment.windows import windows_of
 from clustersae.runtime.errors import InputError
 
 #: The least that a pilot of a specialised arm must get for its FVU to mean anything.
@@ -28,6 +35,7 @@ def check_arms(
         InputError: names the key and the remedy.
     """
     _check_saes(where, settings, d_model)
+    _check_windows(where, settings)
     if n_layers is None:
         return
     try:
@@ -83,6 +91,53 @@ def _check_saes(where: str, settings: Mapping[str, Any], d_model: int | None) ->
             resolve(sae, variant, n_cluster_layers=1, d_model=d_model or 0, seed=0)
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
+
+
+def _check_windows(where: str, settings: Mapping[str, Any]) -> None:
+    """Windows in which batches can be mixed, and trainings that go through them together.
+
+    They must where shards do not stay: each is read while it is there.
+    """
+    activations, sae, asked = (settings[key] for key in ("activations", "sae", "arms"))
+    key, windows = f"{where}: activations.keep: false", windows_of(activations)
+    if not activations["keep"] and activations["window"] is None:
+        raise InputError(
+            f"{key} removes training shards when they have been read, but all are mixed: set"
+            " activations.window to the number of shards that are mixed at a time."
+        )
+    if windows is None:
+        return
+    fewest = min(windows.tokens(each) for each in range(windows.count))
+    if fewest < 2 * sae["batch_size"]:
+        raise InputError(
+            f"{where}: activations.window = {activations['window']} leaves windows of {fewest}"
+            f" tokens, fewer than two batches of sae.batch_size = {sae['batch_size']}. Raise"
+            " activations.window or activations.shard_tokens."
+        )
+    if activations["keep"]:
+        return
+    variants = ["base", f"base{FROM}base"] if asked["specialised"] else ["base"]
+    several = any(len(learning_rates(sae, each)) > 1 for each in variants)
+    if several and len(sae["seeds"]) > 1:
+        raise InputError(
+            f"{key} and several learning rates: other seeds would wait for the choice of the first,"
+            " and find the shards removed. Give sae.learning_rate and sae.specialise.learning_rate"
+            " one number each (a run with one seed finds them), or keep the shards."
+        )
+    if asked["transfer"]["budgets"]:
+        raise InputError(
+            f"{key} and arms.transfer: each SAE of a chain begins with the first tokens when the"
+            " one before has ended, and would find the shards removed. Write arms.transfer: {} or"
+            " keep the shards."
+        )
+    pilots = asked["pilot_fraction"] * sae["training_tokens"]
+    if "specialised" in asked["auto"] or (asked["auto"] and pilots > windows.tokens(0)):
+        raise InputError(
+            f"{key} and arms.auto: pilots, which are trained before it is known who reads what,"
+            f" must not need more than the first window of {windows.tokens(0)} tokens; those of"
+            " specialised arms may. Write arms.auto: [], or [shared] with a lower"
+            " arms.pilot_fraction or a larger activations.window; or keep the shards."
+        )
 
 
 def _check_specialised(where: str, settings: Mapping[str, Any], n_layers: int) -> None:

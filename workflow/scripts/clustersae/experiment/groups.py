@@ -50,7 +50,13 @@ class Groups:
             kind = f"{kind}-{wildcards.variant}-seed-{wildcards.seed}"
             return kind, _place(alike, wildcards.sae)
 
-        return self._name(rule, place)
+        name = self._name(rule, place)
+
+        def unless_streamed(wildcards: Wildcards) -> str | None:
+            """One that waits for a window would keep those waiting that the window waits for."""
+            return None if self.inputs.streams(wildcards.model) else name(wildcards)
+
+        return unless_streamed
 
     def of_saes(self, rule: str) -> GroupFunction:
         """For a rule with one job per SAE, for all seeds."""

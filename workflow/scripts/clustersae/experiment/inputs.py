@@ -20,6 +20,7 @@ from clustersae.experiment.sae_settings import learning_rates
 from clustersae.experiment.sources import dataset_files, model_files
 from clustersae.experiment.tasks import is_file, task_name
 from clustersae.experiment.variants import BASE
+from clustersae.experiment.windows import Windows, windows_of
 from clustersae.runtime.files import read_json
 
 #: Folders of a model, an SAE, an arm's measurements of one kind, and an arm's circuits.
@@ -40,6 +41,7 @@ class Wildcards(Protocol):
     model: str
     split: str
     shard: str
+    window: str
     variant: str
     sae: str
     partition: str
@@ -134,20 +136,22 @@ class Inputs:
             for n in range(self.n_shards(wildcards.model, split))
         ]
 
+    def first_shards(self, wildcards: Wildcards) -> list[str]:
+        """The training shards from which statistics and distances are taken: those of window 0, or
+        all where all are mixed."""
+        windows = windows_of(self.models[wildcards.model]["activations"])
+        shards = self.shards("train")(wildcards)
+        return [shards[number] for number in windows.shards(0)] if windows else shards
+
+    def streams(self, model: str) -> Windows | None:
+        """The windows of a model whose training shards are not kept; else None."""
+        activations = self.models[model]["activations"]
+        return None if activations["keep"] else windows_of(activations)
+
     def n_shards(self, model: str, split: str) -> int:
         """How many jobs cache a split."""
         activations = self.models[model]["activations"]
         return math.ceil(activations["tokens"][split] / activations["shard_tokens"])
-
-    def caching(self, pattern: str) -> InputFunction:
-        """A file of every job that cached training activations, at the model that they are of.
-
-        Held-out splits are cached for the measurements, not for making SAEs: they cost nothing.
-        """
-        return lambda wildcards: [
-            pattern.format(model=self.home(wildcards.model), shard=shard)
-            for shard in range(self.n_shards(wildcards.model, "train"))
-        ]
 
     # -- one SAE
 
@@ -200,9 +204,10 @@ class Inputs:
 
     def plan(self, wildcards: Wildcards) -> Plan:
         """The plan of the wildcard's model, once it has been made."""
-        return self._plan(wildcards.model)
+        return self.plan_of(wildcards.model)
 
-    def _plan(self, model: str) -> Plan:
+    def plan_of(self, model: str) -> Plan:
+        """The same by the model's name."""
         return _read(self.checkpoints.make_plan.get(model=model).output[0])
 
     def pilots(self, wildcards: Wildcards) -> Plan | None:
@@ -395,7 +400,7 @@ class Inputs:
         for model, settings in self.models.items():
             tracker = settings["exports"]["tracking"]
             if tracker != "none":
-                plan = self._plan(model)
+                plan = self.plan_of(model)
                 folders += [
                     f"results/{model}/tracking/{tracker}/{variant}/{sae}/seed-{seed}"
                     for variant, sae in plan.trained_saes

@@ -1,6 +1,7 @@
 """Which settings a job depends on, and what it may use: params and resources of the rules."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from clustersae.experiment.contents import contents_digest
 from clustersae.experiment.digest import script_digest
 from clustersae.experiment.inputs import Wildcards
 from clustersae.experiment.paths import stamps
+from clustersae.experiment.windows import windows_of
 
 #: What a rule takes: it is called with the wildcards of each job.
 ParamsFunction = Callable[[Wildcards], Any]
@@ -107,6 +109,11 @@ class Params:
             "distance": settings["clustering"]["distance"],
             "seed": settings["clustering"]["seed"],
         }
+
+    def windows(self, wildcards: Wildcards) -> dict[str, int] | None:
+        """In which training shards are read, as plain values; None where all are mixed."""
+        windows = windows_of(self.models[wildcards.model]["activations"])
+        return asdict(windows) if windows else None
 
     def sae(self, wildcards: Wildcards) -> dict[str, Any]:
         """The section `sae` as far as it decides the wildcard's SAE."""

@@ -64,6 +64,14 @@ def variant_scales(variant: str, n_cluster_layers: int) -> tuple[float, float]:
     return (float(share), 1.0) if kind == "tokens" else (1.0, float(share))
 
 
+def times_read(variant: str, n_cluster_layers: int) -> int:
+    """How many rows each token gives, where a stream of tokens is read in windows.
+
+    T·n rows of T tokens are n of each token: at every layer, or at one layer each time.
+    """
+    return n_cluster_layers if kind_of(variant) in (EVERY_LAYER, EQUAL_EXPOSURE) else 1
+
+
 def layers_at_once(variant: str, n_cluster_layers: int) -> int:
     """Layers whose activations of a token make up a row: all of a crosscoder's, else one."""
     return n_cluster_layers if kind_of(variant) == CROSSCODER else 1

@@ -44,6 +44,8 @@ class Checkpoint:
         identity: what is being trained; a file of another identity is ignored.
         every_seconds: time between two saves, the most that a killed job loses.
         elapsed: seconds that this process has spent on the training so far.
+        whole: the identity of a training that goes through several jobs, in each of which it has
+            an `identity` of its own.
 
     Attributes:
         history: rows of history.csv from before the interruption.
@@ -56,24 +58,49 @@ class Checkpoint:
         identity: str,
         every_seconds: float = 120.0,
         elapsed: Callable[[], float] = time.process_time,
+        whole: str = "",
     ) -> None:
         self.path, self.identity, self.every_seconds = path, identity, every_seconds
-        self.elapsed = elapsed
+        self.elapsed, self.whole = elapsed, whole
         self.history: list[dict[str, Any]] = []
         self.seconds = 0.0
         self._saved = time.monotonic()
 
-    def restore(self, trainer: Resumable) -> None:
-        """Bring `trainer` to the saved state, if the file holds one of this training."""
+    def restore(self, trainer: Resumable, before: Path | None = None) -> None:
+        """Bring `trainer` to the saved state, if the file holds one of this training.
+
+        Args:
+            before: what the job before has handed over, to go on from otherwise.
+
+        Raises:
+            InputError: that is damaged, or of another training.
+        """
         remove_unfinished(self.path)  # of a process that was killed while it saved
+        path = self.path
         found = self._read()
+        if found is None and before:
+            found, path = self._handed_over(before), before
         if found is None:
             return
         state, metadata = found
         trainer.load_state(state)
         self.history = json.loads(metadata["history"])
         self.seconds = float(metadata["seconds"])
-        logger.info("Going on at step %d from %s", trainer.step_number, self.path)
+        logger.info("Going on at step %d from %s", trainer.step_number, path)
+
+    def _handed_over(self, path: Path) -> tuple[dict, Mapping[str, str]]:
+        remedy = f"Delete the folder {path.parent} and run again."
+        try:
+            state, metadata = load_tensors(path)
+            check_seal(path, state, metadata)
+        except InputError as error:
+            raise InputError(f"This training cannot go on: {error} {remedy}") from None
+        if metadata.get("identity") != self.whole:
+            raise InputError(
+                f"This training cannot go on: {path} is of another configuration, another version"
+                f" or another way of doing its steps. {remedy}"
+            )
+        return state, metadata
 
     def _read(self) -> tuple[dict, Mapping[str, str]] | None:
         if not self.path.exists():
@@ -98,12 +125,20 @@ class Checkpoint:
             self.save(trainer, history)
 
     def save(self, trainer: Resumable, history: list[dict[str, Any]]) -> None:
-        seconds = self.seconds + self.elapsed()
+        self._write(self.path, self.identity, trainer, history)
+        self._saved = time.monotonic()
+
+    def hand_over(self, trainer: Resumable, history: list[dict[str, Any]], path: Path) -> None:
+        """Save the end of this job for the next one to `path`."""
+        self._write(path, self.whole, trainer, history)
+
+    def _write(
+        self, path: Path, identity: str, trainer: Resumable, history: list[dict[str, Any]]
+    ) -> None:
         metadata = {
-            "identity": self.identity,
+            "identity": identity,
             "history": json.dumps(self.history + history),
-            "seconds": str(seconds),
+            "seconds": str(self.seconds + self.elapsed()),
         }
         state = trainer.state()
-        save_tensors(self.path, state, sealed(state, metadata), with_checksums=True)
-        self._saved = time.monotonic()
+        save_tensors(path, state, sealed(state, metadata), with_checksums=True)

@@ -130,6 +130,16 @@ def check_seal(
         )
 
 
+def seal_of(path: str | Path) -> str:
+    """The checksum that a file was sealed with, without reading the tensors.
+
+    Raises:
+        InputError: as `open_tensors`.
+    """
+    with open_tensors(path) as file:
+        return (file.metadata() or {}).get(_SEAL, "")
+
+
 def _seal(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> str:
     told = json.dumps([checksum(tensors), sorted(metadata.items())])
     return hashlib.sha256(told.encode()).hexdigest()

@@ -15,12 +15,15 @@ from typing import Any, NamedTuple
 import torch
 
 from clustersae.activations.aligned import aligned_batches
-from clustersae.activations.batches import normalised_batches
+from clustersae.activations.batches import normalised_batches, seed_of_window
 from clustersae.activations.shards import Shard
 from clustersae.experiment.sae_settings import SAESettings
+from clustersae.experiment.windows import Course, Windows
 from clustersae.runtime.checkpoint import Checkpoint, identity
+from clustersae.runtime.errors import InputError
 from clustersae.runtime.meter import Meter
 from clustersae.runtime.stopping import listening
+from clustersae.runtime.tensors import seal_of
 from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.registry import create
 from clustersae.sae.start import Start
@@ -33,7 +36,9 @@ logger = logging.getLogger(__name__)
 class Activations(NamedTuple):
     """What an SAE is trained on: its layers of the training shards, and their normalisation.
 
-    With `every_layer` every token is read at all of the layers, not at one of them.
+    With `every_layer` every token is read at all of the layers, not at one of them. With `windows`
+    the shards are read one window after the other, each of whose tokens is read so many `times`;
+    those of other windows than the steps need may be absent.
     """
 
     shards: Sequence[Shard]
@@ -41,11 +46,56 @@ class Activations(NamedTuple):
     mean: torch.Tensor  # [n_cluster_layers, d_model]
     scale: torch.Tensor  # [n_cluster_layers], or [n_cluster_layers, d_model]
     every_layer: bool = False
+    windows: Windows | None = None
+    times: int = 1
+
+    def parts(
+        self, settings: SAESettings, steps: range
+    ) -> Iterator[tuple["Activations", int, range]]:
+        """What is mixed in which of `steps`, the seed of its order, and the steps within it.
+
+        Raises:
+            InputError: a shard that is needed is not there.
+        """
+        if self.windows is None:
+            yield self, settings.seed, steps
+            return
+        course = Course(self.windows, settings.batch_size, self.times)
+        for window, own in course.parts(steps):
+            first = course.first_step(window)
+            within = range(own.start - first, own.stop - first)
+            yield self.of_window(window), seed_of_window(settings.seed, window), within
+
+    def of_window(self, window: int) -> "Activations":
+        """The same with the shards of one window alone."""
+        assert self.windows is not None
+        numbers = self.windows.shards(window)
+        shards = [shard for shard in self.shards if shard.index in numbers]
+        if len(shards) != len(numbers):
+            raise InputError(
+                f"Window {window} of the stream of tokens is made of the shards {numbers[0]} to"
+                f" {numbers[-1]}, of which {len(shards)} are given."
+            )
+        return self._replace(shards=shards)
+
+
+class Leg(NamedTuple):
+    """A part of a training: what is trained while one window's shards are there.
+
+    Attributes:
+        until: how many steps are done at its end.
+        before: checkpoint to go on from; None where the training begins.
+        after: where the end is saved for the next leg; None where the training ends.
+    """
+
+    until: int
+    before: Path | None = None
+    after: Path | None = None
 
 
 @dataclass
 class Fit:
-    """A finished training.
+    """A finished training, or leg of one.
 
     Attributes:
         first_step: what the SAE that it started from had read, in batches of its own size.
@@ -69,6 +119,7 @@ def fit(
     code: str = "",
     start: Start | None = None,
     keep: bool = False,
+    leg: Leg | None = None,
 ) -> Fit:
     """Train one SAE, going on from `checkpoint_file` if an interrupted training left it.
 
@@ -77,24 +128,38 @@ def fit(
         code: digest of the code; an interrupted training of other code is not continued.
         start: what to start from; from scratch without.
         keep: save the finished training there, too, so that a job of several loses none.
+        leg: train no more than this; by default, to the last step.
+
+    Raises:
+        InputError: what the leg begins with is damaged or of another training.
     """
+    leg = leg or Leg(settings.n_steps)
     sae = create(asdict(settings), data.layers, data.mean, data.scale)
     sae.initialise(torch.Generator().manual_seed(settings.seed))
     if start:
         sae.take_over(start.sae, start.is_other_layer)
     trainer = Trainer(sae.to(where), settings)
     meter = Meter(where)
-    same = identity(
-        settings,
-        label=label,
-        shards=[shard.checksums for shard in data.shards],
-        code=code,
-        torch=torch.__version__,
-        step=trainer.optimise.name,
-        start=start.checksum if start else "",
+    training = {
+        "label": label,
+        "code": code,
+        "torch": torch.__version__,
+        "step": trainer.optimise.name,
+        "start": start.checksum if start else "",
+        "windows": asdict(data.windows) if data.windows else None,
+    }
+    own = {
+        "shards": [shard.checksums for shard in data.shards],
+        "before": seal_of(leg.before) if leg.before else "",
+    }
+    checkpoint = Checkpoint(
+        checkpoint_file,
+        identity(settings, **training, **own),
+        elapsed=meter.elapsed,
+        # What the shards before were, nothing here can tell: who runs the legs sees to that.
+        whole=identity(settings, **training),
     )
-    checkpoint = Checkpoint(checkpoint_file, same, elapsed=meter.elapsed)
-    checkpoint.restore(trainer)
+    checkpoint.restore(trainer, leg.before)
     resumed_at = trainer.step_number
     for shard in data.shards:  # checksums are compared at the first touch, which is no part of T
         for layer in data.layers:
@@ -110,21 +175,34 @@ def fit(
             stop.check()
 
     with meter, listening() as stop:
-        steps = range(first_step + resumed_at, first_step + settings.n_steps)
-        stream = (data.shards, data.layers, data.mean, data.scale)
-        how = (settings.batch_size, settings.seed, steps, where)
-        batches = (
-            aligned_batches(*stream, *how)
-            if sae.joint
-            else normalised_batches(*stream, *how, data.every_layer)
-        )
-        history = train(trainer, batches, label, after_step)
+        steps = range(first_step + resumed_at, first_step + leg.until)
+        batches = batches_of(data, settings, steps, where, sae.joint)
+        history = train(trainer, batches, label, after_step, leg.until)
     if keep:
         checkpoint.save(trainer, history)
+    if leg.after:
+        checkpoint.hand_over(trainer, history, leg.after)
     seconds = meter.record["seconds"] + checkpoint.seconds
     record = meter.record | {"seconds": seconds, "resumed_at_step": resumed_at}
     record["step"] = trainer.optimise.name
     return Fit(sae, settings, first_step, checkpoint.history + history, record)
+
+
+def batches_of(
+    data: Activations, settings: SAESettings, steps: range, where: torch.device, joint: bool
+) -> Iterator[torch.Tensor]:
+    """The batches of `steps`, counted from the beginning of the stream of tokens.
+
+    Args:
+        joint: a row is a token at all layers.
+    """
+    for mixed, seed, own in data.parts(settings, steps):
+        stream = (mixed.shards, data.layers, data.mean, data.scale)
+        how = (settings.batch_size, seed, own, where)
+        if joint:
+            yield from aligned_batches(*stream, *how)
+        else:
+            yield from normalised_batches(*stream, *how, data.every_layer)
 
 
 def converged(trainings: Iterable[Callable[[], Fit]]) -> Iterator[Fit]:

@@ -152,12 +152,14 @@ def train(
     batches: Iterable[torch.Tensor],
     label: str = "SAE",
     after_step: Callable[[Trainer, list[dict[str, Any]]], None] | None = None,
+    until: int | None = None,
 ) -> list[dict[str, Any]]:
     """Train to the last step and return the rows of history.csv.
 
     Args:
         batches: normalised activations, one batch for every step that is left.
         after_step: called with the trainer and the history after every step (checkpoints).
+        until: the step to stop at, if it is not the last.
     """
     history: list[dict[str, Any]] = []
     n_steps, per_step = trainer.settings.n_steps, trainer.settings.step_activations
@@ -179,6 +181,7 @@ def train(
         if after_step is not None:
             after_step(trainer, history)
     progress.close()
-    if trainer.step_number != n_steps:
-        raise ValueError(f"Got batches for {trainer.step_number} of {n_steps} steps.")
+    wanted = n_steps if until is None else until
+    if trainer.step_number != wanted:
+        raise ValueError(f"Got batches for {trainer.step_number} of {wanted} steps.")
     return history

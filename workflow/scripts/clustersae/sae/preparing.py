@@ -1,0 +1,146 @@
+"""From the files of a job to the trainings that it runs: one for each learning rate."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from clustersae.activations.shards import Shard
+from clustersae.activations.statistics import load_statistics
+from clustersae.experiment.clusters import VIA, layers_of
+from clustersae.experiment.sae_settings import SAESettings, resolve
+from clustersae.experiment.variants import EVERY_LAYER, kind_of, times_read
+from clustersae.experiment.windows import Course, Windows
+from clustersae.sae.fitting import Activations, Fit, Leg, fit
+from clustersae.sae.start import Start, load_start
+
+
+@dataclass(frozen=True)
+class Training:
+    """One SAE to train: which it is, what it reads, what it starts from.
+
+    Attributes:
+        name: its cluster `0-4`, or `3@0-4` or `3~0-2` if it starts from another.
+        config: the section `sae` of the configuration; `specialise` is read for such alone.
+    """
+
+    name: str
+    variant: str
+    seed: int
+    config: Mapping[str, Any]
+    data: Activations
+    start: Start | None = None
+
+    def settings(self, rate: float | None) -> SAESettings:
+        """At one of its learning rates, which decide nothing else."""
+        d_model = self.data.mean.shape[1]
+        n_layers = len(self.data.layers)
+        return resolve(self.config, self.variant, n_layers, d_model, self.seed, rate)
+
+    def first_step(self) -> int:
+        """What the SAE that it goes on from has read, in batches of its own size."""
+        if self.start is None:
+            return 0
+        return math.ceil(self.start.n_read / self.settings(None).batch_size)
+
+    def last_window(self) -> int | None:
+        """The window in which it ends; None where all shards are mixed."""
+        course, last = self._course(), self.first_step() + self.settings(None).n_steps - 1
+        return course.window(last) if course else None
+
+    def end_of(self, window: int) -> int:
+        """How many of its own steps are done when it has read a window."""
+        course = self._course()
+        assert course is not None
+        return min(self.settings(None).n_steps, course.first_step(window + 1) - self.first_step())
+
+    def _course(self) -> Course | None:
+        if self.data.windows is None:
+            return None
+        return Course(self.data.windows, self.settings(None).batch_size, self.data.times)
+
+    def fits(
+        self,
+        rates: Sequence[float | None],
+        folder: Path,
+        where: torch.device,
+        code: str,
+        window: int | None = None,
+        before: Path | None = None,
+        after: Path | None = None,
+    ) -> list[Callable[[], Fit]]:
+        """The trainings, one for each rate, to be called one after the other.
+
+        Args:
+            folder: where interrupted ones leave their checkpoints.
+            window: to train to the end of that window; to the last step without.
+            before: folder of the checkpoints to go on from. A rate that has none there diverged.
+            after: folder for those of the end.
+        """
+        found: list[Callable[[], Fit]] = []
+        for number, rate in enumerate(rates):
+            checkpoint = f"checkpoint-{number}.safetensors"
+            settings = self.settings(rate)
+            leg = Leg(
+                settings.n_steps if window is None else self.end_of(window),
+                before / checkpoint if before else None,
+                after / checkpoint if after else None,
+            )
+            if leg.before and len(rates) > 1 and not leg.before.exists():
+                continue
+            found.append(
+                partial(
+                    fit,
+                    self.data,
+                    settings,
+                    folder / checkpoint,
+                    f"SAE {self.name}, {self.variant}, seed {self.seed}",
+                    where,
+                    code,
+                    self.start,
+                    keep=len(rates) > 1,
+                    leg=leg,
+                )
+            )
+        return found
+
+
+def prepare(
+    shards: Sequence[Shard],
+    statistics: Path,
+    name: str,
+    variant: str,
+    seed: int,
+    config: Mapping[str, Any],
+    windows: Mapping[str, int] | None = None,
+    start: Path | None = None,
+) -> Training:
+    """What an SAE is trained on, from shards that are open and files that are not.
+
+    Args:
+        shards: of the training split; of the window alone where others are gone.
+        statistics: the layers' means and scales on the training split.
+        windows: the fields of `Windows`; None where all shards are mixed.
+        start: folder of the SAE to start from.
+
+    Raises:
+        InputError: a file is damaged or foreign.
+    """
+    layers = layers_of(name)
+    fingerprint = shards[0].metadata["fingerprint"]
+    described = load_statistics(statistics, fingerprint, layers)
+    data = Activations(
+        shards,
+        layers,
+        described.mean,
+        described.scale_by(config["normalisation"]),
+        kind_of(variant) == EVERY_LAYER,
+        Windows(**windows) if windows else None,
+        times_read(variant, len(layers)),
+    )
+    began = load_start(start, fingerprint, is_other_layer=VIA in name) if start else None
+    return Training(name, variant, seed, config, data, began)
