@@ -9,11 +9,11 @@ from tiny_training import VOCAB_SIZE, network, settings, text
 from clustersae.activations.collecting import Storage, Wanted, collect
 from clustersae.clustering.distances import NAMES, layer_distances
 from clustersae.models.residual import ResidualStream
-from clustersae.pretraining import graphs
 from clustersae.pretraining.architecture import Architecture
 from clustersae.pretraining.decoding import Decoder
 from clustersae.pretraining.generation import Sampling, generate
 from clustersae.pretraining.training import train
+from clustersae.runtime import graphs
 
 pytestmark = pytest.mark.gpu
 #: The published model's width and heads, with fewer layers and a shorter context.

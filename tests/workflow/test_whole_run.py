@@ -93,9 +93,9 @@ def test_every_job_has_a_log_and_a_benchmark(first_run):
     circuits = 2 + 3 + 1
     # 2 arms and whole activations probed, and their table
     probes = 2 + 1 + 1
-    # features of 2 arms and their two tables, what latents write and the page of them; the verdict,
+    # features of 2 arms and their tables, what latents write and the page of them; the verdict,
     # the summary and the page of everything
-    assert len(marks) == quality + circuits + probes + 2 + 2 + 2 + 2 + 1
+    assert len(marks) == quality + circuits + probes + 2 + 1 + 2 + 2 + 1
 
 
 def test_only_a_task_that_the_model_can_do_gets_circuits(first_run):

@@ -143,8 +143,8 @@ def inputs_but_ancient(persistence, job) -> list[str]:
     return [file for file in persistence.all_inputs(job) if str(file) not in ancient]
 
 
-# Nothing is ancient where all shards stay.
-if any(inputs.streams(model) for model in MODELS):
+def take_ancient_for_order():
+    """From now on; for experiments that have ancient inputs."""
     if not hasattr(DAG, "update_needrun_by_files"):
         DAG.update_needrun_by_files = DAG.update_needrun
         PersistenceBase.all_inputs = PersistenceBase._input

@@ -5,10 +5,10 @@ import pytest
 import torch
 from pretended_gpu import DEVICE, PretendedGPU
 
-from clustersae.pretraining import graphs
 from clustersae.pretraining.architecture import Architecture, build_model
 from clustersae.pretraining.decoding import Decoder
 from clustersae.pretraining.generation import Sampling, _drawn, generate, measure, window_start
+from clustersae.runtime import graphs
 
 N_CTX, VOCAB_SIZE, BOS = 12, 9, 0
 PLAIN = Sampling(n_tokens=40)

@@ -11,11 +11,12 @@ from pretended_gpu import DEVICE, PretendedGPU
 from tiny_training import SETTINGS, interrupted, network, settings, text
 from torch._dynamo.testing import CompileCounter
 
-from clustersae.pretraining import batches, compiling, graphs, training
+from clustersae.pretraining import batches, compiling, training
 from clustersae.pretraining.batches import Stream
 from clustersae.pretraining.compiling import with_compiled_blocks
 from clustersae.pretraining.loss import full_row_losses
 from clustersae.pretraining.training import Trainer, train
+from clustersae.runtime import graphs
 from clustersae.runtime.checkpoint import Checkpoint
 from clustersae.runtime.errors import InputError
 

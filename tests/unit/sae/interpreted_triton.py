@@ -10,10 +10,11 @@ from gpu.test_triton_on_gpu import SETTINGS, STEP_SHAPES, by_triton, trained
 from pretended_gpu import DEVICE, PretendedGPU
 
 from clustersae.experiment.sae_settings import SAESettings
+from clustersae.runtime import graphs
 from clustersae.runtime.checkpoint import Checkpoint, identity
+from clustersae.runtime.graphs import WARM_CALLS
 from clustersae.sae import training, triton_kernels, triton_step
 from clustersae.sae.eager import EagerStep
-from clustersae.sae.triton_step import WARM_CALLS
 from clustersae.sae.triton_step import triton_step as chosen
 
 SHAPE = STEP_SHAPES[0]
@@ -22,7 +23,8 @@ N_STEPS = 10
 
 
 @pytest.fixture(autouse=True)
-def fresh():
+def fresh(monkeypatch):
+    monkeypatch.setattr(graphs, "aside", lambda function: function())  # there are no streams
     triton_step._tried.cache_clear()
     yield
     triton_step._tried.cache_clear()
@@ -41,7 +43,7 @@ def test_recorded_steps_wait_for_nothing_and_have_the_bits_of_single_ones(monkey
             recorded.append(len(waits))
             return gpu.record(function)
 
-        monkeypatch.setattr(triton_step, "record", record)
+        monkeypatch.setattr(graphs, "record", record)
         choose = by_triton(triton_kernels, halves=halves, recorded=True)
         trainer = trained(DEVICE, choose, 0, SHAPE)
         for step in range(N_STEPS):
@@ -65,7 +67,7 @@ def test_nothing_of_a_step_stays_in_memory():
     try:
         with PretendedGPU() as gpu:
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(triton_step, "record", gpu.record)
+                patch.setattr(graphs, "record", gpu.record)
                 choose = by_triton(triton_kernels, recorded=True)
                 trainer = trained(DEVICE, choose, WARM_CALLS + 2, SHAPE)
             step = weakref.ref(trainer.optimise)
@@ -78,7 +80,7 @@ def test_nothing_of_a_step_stays_in_memory():
 def test_a_batch_of_another_size_is_another_recording(monkeypatch):
     sizes = [8] * 5 + [3] * 5 + [8]
     with PretendedGPU() as gpu:
-        monkeypatch.setattr(triton_step, "record", gpu.record)
+        monkeypatch.setattr(graphs, "record", gpu.record)
         ours = trained(DEVICE, by_triton(triton_kernels, halves=False, recorded=True), 0, SHAPE)
         plain = trained(DEVICE, EagerStep, 0, SHAPE)
         for step, size in enumerate(sizes):

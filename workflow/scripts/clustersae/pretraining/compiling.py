@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from clustersae.pretraining import graphs
 from clustersae.pretraining.loss import Losses, full_row_losses, next_token_losses
 from clustersae.pretraining.network import after_causal_block
 from clustersae.pretraining.settings import TrainingSettings
+from clustersae.runtime import graphs
 from clustersae.runtime.errors import InputError
 
 logger = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import GPT2LMHeadModel
 
-from clustersae.pretraining import graphs
 from clustersae.pretraining.network import after_block, embedded
+from clustersae.runtime import graphs
 
 
 class Decoder:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from transformers import GPT2LMHeadModel
 
-from clustersae.pretraining import graphs
 from clustersae.pretraining.batches import EVALUATION, Source, source
 from clustersae.pretraining.compiling import choose_losses, compiles
 from clustersae.pretraining.loss import Losses, mean_loss, mean_of_batches
 from clustersae.pretraining.settings import TrainingSettings, learning_rate
+from clustersae.runtime import graphs
 from clustersae.runtime.checkpoint import Checkpoint
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.log import Progress

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from clustersae.experiment.sae_settings import SAESettings
+from clustersae.runtime import graphs
 from clustersae.runtime.errors import first_line
 from clustersae.sae import native
 from clustersae.sae.architectures.topk import TopK
@@ -25,29 +26,13 @@ from clustersae.sae.module import SparseAutoencoder
 
 logger = logging.getLogger(__name__)
 
-#: Calls before a recording: kernels are compiled, libraries allocate what they need.
-WARM_CALLS = 3
 #: How far off a trial may be, as part of the way that weights have moved: single products may be in
 #: TF32 with the one and not with the other, and Adam's first steps are as long for any gradient.
 TRIAL_DISTANCE = 0.3
 
 
-def record(function: Callable[[], Any]) -> Callable[[], Any]:
-    """`function` as a CUDA graph, which has not run yet; each run overwrites its results."""
-    graph = torch.cuda.CUDAGraph()
-    # What other threads do meanwhile, such as pinning memory of batches to come, is no part of it.
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        results = function()
-
-    def replay() -> Any:
-        graph.replay()
-        return results
-
-    return replay
-
-
-class Recorded:
-    """A function of a step, on the same memory each time, recorded after WARM_CALLS real calls.
+class RecordedPart:
+    """A part of a step, on the same memory each time, recorded after WARM_CALLS real calls.
 
     It is given the step with every call and does not keep it: what points at itself would hold a
     GPU's memory until garbage is collected.
@@ -58,11 +43,11 @@ class Recorded:
         self._replay: Callable[[], Any] | None = None
 
     def __call__(self, step: "TritonStep") -> Any:
-        if self._n_calls < WARM_CALLS:
+        if self._n_calls < graphs.WARM_CALLS:
             self._n_calls += 1
-            return self._function(step)
+            return graphs.aside(lambda: self._function(step))
         if self._replay is None:
-            self._replay = record(lambda: self._function(step))
+            self._replay = graphs.record(lambda: self._function(step))
         return self._replay()
 
 
@@ -124,7 +109,10 @@ class TritonStep:
             self._forward: Callable[[TritonStep], Any] = TritonStep._reconstruct
             self._update: Callable[[TritonStep], Any] = TritonStep._move
             if self.recorded:
-                self._forward, self._update = Recorded(self._forward), Recorded(self._update)
+                self._forward, self._update = (
+                    RecordedPart(self._forward),
+                    RecordedPart(self._update),
+                )
         self.batch.copy_(batch)
         self.rate.fill_(learning_rate)
         fvu, l0 = self._forward(self)
@@ -227,7 +215,7 @@ def _try(kernels: ModuleType, device: torch.device, d_model: int, k: int) -> Non
     Raises:
         RuntimeError: it learns other weights.
     """
-    m, n, n_steps = 16 * -(-k // 8), 16, WARM_CALLS + 2
+    m, n, n_steps = 16 * -(-k // 8), 16, graphs.WARM_CALLS + 2
     settings = SAESettings(
         architecture="topk", d_sae=m, k=k, n_steps=n_steps, batch_size=n, learning_rate=1e-3,
         warmup_steps=0, decay_steps=0, auxk_alpha=1 / 32, dead_after=10**9, max_grad_norm=1.0,

@@ -7,6 +7,7 @@ next must lie in tensors that are written to.
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ def can_record(device: torch.device) -> bool:
     return device.type == "cuda"
 
 
-def aside(function: Callable[[], Tensor]) -> Tensor:
+def aside(function: Callable[[], Any]) -> Any:
     """Call `function` on another stream, as must be done before it can be recorded."""
     stream = _stream(torch.cuda.current_device())
     stream.wait_stream(torch.cuda.current_stream())
@@ -29,16 +30,18 @@ def aside(function: Callable[[], Tensor]) -> Tensor:
     return result
 
 
-def record(function: Callable[[], Tensor]) -> Callable[[], Tensor]:
+def record(function: Callable[[], Any]) -> Callable[[], Any]:
     """`function` as a graph; it was called `aside` before, and is not run by being recorded.
 
-    The tensor that the graph returns is overwritten by its next call.
+    The tensors that the graph returns are overwritten by its next call.
     """
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, stream=_stream(torch.cuda.current_device())):
+    stream = _stream(torch.cuda.current_device())
+    # What other threads do meanwhile, such as pinning memory of batches to come, is no part of it.
+    with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
         output = function()
 
-    def replay() -> Tensor:
+    def replay() -> Any:
         graph.replay()
         return output
 
