@@ -170,7 +170,7 @@ def _steps(content: dict[str, Any]) -> list[str]:
                 rows.append([key, "failed", each["missing"][:80]])
         floor = found["floor"]
         lines += [
-            f"{name}, batch {content['batch']}; the encoder's product in bfloat16 takes"
+            f"{name}; the encoder's product in bfloat16 takes"
             f" {floor['encoder_product_bfloat16']:.3f} ms, one write of the pre-activations"
             f" {floor['write_float32']:.3f} ms:",
             "",

@@ -24,25 +24,24 @@ GOALS = {"against_fastest_peer": 3.0, "against_floor": 2.0}
 
 def run(job: Job) -> None:
     """Every shape: ours, the floor, every peer; TF32 on and off."""
-    batch = job.settings["batch"]
     versions = card.versions(tuple(peers.DISTRIBUTIONS.values()))
-    job.record.put(batch=batch, versions=versions)
+    job.record.put(versions=versions)
     with peers.empty_modules() as replaced:
-        for shape in map(tuple, job.settings["shapes"]):
+        for batch, *shape in job.settings["shapes"]:
             for tf32 in (True, False):
-                _measure(job, shape, batch, tf32)
+                _measure(job, batch, tuple(shape), tf32)
                 job.record.put(replaced_by_empty_modules=sorted(replaced))
     card.set_precision(job.settings["tf32"])
     rows = [compared(name, found) for name, found in job.record.content["shapes"].items()]
     job.record.put(compared=rows, summary=[_line(row) for row in rows])
 
 
-def shape_name(d_model: int, d_sae: int, k: int) -> str:
-    return f"d_model {d_model}, d_sae {d_sae}, k {k}"
+def shape_name(batch: int, d_model: int, d_sae: int, k: int) -> str:
+    return f"batch {batch}, d_model {d_model}, d_sae {d_sae}, k {k}"
 
 
-def _measure(job: Job, shape: tuple[int, int, int], batch: int, tf32: bool) -> None:
-    name, products = shape_name(*shape), "tf32" if tf32 else "float32"
+def _measure(job: Job, batch: int, shape: tuple[int, int, int], tf32: bool) -> None:
+    name, products = shape_name(batch, *shape), "tf32" if tf32 else "float32"
     found: dict[str, Any] = job.record.content.get("shapes", {}).get(name, {})
     card.set_precision(tf32)
     data = batches(batch, shape[0], job.where)
