@@ -11,6 +11,8 @@ import time
 import pytest
 from snakemake_project import Project
 
+pytestmark = pytest.mark.xdist_group("passing_shards")
+
 #: Three windows of two shards; `mlsae` reads two of them, `specialised` goes on in the second.
 ACTIVATIONS = {"tokens": {"train": 3000}, "shard_tokens": 500, "window": 2}
 ARMS = {

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from snakemake_project import REPOSITORY, Project, merged, words
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("published_preset")]
 
 NAME = "enwik8"
 PRESET = REPOSITORY / "workflow" / "presets" / f"{NAME}.yaml"

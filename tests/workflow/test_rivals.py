@@ -5,6 +5,8 @@ import json
 import pandas as pd
 import pytest
 
+pytestmark = pytest.mark.xdist_group("rivals")
+
 RIVALS = {
     "transfer": {"directions": ["forwards", "backwards"], "budgets": [0.5]},
     "mlsae": [0.5],
