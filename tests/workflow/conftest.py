@@ -1,9 +1,11 @@
 """One real run of a tiny experiment, shared by the tests; those that change things get copies."""
 
+import json
 import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -18,23 +20,32 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def first_run(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[Project, subprocess.CompletedProcess[str]]:
-    """The finished project and what Snakemake printed; for reading only.
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Path, Any]]:
+    """Make a folder that several workers of pytest-xdist share: the first to come fills it.
 
-    Several workers of pytest-xdist share one: the first to come makes it.
+    It is called with a name and the function that fills the folder; gives the folder and what the
+    function returned, by way of JSON.
     """
-    folder = tmp_path_factory.getbasetemp()
+    base = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent
-    place, printed = folder / "tiny" / "project", folder / "tiny.txt"
-    with FileLock(folder / "tiny.lock"):
-        if not printed.is_file():
-            if place.exists():  # another worker has tried and failed
-                pytest.fail("the tiny experiment could not be run; see the first failure")
-            printed.write_text(Project.create(place, TINY).run().stdout, encoding="utf-8")
-    output = printed.read_text(encoding="utf-8")
+        base = base.parent
+
+    def made(name: str, make: Callable[[Path], Any]) -> tuple[Path, Any]:
+        place, told = base / name / "project", base / f"{name}.json"
+        with FileLock(base / f"{name}.lock"):
+            if not told.is_file():
+                if place.exists():  # another worker has tried and failed
+                    pytest.fail(f"{name} could not be made; see the first failure")
+                told.write_text(json.dumps(make(place)), encoding="utf-8")
+        return place, json.loads(told.read_text(encoding="utf-8"))
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def first_run(made_once) -> tuple[Project, subprocess.CompletedProcess[str]]:
+    """The finished project and what Snakemake printed; for reading only."""
+    place, output = made_once("tiny", lambda place: Project.create(place, TINY).run().stdout)
     return Project(place), subprocess.CompletedProcess([], 0, stdout=output)
 
 

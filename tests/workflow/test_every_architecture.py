@@ -9,7 +9,7 @@ import pytest
 from clustersae.sae.registry import ARCHITECTURES
 from clustersae.sae.storage import load_sae
 
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("every_architecture")]
+pytestmark = pytest.mark.long
 NAMES = [name for name in ARCHITECTURES if name != "topk"]
 ARMS = {"shared": {"counts": [1]}, "specialised": [{"from": 1, "budgets": [0.5]}]}
 CHILD = "tokens-1of4@tokens-3of4"

@@ -7,7 +7,7 @@ import pytest
 from pretended_gpu import DEVICE
 from snakemake_project import REPOSITORY, TINY, Project
 
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("gpu_jobs")]
+pytestmark = pytest.mark.long
 
 #: Of layer_quality.csv.
 MEASURED = ("fvu", "mse", "cosine", "l0", "ce_spliced", "kl")

@@ -7,11 +7,10 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from snakemake_project import Project
-
-pytestmark = pytest.mark.xdist_group("passing_shards")
 
 #: Three windows of two shards; `mlsae` reads two of them, `specialised` goes on in the second.
 ACTIVATIONS = {"tokens": {"train": 3000}, "shard_tokens": 500, "window": 2}
@@ -80,21 +79,29 @@ def killed(own: Project, when: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def streamed(first_run, tmp_path_factory):
-    """A run that was killed when the first SAE had read window 1, and ended by another."""
-    own = project(first_run, tmp_path_factory.mktemp("streamed") / "project", keep=False)
-    first = "results/tiny/saes/base/1/seed-0/windows/1.json"
-    with Watcher(own) as watcher:
-        killed(own, first)
-        records = {
-            file: file.stat().st_mtime_ns
-            for file in (own.folder / "results/tiny/saes").rglob("windows/*.json")
-        }
-        unlocked = own.snakemake("--unlock")
-        assert unlocked.returncode == 0, unlocked.stdout
-        ended = own.snakemake(*RUN, "--rerun-incomplete", "--", TARGET)
-        assert ended.returncode == 0, ended.stdout
-    return own, watcher, records
+def streamed(first_run, made_once):
+    """A run that was killed when the first SAE had read window 1, and ended by another.
+
+    The project, the sets of windows that were seen on the disk, and the records (file → time of
+    change) that were there when it was killed.
+    """
+
+    def make(place):
+        own = project(first_run, place, keep=False)
+        with Watcher(own) as watcher:
+            killed(own, "results/tiny/saes/base/1/seed-0/windows/1.json")
+            records = {
+                str(file): file.stat().st_mtime_ns
+                for file in (own.folder / "results/tiny/saes").rglob("windows/*.json")
+            }
+            unlocked = own.snakemake("--unlock")
+            assert unlocked.returncode == 0, unlocked.stdout
+            ended = own.snakemake(*RUN, "--rerun-incomplete", "--", TARGET)
+            assert ended.returncode == 0, ended.stdout
+        return list(map(sorted, watcher.seen)), records
+
+    place, (seen, records) = made_once("streamed", make)
+    return Project(place), {frozenset(each) for each in seen}, records
 
 
 def test_saes_are_those_of_a_run_that_keeps_its_shards(first_run, streamed, tmp_path):
@@ -108,9 +115,9 @@ def test_saes_are_those_of_a_run_that_keeps_its_shards(first_run, streamed, tmp_
 
 
 def test_at_no_time_are_more_windows_on_the_disk_than_two_and_the_first(streamed):
-    own, watcher, _ = streamed
-    assert {frozenset({1}), frozenset({2})} & watcher.seen
-    assert max(map(len, watcher.seen)) <= 2
+    own, seen, _ = streamed
+    assert {frozenset({1}), frozenset({2})} & seen
+    assert max(map(len, seen)) <= 2
     activations = own.folder / "results/tiny/activations"
     assert len(list(activations.glob("train/*.safetensors"))) == 2
     assert list(activations.glob("stream/*/*.safetensors")) == []
@@ -119,7 +126,7 @@ def test_at_no_time_are_more_windows_on_the_disk_than_two_and_the_first(streamed
 
 def test_finished_windows_are_not_trained_again(streamed):
     _, _, records = streamed
-    again = [file for file, stamp in records.items() if file.stat().st_mtime_ns != stamp]
+    again = [file for file, stamp in records.items() if Path(file).stat().st_mtime_ns != stamp]
     # Of a job that ended between its last line and the kill, Snakemake does not know.
     assert len(again) <= 2 < len(records)
 
@@ -135,9 +142,8 @@ def test_another_budget_trains_its_own_saes_alone(streamed, tmp_path):
     result = own.run(TARGET)
     trained = re.findall(r"Train the SAE of layers (\S+) of tiny \((\S+),", result.stdout)
     assert set(trained) == {(str(layer), "tokens-3of5") for layer in range(3)}
-    assert (
-        len(trained) == 3 * 2
-    )  # 1,800 tokens are two windows, of which the second is not read to its end
+    # 1,800 tokens are two windows, of which the second is not read to its end.
+    assert len(trained) == 3 * 2
     assert result.stdout.count("Cache the activations of tiny: window 1") == 2
     assert "window 2, shard" not in result.stdout
     assert before.items() <= digests(own).items()

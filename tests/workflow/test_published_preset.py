@@ -8,7 +8,7 @@ import pytest
 import yaml
 from snakemake_project import REPOSITORY, Project, merged, words
 
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("published_preset")]
+pytestmark = pytest.mark.long
 
 NAME = "enwik8"
 PRESET = REPOSITORY / "workflow" / "presets" / f"{NAME}.yaml"

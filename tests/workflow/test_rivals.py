@@ -5,8 +5,6 @@ import json
 import pandas as pd
 import pytest
 
-pytestmark = pytest.mark.xdist_group("rivals")
-
 RIVALS = {
     "transfer": {"directions": ["forwards", "backwards"], "budgets": [0.5]},
     "mlsae": [0.5],
@@ -21,13 +19,16 @@ ARMS = {
 
 
 @pytest.fixture(scope="module")
-def folder(first_run, tmp_path_factory):
+def folder(first_run, made_once):
     """The results of the finished project with rivals beside its other arms; for reading only."""
-    project = first_run[0].copy(tmp_path_factory.mktemp("rivals") / "project")
-    # The demo's circuits are tested elsewhere.
-    project.configure(arms=RIVALS, evaluation={"tasks": []})
-    project.run()
-    return project.folder / "results/tiny"
+
+    def make(place):
+        project = first_run[0].copy(place)
+        # The demo's circuits are tested elsewhere.
+        project.configure(arms=RIVALS, evaluation={"tasks": []})
+        project.run()
+
+    return made_once("rivals", make)[0] / "results/tiny"
 
 
 def read(folder, variant, name, file):
