@@ -165,7 +165,7 @@ def fit(
         for layer in data.layers:
             shard.verify(layer)
 
-    first_step = math.ceil(start.n_read / settings.batch_size) if start else 0
+    first_step = start.first_step(settings.batch_size) if start else 0
 
     def after_step(trainer: Trainer, history: list[dict[str, Any]]) -> None:
         checkpoint(trainer, history)

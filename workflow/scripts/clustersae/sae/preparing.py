@@ -1,6 +1,5 @@
 """From the files of a job to the trainings that it runs: one for each learning rate."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -42,10 +41,8 @@ class Training:
         return resolve(self.config, self.variant, n_layers, d_model, self.seed, rate)
 
     def first_step(self) -> int:
-        """What the SAE that it goes on from has read, in batches of its own size."""
-        if self.start is None:
-            return 0
-        return math.ceil(self.start.n_read / self.settings(None).batch_size)
+        """Where it goes on in the stream of batches."""
+        return self.start.first_step(self.settings(None).batch_size) if self.start else 0
 
     def last_window(self) -> int | None:
         """The window in which it ends; None where all shards are mixed."""

@@ -1,5 +1,6 @@
 """What a specialised SAE takes over from the one that it starts from."""
 
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,10 @@ class Start(NamedTuple):
     n_read: int
     checksum: str
     is_other_layer: bool = False
+
+    def first_step(self, batch_size: int) -> int:
+        """The step at which the other one begins, in batches of its own size."""
+        return math.ceil(self.n_read / batch_size)
 
 
 def load_start(folder: str | Path, fingerprint: str, is_other_layer: bool = False) -> Start:
