@@ -116,7 +116,7 @@ rule second:
 
 
 def run(folder, snakefile, included):
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     (folder / "Snakefile").write_text(snakefile.format(included=included, n_jobs=N_JOBS))
     return subprocess.run(
         [sys.executable, "-m", "snakemake", "--cores", "2"],
@@ -145,3 +145,52 @@ def test_a_cycle_is_still_found(tmp_path):
     result = run(tmp_path / "cycle", CYCLE, f'include: "{rules}"')
     assert result.returncode == 1
     assert "Cyclic dependency on rule" in result.stdout
+
+
+#: The second checkpoint is planned because of the first, and need not run where that makes the same.
+CHECKPOINTS = """
+{included}
+
+rule all:
+    input: "answer.txt"
+
+checkpoint first:
+    input: "source.txt"
+    output: "first.txt"
+    shell: "head -n 1 {{input}} > {{output}}"
+
+checkpoint second:
+    input: "first.txt"
+    output: "second.txt"
+    shell: "cp {{input}} {{output}}"
+
+def part(wildcards):
+    with open(checkpoints.second.get().output[0]) as file:
+        return f"part-{{file.read().strip()}}.txt"
+
+rule part:
+    output: "part-{{n}}.txt"
+    shell: "echo part {{wildcards.n}} > {{output}}"
+
+rule answer:
+    input: part
+    output: "answer.txt"
+    shell: "cp {{input}} {{output}}"
+"""
+
+
+def test_a_checkpoint_that_need_not_run_after_all_is_told_to_its_readers(tmp_path):
+    rules = REPOSITORY / "workflow" / "rules" / "snakemake.smk"
+    unknown = {}
+    for name, included in {"as-it-is": "", "changed": f'include: "{rules}"'}.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "source.txt").write_text("1\n")
+        assert run(folder, CHECKPOINTS, included).returncode == 0
+        (folder / "answer.txt").unlink()
+        (folder / "source.txt").write_text("1\nthe first line is the same\n")
+        result = run(folder, CHECKPOINTS, included)
+        unknown[name] = "input: <TBD>" in result.stdout
+    assert unknown == {"as-it-is": True, "changed": False}, "adapt workflow/rules/snakemake.smk"
+    assert result.returncode == 0, result.stdout
+    assert (tmp_path / "changed" / "answer.txt").read_text() == "part 1\n"

@@ -109,6 +109,31 @@ if not hasattr(_IOFile, "apply_wildcards_each_time"):
 _IOFile.apply_wildcards = apply_wildcards_once
 
 
+async def update_all_checkpoint_dependencies(dag, jobs=None) -> bool:
+    """Tell readers of checkpoints also of those that, as it turns out, need not run again.
+
+    A checkpoint may be planned since one before it runs, and be dropped when that has made the same
+    file as before. Nobody then tells the jobs that wait for it what they read, and Snakemake starts
+    them with `<TBD>` for files.
+    """
+    changed = updated = await dag.update_finished_checkpoint_dependencies(jobs)
+    while updated:
+        known = dag.workflow.checkpoints.created_output
+        dropped = [
+            job
+            for job in dag.jobs
+            if job.is_checkpoint and not dag.needrun(job) and not known.issuperset(job.output)
+        ]
+        there = [job for job in dropped if all(Path(file).exists() for file in job.output)]
+        updated = await dag.update_finished_checkpoint_dependencies(there)
+    return changed
+
+
+if not hasattr(DAG, "update_finished_checkpoint_dependencies"):
+    DAG.update_finished_checkpoint_dependencies = DAG.update_checkpoint_dependencies
+DAG.update_checkpoint_dependencies = update_all_checkpoint_dependencies
+
+
 def as_if_absent(dag) -> list:
     """Take out the edges to jobs from those that make nothing but what they call ancient."""
     taken = [
