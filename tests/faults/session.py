@@ -33,7 +33,7 @@ WHILE_STOPPED = {"file damaged": 3, "checkpoint damaged": 4, "stale lock": 3, "c
 #: Probability of a fault, and of one more, before Snakemake is started again.
 AT_STOPS = 0.5
 #: How many more jobs end before the next fault, and seconds after that.
-JOBS = (0, 1, 1, 2)
+JOBS = (0, 1, 2, 4)
 PAUSE = (0.2, 5.0)
 #: Seconds that one start may take before it is said to hang.
 PATIENCE = 900
