@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from collections.abc import Collection
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -45,13 +46,29 @@ def readers(finished: Path) -> dict[str, set[str]]:
     return found
 
 
-def differences(reference: Path, found: Path, scratch: Path) -> list[str]:
-    """What is not as in the reference: files, bits of SAEs, cells of tables that hold no times."""
+def differences(
+    reference: Path, found: Path, scratch: Path, unneeded: Collection[str] = ()
+) -> list[str]:
+    """What is not as in the reference: files, bits of SAEs, cells of tables that hold no times.
+
+    Args:
+        unneeded: files that may be absent.
+    """
     names = [
         {str(path.relative_to(each)) for path in each.rglob("*")}  # what is hidden as well
         for each in (reference / "results", found / "results")
     ]
-    told = [f"{name} is only in one" for name in sorted(names[0] ^ names[1])]
+    present = reference / "results"
+    absent = {
+        name
+        for name in names[0] - names[1]
+        if not all(
+            f"results/{path.relative_to(present)}" in unneeded
+            for path in (present / name, *(present / name).rglob("*"))
+            if path.is_file()
+        )
+    }
+    told = [f"{name} is only in one" for name in sorted(absent | (names[1] - names[0]))]
     for name in sorted(names[0] & names[1]):
         if (found / "results" / name).is_dir() or any(
             fnmatch(name, pattern) for pattern in MEASURED

@@ -96,7 +96,12 @@ def one_run(
         signal.signal(signal.SIGUSR1, lambda *_: session.spare())
         try:
             rows = session.run()
-            wrong = experiment.differences(reference, project.folder, folder / f"recorded-{seed}")
+            wrong = experiment.differences(
+                reference,
+                project.folder,
+                folder / f"recorded-{seed}",
+                session.ledger.unneeded(),
+            )
         except (Stuck, AssertionError) as error:
             rows, wrong = session.rows, [str(error)]
         wrong += [f"made again: {each}" for each in session.redone]

@@ -19,6 +19,7 @@ class Ledger:
         self._clock = 0
         self._maker: dict[str, str] = {}  # file → job
         self._deleted: set[str] = set()
+        self._again: set[str] = set()  # jobs that had ended, started again, and have not ended
         self.changed: set[str] = set()  # files that were damaged: who has read them may start again
         self.running: set[str] = set()  # outputs of jobs that run now
 
@@ -28,6 +29,8 @@ class Ledger:
         self.jobs[name] = job
         self._maker |= dict.fromkeys(job.outputs, name)
         self.running |= {*job.outputs}
+        if name in self._ended:
+            self._again.add(name)
         wrongly = name in self._ended and not self._is_due(job)
         if wrongly:
             self.redone.append(job)
@@ -44,10 +47,18 @@ class Ledger:
         self._clock += 1
         self._ended[job.outputs[0]] = self._clock
         self._deleted -= {*job.outputs}
+        self._again.discard(job.outputs[0])
         self.running -= {*job.outputs}
 
     def delete(self, files: Iterable[str]) -> None:
         self._deleted |= {*files}
+
+    def unneeded(self) -> set[str]:
+        """Outputs of jobs that were interrupted when they were made again.
+
+        Snakemake deletes these, and if all that reads them is there, it does not make them again.
+        """
+        return {file for name in self._again for file in self.jobs[name].outputs}
 
     @property
     def ended(self) -> int:

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from faults import told
+from faults.experiment import differences
 from faults.kinds import damaged
 from faults.ledger import Ledger
 from faults.watching import Job, Started
@@ -73,6 +74,38 @@ def test_a_job_that_has_not_ended_may_start_again():
     assert not ledger.start(FIRST)
     assert not ledger.start(FIRST)
     assert ledger.made() == []
+
+
+def test_what_an_interrupted_second_making_has_deleted_need_not_be_there(ledger):
+    assert ledger.unneeded() == set()
+    ledger.delete(["b"])
+    ledger.start(FIRST)
+    assert ledger.unneeded() == {"a", "b"}
+    ledger.end(FIRST)
+    assert ledger.unneeded() == set()
+
+
+def test_of_the_rest_every_file_is_asked_for(tmp_path):
+    for run in ("one", "other"):
+        (tmp_path / run / "results" / "model").mkdir(parents=True)
+        for name in ("a", "b", "c"):
+            (tmp_path / run / "results" / "model" / name).write_text("same")
+
+    def said(*unneeded):
+        return differences(tmp_path / "one", tmp_path / "other", tmp_path / "scratch", unneeded)
+
+    assert said() == []
+    (tmp_path / "other" / "results" / "model" / "a").unlink()
+    assert said() == ["model/a is only in one"]
+    assert said("results/model/a") == []
+    for name in ("b", "c"):
+        (tmp_path / "other" / "results" / "model" / name).unlink()
+    (tmp_path / "other" / "results" / "model").rmdir()
+    assert said("results/model/a", "results/model/b") == [
+        "model is only in one",
+        "model/c is only in one",
+    ]
+    assert said("results/model/a", "results/model/b", "results/model/c") == []
 
 
 def test_jobs_are_read_from_what_snakemake_prints(tmp_path):

@@ -134,6 +134,22 @@ if not hasattr(DAG, "update_finished_checkpoint_dependencies"):
 DAG.update_checkpoint_dependencies = update_all_checkpoint_dependencies
 
 
+async def update_needrun_anew(dag, *arguments, **others):
+    """Find the jobs to run without remembering why they were to run before.
+
+    Else what waits for a job that was planned and then dropped would run all the same.
+    """
+    for job in dag.jobs:
+        if not dag.finished(job) and job not in dag._running:
+            dag.reason(job).clear()
+    return await dag.update_needrun_and_remember(*arguments, **others)
+
+
+if not hasattr(DAG, "update_needrun_and_remember"):
+    DAG.update_needrun_and_remember = DAG.update_needrun
+    DAG.update_needrun = update_needrun_anew
+
+
 def as_if_absent(dag) -> list:
     """Take out the edges to jobs from those that make nothing but what they call ancient."""
     taken = [
