@@ -30,7 +30,7 @@ def main(
     variant: str,
     seed: int,
     config: dict[str, Any],
-    where: torch.device,
+    devices: list[torch.device],
     code: str = "",
     validation: Sequence[Path] = (),
     start: Path | None = None,
@@ -46,6 +46,7 @@ def main(
         name: of the SAE: its cluster `0-4`, or `3@0-4` or `3~0-2` if it starts from another.
         config: the section `sae` of the configuration; `specialise` is read for such alone.
         code: digest of the code; an interrupted training of other code is not continued.
+        devices: one, or those over which the SAE's latents are spread.
         validation: shards of that split, read where there are learning rates to choose from.
         start: folder of the SAE to start from.
         tuned: training.json of the seed whose choice of the learning rate is taken over.
@@ -63,7 +64,7 @@ def main(
             " choose by. Give the shards, or one rate."
         )
     held_out = open_shards(validation, fingerprint) if len(rates) > 1 else []
-    trainings = training.fits(rates, folder, where, code, before=before)
+    trainings = training.fits(rates, folder, devices, code, before=before)
     limit, window = config["max_dead"], training.last_window()
     # Those that are there whether or not shards of other windows are kept.
     read = data.shards if window is None else data.of_window(window).shards
@@ -129,7 +130,7 @@ if __name__ == "__main__":
         seed=int(snakemake.wildcards.seed),
         config=snakemake.params.sae,
         code=snakemake.params.code,
-        where=device.choose(snakemake.resources.get("gpu", 0)),
+        devices=device.choose_all(snakemake.resources.get("gpu", 0)),
         start=Path(snakemake.input.start[0]).parent if snakemake.input.start else None,
         tuned=Path(snakemake.input.tuned[0]) if snakemake.input.tuned else None,
         windows=snakemake.params.windows,

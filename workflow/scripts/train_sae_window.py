@@ -24,7 +24,7 @@ def main(
     variant: str,
     seed: int,
     config: dict[str, Any],
-    where: torch.device,
+    devices: list[torch.device],
     code: str,
     start: Path | None,
     windows: dict[str, int],
@@ -43,7 +43,7 @@ def main(
     opened = open_shards(shards)
     training = prepare(opened, statistics, name, variant, seed, config, windows, start)
     rates = learning_rates(config, variant)
-    trainings = training.fits(rates, folder, where, code, window, before, after)
+    trainings = training.fits(rates, folder, devices, code, window, before, after)
     done = [_told(fitted) for fitted in converged(trainings)]
     write_json(record, {"window": window, "steps": training.end_of(window), "trainings": done})
     for checkpoint in folder.glob("checkpoint-*.safetensors"):
@@ -72,7 +72,7 @@ if __name__ == "__main__":
         variant=snakemake.wildcards.variant,
         seed=int(snakemake.wildcards.seed),
         config=snakemake.params.sae,
-        where=device.choose(snakemake.resources.get("gpu", 0)),
+        devices=device.choose_all(snakemake.resources.get("gpu", 0)),
         code=snakemake.params.training_code,
         start=Path(files.start[0]).parent if files.start else None,
         windows=snakemake.params.windows,

@@ -150,6 +150,10 @@ class Shard:
         self.n_rows, self.d_model = tensors[f"layer.{self.layers[0]}"].shape
         self._verified: set[str] = set()
 
+    def __reduce__(self) -> tuple:
+        """Another process opens the file itself."""
+        return open_shard, (self.path,)
+
     @property
     def device(self) -> torch.device:
         return self._tensors[f"layer.{self.layers[0]}"].device

@@ -46,6 +46,7 @@ class Checkpoint:
         elapsed: seconds that this process has spent on the training so far.
         whole: the identity of a training that goes through several jobs, in each of which it has
             an `identity` of its own.
+        writes: whether this process is the one that writes, of several that train together.
 
     Attributes:
         history: rows of history.csv from before the interruption.
@@ -59,9 +60,10 @@ class Checkpoint:
         every_seconds: float = 120.0,
         elapsed: Callable[[], float] = time.process_time,
         whole: str = "",
+        writes: bool = True,
     ) -> None:
         self.path, self.identity, self.every_seconds = path, identity, every_seconds
-        self.elapsed, self.whole = elapsed, whole
+        self.elapsed, self.whole, self.writes = elapsed, whole, writes
         self.history: list[dict[str, Any]] = []
         self.seconds = 0.0
         self._saved = time.monotonic()
@@ -120,8 +122,11 @@ class Checkpoint:
             return None
         return state, metadata
 
+    def due(self) -> bool:
+        return time.monotonic() - self._saved >= self.every_seconds
+
     def __call__(self, trainer: Resumable, history: list[dict[str, Any]]) -> None:
-        if time.monotonic() - self._saved >= self.every_seconds:
+        if self.due():
             self.save(trainer, history)
 
     def save(self, trainer: Resumable, history: list[dict[str, Any]]) -> None:
@@ -140,5 +145,7 @@ class Checkpoint:
             "history": json.dumps(self.history + history),
             "seconds": str(self.seconds + self.elapsed()),
         }
-        state = trainer.state()
+        state = trainer.state()  # by all processes, each of which has a part
+        if not self.writes:
+            return
         save_tensors(path, state, sealed(state, metadata), with_checksums=True)

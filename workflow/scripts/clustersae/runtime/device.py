@@ -12,25 +12,38 @@ from typing import TextIO
 
 import torch
 
+from clustersae.runtime.errors import InputError
+
 logger = logging.getLogger(__name__)
 
 _claims: list[TextIO] = []  # open lock files; the claim lasts as long as the process
 
 
 def choose(gpus: int = 0) -> torch.device:
-    """The device for a job that was granted `gpus` GPUs.
+    """The device for a job that was granted `gpus` GPUs and uses one: the first of `choose_all`."""
+    return choose_all(min(gpus, 1))[0]
+
+
+def choose_all(gpus: int = 0) -> list[torch.device]:
+    """The devices for a job that was granted `gpus` GPUs; the CPU where there are none.
 
     Snakemake counts GPUs but does not hand them out, so where a job sees several (SLURM shows it
     just its own) it claims one by a file lock. The lock vanishes with the process, however it ends.
     Only those in CUDA_VISIBLE_DEVICES are seen, and nothing is allocated on any but the claimed.
     """
     if gpus < 1 or not torch.cuda.is_available():
-        return torch.device("cpu")
+        return [torch.device("cpu")]
     count = torch.cuda.device_count()
-    index = claim(_names(count)) if count > 1 else 0
+    if gpus > count:
+        raise InputError(
+            f"This job was granted {gpus} GPUs, and this machine has {count}: an SAE is spread over"
+            f" the GPUs of one machine. Give it {count} at most (--set-resources RULE:gpu={count})."
+        )
+    names = _names(count)
+    indices = [claim(names) for _ in range(gpus)] if count > 1 else [0]
     # Streams and graphs that name no device go to the current one.
-    torch.cuda.set_device(index)
-    return torch.device("cuda", index)
+    torch.cuda.set_device(indices[0])
+    return [torch.device("cuda", index) for index in indices]
 
 
 def upload(tensor: torch.Tensor, where: torch.device) -> torch.Tensor:

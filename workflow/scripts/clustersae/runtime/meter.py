@@ -12,11 +12,12 @@ class Meter:
     """Measures the block it is the context manager of; `record` afterwards holds the figures.
 
     `seconds` are seconds of the processor that does the work: CPU time of this process, which
-    other jobs on the machine disturb little, or on a GPU the elapsed time until it is done.
+    other jobs on the machine disturb little, or on a GPU the elapsed time until it is done. Where
+    several `devices` work alike, this process with one of them, it is those of all.
     """
 
-    def __init__(self, device: torch.device | str = "cpu") -> None:
-        self.device = torch.device(device)
+    def __init__(self, device: torch.device | str = "cpu", devices: int = 1) -> None:
+        self.device, self.devices = torch.device(device), devices
         self.record: dict[str, Any] = {}
 
     def __enter__(self) -> "Meter":
@@ -29,8 +30,8 @@ class Meter:
     def elapsed(self) -> float:
         """`seconds` so far; does not wait for a GPU."""
         if self.device.type == "cuda":
-            return time.perf_counter() - self._wall
-        return time.process_time() - self._cpu
+            return self.devices * (time.perf_counter() - self._wall)
+        return self.devices * (time.process_time() - self._cpu)
 
     def __exit__(self, *_) -> None:
         on_gpu = self.device.type == "cuda"
@@ -41,7 +42,7 @@ class Meter:
         self.record = {
             "device": torch.cuda.get_device_name(self.device) if on_gpu else "cpu",
             "threads": torch.get_num_threads(),
-            "seconds": wall if on_gpu else cpu,
+            "seconds": self.devices * (wall if on_gpu else cpu),
             "wall_seconds": wall,
             "cpu_seconds": cpu,
             "peak_memory_mb": peak_memory_mb(),

@@ -7,7 +7,7 @@ import torch
 
 from clustersae.experiment.sae_settings import SAESettings
 from clustersae.sae.loss import auxk_loss, fvu_loss
-from clustersae.sae.module import SparseAutoencoder
+from clustersae.sae.module import SparseAutoencoder, TrainingOutput
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 
@@ -131,19 +131,32 @@ class EagerStep:
         fvu = fvu_loss(batch, output.reconstruction)
         sparsity = self.settings.sparsity_at(self.optimizer.steps)
         loss = self.sae.loss(fvu, partial(fvu_loss, batch), output, sparsity)
-        if self.auxk_alpha and len(dead):
-            loss = loss + self.auxk_alpha * auxk_loss(self.sae, batch, output, dead)
+        if self.auxk_alpha:
+            loss = loss + self.auxk_alpha * self.auxk(batch, output, dead)
         self.sae.zero_grad()
         loss.backward()
         if self.sae.unit_rows:
             self._remove_parallel_gradient()
-        torch.nn.utils.clip_grad_norm_(self.sae.parameters(), self.settings.max_grad_norm)
+        self.clip()
         self.optimizer.step(learning_rate)
         self.sae.after_step(output)
         with torch.no_grad():
             fired = output.firings(self.sae.d_sae)
             silent_for.add_(len(batch)).masked_fill_(fired > 0, 0)
-        return fvu.detach(), fired.sum() / len(batch)
+        return fvu.detach(), self.n_active(fired) / len(batch)
+
+    def auxk(
+        self, batch: torch.Tensor, output: TrainingOutput, dead: torch.Tensor
+    ) -> torch.Tensor | float:
+        return auxk_loss(self.sae, batch, output, dead) if len(dead) else 0.0
+
+    def clip(self) -> None:
+        """Limit the norm of all gradients together."""
+        torch.nn.utils.clip_grad_norm_(self.sae.parameters(), self.settings.max_grad_norm)
+
+    def n_active(self, fired: torch.Tensor) -> torch.Tensor:
+        """From the number of tokens on which each latent is active, that of active latents."""
+        return fired.sum()
 
     @torch.no_grad()
     def _remove_parallel_gradient(self) -> None:

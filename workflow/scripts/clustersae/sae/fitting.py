@@ -27,7 +27,7 @@ from clustersae.runtime.tensors import seal_of
 from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.registry import create
 from clustersae.sae.start import Start
-from clustersae.sae.training import Diverged, Trainer, train
+from clustersae.sae.training import Diverged, Trainer, alone, train
 from clustersae.sae.validation import Validation
 
 logger = logging.getLogger(__name__)
@@ -120,6 +120,7 @@ def fit(
     start: Start | None = None,
     keep: bool = False,
     leg: Leg | None = None,
+    trainer_for: Callable[[SparseAutoencoder, SAESettings, torch.device], Trainer] = alone,
 ) -> Fit:
     """Train one SAE, going on from `checkpoint_file` if an interrupted training left it.
 
@@ -129,6 +130,7 @@ def fit(
         start: what to start from; from scratch without.
         keep: save the finished training there, too, so that a job of several loses none.
         leg: train no more than this; by default, to the last step.
+        trainer_for: makes the trainer; several of one SAE, in as many processes, train together.
 
     Raises:
         InputError: what the leg begins with is damaged or of another training.
@@ -138,8 +140,8 @@ def fit(
     sae.initialise(torch.Generator().manual_seed(settings.seed))
     if start:
         sae.take_over(start.sae, start.is_other_layer)
-    trainer = Trainer(sae.to(where), settings)
-    meter = Meter(where)
+    trainer = trainer_for(sae, settings, where)
+    meter = Meter(where, trainer.n_devices)
     training = {
         "label": label,
         "code": code,
@@ -158,6 +160,7 @@ def fit(
         elapsed=meter.elapsed,
         # What the shards before were, nothing here can tell: who runs the legs sees to that.
         whole=identity(settings, **training),
+        writes=trainer.writes,
     )
     checkpoint.restore(trainer, leg.before)
     resumed_at = trainer.step_number
@@ -168,9 +171,11 @@ def fit(
     first_step = start.first_step(settings.batch_size) if start else 0
 
     def after_step(trainer: Trainer, history: list[dict[str, Any]]) -> None:
-        checkpoint(trainer, history)
-        if stop.asked_by is not None:
+        due, asked_by = trainer.agree(checkpoint.due(), stop.asked_by)
+        if due or asked_by is not None:
             checkpoint.save(trainer, history)
+        if asked_by is not None:
+            stop.asked_by = asked_by
             logger.warning("Asked to stop: step %d is saved.", trainer.step_number)
             stop.check()
 
@@ -185,7 +190,7 @@ def fit(
     seconds = meter.record["seconds"] + checkpoint.seconds
     record = meter.record | {"seconds": seconds, "resumed_at_step": resumed_at}
     record["step"] = trainer.optimise.name
-    return Fit(sae, settings, first_step, checkpoint.history + history, record)
+    return Fit(trainer.whole(), settings, first_step, checkpoint.history + history, record)
 
 
 def batches_of(

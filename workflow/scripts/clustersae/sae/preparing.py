@@ -64,7 +64,7 @@ class Training:
         self,
         rates: Sequence[float | None],
         folder: Path,
-        where: torch.device,
+        devices: Sequence[torch.device],
         code: str,
         window: int | None = None,
         before: Path | None = None,
@@ -74,6 +74,7 @@ class Training:
 
         Args:
             folder: where interrupted ones leave their checkpoints.
+            devices: one, or those over which the latents are spread.
             window: to train to the end of that window; to the last step without.
             before: folder of the checkpoints to go on from. A rate that has none there diverged.
             after: folder for those of the end.
@@ -91,19 +92,33 @@ class Training:
                 continue
             found.append(
                 partial(
-                    fit,
-                    self.data,
-                    settings,
-                    folder / checkpoint,
-                    f"SAE {self.name}, {self.variant}, seed {self.seed}",
-                    where,
-                    code,
-                    self.start,
+                    fit_on,
+                    devices,
+                    data=self.data,
+                    settings=settings,
+                    checkpoint_file=folder / checkpoint,
+                    label=f"SAE {self.name}, {self.variant}, seed {self.seed}",
+                    code=code,
+                    start=self.start,
                     keep=len(rates) > 1,
                     leg=leg,
                 )
             )
         return found
+
+
+def fit_on(devices: Sequence[torch.device], **arguments: Any) -> Fit:
+    """`fit` on one device, or with the latents spread over several of one machine.
+
+    Raises:
+        InputError: as `fit`; or the SAE cannot be spread.
+    """
+    if len(devices) == 1:
+        return fit(where=devices[0], **arguments)
+    # PyTorch's module for it takes half a second, which every training would pay.
+    from clustersae.sae.sharded import fit_spread
+
+    return fit_spread(devices, **arguments)
 
 
 def prepare(

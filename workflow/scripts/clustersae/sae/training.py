@@ -66,7 +66,12 @@ class Trainer:
 
     Nothing in a step waits for the device, but for the look at dead latents every
     DEAD_REFRESH_STEPS steps.
+
+    Attributes:
+        n_devices: that train this SAE; writes: whether this trainer is the one that saves.
     """
+
+    n_devices, writes = 1, True
 
     def __init__(
         self,
@@ -85,7 +90,7 @@ class Trainer:
     def step(self, batch: torch.Tensor) -> None:
         """One optimiser step on normalised activations [batch_size, d_model]."""
         if self.step_number % DEAD_REFRESH_STEPS == 0:
-            self.dead = (self.silent_for >= self.settings.dead_after).nonzero().squeeze(1)
+            self.look_for_dead()
         rate = self.settings.learning_rate_at(self.step_number)
         fvu, l0 = self.optimise(batch, self.dead, self.silent_for, rate)
         self.sums[0] += fvu
@@ -93,25 +98,47 @@ class Trainer:
         self.summed_steps += 1
         self.step_number += 1
 
+    def agree(self, due: bool, asked_by: int | None) -> tuple[bool, int | None]:
+        """Whether to save now, and the signal to end by, from what this process alone knows."""
+        return due, asked_by
+
+    def whole(self) -> SparseAutoencoder:
+        """The SAE as trained so far."""
+        return self.sae
+
+    def own_dead(self) -> torch.Tensor:
+        """Which latents are dead, bool [d_sae]."""
+        return self.silent_for >= self.settings.dead_after
+
+    def look_for_dead(self) -> None:
+        """Take those that are dead now for what AuxK revives; waits for the device."""
+        self.dead = self.own_dead().nonzero().squeeze(1)
+
+    def dead_fraction(self) -> float:
+        return self.own_dead().double().mean().item()
+
+    def is_finite(self) -> bool:
+        """Whether all weights are numbers."""
+        return all(bool(each.isfinite().all()) for each in self.sae.parameters())
+
     def metrics(self) -> dict[str, Any]:
         """Means over the steps since the last call; waits for the device."""
         fvu, l0 = (self.sums / max(self.summed_steps, 1)).tolist()
         self.sums.zero_()
         self.summed_steps = 0
         self._require_finite(fvu)
-        dead = (self.silent_for >= self.settings.dead_after).double().mean().item()
         return {
             "step": self.step_number,
             "activations": self.step_number * self.settings.step_activations,
             "fvu": fvu,
             "l0": l0,
-            "dead_fraction": dead,
+            "dead_fraction": self.dead_fraction(),
             "learning_rate": self.settings.learning_rate_at(max(self.step_number - 1, 0)),
         }
 
     def _require_finite(self, fvu: float) -> None:
         """Raise Diverged where the loss, or a weight, is no number any more."""
-        if fvu - fvu == 0 and all(each.isfinite().all() for each in self.sae.parameters()):
+        if self.is_finite() and fvu - fvu == 0:
             return
         rate = self.settings.learning_rate_at(max(self.step_number - 1, 0))
         raise Diverged(
@@ -145,6 +172,11 @@ class Trainer:
         self.dead = tensors["dead"].to(device)
         self.sums = tensors["sums"].to(device)
         self.step_number, self.summed_steps = tensors["steps"].tolist()
+
+
+def alone(sae: SparseAutoencoder, settings: SAESettings, where: torch.device) -> Trainer:
+    """The trainer of an SAE that one device holds."""
+    return Trainer(sae.to(where), settings)
 
 
 def train(

@@ -1,0 +1,143 @@
+"""One SAE on several devices learns what it learns on one; CPU processes stand for devices."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from snakemake_project import REPOSITORY
+from spread_training import CPU, outcome
+from synthetic_shards import D_SAE, K, write_split, write_statistics
+
+from clustersae.activations.shards import open_shards
+from clustersae.experiment.sae_settings import SAESettings
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.tensors import load_tensors
+from clustersae.runtime.together import together_on
+from clustersae.sae.fitting import Activations, fit
+from clustersae.sae.preparing import fit_on
+from clustersae.sae.sharded import ShardedTrainer
+
+#: 33 latents are spread unevenly, and with 20 of them active some process has fewer than that.
+SETTINGS = SAESettings(
+    architecture="topk",
+    d_sae=33,
+    k=3,
+    n_steps=60,
+    batch_size=128,
+    learning_rate=3e-3,
+    warmup_steps=5,
+    decay_steps=12,
+    auxk_alpha=1 / 32,
+    dead_after=256,
+    max_grad_norm=0.1,
+    seed=0,
+)
+
+
+def close(found, expected):
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, rtol=1e-3, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize(("n", "change"), [(2, {}), (3, {"k": 20}), (2, {"auxk_alpha": 0.0})])
+def test_several_processes_learn_what_one_learns(n, change):
+    settings = replace(SETTINGS, **change)
+    expected, told = outcome(settings, range(40))
+    if "k" not in change:
+        assert told["dead_fraction"] > 0.1, "AuxK has something to do"
+    with together_on([CPU] * n, partial(outcome, settings, range(40))) as together:
+        found, said = outcome(settings, range(40), where=CPU, together=together)
+    close(found, expected)
+    assert said == pytest.approx(told, rel=1e-4)
+
+
+def test_a_state_is_that_of_the_whole_sae_and_any_number_of_processes_takes_it():
+    before, _ = outcome(SETTINGS, range(20))
+    expected, _ = outcome(SETTINGS, range(20, 40), before)
+    work = partial(outcome, SETTINGS, range(20, 40), before)
+    with together_on([CPU] * 3, work) as together:
+        found, _ = work(where=CPU, together=together)
+    close(found, expected)
+
+
+@pytest.fixture(scope="module")
+def training(tmp_path_factory):
+    """Arguments of `fit` but for its files."""
+    folder = tmp_path_factory.mktemp("activations")
+    paths = write_split(folder)
+    tensors, _ = load_tensors(write_statistics(folder / "statistics.safetensors", paths))
+    shards = open_shards(paths)
+    data = Activations(shards, (0, 1), tensors["mean"][:2], tensors["scale"][:2])
+    settings = replace(SETTINGS, d_sae=D_SAE, k=K)
+    return {"data": data, "settings": settings, "label": "SAE", "keep": True}
+
+
+def test_a_fit_on_two_devices_is_that_on_one(training, tmp_path):
+    one = fit(where=CPU, checkpoint_file=tmp_path / "one", **training)
+    two = fit_on([CPU, CPU], checkpoint_file=tmp_path / "two", **training)
+    for name, weights in one.sae.state_dict().items():
+        torch.testing.assert_close(two.sae.state_dict()[name], weights, rtol=1e-3, atol=1e-5)
+    assert two.record["step"] == "sharded over 2"
+    assert [row["step"] for row in two.history] == [row["step"] for row in one.history]
+    assert two.history[-1]["fvu"] == pytest.approx(one.history[-1]["fvu"], rel=1e-4)
+    again = fit_on([CPU, CPU], checkpoint_file=tmp_path / "two", **training)
+    assert again.record["resumed_at_step"] == SETTINGS.n_steps
+    assert all(map(torch.equal, again.sae.state_dict().values(), two.sae.state_dict().values()))
+
+
+def asked_at(step, agree=ShardedTrainer.agree):
+    """`agree` of a process that is sent a signal after that step."""
+
+    def asked(trainer, due, asked_by):
+        if trainer.step_number == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return agree(trainer, due, asked_by)
+
+    return asked
+
+
+def test_a_warning_to_the_first_process_saves_the_step_of_all(training, tmp_path, monkeypatch):
+    file = tmp_path / "checkpoint"
+    long = training | {"settings": replace(training["settings"], n_steps=200_000)}
+    monkeypatch.setattr(ShardedTrainer, "agree", asked_at(40))
+    with pytest.raises(SystemExit) as stopped:
+        fit_on([CPU, CPU], checkpoint_file=file, **long)
+    assert stopped.value.code == 128 + signal.SIGTERM
+    state, _ = load_tensors(file)
+    assert state["steps"][0] == 48, "the next step at which processes agree"
+    assert state["silent_for"].shape == (D_SAE,)
+
+
+def test_if_one_process_dies_the_first_does_not_wait_for_it():
+    began = time.monotonic()
+    result = subprocess.run(
+        [sys.executable, "-m", "spread_training"],
+        env={**os.environ, "PYTHONPATH": f"{REPOSITORY}/workflow/scripts:{REPOSITORY}/tests"},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert time.monotonic() - began < 100
+    assert result.returncode == 1, result.stderr
+    assert "error: The process of cpu has ended (3" in result.stderr
+
+
+def test_what_cannot_be_spread_is_refused(training, tmp_path, monkeypatch):
+    monkeypatch.setattr(multiprocessing.context.SpawnProcess, "start", None)  # before any process
+    gated = training | {"settings": replace(training["settings"], architecture="gated")}
+    with pytest.raises(InputError, match="architecture gated is trained on one device"):
+        fit_on([CPU, CPU], checkpoint_file=tmp_path / "gated", **gated)
+    joint = training | {"settings": replace(training["settings"], layers_at_once=2)}
+    with pytest.raises(InputError, match="architecture crosscoder is trained on one device"):
+        fit_on([CPU, CPU], checkpoint_file=tmp_path / "joint", **joint)
+    narrow = training | {"settings": replace(training["settings"], d_sae=4, k=1)}
+    with pytest.raises(InputError, match="4 latents cannot be spread over 3"):
+        fit_on([CPU] * 3, checkpoint_file=tmp_path / "narrow", **narrow)
