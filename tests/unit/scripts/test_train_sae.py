@@ -51,7 +51,7 @@ def run(data, folder, name="0-2", variant="base", seed=1, config=CONFIG, **more)
     where = torch.device("cpu")
     train_sae.main(
         **data, folder=folder, name=name, variant=variant, seed=seed, config=config,
-        where=where, code="code", **more,
+        devices=[where], code="code", **more,
     )  # fmt: skip
     return load_sae(folder).state_dict()
 
@@ -90,7 +90,7 @@ def killed_after(n_steps, monkeypatch, job):
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "step", step_until_killed)
-        patch.setattr(Checkpoint, "__call__", Checkpoint.save)
+        patch.setattr(Checkpoint, "due", lambda _: True)
         with pytest.raises(Killed):
             job()
 

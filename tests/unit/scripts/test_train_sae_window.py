@@ -32,7 +32,7 @@ def data(tmp_path_factory):
         "paths": paths,
         "statistics": write_statistics(folder / "statistics.safetensors", paths[:2]),
         "validation": write_split(folder, "validation", rows=(300,)),
-        "cpu": torch.device("cpu"),
+        "cpu": [torch.device("cpu")],
     }
 
 
