@@ -12,18 +12,18 @@ pytestmark = pytest.mark.long
 #: Of layer_quality.csv.
 MEASURED = ("fvu", "mse", "cosine", "l0", "ce_spliced", "kl")
 
-#: In place of `device.choose`; writes down which scripts called it.
+#: In place of `device.choose_all`; writes down which scripts called it.
 USED = "used.txt"
 CHOOSE = f"""
 
-def choose(gpus=0):
+def choose_all(gpus=0):
     import sys
     import pretended_gpu
 
     if gpus:
         with open("{USED}", "a") as file:  # tmpabc.train_sae.py
             print(sys.argv[0].split(".")[-2], file=file)
-    return pretended_gpu.choose(gpus)
+    return [pretended_gpu.choose(gpus)]
 """
 
 

@@ -23,19 +23,19 @@ ASKED = {
 #: Without accounting, and asked for more often than on a cluster.
 OPTIONS = ("--slurm-no-account", "--slurm-status-command", "squeue")
 SOONER = ("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "5", "--retries", "0")
-#: In place of `device.choose`: writes down which GPU a job was shown.
+#: In place of `device.choose_all`: writes down which GPU a job was shown.
 CHOOSE = """
 
-_choose = choose
+_choose_all = choose_all
 
 
-def choose(gpus=0):
+def choose_all(gpus=0):
     import sys
 
     if gpus:
         with open("shown.txt", "a") as file:  # tmpabc.train_sae.py
             print(sys.argv[0].split(".")[-2], os.environ["CUDA_VISIBLE_DEVICES"], file=file)
-    return _choose(gpus)
+    return _choose_all(gpus)
 """
 REASON = one_node_slurm.missing()
 
