@@ -15,7 +15,8 @@ from configurations import load
 from snakemake_project import Project
 
 from clustersae.clustering.tabulate import tabulate_partitions
-from clustersae.experiment.plan import Plan, make_plan
+from clustersae.experiment.plan import Plan
+from clustersae.experiment.planning import make_plan
 from clustersae.experiment.tasks import task_name
 from clustersae.runtime.files import write_json
 

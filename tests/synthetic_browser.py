@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 
 from clustersae.browser.directions import SCHEMA
 from clustersae.browser.reading import Measured
-from clustersae.experiment.plan import BROWSED, Plan, make_plan
+from clustersae.experiment.plan import BROWSED, Plan
+from clustersae.experiment.planning import make_plan
 from clustersae.features.contexts import SCHEMA as CONTEXTS
 from clustersae.presentation.tables import write_table
 

@@ -20,7 +20,7 @@ import pandas as pd
 
 from clustersae.experiment.arms import Arm
 from clustersae.experiment.clusters import FROM, VIA, cluster_name, layers_of
-from clustersae.experiment.plan import make_plan
+from clustersae.experiment.planning import make_plan
 from clustersae.experiment.variants import EQUAL_EXPOSURE, kind_of, share_of, variant_scales
 from clustersae.runtime.files import write_csv, write_json
 

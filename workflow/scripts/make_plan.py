@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clustersae.experiment.plan import make_plan
+from clustersae.experiment.planning import make_plan
 from clustersae.presentation.tables import RECONSTRUCTION, read_files
 from clustersae.quality.pilots import settle
 from clustersae.runtime import job

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clustersae.experiment.plan import make_pilots
+from clustersae.experiment.planning import make_pilots
 from clustersae.runtime import job
 from clustersae.runtime.files import read_json, write_json
 

@@ -9,7 +9,8 @@ from clustersae.cost.listing import arms_table, jobs_table, saes_table, totals
 from clustersae.cost.rates import measured_last
 from clustersae.cost.supposed import supposed_partitions
 from clustersae.experiment.layers import studied_layers
-from clustersae.experiment.plan import make_plan, read_plan
+from clustersae.experiment.plan import read_plan
+from clustersae.experiment.planning import make_plan
 from clustersae.runtime import job, machine
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import read_json

@@ -8,7 +8,8 @@ from synthetic_results import nested
 
 from clustersae.browser.groups import shown_groups
 from clustersae.experiment.arms import partition_name
-from clustersae.experiment.plan import BROWSED, make_plan
+from clustersae.experiment.plan import BROWSED
+from clustersae.experiment.planning import make_plan
 
 KINDS = list(BROWSED)
 

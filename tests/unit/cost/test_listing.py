@@ -8,7 +8,7 @@ from configurations import load
 from clustersae.cost.forecast import Shape, forecast
 from clustersae.cost.listing import arms_table, jobs_table, number_of_bytes, saes_table, totals
 from clustersae.cost.rates import Rates
-from clustersae.experiment.plan import make_plan
+from clustersae.experiment.planning import make_plan
 from clustersae.runtime.machine import Machine
 
 CONFIG = {

@@ -10,7 +10,7 @@ from synthetic_results import nested
 from clustersae.experiment.arms import partition_name
 from clustersae.experiment.clusters import start_of
 from clustersae.experiment.groups import Groups
-from clustersae.experiment.plan import make_pilots, make_plan
+from clustersae.experiment.planning import make_pilots, make_plan
 
 N_LAYERS = 8
 DESCRIPTION = {

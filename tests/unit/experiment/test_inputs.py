@@ -8,7 +8,7 @@ import pytest
 
 from clustersae.experiment.inputs import Inputs
 from clustersae.experiment.params import Params, growing
-from clustersae.experiment.plan import make_plan
+from clustersae.experiment.planning import make_plan
 from clustersae.experiment.streaming import Streaming
 
 DESCRIPTION = {

@@ -7,7 +7,8 @@ from synthetic_results import nested
 
 from clustersae.experiment.arms import partition_name
 from clustersae.experiment.clusters import parent, start_of
-from clustersae.experiment.plan import candidates, make_pilots, make_plan, read_plan
+from clustersae.experiment.plan import read_plan
+from clustersae.experiment.planning import candidates, make_pilots, make_plan
 from clustersae.runtime.errors import InputError
 
 N_LAYERS = 4

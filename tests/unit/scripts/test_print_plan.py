@@ -6,7 +6,7 @@ import print_plan
 import pytest
 from configurations import load
 
-from clustersae.experiment.plan import make_pilots, make_plan
+from clustersae.experiment.planning import make_pilots, make_plan
 from clustersae.runtime.errors import InputError
 
 FACTS = {

@@ -16,7 +16,8 @@ from clustersae.experiment.arms import SAE, Arm, baseline, measured_as
 from clustersae.experiment.clusters import FROM, layers_of, start_of
 from clustersae.experiment.flops import dense_flops, forward_flops
 from clustersae.experiment.layers import studied_layers
-from clustersae.experiment.plan import Plan, make_pilots, make_plan
+from clustersae.experiment.plan import Plan
+from clustersae.experiment.planning import make_pilots, make_plan
 from clustersae.experiment.sae_settings import SAESettings, learning_rates, resolve
 from clustersae.experiment.streaming import N_PASSING, made
 from clustersae.experiment.variants import CROSSCODER, EVERY_LAYER, kind_of, times_read

@@ -6,7 +6,7 @@ from typing import Any
 from clustersae.experiment.arms import transfer_variant
 from clustersae.experiment.clusters import FROM
 from clustersae.experiment.layers import studied_layers
-from clustersae.experiment.plan import AUTO_BUDGETS, auto_roots
+from clustersae.experiment.planning import AUTO_BUDGETS, auto_roots
 from clustersae.experiment.sae_settings import (
     count_steps,
     learning_rates,

@@ -15,7 +15,8 @@ from clustersae.experiment.arms import PER_LAYER, SAE, with_ancestors
 from clustersae.experiment.clusters import start_of
 from clustersae.experiment.contents import contents_digest
 from clustersae.experiment.paths import watched
-from clustersae.experiment.plan import Plan, make_pilots, read_plan
+from clustersae.experiment.plan import Plan, read_plan
+from clustersae.experiment.planning import make_pilots
 from clustersae.experiment.sae_settings import learning_rates
 from clustersae.experiment.sources import dataset_files, model_files
 from clustersae.experiment.tasks import is_file, task_name

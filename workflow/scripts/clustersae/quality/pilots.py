@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from clustersae.experiment.plan import candidates, make_pilots
+from clustersae.experiment.planning import candidates, make_pilots
 from clustersae.quality.choice import cheapest_within, loss_of
 
 
