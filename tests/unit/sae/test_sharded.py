@@ -47,7 +47,7 @@ def close(found, expected):
         torch.testing.assert_close(found[name], tensor, rtol=1e-3, atol=1e-5, msg=name)
 
 
-@pytest.mark.parametrize(("n", "change"), [(2, {}), (3, {"k": 20}), (2, {"auxk_alpha": 0.0})])
+@pytest.mark.parametrize(("n", "change"), [(2, {}), (3, {"k": 20})])
 def test_several_processes_learn_what_one_learns(n, change):
     settings = replace(SETTINGS, **change)
     expected, told = outcome(settings, range(40))
