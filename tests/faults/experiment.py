@@ -52,7 +52,8 @@ def differences(
     """What is not as in the reference: files, bits of SAEs, cells of tables that hold no times.
 
     Args:
-        unneeded: files that may be absent.
+        unneeded: outputs of jobs that were interrupted and are not needed any more: they may be
+            absent, and a checkpoint may lie where they were.
     """
     names = [
         {str(path.relative_to(each)) for path in each.rglob("*")}  # what is hidden as well
@@ -68,7 +69,15 @@ def differences(
             if path.is_file()
         )
     }
-    told = [f"{name} is only in one" for name in sorted(absent | (names[1] - names[0]))]
+    left = {str(Path(name).parent) for name in unneeded}
+    more = {
+        name
+        for name in names[1] - names[0]
+        if not (
+            fnmatch(name, "*/checkpoint*.safetensors") and f"results/{Path(name).parent}" in left
+        )
+    }
+    told = [f"{name} is only in one" for name in sorted(absent | more)]
     for name in sorted(names[0] & names[1]):
         if (found / "results" / name).is_dir() or any(
             fnmatch(name, pattern) for pattern in MEASURED

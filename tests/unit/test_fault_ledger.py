@@ -98,6 +98,10 @@ def test_of_the_rest_every_file_is_asked_for(tmp_path):
     (tmp_path / "other" / "results" / "model" / "a").unlink()
     assert said() == ["model/a is only in one"]
     assert said("results/model/a") == []
+    (tmp_path / "other" / "results" / "model" / "checkpoint.safetensors").write_text("half")
+    assert said("results/model/a") == []
+    assert said() == ["model/a is only in one", "model/checkpoint.safetensors is only in one"]
+    (tmp_path / "other" / "results" / "model" / "checkpoint.safetensors").unlink()
     for name in ("b", "c"):
         (tmp_path / "other" / "results" / "model" / name).unlink()
     (tmp_path / "other" / "results" / "model").rmdir()
