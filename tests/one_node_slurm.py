@@ -19,7 +19,8 @@ CONFIGURATION = Path("/etc/slurm")
 LOCK = Path(tempfile.gettempdir()) / "one-node-slurm.lock"
 DAEMONS = ("munged", "slurmctld", "slurmd")
 COMMANDS = (*DAEMONS, "sbatch", "srun", "squeue", "scontrol")
-#: The node's memory is made up: what jobs ask for is looked at, and not kept for them.
+#: A job that is put back into the queue waits for as long as credentials last.
+#: The node's memory is made up: what jobs ask for is not kept for them, but more is not let them.
 SLURM_CONF = """
 ClusterName=test
 SlurmctldHost={host}
@@ -28,7 +29,7 @@ SlurmdPort={ports[1]}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/munge.socket,cred_expire=5
 CryptoType=crypto/munge
 MpiDefault=none
 ProctrackType=proctrack/linuxproc
@@ -37,7 +38,9 @@ SwitchType=switch/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 AccountingStorageType=accounting_storage/none
-JobAcctGatherType=jobacct_gather/none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=1
+JobAcctGatherParams=OverMemoryKill
 JobCompType=jobcomp/filetxt
 JobCompLoc={folder}/completed.txt
 GresTypes=gpu
@@ -83,6 +86,10 @@ class Slurm:
         self._daemons: list[subprocess.Popen[bytes]] = []
         self._before: dict[Path, bytes | None] = {}
 
+    @property
+    def node(self) -> str:
+        return socket.gethostname().partition(".")[0]
+
     def __enter__(self) -> "Slurm":
         (self.folder / "state").mkdir(parents=True)
         (self.folder / "spool").mkdir()
@@ -102,7 +109,7 @@ class Slurm:
 
     def _configure(self) -> None:
         values = {
-            "host": socket.gethostname().partition(".")[0],
+            "host": self.node,
             "ports": [_free_port(), _free_port()],
             "folder": self.folder,
             "cpus": self.cpus,

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from snakemake_project import Project
 
+pytestmark = pytest.mark.long
+
 #: Three windows of two shards; `mlsae` reads two of them, `specialised` goes on in the second.
 ACTIVATIONS = {"tokens": {"train": 3000}, "shard_tokens": 500, "window": 2}
 ARMS = {

@@ -242,6 +242,7 @@ def test_another_configfile_replaces_config_yaml(finished):
     assert "cluster_layers" in jobs(result.stdout)  # which arms.auto waits for, the default again
 
 
+@pytest.mark.long
 def test_auto_reuses_the_cache_and_settles_on_a_count(finished):
     margins = {"mean": 1000.0, "worst": 1000.0}
     finished.configure(arms={"auto": ["shared"], "pilot_fraction": 0.5, "margins": margins})

@@ -1,6 +1,7 @@
 """The profile of SLURM on a real cluster, of one node: Debian's packages on this machine."""
 
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import one_node_slurm
@@ -91,43 +92,98 @@ def test_results_are_those_of_one_machine_to_the_bit(submitted, fresh):
     assert all(found[name].tobytes() == expected[name].tobytes() for name in expected)
 
 
-def test_after_scancel_the_same_command_goes_on(tmp_path):
-    """And makes what an undisturbed run makes, without doing again what had ended."""
+def scancel(cluster, job):
+    cluster.command("scancel", job)
+
+
+def reach_the_time_limit(cluster, job):
+    """A job that does nothing any more has a minute left."""
+    cluster.command("scancel", "--full", "--signal=STOP", job)
+    cluster.command("scontrol", "update", f"JobId={job}", "TimeLimit=1")
+
+
+def lose_the_node(cluster, job):
+    """SLURM gives the job to the next node that it has."""
+    cluster.command("scontrol", "update", f"NodeName={cluster.node}", "State=DOWN", "Reason=lost")
+    cluster.wait(lambda: job not in running(cluster), "the job to be given up")
+    cluster.command("scontrol", "update", f"NodeName={cluster.node}", "State=RESUME")
+
+
+def drain_the_node(cluster, job):
+    """What runs there ends well; what follows waits until the node is back."""
+    cluster.command("scontrol", "update", f"NodeName={cluster.node}", "State=DRAIN", "Reason=away")
+    cluster.wait(lambda: job not in running(cluster), "the job to end", seconds=200)
+    cluster.command("scontrol", "update", f"NodeName={cluster.node}", "State=RESUME")
+
+
+def running(cluster, rule=""):
+    """Numbers of the jobs that run."""
+    return [
+        job["JobId"]
+        for job in cluster.jobs()
+        if job["Comment"].startswith(f"rule_{rule}") and job["JobState"] == "RUNNING"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("hurt", "ends"),
+    [
+        (scancel, True),
+        (reach_the_time_limit, True),
+        (lose_the_node, False),
+        (drain_the_node, False),
+    ],
+)
+def test_what_happens_to_a_job_leaves_no_trace(tmp_path, hurt, ends):
+    """The same command goes on: what had ended is not done again, and the results are the same.
+
+    Args:
+        ends: whether Snakemake ends because of it.
+    """
     project = Project.create(tmp_path / "project", TINY)
+    project.configure(language_models={"tiny": {"training": {"steps": 1500}}})
     results = project.folder / "results/language_models/tiny"
-    model = results / "model/model.safetensors"
-    command = (
-        "--profile",
-        PROFILE,
-        *OPTIONS,
-        *SOONER,
-        "--",
-        str(model.relative_to(project.folder)),
-    )
+    target = "results/language_models/tiny/model/model.safetensors"
+    command = ("--profile", PROFILE, *OPTIONS, *SOONER, "--", target)
     cluster = one_node_slurm.Slurm(tmp_path / "cluster", cpus=os.cpu_count() or 1)
-
-    def training():
-        return [
-            job["JobId"]
-            for job in cluster.jobs()
-            if job["Comment"].startswith("rule_train_model") and job["JobState"] == "RUNNING"
-        ]
-
     with FileLock(one_node_slurm.LOCK), cluster, ThreadPoolExecutor() as threads:
         first = threads.submit(project.snakemake, *command)
-        cluster.wait(lambda: bool(training()), "the training to start", seconds=300)
-        cluster.command("scancel", *training())
-        assert first.result().returncode == 1
-        assert not model.exists()
+        log = project.folder / "results/logs/language_models/tiny/train_model.log"
+        cluster.wait(log.exists, "the training to start", seconds=300)
+        hurt(cluster, *running(cluster, "train_model"))
+        assert first.result().returncode == int(ends)
         corpus = results / "corpus/train.safetensors"
         made = corpus.stat().st_mtime_ns
         again = project.snakemake(*command)
     assert again.returncode == 0, again.stdout
-    assert jobs(again.stdout) == {"train_model": 1}
+    assert jobs(again.stdout) == ({"train_model": 1} if ends else {})
     assert corpus.stat().st_mtime_ns == made
     undisturbed = Project.create(tmp_path / "undisturbed", TINY)
-    undisturbed.run(command[-1])
-    assert model.read_bytes() == (undisturbed.folder / command[-1]).read_bytes()
+    undisturbed.configure(language_models={"tiny": {"training": {"steps": 1500}}})
+    undisturbed.run(target)
+    found, expected = (each.folder / target for each in (project, undisturbed))
+    assert found.read_bytes() == expected.read_bytes()
+
+
+def test_a_job_that_takes_too_much_memory_is_tried_again_with_more(tmp_path):
+    project = Project.create(tmp_path / "project", TINY)
+    target = "results/language_models/tiny/corpus/train.safetensors"
+    rules = project.folder / "workflow/modules/language_models/Snakefile"
+    text = rules.read_text(encoding="utf-8")
+    rules.write_text(text.replace("mem_mb=growing(4000)", "mem_mb=growing(250)"), encoding="utf-8")
+    cluster = one_node_slurm.Slurm(tmp_path / "cluster", cpus=os.cpu_count() or 1)
+    with FileLock(one_node_slurm.LOCK), cluster as slurm:
+        result = project.snakemake(
+            *("--profile", PROFILE, *OPTIONS, *SOONER, "--retries", "2", "--", target)
+        )
+        tried = sorted(slurm.jobs(), key=lambda job: int(job["JobId"]))
+    assert result.returncode == 0, result.stdout
+    asked = [re.search(r"mem=(\w+)", job["TRES"])[1] for job in tried]
+    assert asked == ["250M", "500M", "1000M"][: len(tried)]
+    ended = [job["JobState"] for job in tried]
+    assert len(ended) > 1
+    assert {*ended[:-1]} <= {"OUT_OF_MEMORY", "FAILED", "CANCELLED"}
+    assert ended[-1] == "COMPLETED"
 
 
 def test_trainings_that_share_a_job_run_in_it_one_after_another(tmp_path):

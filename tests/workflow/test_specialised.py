@@ -4,6 +4,7 @@ import json
 
 import pandas as pd
 import pytest
+from snakemake_project import Project
 
 #: From one SAE at half of the per-layer cost: 3/4 T for all layers together, the rest evenly for
 #: the three layers' own SAEs, beside per-layer SAEs on half of the activations.
@@ -12,14 +13,19 @@ CHILD, ARM = "tokens-1of4@tokens-3of4", "per-layer@single (tokens-1of4@tokens-3o
 
 
 @pytest.fixture(scope="module")
-def trained(first_run, tmp_path_factory):
+def trained(first_run, made_once):
     """The finished project with specialised SAEs; for reading and copying only."""
-    project = first_run[0].copy(tmp_path_factory.mktemp("specialised") / "project")
-    project.configure(arms={"specialised": SPECIALISED})
-    project.run("results/tiny/plan.json")
-    plan = project.plan()
-    project.run()
-    return project, plan
+
+    def make(place):
+        project = first_run[0].copy(place)
+        project.configure(arms={"specialised": SPECIALISED})
+        project.run("results/tiny/plan.json")
+        plan = project.plan()
+        project.run()
+        return plan
+
+    place, plan = made_once("specialised", make)
+    return Project(place), plan
 
 
 @pytest.fixture
@@ -123,6 +129,7 @@ def test_too_short_a_training_is_named_before_any_job(fresh):
     assert "Job stats" not in result.stdout
 
 
+@pytest.mark.long
 def test_pilots_choose_one_arm_and_the_run_goes_on_from_there(finished):
     finished.configure(
         arms={
@@ -136,7 +143,7 @@ def test_pilots_choose_one_arm_and_the_run_goes_on_from_there(finished):
     assert "pilot trainings, which add one arm" in printed
     folder = finished.folder / "results/tiny"
     assert not (folder / "plan.json").exists() or "auto" in (folder / "plan.json").read_text()
-    finished.run()
+    finished.run("results/tiny/tables/arms.csv", "results/tiny/tables/cost.csv")
     auto = json.loads((folder / "plan.json").read_text())["auto"]
     # Any loss is within these margins: the cheapest is the specialised arm of the least budget.
     assert auto["family"] == "specialised"

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from clustersae.pretraining.published import METRICS
 
 FOLDER = "results/language_models/tiny"
@@ -21,6 +23,7 @@ def test_without_a_record_there_is_one_training(fresh):
     assert not {*recorded, "figure_language_model"} & jobs.keys()
 
 
+@pytest.mark.long
 def test_every_seed_is_trained_and_the_table_names_them_all(fresh):
     fresh.configure(**training(record=True, other_seeds=[7], sampling="offsets"))
     whole = fresh.plan()

@@ -122,9 +122,13 @@ async def update_all_checkpoint_dependencies(dag, jobs=None) -> bool:
         dropped = [
             job
             for job in dag.jobs
-            if job.is_checkpoint and not dag.needrun(job) and not known.issuperset(job.output)
+            if job.is_checkpoint
+            and not dag.needrun(job)
+            and not known.issuperset(job.output)
         ]
-        there = [job for job in dropped if all(Path(file).exists() for file in job.output)]
+        there = [
+            job for job in dropped if all(Path(file).exists() for file in job.output)
+        ]
         updated = await dag.update_finished_checkpoint_dependencies(there)
     return changed
 
