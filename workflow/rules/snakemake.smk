@@ -141,10 +141,14 @@ DAG.update_checkpoint_dependencies = update_all_checkpoint_dependencies
 async def update_needrun_anew(dag, *arguments, **others):
     """Find the jobs to run without remembering why they were to run before.
 
-    Else what waits for a job that was planned and then dropped would run all the same.
+    Else what waits for a job that was planned and then dropped would run all the same. What reads
+    the output of a job that has run keeps its reason.
     """
+    begun = {*dag._finished}
+    for job in dag._running:
+        begun.update(job if job.is_group() else [job])
     for job in dag.jobs:
-        if not dag.finished(job) and job not in dag._running:
+        if job not in begun and begun.isdisjoint(dag.dependencies[job]):
             dag.reason(job).clear()
     return await dag.update_needrun_and_remember(*arguments, **others)
 

@@ -70,7 +70,12 @@ def main(
     read = data.shards if window is None else data.of_window(window).shards
 
     def score(sae: SparseAutoencoder) -> Validation:
-        return validate(sae, held_out, read, limit) if held_out else Validation(0.0, 0.0)
+        if not held_out:
+            return Validation(0.0, 0.0)
+        home = sae.W_dec.device  # of one that was spread, the CPU
+        found = validate(sae.to(devices[0]), held_out, read, limit)
+        sae.to(home)
+        return found
 
     best, scores, tuning_seconds = best_fit(converged(trainings), score, limit)
 

@@ -52,6 +52,12 @@ def test_more_jobs_than_devices_share_them_evenly(claimer):
     assert [claimer("0", "1")[0] for _ in range(5)] == [0, 1, 0, 1, 0]
 
 
+def test_a_job_of_several_devices_takes_none_twice(claimer, tmp_path):
+    names = ("0", "1", "2", "3")
+    assert [claimer(*names)[0] for _ in range(2)] == [0, 1]
+    assert sorted(device.different(names, 4, tmp_path)) == [0, 1, 2, 3]
+
+
 def test_a_device_is_the_same_one_in_every_list(claimer):
     """Of two jobs, the scheduler has given one the devices 0 and 1, and one 1 and 2."""
     assert claimer("0", "1")[0] == 0

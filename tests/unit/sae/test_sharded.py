@@ -23,6 +23,7 @@ from clustersae.runtime.together import together_on
 from clustersae.sae.fitting import Activations, fit
 from clustersae.sae.preparing import fit_on
 from clustersae.sae.sharded import ShardedTrainer
+from clustersae.sae.training import Diverged
 
 #: 33 latents are spread unevenly, and with 20 of them active some process has fewer than that.
 SETTINGS = SAESettings(
@@ -114,6 +115,15 @@ def test_a_warning_to_the_first_process_saves_the_step_of_all(training, tmp_path
     state, _ = load_tensors(file)
     assert state["steps"][0] == 48, "the next step at which processes agree"
     assert state["silent_for"].shape == (D_SAE,)
+
+
+def test_all_diverge_together_and_another_rate_may_follow(training, tmp_path):
+    settings = replace(training["settings"], n_steps=20)
+    wild = training | {"settings": replace(settings, learning_rate=1e30)}
+    with pytest.raises(Diverged, match="SAE training diverged"):
+        fit_on([CPU, CPU], checkpoint_file=tmp_path / "wild", **wild)
+    calm = training | {"settings": settings}
+    assert fit_on([CPU, CPU], checkpoint_file=tmp_path / "calm", **calm).history
 
 
 def test_if_one_process_dies_the_first_does_not_wait_for_it():

@@ -39,11 +39,16 @@ def choose_all(gpus: int = 0) -> list[torch.device]:
             f"This job was granted {gpus} GPUs, and this machine has {count}: an SAE is spread over"
             f" the GPUs of one machine. Give it {count} at most (--set-resources RULE:gpu={count})."
         )
-    names = _names(count)
-    indices = [claim(names) for _ in range(gpus)] if count > 1 else [0]
+    indices = different(_names(count), gpus) if count > 1 else [0]
     # Streams and graphs that name no device go to the current one.
     torch.cuda.set_device(indices[0])
     return [torch.device("cuda", index) for index in indices]
+
+
+def different(names: Sequence[str], n: int, folder: str | Path | None = None) -> list[int]:
+    """Claim `n` devices, none of them twice; see `claim`."""
+    left = list(range(len(names)))
+    return [left.pop(claim([names[each] for each in left], folder)) for _ in range(n)]
 
 
 def upload(tensor: torch.Tensor, where: torch.device) -> torch.Tensor:

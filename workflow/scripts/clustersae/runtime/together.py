@@ -7,9 +7,11 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from clustersae.runtime.job import lives
 
 #: Seconds between two looks at whether all processes are alive.
 LOOK_EVERY = 1.0
+#: How long a rank waits for others, which may be writing a large checkpoint; deaths are looked for.
+PATIENCE = timedelta(days=2)
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,11 @@ class Together:
 
 
 @contextmanager
-def together_on(devices: Sequence[torch.device], work: Callable[..., Any]) -> Iterator[Together]:
+def together_on(
+    devices: Sequence[torch.device],
+    work: Callable[..., Any],
+    agreed: tuple[type[BaseException], ...] = (),
+) -> Iterator[Together]:
     """Have `work(where=, together=)` done by one more process for each device but the first.
 
     The caller does the same as rank 0. If one of the others fails, this process ends as well: what
@@ -87,35 +95,35 @@ def together_on(devices: Sequence[torch.device], work: Callable[..., Any]) -> It
     Args:
         devices: all on one machine; CPUs stand for as many processes.
         work: a function of a module, or a `partial` of one, whose arguments can be sent.
+        agreed: what all ranks raise at the same place, if one does.
     """
     start = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory(prefix="clustersae-") as folder:
         meeting = str(Path(folder) / "meeting")
-        ranks = range(1, len(devices))
+        told = (work, agreed, devices, meeting, os.getpid())
         others = [
-            start.Process(
-                target=_beside, args=(work, devices, rank, meeting, os.getpid()), daemon=True
-            )
-            for rank in ranks
+            start.Process(target=_beside, args=(rank, *told), daemon=True)
+            for rank in range(1, len(devices))
         ]
         for each in others:
             each.start()
         done = threading.Event()
-        watch = threading.Thread(target=_watch, args=(others, devices, done), daemon=True)
-        watch.start()
+        threading.Thread(target=_watch, args=(others, devices, done), daemon=True).start()
         try:
-            with _meeting(devices, 0, meeting) as all_of_them:
-                yield all_of_them
-            for each in others:
-                each.join()
-        finally:
+            yield _met(devices, 0, meeting)
+        except agreed:
+            _part(done, others)
+            raise
+        except BaseException:
             done.set()
-            for each in others:
-                each.terminate()
+            for each in others:  # they may wait for this one
+                each.kill()
+            _give_up()
+            raise
+        _part(done, others)
 
 
-@contextmanager
-def _meeting(devices: Sequence[torch.device], rank: int, meeting: str) -> Iterator[Together]:
+def _met(devices: Sequence[torch.device], rank: int, meeting: str) -> Together:
     kind = devices[rank].type
     if kind == "cuda":
         torch.cuda.set_device(devices[rank])
@@ -127,22 +135,49 @@ def _meeting(devices: Sequence[torch.device], rank: int, meeting: str) -> Iterat
         rank=rank,
         world_size=len(devices),
         device_id=devices[rank] if kind == "cuda" else None,
+        timeout=PATIENCE,
     )
-    try:
-        yield Together(init_device_mesh(kind, (len(devices),)))
-    finally:
+    return Together(init_device_mesh(kind, (len(devices),)))
+
+
+def _part(done: threading.Event, others: Sequence[Any]) -> None:
+    """All ranks are through."""
+    done.set()
+    distributed.destroy_process_group()
+    for each in others:
+        each.join()
+
+
+def _give_up() -> None:
+    """Leave without a word to the other ranks, which are gone: NCCL would wait for them."""
+    if not distributed.is_initialized():
+        return
+    if distributed.get_backend() == "nccl":
+        distributed.distributed_c10d._abort_process_group()
+    else:
         distributed.destroy_process_group()
 
 
 def _beside(
-    work: Callable[..., Any], devices: Sequence[torch.device], rank: int, meeting: str, first: int
+    rank: int,
+    work: Callable[..., Any],
+    agreed: tuple[type[BaseException], ...],
+    devices: Sequence[torch.device],
+    meeting: str,
+    first: int,
 ) -> None:
-    """What another process does."""
+    """What another process does; of what was agreed on, the first one tells."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first one is asked, and tells
     threading.Thread(target=_end_with, args=(first,), daemon=True).start()
     torch.set_num_threads(1)
-    with _meeting(devices, rank, meeting) as all_of_them:
-        work(where=devices[rank], together=all_of_them)
+    try:
+        with suppress(*agreed):
+            work(where=devices[rank], together=_met(devices, rank, meeting))
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
+    distributed.destroy_process_group()
 
 
 def _end_with(first: int) -> None:

@@ -7,7 +7,6 @@ and for the norm of the gradient. What is learnt is what one process learns, but
 
 import math
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -197,7 +196,7 @@ def fit_spread(devices: Sequence[torch.device], **arguments: Any) -> Fit:
         InputError: as `fit`; or the SAE cannot be spread.
     """
     _require_spreadable(arguments["settings"], len(devices))
-    with together_on(devices, partial(_fit_beside, **arguments)) as together:
+    with together_on(devices, partial(_fit_beside, **arguments), (Diverged, Stopped)) as together:
         made = partial(ShardedTrainer, together=together)
         return fit(where=devices[0], trainer_for=made, **arguments)
 
@@ -217,6 +216,5 @@ def _require_spreadable(settings: SAESettings, n: int) -> None:
 
 
 def _fit_beside(together: Together, **arguments: Any) -> None:
-    """What ranks but the first do; of what ends all of them, the first one tells."""
-    with suppress(Diverged, Stopped):
-        fit(trainer_for=partial(ShardedTrainer, together=together), **arguments)
+    """What ranks but the first do."""
+    fit(trainer_for=partial(ShardedTrainer, together=together), **arguments)

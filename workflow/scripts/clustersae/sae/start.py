@@ -16,12 +16,21 @@ class Start(NamedTuple):
         n_read: how many activations it has read of layers that the other one reads, too.
         checksum: of its weights.
         is_other_layer: it serves another layer, and only its weights are of use.
+        folder, fingerprint: where it was read from, and what `load_start` was told.
     """
 
     sae: SparseAutoencoder
     n_read: int
     checksum: str
     is_other_layer: bool = False
+    folder: str | Path | None = None
+    fingerprint: str = ""
+
+    def __reduce__(self) -> tuple:
+        """Another process reads the SAE itself: shared memory may be small."""
+        if self.folder is None:
+            return Start, tuple(self)
+        return load_start, (self.folder, self.fingerprint, self.is_other_layer)
 
     def first_step(self, batch_size: int) -> int:
         """The step at which the other one begins, in batches of its own size."""
@@ -36,4 +45,5 @@ def load_start(folder: str | Path, fingerprint: str, is_other_layer: bool = Fals
     """
     sae = load_sae(folder, fingerprint=fingerprint)
     n_read = 0 if is_other_layer else sae.config["n_steps"] * sae.config["batch_size"]
-    return Start(sae, n_read, checksum(sae.state_dict()), is_other_layer)
+    told = checksum(sae.state_dict())
+    return Start(sae, n_read, told, is_other_layer, folder, fingerprint)
