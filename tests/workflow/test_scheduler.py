@@ -1,5 +1,6 @@
 """What is changed in Snakemake's scheduler and planning, in the version that is installed."""
 
+import base64
 import os
 import re
 import subprocess
@@ -206,3 +207,21 @@ def test_a_checkpoint_that_need_not_run_after_all_is_told_to_its_readers(tmp_pat
     assert unknown == in_vain == expected, "adapt workflow/rules/snakemake.smk"
     assert result.returncode == 0, result.stdout
     assert (tmp_path / "changed" / "answer.txt").read_text() == "part 1\n"
+
+
+def test_a_job_behind_a_checkpoint_that_was_killed_before_its_records_runs_again(tmp_path):
+    rules = REPOSITORY / "workflow" / "rules" / "snakemake.smk"
+    again = {}
+    for name, included in {"as-it-is": "", "changed": f'include: "{rules}"'}.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "source.txt").write_text("1\n")
+        assert run(folder, CHECKPOINTS, included).returncode == 0
+        marker = base64.urlsafe_b64encode(b"part-1.txt").decode()
+        (folder / ".snakemake" / "incomplete" / marker).touch()
+        result = run(folder, CHECKPOINTS, included)
+        assert result.returncode == 0, result.stdout
+        again[name] = re.findall(r"^localrule (\w+):", result.stdout, re.MULTILINE)
+    assert again["as-it-is"] == [], "adapt workflow/rules/snakemake.smk"
+    assert again["changed"][0] == "part"
+    assert "Nothing to be done" in run(folder, CHECKPOINTS, included).stdout

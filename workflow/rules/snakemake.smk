@@ -114,7 +114,8 @@ async def update_all_checkpoint_dependencies(dag, jobs=None) -> bool:
 
     A checkpoint may be planned since one before it runs, and be dropped when that has made the same
     file as before. Nobody then tells the jobs that wait for it what they read, and Snakemake starts
-    them with `<TBD>` for files.
+    them with `<TBD>` for files. Nor does it look, among jobs that a checkpoint brings, for those that
+    were killed when their files were there and their records were not: they run again.
     """
     changed = updated = await dag.update_finished_checkpoint_dependencies(jobs)
     while updated:
@@ -130,6 +131,11 @@ async def update_all_checkpoint_dependencies(dag, jobs=None) -> bool:
             job for job in dropped if all(Path(file).exists() for file in job.output)
         ]
         updated = await dag.update_finished_checkpoint_dependencies(there)
+    if changed and not dag.ignore_incomplete:
+        incomplete = await dag.incomplete_files()
+        if incomplete:
+            dag.forcefiles.update(incomplete)
+            await dag.postprocess_after_update()
     return changed
 
 
