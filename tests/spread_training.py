@@ -3,13 +3,11 @@
 import os
 import sys
 import time
-from pathlib import Path
 
 import torch
 
 from clustersae.experiment.sae_settings import SAESettings
 from clustersae.runtime.together import Together, together_on
-from clustersae.sae import sharded
 from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.eager import EagerStep
 from clustersae.sae.sharded import ShardedTrainer
@@ -59,7 +57,6 @@ def others_die(where: torch.device, together: Together) -> None:
 
 
 if __name__ == "__main__":  # with others that die
-    print(Path(sharded.__file__).name, flush=True)
     with together_on([CPU, CPU], others_die) as everybody:
         others_die(CPU, everybody)
     sys.exit("the others' end was not noticed")

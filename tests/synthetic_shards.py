@@ -13,9 +13,25 @@ import torch.nn.functional as F
 from clustersae.activations.blocks import read_blocks
 from clustersae.activations.shards import open_shards, write_shard
 from clustersae.activations.statistics import compute_statistics, save_statistics
+from clustersae.experiment.sae_settings import SAESettings
 
 FINGERPRINT = "f" * 64
 N_LAYERS, D_MODEL, D_SAE, K = 3, 8, 24, 3
+#: Of an SAE of them, which learns something in a few steps.
+SETTINGS = SAESettings(
+    architecture="topk",
+    d_sae=D_SAE,
+    k=K,
+    n_steps=20,
+    batch_size=128,
+    learning_rate=0.01,
+    warmup_steps=2,
+    decay_steps=4,
+    auxk_alpha=1 / 32,
+    dead_after=500,
+    max_grad_norm=1.0,
+    seed=1,
+)
 
 
 def write_split(

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 from synthetic_shards import D_MODEL, D_SAE, K, write_split, write_statistics
+from synthetic_shards import SETTINGS as ROOT
 
 from clustersae.activations.batches import normalised_batches
 from clustersae.activations.shards import open_shards, write_shard
-from clustersae.experiment.sae_settings import SAESettings
 from clustersae.runtime.checkpoint import Checkpoint
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.tensors import checksum, load_tensors
@@ -22,20 +22,6 @@ from clustersae.sae.training import Diverged, Trainer
 from clustersae.sae.validation import Validation
 
 CPU = torch.device("cpu")
-ROOT = SAESettings(
-    architecture="topk",
-    d_sae=D_SAE,
-    k=K,
-    n_steps=20,
-    batch_size=128,
-    learning_rate=0.01,
-    warmup_steps=2,
-    decay_steps=4,
-    auxk_alpha=1 / 32,
-    dead_after=500,
-    max_grad_norm=1.0,
-    seed=1,
-)
 CHILD = replace(ROOT, n_steps=7, learning_rate=0.02, warmup_steps=1, decay_steps=2)
 
 

@@ -8,29 +8,16 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+import synthetic_shards
 import torch
-from synthetic_shards import D_SAE, K, write_split, write_statistics
+from synthetic_shards import write_split, write_statistics
 
 from clustersae.activations.shards import open_shards
-from clustersae.experiment.sae_settings import SAESettings
 from clustersae.runtime.checkpoint import Checkpoint
 from clustersae.runtime.tensors import checksum, load_tensors
 from clustersae.sae import fitting
 
-SETTINGS = SAESettings(
-    architecture="topk",
-    d_sae=D_SAE,
-    k=K,
-    n_steps=300,
-    batch_size=128,
-    learning_rate=0.01,
-    warmup_steps=2,
-    decay_steps=60,
-    auxk_alpha=1 / 32,
-    dead_after=500,
-    max_grad_norm=1.0,
-    seed=1,
-)
+SETTINGS = replace(synthetic_shards.SETTINGS, n_steps=300, decay_steps=60)
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,13 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+import synthetic_shards
 import torch
 from snakemake_project import REPOSITORY
 from spread_training import CPU, outcome
 from synthetic_shards import D_SAE, K, write_split, write_statistics
 
 from clustersae.activations.shards import open_shards
-from clustersae.experiment.sae_settings import SAESettings
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.tensors import load_tensors
 from clustersae.runtime.together import together_on
@@ -26,19 +26,10 @@ from clustersae.sae.sharded import ShardedTrainer
 from clustersae.sae.training import Diverged
 
 #: 33 latents are spread unevenly, and with 20 of them active some process has fewer than that.
-SETTINGS = SAESettings(
-    architecture="topk",
-    d_sae=33,
-    k=3,
-    n_steps=60,
-    batch_size=128,
-    learning_rate=3e-3,
-    warmup_steps=5,
-    decay_steps=12,
-    auxk_alpha=1 / 32,
-    dead_after=256,
-    max_grad_norm=0.1,
-    seed=0,
+SETTINGS = replace(
+    synthetic_shards.SETTINGS,
+    **{"d_sae": 33, "n_steps": 60, "learning_rate": 3e-3, "warmup_steps": 5, "decay_steps": 12},
+    **{"dead_after": 256, "max_grad_norm": 0.1, "seed": 0},
 )
 
 

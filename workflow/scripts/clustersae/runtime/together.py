@@ -20,10 +20,8 @@ from torch import distributed
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
 
-from clustersae.runtime.job import lives
+from clustersae.runtime.job import LOOK_EVERY, lives
 
-#: Seconds between two looks at whether all processes are alive.
-LOOK_EVERY = 1.0
 #: How long a rank waits for others, which may be writing a large checkpoint; deaths are looked for.
 PATIENCE = timedelta(days=2)
 
@@ -48,9 +46,9 @@ class Together:
         return self.mesh.get_rank()
 
     def own(self, whole: torch.Tensor, dim: int) -> torch.Tensor:
-        """This rank's part of a tensor that every rank has."""
+        """This rank's part of a tensor that every rank has, maybe a view of it."""
         placed = distribute_tensor(whole, self.mesh, [Shard(dim)], src_data_rank=None)
-        return placed.to_local().clone()
+        return placed.to_local()
 
     def whole(self, own: torch.Tensor, dim: int, size: int) -> torch.Tensor:
         """What `own` of all ranks is part of, which has `size` along `dim`."""

@@ -154,19 +154,22 @@ class ShardedTrainer(Trainer):
                 dims |= {f"adam.{moment}.{i}": dim for moment in ("first", "second", "counts")}
         return dims
 
-    def state(self) -> dict[str, torch.Tensor]:
-        state, dims = super().state(), self._latent_dimensions()
-        marks = torch.zeros_like(self.silent_for)
-        state["dead"] = marks.index_fill(0, self.dead, 1)
-        whole = {}
-        for name, own in state.items():  # one at a time on a device
+    def _gathered(self, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Of all ranks, on the CPU; nothing on ranks but the first."""
+        dims, whole = self._latent_dimensions(), {}
+        for name, own in tensors.items():  # one at a time on a device
             dim = dims.get(name)
             each = own if dim is None else self.together.whole(own, dim, self.latents)
             if self.together.rank == 0:
                 whole[name] = each.cpu()
-        if whole:
-            whole["dead"] = whole["dead"].nonzero().squeeze(1)
         return whole
+
+    def state(self) -> dict[str, torch.Tensor]:
+        marks = torch.zeros_like(self.silent_for).index_fill(0, self.dead, 1)
+        state = self._gathered(super().state() | {"dead": marks})
+        if state:
+            state["dead"] = state["dead"].nonzero().squeeze(1)
+        return state
 
     def load_state(self, tensors: dict[str, torch.Tensor]) -> None:
         marks = torch.zeros(self.latents, dtype=torch.int64).index_fill(0, tensors["dead"], 1)
@@ -182,10 +185,10 @@ class ShardedTrainer(Trainer):
 
     def whole(self) -> SparseAutoencoder:
         """On the CPU; on ranks but the first the one of the beginning."""
-        state = self.state()
-        with torch.no_grad():
-            for name, own in self.given.state_dict().items() if state else ():
-                own.copy_(state[f"sae.{name}"])
+        own = {f"sae.{name}": each for name, each in self.sae.state_dict().items()}
+        found = self._gathered(own)
+        if found:
+            self.given.load_state_dict({name.removeprefix("sae."): found[name] for name in found})
         return self.given
 
 
