@@ -62,7 +62,7 @@ def write_statistics(path: Path, shards: Sequence[Path], fingerprint: str = FING
     """The layers' means and scales on `shards`."""
     opened = open_shards(shards)
     statistics = compute_statistics(read_blocks(opened))
-    save_statistics(path, statistics, fingerprint, opened[0].layers)
+    save_statistics(path, statistics, fingerprint, opened[0].layers, opened)
     return path
 
 

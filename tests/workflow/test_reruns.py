@@ -176,6 +176,10 @@ def test_activations_may_be_deleted_after_a_run(finished):
     finished.configure(sae={"seeds": [0, 5]})
     finished.run(PLAN)
     assert finished.plan()["cache_activations"] == 1
+    sae = "results/tiny/saes/base/0/seed-{}/sae.safetensors"
+    before = (finished.folder / sae.format(0)).stat()
+    finished.run(sae.format(5))
+    assert (finished.folder / sae.format(0)).stat() == before
 
 
 def test_an_imported_model_is_imported_again_when_it_was_replaced(fresh):

@@ -1,9 +1,5 @@
 # The residual stream of the studied layers, cached once, and its statistics.
 
-# Shards that do not stay are ancient inputs of their readers; where all stay, nothing is.
-if any(inputs.streams(model) for model in MODELS):
-    take_ancient_for_order()
-
 
 # Before anything is cached, so that all shards agree on what is left out.
 rule measure_norms:

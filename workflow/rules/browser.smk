@@ -9,7 +9,6 @@ rule evaluate_directions:
         description=inputs.of_home("model/description.json"),
         tokenizer=inputs.of_home("model/tokenizer.json"),
         saes=inputs.of_browsed_saes("sae.safetensors"),
-        configs=inputs.of_browsed_saes("cfg.json"),
         layers=inputs.of_browsed("features", "layers.parquet"),
         baseline="results/{model}/evaluation/features/base/per-layer/layers.parquet",
     output:

@@ -59,7 +59,6 @@ SEARCH = params.section(
 rule evaluate_circuits:
     input:
         saes=inputs.of_arm("sae.safetensors"),
-        configs=inputs.of_arm("cfg.json"),
         weights=inputs.of_home("model/model.safetensors"),
         description=inputs.of_home("model/description.json"),
         recordings="results/{model}/tasks/{task}/recordings.safetensors",

@@ -5,7 +5,6 @@
 rule evaluate_correspondence:
     input:
         saes=inputs.of_arm("sae.safetensors", with_roots=True),
-        configs=inputs.of_arm("cfg.json", with_roots=True),
         test=inputs.shards("test"),
     output:
         "results/{model}/evaluation/correspondence/{variant}/{partition}/correspondence.csv",

@@ -9,7 +9,6 @@ rule export_saes:
     input:
         plan="results/{model}/plan.json",
         saes=inputs.of_saes(f"{SAE_FOLDER}/sae.safetensors", "exported_saes"),
-        configs=inputs.of_saes(f"{SAE_FOLDER}/cfg.json", "exported_saes"),
         description=inputs.of_home("model/description.json"),
     output:
         "results/{model}/exports/{format}/index.json",

@@ -7,9 +7,7 @@ FEATURES = "results/{model}/evaluation/features/{variant}/{partition}"
 rule evaluate_features:
     input:
         saes=inputs.of_arm("sae.safetensors"),
-        configs=inputs.of_arm("cfg.json"),
         baseline=inputs.of_baseline("sae.safetensors"),
-        baseline_configs=inputs.of_baseline("cfg.json"),
         test=inputs.shards("test"),
         validation=inputs.shards("validation"),
         tokens=inputs.tokens("test"),

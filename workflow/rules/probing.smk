@@ -4,7 +4,6 @@
 rule evaluate_probing:
     input:
         saes=inputs.of_arm("sae.safetensors"),
-        configs=inputs.of_arm("cfg.json"),
         test=inputs.shards("test"),
         validation=inputs.shards("validation"),
         test_tokens=inputs.tokens("test"),

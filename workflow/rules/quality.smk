@@ -4,7 +4,6 @@
 rule evaluate_reconstruction:
     input:
         saes=inputs.of_sae("sae.safetensors"),
-        configs=inputs.of_sae("cfg.json"),
         validation=inputs.shards("validation"),
         test=inputs.shards("test"),
     output:
@@ -65,7 +64,6 @@ rule evaluate_language_model:
 rule evaluate_splice:
     input:
         saes=inputs.of_arm("sae.safetensors"),
-        configs=inputs.of_arm("cfg.json"),
         weights=inputs.of_home("model/model.safetensors"),
         description=inputs.of_home("model/description.json"),
         tokens=inputs.tokens("test"),

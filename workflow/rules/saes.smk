@@ -5,11 +5,13 @@
 
 rule train_sae:
     input:
-        shards=streaming.kept,
-        streamed=ancient(streaming.passing),
+        # Which training shards there are, the statistics tell; with windows there are others.
+        statistics=inputs.of_home("activations/statistics.safetensors"),
+        later=streaming.later,
+        passing=ancient(streaming.passing),
+        gone=ancient(streaming.gone),
         text=streaming.text,
         before=streaming.before,
-        statistics=inputs.of_home("activations/statistics.safetensors"),
         start=inputs.start,
         validation=inputs.tuning_shards,
         tuned=inputs.tuned,
@@ -45,11 +47,11 @@ rule train_sae:
 # Where shards of training tokens are not kept: the same through one window of them. The last is left to `train_sae`.
 rule train_sae_window:
     input:
-        shards=streaming.kept,
-        streamed=ancient(streaming.passing),
+        statistics=inputs.of_home("activations/statistics.safetensors"),
+        passing=ancient(streaming.passing),
+        gone=ancient(streaming.gone),
         text=streaming.text,
         before=streaming.before,
-        statistics=inputs.of_home("activations/statistics.safetensors"),
         start=inputs.start,
     output:
         checkpoints=temp(

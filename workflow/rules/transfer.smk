@@ -5,7 +5,6 @@
 rule evaluate_transfer:
     input:
         saes=inputs.of_shortest("sae.safetensors"),
-        configs=inputs.of_shortest("cfg.json"),
         validation=inputs.shards("validation"),
     output:
         "results/{model}/evaluation/transfer.csv",

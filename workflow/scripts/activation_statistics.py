@@ -28,7 +28,7 @@ def main(shards: list[Path], limits: Path, output: Path, table: Path) -> None:
     fingerprint = opened[0].metadata["fingerprint"]
     statistics = compute_statistics(read_blocks(opened, label="activation statistics"))
     write_csv(table, stream_table(opened, statistics, load_limits(limits, fingerprint)))
-    save_statistics(output, statistics, fingerprint, opened[0].layers)
+    save_statistics(output, statistics, fingerprint, opened[0].layers, opened)
 
 
 if __name__ == "__main__":

@@ -27,8 +27,8 @@ from clustersae.correspondence.measure import (
 from clustersae.experiment.clusters import FROM
 from clustersae.runtime import device, job, log
 from clustersae.runtime.errors import InputError
-from clustersae.runtime.files import read_json, write_csv
-from clustersae.sae.storage import load_sae
+from clustersae.runtime.files import write_csv
+from clustersae.sae.storage import load_sae, read_config
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -191,7 +191,7 @@ def _with_next(seeds: set[int], codes_of: Callable[[int], Any]) -> Iterator[Neig
 
 
 def _trained(folder: Path) -> Trained:
-    config = read_json(folder / "cfg.json")
+    config = read_config(folder)
     return Trained(folder, config["variant"], config["cluster"], config["seed"])
 
 

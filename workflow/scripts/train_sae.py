@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from clustersae.activations.shards import open_shards
+from clustersae.activations.statistics import described_shards
 from clustersae.experiment.clusters import start_of
 from clustersae.experiment.sae_settings import learning_rates
 from clustersae.runtime import device, job
@@ -125,10 +126,12 @@ def main(
 if __name__ == "__main__":
     job.start(snakemake)
     torch.set_num_threads(snakemake.threads)
+    statistics = Path(snakemake.input.statistics)
     main(
-        shards=[Path(path) for path in (*snakemake.input.shards, *snakemake.input.streamed)],
+        shards=[Path(path) for path in snakemake.input.passing]
+        or [*described_shards(statistics), *map(Path, snakemake.input.later)],
         validation=[Path(path) for path in snakemake.input.validation],
-        statistics=Path(snakemake.input.statistics),
+        statistics=statistics,
         folder=Path(snakemake.output.sae).parent,
         name=snakemake.wildcards.sae,
         variant=snakemake.wildcards.variant,

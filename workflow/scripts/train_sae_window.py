@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from clustersae.activations.shards import open_shards
+from clustersae.activations.statistics import described_shards
 from clustersae.experiment.sae_settings import learning_rates
 from clustersae.runtime import device, job
 from clustersae.runtime.files import write_json
@@ -64,9 +65,10 @@ if __name__ == "__main__":
     job.start(snakemake)
     torch.set_num_threads(snakemake.threads)
     files = snakemake.input
+    statistics = Path(files.statistics)
     main(
-        shards=[Path(path) for path in (*files.shards, *files.streamed)],
-        statistics=Path(files.statistics),
+        shards=[Path(path) for path in files.passing] or described_shards(statistics),
+        statistics=statistics,
         folder=Path(snakemake.output.record).parents[1],
         name=snakemake.wildcards.sae,
         variant=snakemake.wildcards.variant,

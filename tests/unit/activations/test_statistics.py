@@ -3,9 +3,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from synthetic_shards import FINGERPRINT, write_split, write_statistics
 
-from clustersae.activations.statistics import compute_statistics, load_statistics, save_statistics
+from clustersae.activations.shards import open_shards, write_shard
+from clustersae.activations.statistics import (
+    check_described,
+    compute_statistics,
+    described_shards,
+    load_statistics,
+    save_statistics,
+)
 from clustersae.runtime.errors import InputError
+from clustersae.runtime.tensors import load_tensors, save_tensors
 
 N_LAYERS, N_ROWS, D_MODEL = 3, 101, 8
 
@@ -134,3 +143,46 @@ def test_statistics_of_another_model_are_refused(rows, tmp_path):
     save_statistics(path, compute_statistics([rows]), "cafe", range(len(rows)))
     with pytest.raises(InputError, match=r"statistics.safetensors .* model cafe, not beef"):
         load_statistics(path, "beef")
+
+
+def test_the_file_says_which_shards_it_is_of(tmp_path):
+    paths = write_split(tmp_path / "train")
+    statistics = write_statistics(tmp_path / "statistics.safetensors", paths)
+    assert described_shards(statistics) == paths
+    check_described(statistics, open_shards(paths))
+    for file in tmp_path.iterdir():  # wherever the folder is
+        file.rename(file.with_name(f"moved-{file.name}"))
+    (tmp_path / "moved-train").rename(tmp_path / "train")
+    assert described_shards(tmp_path / "moved-statistics.safetensors") == paths
+    paths[1].unlink()
+    with pytest.raises(InputError, match=r"train-1.safetensors is not there.* Run again"):
+        described_shards(tmp_path / "moved-statistics.safetensors")
+
+
+def test_the_file_differs_where_any_number_of_a_shard_does(tmp_path):
+    """Also by less than float64 sums notice: what reads the shards has this file as its input."""
+    paths = write_split(tmp_path, rows=(40, 20))
+    statistics = write_statistics(tmp_path / "statistics.safetensors", paths)
+    before = statistics.read_bytes()
+    assert write_statistics(statistics, paths).read_bytes() == before
+    shard = open_shards(paths)[1]
+    layers = [shard.layer(layer).clone() for layer in shard.layers]
+    layers[0][3, 2] = torch.nextafter(layers[0][3, 2], torch.tensor(torch.inf))
+    write_shard(
+        paths[1], layers, shard.tokens(), shard.positions(), shard.sequences(),
+        fingerprint=FINGERPRINT, hook="hook", split="train", shard=1, seed=0,
+    )  # fmt: skip
+    with pytest.raises(InputError, match=r"train-1.safetensors is not what it was .* Delete "):
+        check_described(statistics, open_shards(paths))
+    assert write_statistics(statistics, paths).read_bytes() != before
+    check_described(statistics, open_shards(write_split(tmp_path, "validation")))  # not of them
+
+
+@pytest.mark.parametrize("text", [None, "[]", "7", "[" * 10_000, '"x"'], ids=str)
+def test_a_file_that_does_not_say_is_refused(tmp_path, text):
+    statistics = write_statistics(tmp_path / "statistics.safetensors", write_split(tmp_path))
+    tensors, metadata = load_tensors(statistics)
+    del metadata["shards"]
+    save_tensors(statistics, tensors, metadata | ({"shards": text} if text else {}))
+    with pytest.raises(InputError, match="does not say which shards it is of"):
+        described_shards(statistics)

@@ -159,7 +159,7 @@ def test_a_text_is_known_by_its_files_and_by_those_of_a_local_data_set(inputs, t
 def test_a_specialised_sae_waits_for_what_it_starts_from(inputs):
     child = wildcards(variant="tokens-1of4@tokens-3of4", sae="1@0-2", seed="8")
     folder = "results/m/saes/tokens-3of4/0-2/seed-8"
-    assert inputs.start(child) == [f"{folder}/sae.safetensors", f"{folder}/cfg.json"]
+    assert inputs.start(child) == [f"{folder}/sae.safetensors"]
     assert inputs.start(wildcards(variant="base", sae="1", seed="8")) == []
     for sae, variant, start in (
         ("3~0-2", "tokens-1of5~base", "tokens-1of5~base/2~0-1"),
@@ -168,7 +168,7 @@ def test_a_specialised_sae_waits_for_what_it_starts_from(inputs):
     ):
         folder = f"results/m/saes/{start}/seed-8"
         neighbour = wildcards(variant=variant, sae=sae, seed="8")
-        assert inputs.start(neighbour) == [f"{folder}/sae.safetensors", f"{folder}/cfg.json"]
+        assert inputs.start(neighbour) == [f"{folder}/sae.safetensors"]
 
 
 def test_the_first_seed_tries_the_learning_rates_and_the_others_wait_for_it(inputs):

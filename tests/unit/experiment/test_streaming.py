@@ -1,5 +1,7 @@
 """Which shards and checkpoints a job reads where shards pass by, and what a window waits for."""
 
+import os
+
 import pytest
 from test_inputs import MODEL, Checkpoints, inputs, wildcards  # noqa: F401 (a fixture)
 
@@ -28,11 +30,9 @@ def of(window=None, variant="base", sae="0", model="m", seed=7):
 
 
 def test_a_job_reads_the_shards_of_its_window_and_the_last_job_those_of_the_last(streaming):
-    assert streaming.kept(of(0)) == [SHARD.format("train/shard-0")]
     assert streaming.passing(of(0)) == []
     for window, shards in {1: [1, 2], 2: [3, 4], None: [3, 4]}.items():
         folder = f"stream/{2 if window is None else window}"
-        assert streaming.kept(of(window)) == []
         expected = [SHARD.format(f"{folder}/shard-{number}") for number in shards]
         assert streaming.passing(of(window)) == expected
         assert streaming.passing(of(window, model="wide")) == expected
@@ -40,10 +40,24 @@ def test_a_job_reads_the_shards_of_its_window_and_the_last_job_those_of_the_last
     # which is window 0 again, and end there.
     child = {"variant": "tokens-1of4@tokens-3of4", "sae": "1@0-2"}
     assert streaming.before(of(2, **child)) == []
-    assert streaming.kept(of(None, **child | {"variant": "base@tokens-3of4"})) == []
-    assert streaming.kept(of(3, **child | {"variant": "base@tokens-3of4"})) == [
-        SHARD.format("train/shard-0")
-    ]
+    assert streaming.passing(of(None, **child))
+    assert streaming.passing(of(3, **child | {"variant": "base@tokens-3of4"})) == []
+    assert streaming.later(of(1)) == streaming.later(of(None)) == []
+
+
+def test_shards_that_were_deleted_are_asked_for_again(streaming, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shard = tmp_path / SHARD.format("train/shard-0")
+    statistics = shard.parents[1] / "statistics.safetensors"
+    assert streaming.gone(of(0)) == []  # the statistics wait for all of them
+    shard.parent.mkdir(parents=True)
+    statistics.touch()
+    assert streaming.gone(of(1)) == []  # it does not read them
+    assert streaming.gone(of(0)) == [SHARD.format("train/shard-0")]
+    assert streaming.gone(of(0, model="wide")) == [SHARD.format("train/shard-0")]
+    shard.touch()
+    os.utime(statistics, (1, 1))  # made again
+    assert streaming.gone(of(0)) == []
 
 
 def test_a_job_goes_on_from_the_window_before(streaming):
@@ -81,9 +95,11 @@ def test_what_caching_has_cost_is_what_was_made(streaming):
 
 def test_where_shards_stay_nothing_passes_by(inputs):  # noqa: F811
     streaming = Streaming(inputs)
-    assert streaming.kept(of()) == inputs.shards("train")(wildcards())
+    assert streaming.later(of()) == []
     assert streaming.passing(of()) == streaming.before(of()) == streaming.text(of()) == []
     assert streaming.of_windows("{window}")(wildcards()) == []
     inputs.models["m"]["activations"] = PASSING | {"keep": True}
     assert inputs.first_shards(wildcards()) == [SHARD.format("train/shard-0")]
-    assert len(streaming.kept(of())) == 5
+    assert streaming.later(of()) == [
+        SHARD.format(f"train/shard-{number}") for number in (1, 2, 3, 4)
+    ]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from hostile_files import DEEP, edited, hostile_tensors, little_memory, pickled, with_metadata
+from hostile_files import DEEP, hostile_tensors, little_memory, pickled, with_metadata
 from synthetic_shards import write_split
 
 from clustersae.activations.shards import open_shard
@@ -16,8 +16,9 @@ from clustersae.experiment.config import model_shape
 from clustersae.experiment.plan import read_plan
 from clustersae.experiment.sae_settings import SAESettings
 from clustersae.runtime.errors import InputError
+from clustersae.runtime.tensors import load_tensors, save_tensors, sealed
 from clustersae.sae.architectures.topk import TopK
-from clustersae.sae.storage import load_sae, save_sae
+from clustersae.sae.storage import load_sae, read_config, save_sae
 
 SETTINGS = SAESettings(
     **{"architecture": "topk", "d_sae": 12, "k": 3, "n_steps": 40, "batch_size": 16},
@@ -43,6 +44,13 @@ def sae(tmp_path):
     return tmp_path / "sae"
 
 
+def claiming(sae, **changes) -> None:
+    """Change what an SAE's file says of it, as somebody would who knows how it is sealed."""
+    tensors, _ = load_tensors(sae / "sae.safetensors")
+    told = {"config": json.dumps({**read_config(sae), **changes})}
+    save_tensors(sae / "sae.safetensors", tensors, sealed(tensors, told))
+
+
 @pytest.mark.parametrize("kind", hostile_tensors("mark"))
 def test_what_is_no_safetensors_file_is_refused_unread(tmp_path, sae, kind):
     mark = tmp_path / "mark"
@@ -63,16 +71,21 @@ def test_a_shard_with_other_metadata_is_refused(tmp_path, text):
 
 
 def test_an_sae_that_claims_more_latents_than_it_has_is_refused(sae):
-    edited(sae / "cfg.json", d_sae=10**12)
-    assert "cfg.json says 1000000000000 latents, sae.safetensors holds 12" in refusal(load_sae, sae)
+    claiming(sae, d_sae=10**12)
+    assert "is said to have 1000000000000 latents and holds 12" in refusal(load_sae, sae)
 
 
 @pytest.mark.parametrize(
     "text", [DEEP, "9" * 10_000, "[]", "{}", "null"], ids=lambda each: each[:9]
 )
 def test_what_is_no_description_of_an_sae_is_refused(sae, text):
+    tensors, _ = load_tensors(sae / "sae.safetensors")
+    save_tensors(sae / "sae.safetensors", tensors, sealed(tensors, {"config": text}))
+    assert refusal(load_sae, sae).startswith(f"{sae / 'sae.safetensors'} does not say what SAE")
+    # As earlier versions had it.
+    save_tensors(sae / "sae.safetensors", tensors, sealed(tensors, {}))
     (sae / "cfg.json").write_text(text)
-    assert refusal(load_sae, sae).startswith(f"{sae / 'cfg.json'} ")
+    assert refusal(load_sae, sae).startswith(str(sae))
 
 
 @pytest.mark.parametrize(
@@ -85,7 +98,7 @@ def test_what_is_no_description_of_an_sae_is_refused(sae, text):
     ids=str,
 )
 def test_values_that_make_no_sae_are_refused(sae, wrong):
-    edited(sae / "cfg.json", **wrong)
+    claiming(sae, **wrong)
     assert str(sae) in refusal(load_sae, sae)
 
 

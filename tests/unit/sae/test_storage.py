@@ -6,10 +6,10 @@ import torch
 from clustersae.experiment.sae_settings import SAESettings
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import read_json
-from clustersae.runtime.tensors import checksum
+from clustersae.runtime.tensors import checksum, save_tensors, sealed
 from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.start import load_start
-from clustersae.sae.storage import load_sae, save_sae
+from clustersae.sae.storage import load_sae, read_config, save_sae
 from clustersae.sae.training import Trainer
 
 SETTINGS = SAESettings(
@@ -73,11 +73,29 @@ def test_foreign_and_mixed_files_are_refused(trainer, tmp_path):
     for load in (load_start, lambda folder, fingerprint: load_sae(folder, "cpu", fingerprint)):
         with pytest.raises(InputError, match=r"b was trained on another model \(fingerprint eeee"):
             load(tmp_path / "b", "f" * 64)
-    (tmp_path / "a" / "cfg.json").replace(tmp_path / "b" / "cfg.json")
-    with pytest.raises(InputError, match="belong to different SAEs"):
-        load_sae(tmp_path / "b")
+
+
+def test_one_file_is_enough(trainer, tmp_path):
+    save_sae(tmp_path, trainer.sae, SETTINGS, "base", "f" * 64)
+    told = read_json(tmp_path / "cfg.json")
+    (tmp_path / "cfg.json").unlink()
+    assert load_sae(tmp_path).config == read_config(tmp_path) == told
+
+
+def test_an_sae_of_an_earlier_version_has_its_settings_in_another_file(trainer, tmp_path):
+    save_sae(tmp_path, trainer.sae, SETTINGS, "base", "f" * 64)
+    path = tmp_path / "sae.safetensors"
+    state = trainer.sae.state_dict()
+    save_tensors(path, state, sealed(state, {"fingerprint": "f" * 64}))
+    sae = load_sae(tmp_path)
+    assert sae.config == read_json(tmp_path / "cfg.json")
+    assert checksum(sae.state_dict()) == checksum(state)
+    save_tensors(path, state, sealed(state, {"fingerprint": "e" * 64}))
+    with pytest.raises(InputError, match=r"sae\.safetensors does not say what SAE it is"):
+        load_sae(tmp_path)
+    (tmp_path / "cfg.json").unlink()
     with pytest.raises(InputError, match=r"cfg\.json"):
-        load_sae(tmp_path / "a")
+        load_sae(tmp_path)
 
 
 @pytest.mark.parametrize("place", [-1, -40, -300])

@@ -174,6 +174,11 @@ class Shard:
         names = sorted(name for name in self.metadata if name.startswith(_CHECKSUM))
         return [f"{name} {self.metadata[name]}" for name in names]
 
+    @property
+    def digest(self) -> str:
+        """Of these."""
+        return hashlib.sha256("\n".join(self.checksums).encode()).hexdigest()
+
     def _tensor(self, name: str) -> torch.Tensor:
         tensor = self._tensors[name]
         if name not in self._verified:

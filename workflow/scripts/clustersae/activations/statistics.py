@@ -1,6 +1,7 @@
 """Mean and scale of every layer's activations, in one pass over the training split."""
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +10,17 @@ import torch
 from torch import Tensor
 
 from clustersae.activations.blocks import check_finite, flagged
+from clustersae.activations.shards import Shard
 from clustersae.runtime.errors import InputError
+from clustersae.runtime.files import parsed_json
 from clustersae.runtime.tensors import load_tensors, save_tensors
 
 #: A layer whose scale is below this part of its root mean square is constant: float32 rounds at
 #: 6e-8, so anything smaller is the rounding of our own sums.
 DEAD_SCALE = 1e-9
+
+#: The metadata entry with the shards that the statistics are of.
+_SHARDS = "shards"
 
 #: Least deviation of a dimension, in the layer's scale, that standardisation divides by.
 MIN_DEVIATION = 1e-3
@@ -133,9 +139,18 @@ def compute_statistics(blocks: Iterable[Tensor]) -> Statistics:
 
 
 def save_statistics(
-    path: str | Path, statistics: Statistics, fingerprint: str, layers: Sequence[int]
+    path: Path,
+    statistics: Statistics,
+    fingerprint: str,
+    layers: Sequence[int],
+    shards: Iterable[Shard] = (),
 ) -> None:
-    """Write `statistics` of the studied `layers`, with the fingerprint of their model."""
+    """Write `statistics` of the studied `layers`, with the fingerprint of their model.
+
+    Args:
+        shards: of which they are. The file names each with its checksums' digest, so that it
+            differs where a shard does: a job that reads many shards waits for this file alone.
+    """
     save_tensors(
         path,
         {
@@ -148,8 +163,53 @@ def save_statistics(
             "count": str(statistics.count),
             "fingerprint": fingerprint,
             "layers": json.dumps(list(layers)),
+            _SHARDS: json.dumps(
+                {os.path.relpath(shard.path, path.parent): shard.digest for shard in shards}
+            ),
         },
     )
+
+
+def described_shards(path: Path) -> list[Path]:
+    """The shards of which the statistics at `path` are.
+
+    Raises:
+        InputError: the file is damaged, or one of the shards is not there.
+    """
+    shards = [path.parent / name for name in _digests(path)]
+    for shard in shards:
+        if not shard.is_file():
+            raise InputError(
+                f"{shard} is not there, and {path} is of it. Run again: it is then made again."
+            )
+    return shards
+
+
+def check_described(path: Path, shards: Iterable[Shard]) -> None:
+    """Refuse shards that have been changed since the statistics at `path` were taken.
+
+    Raises:
+        InputError: naming the shard; or the file is damaged.
+    """
+    digests = _digests(path)
+    for shard in shards:
+        if digests.get(os.path.relpath(shard.path, path.parent), shard.digest) != shard.digest:
+            raise InputError(
+                f"{shard.path} is not what it was when {path} was made of it."
+                f" Delete {path} and run again."
+            )
+
+
+def _digests(path: Path) -> dict[str, str]:
+    """The shards' names, relative to the file's folder, → their digests."""
+    _, metadata = load_tensors(path)
+    try:
+        known = parsed_json(metadata.get(_SHARDS, ""))
+    except ValueError:
+        known = None
+    if not isinstance(known, dict):
+        raise InputError(f"{path} does not say which shards it is of. Delete it and run again.")
+    return known
 
 
 def load_statistics(

@@ -175,7 +175,7 @@ class Inputs:
         folder = SAE_FOLDER.format(
             model=wildcards.model, variant=variant, sae=sae, seed=wildcards.seed
         )
-        return [f"{folder}/sae.safetensors", f"{folder}/cfg.json"]
+        return [f"{folder}/sae.safetensors"]
 
     def tuning_shards(self, wildcards: Wildcards) -> list[str]:
         """The validation split, for the SAE that chooses a learning rate; else nothing."""

@@ -1,17 +1,18 @@
-"""Which files jobs read where shards of training tokens pass by: `activations.keep: false`.
+"""Which shards of training tokens jobs read, all of them or those of a window.
 
-The shards of window 0 are kept, as statistics and distances are taken from them. Those of a later
-window are made when the SAEs have read the window two before, are read by every SAE that needs
-them, and are removed. An SAE is trained by one job for each window; what is left of each of them
-is a record, and of the last one the SAE.
+Where they pass by, `activations.keep: false`, the shards of window 0 are kept, as statistics and
+distances are taken from them. Those of a later window are made when the SAEs have read the window
+two before, are read by every SAE that needs them, and are removed. An SAE is trained by one job for
+each window; what is left of each of them is a record, and of the last one the SAE.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from clustersae.experiment.arms import SAE
 from clustersae.experiment.inputs import SAE_FOLDER, InputFunction, Inputs, Wildcards
-from clustersae.experiment.windows import Windows, parts_of
+from clustersae.experiment.windows import Windows, parts_of, windows_of
 
 #: Shards that pass by, and where the end of a window is kept until the next one has been read.
 PASSING = "results/{model}/activations/stream/{window}/shard-{shard}"
@@ -30,14 +31,35 @@ class Streaming:
     def __init__(self, inputs: Inputs) -> None:
         self.inputs = inputs
         self._known: dict[tuple[str, SAE], list[int]] = {}
+        #: Model, and when its statistics were made → what is gone.
+        self._gone: dict[tuple[str, int], list[str]] = {}
 
-    def kept(self, wildcards: Wildcards) -> list[str]:
-        """The training shards that a training reads and that stay: all, or those of window 0."""
+    def later(self, wildcards: Wildcards) -> list[str]:
+        """The training shards that stay and that no statistics were taken of: of later windows.
+
+        Of the others, the file of statistics tells a job that they are there, and which: 200
+        shards that 1,600 trainings read would be 320,000 edges of Snakemake's graph.
+        """
+        activations = self.inputs.models[wildcards.model]["activations"]
+        windows = windows_of(activations)
+        if windows is None or not activations["keep"]:
+            return []
+        shards = self.inputs.shards("train")(wildcards)
+        return [shard for number, shard in enumerate(shards) if number not in windows.shards(0)]
+
+    def gone(self, wildcards: Wildcards) -> list[str]:
+        """Shards that statistics were taken of and that were deleted since: they are made again."""
         windows = self.inputs.streams(wildcards.model)
-        if windows is None:
-            return self.inputs.shards("train")(wildcards)
-        passing = self._window(wildcards) % windows.count
-        return [] if passing else self.inputs.first_shards(wildcards)
+        if windows and self._window(wildcards) % windows.count:
+            return []
+        statistics = Path(self.inputs.of_home("activations/statistics.safetensors")(wildcards))
+        if not statistics.is_file():
+            return []  # which then waits for all of them
+        version = (wildcards.model, statistics.stat().st_mtime_ns)
+        if version not in self._gone:
+            shards = self.inputs.first_shards(wildcards)
+            self._gone[version] = [shard for shard in shards if not Path(shard).is_file()]
+        return self._gone[version]
 
     def passing(self, wildcards: Wildcards) -> list[str]:
         """Those that do not stay."""

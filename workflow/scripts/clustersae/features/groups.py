@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from clustersae.experiment.clusters import family
 from clustersae.runtime.errors import InputError
-from clustersae.runtime.files import read_json
+from clustersae.sae.storage import read_config
 
 
 class Trained(NamedTuple):
@@ -27,8 +27,8 @@ class Group(NamedTuple):
 
 
 def read_trained(folder: Path) -> Trained:
-    """What cfg.json says of the SAE in `folder`."""
-    config = read_json(folder / "cfg.json")
+    """What the SAE in `folder` says of itself."""
+    config = read_config(folder)
     return Trained(folder, config["cluster"], config["seed"], tuple(config["layers"]))
 
 

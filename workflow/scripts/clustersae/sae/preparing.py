@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from clustersae.activations.shards import Shard
-from clustersae.activations.statistics import load_statistics
+from clustersae.activations.statistics import check_described, load_statistics
 from clustersae.experiment.clusters import VIA, layers_of
 from clustersae.experiment.sae_settings import SAESettings, resolve
 from clustersae.experiment.variants import EVERY_LAYER, kind_of, times_read
@@ -145,6 +145,7 @@ def prepare(
     layers = layers_of(name)
     fingerprint = shards[0].metadata["fingerprint"]
     described = load_statistics(statistics, fingerprint, layers)
+    check_described(statistics, shards)
     data = Activations(
         shards,
         layers,

@@ -1,5 +1,10 @@
-"""SAEs on disk: sae.safetensors and cfg.json."""
+"""SAEs on disk: sae.safetensors, and cfg.json for who wants to read what the former says of itself.
 
+All is in sae.safetensors. A workflow in which a job reads 80 SAEs then has one file of each to look
+after.
+"""
+
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,12 +16,15 @@ from clustersae import __version__
 from clustersae.experiment.clusters import cluster_name
 from clustersae.experiment.sae_settings import SAESettings
 from clustersae.runtime.errors import InputError, first_line
-from clustersae.runtime.files import read_object, write_json
-from clustersae.runtime.tensors import check_seal, load_tensors, save_tensors, sealed
+from clustersae.runtime.files import parsed_json, read_object, write_json
+from clustersae.runtime.tensors import check_seal, load_tensors, open_tensors, save_tensors, sealed
 from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.registry import create
 
-#: What every cfg.json has, for whatever architecture.
+#: The metadata entry with what cfg.json says.
+_CONFIG = "config"
+
+#: What it has for every SAE, of whatever architecture.
 KINDS = {"fingerprint": str, "layers": list, "architecture": str, "d_sae": int, "k": int}
 
 
@@ -39,22 +47,49 @@ def save_sae(
         data: of what it was trained on: how it was normalised, which tokens were left out.
     """
     folder = Path(folder)
+    config = {
+        "version": __version__,
+        "fingerprint": fingerprint,
+        "variant": variant,
+        "cluster": name or cluster_name(sae.layers),
+        "layers": list(sae.layers),
+        "d_model": sae.layer_mean.shape[1],
+        "first_step": first_step,
+        **asdict(settings),
+        **(data or {}),
+    }
     state = sae.state_dict()
-    save_tensors(folder / "sae.safetensors", state, sealed(state, {"fingerprint": fingerprint}))
-    write_json(
-        folder / "cfg.json",
-        {
-            "version": __version__,
-            "fingerprint": fingerprint,
-            "variant": variant,
-            "cluster": name or cluster_name(sae.layers),
-            "layers": list(sae.layers),
-            "d_model": sae.layer_mean.shape[1],
-            "first_step": first_step,
-            **asdict(settings),
-            **(data or {}),
-        },
-    )
+    save_tensors(folder / "sae.safetensors", state, sealed(state, {_CONFIG: json.dumps(config)}))
+    write_json(folder / "cfg.json", config)
+
+
+def read_config(folder: str | Path) -> dict[str, Any]:
+    """What is known of the SAE in `folder`, without reading its weights.
+
+    Raises:
+        InputError: the file is absent or damaged, or is no SAE.
+    """
+    with open_tensors(Path(folder) / "sae.safetensors") as file:
+        return _config(Path(folder) / "sae.safetensors", file.metadata() or {})
+
+
+def _config(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """From the metadata of an SAE's file at `path`."""
+    if _CONFIG not in metadata:  # of an earlier version
+        config = read_object(path.with_name("cfg.json"))
+    else:
+        try:
+            config = parsed_json(metadata[_CONFIG])
+        except ValueError:
+            config = None
+    if not (
+        isinstance(config, dict)
+        and all(isinstance(config.get(key), kind) for key, kind in KINDS.items())
+        and all(isinstance(layer, int) for layer in config["layers"])
+        and metadata.get("fingerprint", config["fingerprint"]) == config["fingerprint"]
+    ):
+        raise InputError(f"{path} does not say what SAE it is. Delete the folder and run again.")
+    return config
 
 
 def load_sae(
@@ -62,7 +97,7 @@ def load_sae(
     device: torch.device | str = "cpu",
     fingerprint: str | None = None,
 ) -> SparseAutoencoder:
-    """Read an SAE; its cfg.json is then its attribute `config`.
+    """Read an SAE; what is known of it, as in cfg.json, is then its attribute `config`.
 
     `encode(x, layer)` takes raw activations x [..., d_model] of one of its `layers` and gives the
     `indices` and `values` [..., k] of its latents; `decode(latents, layer)` gives [..., d_model].
@@ -78,45 +113,34 @@ def load_sae(
             `fingerprint` says.
     """
     folder = Path(folder)
-    config = read_object(folder / "cfg.json")
-    if not (
-        all(isinstance(config.get(key), kind) for key, kind in KINDS.items())
-        and all(isinstance(layer, int) for layer in config["layers"])
-    ):
-        raise InputError(
-            f"{folder}/cfg.json is not that of an SAE. Delete the folder and run again."
-        )
-    tensors, metadata = load_tensors(folder / "sae.safetensors")
-    check_seal(folder / "sae.safetensors", tensors, metadata)
-    if metadata.get("fingerprint") != config["fingerprint"]:
-        raise InputError(
-            f"{folder}: sae.safetensors and cfg.json belong to different SAEs."
-            " Delete the folder and run again."
-        )
+    path = folder / "sae.safetensors"
+    tensors, metadata = load_tensors(path)
+    check_seal(path, tensors, metadata)
+    config = _config(path, metadata)
     if fingerprint is not None and config["fingerprint"] != fingerprint:
         raise InputError(
             f"{folder} was trained on another model (fingerprint {config['fingerprint'][:12]},"
             f" not {fingerprint[:12]}). Delete it and run again."
         )
-    # What cfg.json says is reserved in memory; what sae.safetensors holds is there already.
+    # What the metadata say is reserved in memory; the tensors are there already.
     if not {"b_enc", "layer_mean", "layer_scale"} <= tensors.keys():
-        raise InputError(f"{folder}/sae.safetensors is no SAE. Delete the folder and run again.")
+        raise InputError(f"{path} is no SAE. Delete the folder and run again.")
     if len(set(config["layers"])) != len(tensors["layer_mean"]):
         raise InputError(
-            f"{folder}: cfg.json says layers {config['layers']}, sae.safetensors has statistics of"
+            f"{path} is said to be of the layers {config['layers']} and has statistics of"
             f" {len(tensors['layer_mean'])}. Delete the folder and run again."
         )
     if config["d_sae"] != len(tensors["b_enc"]):
         raise InputError(
-            f"{folder}: cfg.json says {config['d_sae']} latents, sae.safetensors holds"
-            f" {len(tensors['b_enc'])}. Delete the folder and run again."
+            f"{path} is said to have {config['d_sae']} latents and holds {len(tensors['b_enc'])}."
+            " Delete the folder and run again."
         )
     try:
         sae = create(config, config["layers"], tensors["layer_mean"], tensors["layer_scale"])
         sae.load_state_dict(tensors)
     except Exception as error:  # values of a wrong kind are found anywhere
         raise InputError(
-            f"{folder}: sae.safetensors and cfg.json do not make an SAE ({first_line(error)})."
+            f"{path}: what it says and what it holds do not make an SAE ({first_line(error)})."
             " Delete the folder and run again."
         ) from error
     sae.config = config
