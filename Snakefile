@@ -74,9 +74,9 @@ rule all:
         collect("results/{model}/tables/verdict.txt", model=MODELS),
         collect("results/{model}/report.html", model=MODELS),
         figures.wanted(MODELS),
-        inputs.exports,
-        inputs.browsers,
-        inputs.tracked,
+        requested.exports,
+        requested.browsers,
+        requested.tracked,
         language_models.inputs.wanted if TRAINED_HERE else [],
 
 

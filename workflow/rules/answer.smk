@@ -44,7 +44,7 @@ rule summary_table:
     input:
         arms="results/{model}/tables/arms.csv",
         cost="results/{model}/tables/cost.csv",
-        circuits=inputs.circuit_tables,
+        circuits=requested.circuit_tables,
     output:
         "results/{model}/tables/summary.csv",
     log:

@@ -43,7 +43,7 @@ rule build_browser:
         rules=inputs.of_browsed("features", "rules.parquet"),
         meaning=inputs.of_browsed("features", "meaning.csv"),
         coverage=inputs.of_browsed("features", "coverage.csv"),
-        judge=inputs.judge,
+        judge=requested.judge,
     output:
         page="results/{model}/browser/index.html",
         script="results/{model}/browser/browser.js",

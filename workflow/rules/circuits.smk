@@ -12,7 +12,7 @@ checkpoint assess_task:
         description=inputs.of_home("model/description.json"),
         tokenizer=inputs.of_home("model/tokenizer.json"),
         limits=inputs.of_home("activations/norms.safetensors"),
-        prompts=inputs.task_file,
+        prompts=requested.task_file,
     output:
         task="results/{model}/tasks/{task}/task.json",
         pairs="results/{model}/tasks/{task}/pairs.jsonl",
@@ -30,7 +30,7 @@ checkpoint assess_task:
         runtime=growing(60),
     params:
         code=params.code("assess_task.py"),
-        task=lambda wildcards: inputs.tasks(wildcards)[wildcards.task],
+        task=lambda wildcards: requested.tasks(wildcards)[wildcards.task],
         stamps=params.stamps("evaluation", "tasks"),
         settings=params.section(
             "evaluation",
@@ -123,10 +123,10 @@ localrules:
 rule circuit_tables:
     input:
         plan="results/{model}/plan.json",
-        tasks=inputs.task_records,
-        curves=inputs.of_circuits("curves.csv"),
-        prompts=inputs.of_circuits("prompts.csv"),
-        nodes=inputs.of_circuits("nodes.csv"),
+        tasks=requested.task_records,
+        curves=requested.of_circuits("curves.csv"),
+        prompts=requested.of_circuits("prompts.csv"),
+        nodes=requested.of_circuits("nodes.csv"),
     output:
         tasks="results/{model}/tables/tasks.csv",
         circuits="results/{model}/tables/circuits.csv",

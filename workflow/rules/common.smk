@@ -1,6 +1,6 @@
-# Shared by all rules: the checked configuration; `inputs` and `params`, whose methods rules name;
-# `streaming`, the same of shards that are not kept; `groups`, which does so for clusters; `figures`
-# and `questions`, to which the rule file of a question adds its own.
+# Shared by all rules: the checked configuration; `inputs` and `params`, whose methods rules name, as
+# those of `streaming` for training shards and `requested` for what is asked for beside; `groups` for
+# clusters; `figures` and `questions`, to which the rule file of a question adds its own.
 
 import re
 import sys
@@ -17,12 +17,7 @@ from clustersae.experiment import config as configuration
 from clustersae.experiment.arms import PARTITION_PATTERN
 from clustersae.experiment.figures import Figure, Figures
 from clustersae.experiment.groups import Groups
-from clustersae.experiment.inputs import (
-    CIRCUITS_FOLDER,
-    RESIDUAL_BASIS,
-    SAE_FOLDER,
-    Inputs,
-)
+from clustersae.experiment.inputs import SAE_FOLDER, Inputs
 from clustersae.experiment.page import Page
 from clustersae.experiment.params import (
     Params,
@@ -36,6 +31,7 @@ from clustersae.experiment.params import (
 from clustersae.experiment.places import check_duplicates, placed
 from clustersae.experiment.streaming import Streaming
 from clustersae.experiment.questions import Question, Questions
+from clustersae.experiment.requested import CIRCUITS_FOLDER, RESIDUAL_BASIS, Requested
 from clustersae.runtime import environment
 from clustersae.runtime.errors import InputError
 
@@ -59,6 +55,7 @@ except InputError as error:
 
 inputs = Inputs(MODELS, checkpoints)
 streaming = Streaming(inputs)
+requested = Requested(inputs)
 params = Params(MODELS, SCRIPTS)
 groups = Groups(
     inputs,

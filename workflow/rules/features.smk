@@ -89,7 +89,7 @@ rule feature_tables:
         similarity=inputs.of_arms("features", "similarity.csv", "interpreted_arms"),
         coverage=inputs.of_arms("features", "coverage.csv", "interpreted_arms"),
         sweep=inputs.of_arms("features", "sweep.csv", "interpreted_arms"),
-        judge=inputs.judge,
+        judge=requested.judge,
     output:
         features="results/{model}/tables/features.csv",
         meaning="results/{model}/tables/feature_meaning.csv",

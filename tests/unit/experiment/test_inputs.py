@@ -236,19 +236,6 @@ def test_a_plan_asks_for_nothing_that_has_to_be_paid_for(inputs, tmp_path, monke
     assert inputs.plans(wildcards())[-1] == "results/auto/plan.json"
 
 
-def test_only_tasks_that_the_model_can_do_get_circuits(inputs):
-    assert inputs.task_records(wildcards()) == [
-        "results/m/tasks/induction/task.json",
-        "results/m/tasks/mine/task.json",
-    ]
-    assert inputs.task_file(wildcards(task="mine")) == ["mine.jsonl"]
-    assert inputs.task_file(wildcards(task="induction")) == []
-    files = inputs.of_circuits("x")(wildcards())
-    assert all(file.startswith("results/m/evaluation/circuits/mine/") for file in files)
-    assert files[-1].endswith("/mine/base/residual-basis/x")
-    assert inputs.judge(wildcards()) == []
-
-
 def test_params_are_the_settings_that_decide_a_job():
     params = Params({"m": MODEL}, ".")
     assert params.section("clustering", without=("tokens",))(wildcards()) == {
@@ -305,15 +292,4 @@ def test_what_is_shown_is_measured_also_where_it_is_no_arm(inputs):
     root = wildcards(variant="tokens-3of4", partition="single")
     assert inputs.of_arm("sae.safetensors")(root) == [
         f"results/m/saes/tokens-3of4/0-2/seed-{seed}/sae.safetensors" for seed in (7, 8)
-    ]
-
-
-def test_a_model_without_arms_to_show_has_no_browser(tmp_path):
-    browsers = {"m": MODEL["browser"], "silent": {"arms": [], "neuronpedia": True},
-                "both": {"arms": ["shared"], "neuronpedia": True}}  # fmt: skip
-    models = {name: {**MODEL, "browser": browser} for name, browser in browsers.items()}
-    assert Inputs(models, Checkpoints(tmp_path)).browsers(wildcards()) == [
-        "results/m/browser/index.html",
-        "results/both/browser/index.html",
-        "results/both/neuronpedia/index.json",
     ]

@@ -19,21 +19,17 @@ from clustersae.experiment.plan import Plan, read_plan
 from clustersae.experiment.planning import make_pilots
 from clustersae.experiment.sae_settings import learning_rates
 from clustersae.experiment.sources import dataset_files, model_files
-from clustersae.experiment.tasks import is_file, task_name
 from clustersae.experiment.variants import BASE
 from clustersae.experiment.windows import Windows, windows_of
 from clustersae.runtime.files import read_json
 
-#: Folders of a model, an SAE, an arm's measurements of one kind, and an arm's circuits.
+#: Folders of a model, an SAE, and an arm's measurements of one kind.
 MODEL = "results/{model}"
 SAE_FOLDER = f"{MODEL}/saes/{{variant}}/{{sae}}/seed-{{seed}}"
 ARM_FOLDER = f"{MODEL}/evaluation/{{kind}}/{{variant}}/{{partition}}"
-CIRCUITS_FOLDER = f"{MODEL}/evaluation/circuits/{{task}}/{{variant}}/{{partition}}"
 #: Models that are trained here, each a folder with a Hugging Face directory and its text.
 TRAINED = "results/language_models"
 MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
-#: The control without SAEs, in the place of a partition.
-RESIDUAL_BASIS = "residual-basis"
 
 
 class Wildcards(Protocol):
@@ -60,7 +56,7 @@ class Inputs:
 
     Args:
         models: the complete settings of every model, as `config.load` gives them.
-        checkpoints: Snakemake's; `make_plan`, `cluster_layers` and `assess_task` are asked for.
+        checkpoints: Snakemake's; `make_plan` and `cluster_layers` are asked for.
     """
 
     def __init__(self, models: Mapping[str, Mapping[str, Any]], checkpoints: Any) -> None:
@@ -329,91 +325,6 @@ class Inputs:
             for variant, sae in saes
             for seed in seeds
         ]
-
-    # -- tasks, circuits, features
-
-    def tasks(self, wildcards: Wildcards) -> dict[str, str]:
-        """What each task of the wildcard's model is called in results → as the config has it."""
-        tasks = self.models[wildcards.model]["evaluation"]["tasks"]
-        return {task_name(task): task for task in tasks}
-
-    def task_file(self, wildcards: Wildcards) -> list[str]:
-        """The file of a user's task: an input, so that editing it re-runs what reads it."""
-        task = self.tasks(wildcards)[wildcards.task]
-        return watched([task] if is_file(task) else [])
-
-    def task_records(self, wildcards: Wildcards) -> list[str]:
-        """What became of every task."""
-        return [
-            f"results/{wildcards.model}/tasks/{task}/task.json" for task in self.tasks(wildcards)
-        ]
-
-    def circuit_tables(self, wildcards: Wildcards) -> str | list[str]:
-        """The table of circuits of a model that is asked for tasks."""
-        return f"results/{wildcards.model}/tables/circuits.csv" if self.tasks(wildcards) else []
-
-    def usable_tasks(self, wildcards: Wildcards) -> list[str]:
-        """The tasks that the model can do, once it has tried them: others get no circuits."""
-        assess = self.checkpoints.assess_task
-        records = {
-            task: assess.get(model=wildcards.model, task=task).output.task
-            for task in self.tasks(wildcards)
-        }
-        return [task for task, record in records.items() if read_json(record)["usable"]]
-
-    def of_circuits(self, file: str) -> InputFunction:
-        """A file of every arm and usable task, the control without SAEs included."""
-
-        def files(wildcards: Wildcards) -> list[str]:
-            arms = [*self.plan(wildcards).interpreted_arms, (BASE, RESIDUAL_BASIS)]
-            return [
-                f"{CIRCUITS_FOLDER}/{file}".format(
-                    model=wildcards.model, task=task, variant=variant, partition=partition
-                )
-                for task in self.usable_tasks(wildcards)
-                for variant, partition in arms
-            ]
-
-        return files
-
-    def exports(self, _wildcards: Wildcards) -> list[str]:
-        """The index of every export that is asked for, of all models."""
-        return [
-            f"results/{model}/exports/{format}/index.json"
-            for model, settings in self.models.items()
-            for format in settings["exports"]["formats"]
-        ]
-
-    def browsers(self, _wildcards: Wildcards) -> list[str]:
-        """The page of every model that a feature browser is asked for, and its other format."""
-        found = []
-        for model, settings in self.models.items():
-            browser = settings["browser"]
-            if browser["arms"]:
-                found.append(f"results/{model}/browser/index.html")
-            if browser["arms"] and browser["neuronpedia"]:
-                found.append(f"results/{model}/neuronpedia/index.json")
-        return found
-
-    def tracked(self, _wildcards: Wildcards) -> list[str]:
-        """What the trackers that are asked for get of every SAE's training, of all models."""
-        folders = []
-        for model, settings in self.models.items():
-            tracker = settings["exports"]["tracking"]
-            if tracker != "none":
-                plan = self.plan_of(model)
-                folders += [
-                    f"results/{model}/tracking/{tracker}/{variant}/{sae}/seed-{seed}"
-                    for variant, sae in plan.trained_saes
-                    for seed in settings["sae"]["seeds"]
-                ]
-        return folders
-
-    def judge(self, wildcards: Wildcards) -> list[str]:
-        """What a judge says of every arm's latents, where the configuration names one."""
-        if not self.models[wildcards.model]["evaluation"]["judge"]["base_url"]:
-            return []
-        return self.of_arms("judge", "scores.csv", "interpreted_arms")(wildcards)
 
 
 def _read(path: str | Path) -> Plan:

@@ -1,0 +1,31 @@
+"""Which files are asked for beside SAEs: circuits of tasks, the feature browser."""
+
+from test_inputs import MODEL, Checkpoints, inputs, wildcards  # noqa: F401 (a fixture)
+
+from clustersae.experiment.inputs import Inputs
+from clustersae.experiment.requested import Requested
+
+
+def test_only_tasks_that_the_model_can_do_get_circuits(inputs):  # noqa: F811
+    requested = Requested(inputs)
+    assert requested.task_records(wildcards()) == [
+        "results/m/tasks/induction/task.json",
+        "results/m/tasks/mine/task.json",
+    ]
+    assert requested.task_file(wildcards(task="mine")) == ["mine.jsonl"]
+    assert requested.task_file(wildcards(task="induction")) == []
+    files = requested.of_circuits("x")(wildcards())
+    assert all(file.startswith("results/m/evaluation/circuits/mine/") for file in files)
+    assert files[-1].endswith("/mine/base/residual-basis/x")
+    assert requested.judge(wildcards()) == []
+
+
+def test_a_model_without_arms_to_show_has_no_browser(tmp_path):
+    browsers = {"m": MODEL["browser"], "silent": {"arms": [], "neuronpedia": True},
+                "both": {"arms": ["shared"], "neuronpedia": True}}  # fmt: skip
+    models = {name: {**MODEL, "browser": browser} for name, browser in browsers.items()}
+    assert Requested(Inputs(models, Checkpoints(tmp_path))).browsers(wildcards()) == [
+        "results/m/browser/index.html",
+        "results/both/browser/index.html",
+        "results/both/neuronpedia/index.json",
+    ]
