@@ -149,6 +149,9 @@ def claims() -> Iterator[str]:
     yield f"elsewhere that takes {min(needed)} to {max(needed)} %"
     row, other = at_40_percent("smollm2")
     yield f"40 % leaves {100 * row['excess_fvu']:.0f} % more error"
+    assert row["verdict_equal_seconds"] == "equivalent"
+    found = bounds(row, "excess_fvu_equal_seconds", 100, ".1f")
+    yield f"equal *cost* (difference {found}: equivalent)"
     yield "that of per-layer SAEs with 40 %"
     quick, other_quick = at_40_percent("smollm2-quick")
     assert row["excess_ce_all"] > other["excess_ce_all"]  # "no better", "but" better
