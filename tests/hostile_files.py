@@ -68,6 +68,11 @@ def hostile_tensors(mark: Path) -> dict[str, bytes]:
     }
 
 
+def edited(path: Path, **changes) -> None:
+    """Change some values of a JSON file."""
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
 def with_metadata(path: Path, **changes: str) -> None:
     """Change some metadata of a safetensors file."""
     from safetensors import safe_open

@@ -51,7 +51,8 @@ def test_metrics_do_not_depend_on_the_batches():
     sae.initialise(torch.Generator().manual_seed(0))
     whole = evaluate_layer(sae, 0, [x])
     pieces = evaluate_layer(sae, 0, x.split([1, 99, 250, 150]))
-    assert whole.compute() == pytest.approx(pieces.compute(), rel=1e-9)
+    # Sums are in float64; products of float32 round by the size of the batch, on some processors.
+    assert whole.compute() == pytest.approx(pieces.compute(), rel=1e-7)
     assert whole.firings().histogram() == pieces.firings().histogram()
 
 
