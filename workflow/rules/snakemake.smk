@@ -63,7 +63,7 @@ if not hasattr(_IOFile, "is_small"):
 _IOFile.is_checksum_eligible, _IOFile.checksum = is_known, known_checksum
 
 
-# A plan of half a million files is half a million objects that stay: looking for rubbish among them
+# Of a large plan, hundreds of thousands of objects stay: looking for rubbish among them
 # took an eighth of the time.
 gc.set_threshold(100_000, 50, 100)
 
