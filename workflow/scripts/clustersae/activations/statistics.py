@@ -13,7 +13,7 @@ from clustersae.activations.blocks import check_finite, flagged
 from clustersae.activations.shards import Shard
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import parsed_json
-from clustersae.runtime.tensors import load_tensors, save_tensors
+from clustersae.runtime.tensors import load_tensors, open_tensors, save_tensors
 
 #: A layer whose scale is below this part of its root mean square is constant: float32 rounds at
 #: 6e-8, so anything smaller is the rounding of our own sums.
@@ -202,7 +202,8 @@ def check_described(path: Path, shards: Iterable[Shard]) -> None:
 
 def _digests(path: Path) -> dict[str, str]:
     """The shards' names, relative to the file's folder, → their digests."""
-    _, metadata = load_tensors(path)
+    with open_tensors(path) as file:
+        metadata = file.metadata() or {}
     try:
         known = parsed_json(metadata.get(_SHARDS, ""))
     except ValueError:
