@@ -6,9 +6,9 @@ The study has every number of clusters, five seeds, specialised SAEs, two tasks 
 Its plan has been made, of random distances, so that clusters are torn into as many runs as can be
 and their names are as long; everything before the plan are empty files. Measured are `snakemake -n
 --quiet rules`, which plans all jobs and counts them, and `snakemake -n`, which lists them as well:
-processor time, elapsed time and the highest resident set. `own_share` is the part of the processor
-time in which a function below workflow/scripts was at work or waited for what it had called, by a
-hundred samples a second. Asserts nothing.
+processor time, elapsed time and the highest resident set, of the fastest of five runs. `own_share`
+is the part of the processor time in which a function below workflow/scripts was at work or waited
+for what it had called, by a hundred samples a second. Asserts nothing.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from fabricated_study import fabricate
 from snakemake_project import TINY, Project
 
 N_SEEDS = 5
+N_RUNS = 5
 #: Layers, and shards of training activations.
 STUDIES = ((12, 10), (40, 100), (80, 200))
 SHARD_TOKENS = 2000
@@ -99,12 +100,22 @@ def dry_run(project: Project, *options: str) -> dict[str, Any]:
     _, samples, own = words["samples"]
     return {
         "jobs": int(words["total"][1]),
-        "processor_s": f"{used.ru_utime + used.ru_stime:.3g}",
+        "processor_s": used.ru_utime + used.ru_stime,
         "elapsed_s": f"{elapsed:.3g}",
         "peak_mb": round(used.ru_maxrss * 1024 / 1e6),
         "printed_mb": f"{len(text) / 1e6:.2g}",
         "own_share": f"{int(own) / int(samples):.3f}",
     }
+
+
+def measure(project: Project, *options: str) -> dict[str, Any]:
+    """The fastest of some dry runs, which others on the machine disturbed least."""
+    runs = sorted(
+        (dry_run(project, *options) for _ in range(N_RUNS)), key=lambda run: run["processor_s"]
+    )
+    fastest, slowest = runs[0], runs[-1]["processor_s"]
+    processor = {"processor_s": f"{fastest['processor_s']:.3g}", "slowest_s": f"{slowest:.3g}"}
+    return {**fastest, **processor}
 
 
 def main() -> None:
@@ -120,7 +131,7 @@ def main() -> None:
             project = study(Path(temporary) / "study", n_layers, n_shards)
             for printed, options in {"summary": ("--quiet", "rules"), "jobs": ()}.items():
                 shape = {"layers": n_layers, "shards": n_shards, "seeds": N_SEEDS}
-                rows.append({**shape, "printed": printed, **dry_run(project, *options)})
+                rows.append({**shape, "printed": printed, **measure(project, *options)})
                 print(rows[-1], flush=True)
     with (given.folder / "dry_run.csv").open("w", newline="") as out:
         table = csv.DictWriter(out, rows[0], lineterminator="\n")

@@ -224,3 +224,55 @@ def test_a_job_behind_a_checkpoint_that_was_killed_before_its_records_runs_again
     assert again["as-it-is"] == [], "adapt workflow/rules/snakemake.smk"
     assert again["changed"][0] == "part"
     assert "Nothing to be done" in run(folder, CHECKPOINTS, included).stdout
+
+
+#: What Snakemake knows of files and of functions, asked before its ways are changed and after.
+LOOKED_UP = """
+from pathlib import Path
+
+import snakemake.common, snakemake.dag, snakemake.io, snakemake.jobs, snakemake.rules
+
+FLAGS = ["temp", "ancient", "directory", "protected", "storage_object", "nothing"]
+FILES = [
+    "plain.txt", temp("a.txt"), ancient("b.txt"), directory("c"), protected("d.txt"),
+    temp(lambda wildcards: "e.txt"), lambda wildcards: "f.txt", Path("g.txt"), None, 7,
+    snakemake.io.flag("h.txt", "temp", False), snakemake.io.IOFile(temp("i.txt")),
+    snakemake.io.IOFile("j.txt"), ["k.txt"],
+]
+FUNCTIONS = [
+    lambda wildcards: 1, lambda wildcards, input, attempt=1: 2, len, Path.exists,
+    lambda *a, groupid, **others: 3, print,
+]
+
+def asked():
+    flags = [
+        part.is_flagged(file, flag)
+        for part in (snakemake.dag, snakemake.io, snakemake.rules)
+        for file in FILES
+        for flag in FLAGS
+    ]
+    parameters = [
+        str(part.get_function_params(function))
+        for part in (snakemake.common, snakemake.rules)
+        for function in FUNCTIONS * 2
+    ]
+    return flags, parameters, [file.is_temp for file in FILES if hasattr(file, "is_temp")]
+
+before = asked()
+{included}
+after = asked()
+print("same", before == after, sum(before[0]), snakemake.io.is_flagged.__module__)
+
+rule all:
+"""
+
+
+def test_flags_and_parameters_are_what_snakemake_says_they_are(tmp_path):
+    rules = REPOSITORY / "workflow" / "rules" / "snakemake.smk"
+    for name, included in {"as-it-is": "", "changed": f'include: "{rules}"'}.items():
+        result = run(tmp_path / name, LOOKED_UP, included)
+        said = re.search(r"^same (\w+) (\d+) (\S+)$", result.stdout, re.MULTILINE)
+        assert said, result.stdout
+        # Six flags, asked in three places.
+        assert said.groups()[:2] == ("True", "18")
+        assert (said[3] == "snakemake.io") == (name == "as-it-is"), said[3]
