@@ -1,10 +1,11 @@
 """Does the gain of specialising last as training grows? FVU over training, and what it tends to.
 
-    python tests/benchmarks/gain.py results/gain docs/results/gain
+    python tests/benchmarks/gain.py results/gain docs/results/gain/stories260k.csv
 
-after a run of the preset stories260k_gain. Per seed, the mean log FVU over layers of specialised
-SAEs minus that of per-layer SAEs of equal training is extrapolated by straight lines in the
-logarithm of training; Student's t over seeds. Asserts nothing.
+after a run of the preset stories260k_gain, or of any experiment with per-layer and specialised SAEs
+of several budgets. Per seed, the mean log FVU over layers of specialised SAEs minus that of
+per-layer SAEs of equal training is extrapolated by straight lines in the logarithm of training;
+Student's t over seeds. The figure lies beside the table. Asserts nothing.
 """
 
 import argparse
@@ -23,11 +24,13 @@ from clustersae.presentation.style import (
     save,
     styled,
 )
+from clustersae.runtime.files import read_json
+from clustersae.runtime.tensors import load_tensors
 
 #: A doubling of training that gains less than this, relative, is called flat.
 FLAT = 0.03
-#: Of the preset; and what Group-SAE's SAEs are trained on (1 billion tokens, 12,288 latents).
-FULL_ACTIVATIONS, D_SAE, RIVAL_PER_LATENT = 200_000, 512, 81_000
+#: Activations per latent of Group-SAE (1 billion tokens, 12,288 latents).
+RIVAL_PER_LATENT = 81_000
 
 
 def losses(folder: Path) -> pd.DataFrame:
@@ -60,10 +63,11 @@ def over_seeds(values: np.ndarray) -> tuple[float, float, float]:
 
 
 def summary(found: pd.DataFrame) -> pd.DataFrame:
-    """Per training: FVU of both kinds, their ratio, and what the last doubling gained."""
+    """Per training: FVU of both kinds, their ratio, and what a doubling gained since the last."""
     wide = found.pivot(index="training", columns=["kind", "seed"], values="log_fvu")
     dead = found.groupby(["training", "kind"])["dead_fraction"].mean().unstack()
     rows = []
+    before = None
     for training, row in wide.iterrows():
         out = {"training": training}
         for kind in ("per-layer", "specialised"):
@@ -71,15 +75,24 @@ def summary(found: pd.DataFrame) -> pd.DataFrame:
             for end, value in zip(("", "_low", "_high"), over_seeds(row[kind].to_numpy())):
                 out[f"fvu_{key}{end}"] = np.exp(value)
             out[f"dead_{key}"] = dead.loc[training, kind]
-            if training / 2 in wide.index:
-                gained = row[kind].to_numpy() - wide.loc[training / 2, kind].to_numpy()
+            if before is not None:
+                gained = row[kind].to_numpy() - wide.loc[before, kind].to_numpy()
+                gained /= np.log2(training / before)
                 for end, value in zip(("", "_low", "_high"), over_seeds(gained)):
                     out[f"doubling_{key}{end}"] = np.expm1(value)
         ratio = row["specialised"].to_numpy() - row["per-layer"].to_numpy()
         for end, value in zip(("", "_low", "_high"), over_seeds(ratio)):
             out[f"ratio{end}"] = np.expm1(value)
         rows.append(out)
+        before = training
     return pd.DataFrame(rows)
+
+
+def per_latent(folder: Path) -> float:
+    """Activations per latent of full training."""
+    base = [sae for sae in read_json(folder / "plan.json")["saes"] if sae["variant"] == "base"]
+    weights = next(folder.glob("saes/base/*/seed-*/sae.safetensors"))
+    return base[0]["training_tokens"] / load_tensors(weights)[0]["W_dec"].shape[0]
 
 
 def extrapolated(found: pd.DataFrame, since: float, to: float) -> np.ndarray:
@@ -90,7 +103,7 @@ def extrapolated(found: pd.DataFrame, since: float, to: float) -> np.ndarray:
     return intercept + slope * np.log2(to)
 
 
-def draw(table: pd.DataFrame, note: str, folder: Path) -> None:
+def draw(table: pd.DataFrame, note: str, path: Path) -> None:
     with styled():
         last = table.iloc[-1]
         figure = canvas(
@@ -124,28 +137,27 @@ def draw(table: pd.DataFrame, note: str, folder: Path) -> None:
             axis.set_xlim(table["training"].min() / 1.2, table["training"].max() * 1.2)
             log_scale(axis, "x", 8, lambda value: f"{value:g}")
             axis.set_xlabel("training over that of full SAEs here")
-        save(figure, None, folder / "gain.png")
+        save(figure, None, path)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("run", type=Path, help="results/MODEL")
+    parser.add_argument("table", type=Path, help="its name is that of the model in the figure")
     given = parser.parse_args()
-    given.folder.mkdir(parents=True, exist_ok=True)
+    given.table.parent.mkdir(parents=True, exist_ok=True)
     found = losses(given.run)
     table = summary(found)
-    table.to_csv(given.folder / "gain.csv", index=False, float_format="%.5g")
+    table.to_csv(given.table, index=False, float_format="%.5g")
+    n_layers = read_json(given.run / "plan.json")["n_layers"]
     n_seeds = found["seed"].nunique()
-    draw(
-        table,
-        conditions("stories260k", 5, n_seeds, "bars: 95 % intervals over seeds"),
-        given.folder,
-    )
+    note = conditions(given.table.stem, n_layers, n_seeds, "bars: 95 % intervals over seeds")
+    draw(table, note, given.table.with_suffix(".png"))
     print(table.to_string())
-    per_latent = FULL_ACTIVATIONS / D_SAE
-    for since in (table["training"].min(), 2.0):
-        values = extrapolated(found, since, RIVAL_PER_LATENT / per_latent)
+    full = per_latent(given.run)
+    print(f"full training is {full:.0f} activations per latent")
+    for since in (table["training"].min(), table["training"].iloc[-3]):
+        values = extrapolated(found, since, RIVAL_PER_LATENT / full)
         shown = [f"{100 * np.expm1(value):+.1f} %" for value in over_seeds(values)]
         print(f"at {RIVAL_PER_LATENT} activations per latent, by points from {since:g} on: {shown}")
     flat = table.loc[table["doubling_per_layer"] > -FLAT, "training"]

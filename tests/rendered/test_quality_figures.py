@@ -114,6 +114,14 @@ def test_texts_lie_on_the_figure_and_not_on_each_other(drawn, case, name):
     assert len(texts) > (5 if name != "specialise" or "specialise" in CASES[case] else 1)
 
 
+def test_where_caching_is_most_of_the_bill_numbers_of_saes_stand_apart(drawn):
+    arms = read_file(drawn("24 layers, specialised")[0]["arms"])
+    costs = {"single": 0.9, "complete-8": 0.98, "per-layer": 1.0}
+    assert {*costs} < {*arms["arm"]}
+    arms["cost_relative"] = arms["arm"].map(costs).fillna(0.1)
+    texts_that_lie_apart(quality_cost.draw(arms, MARGINS, "a model"))
+
+
 def test_titles_are_computed_from_the_tables(drawn):
     tables, figures = drawn("six layers")
     row = shared(read_file(tables["arms"]))

@@ -236,7 +236,8 @@ def _limits(
 def _count_axis(axis: Axes, rows: pd.DataFrame, column: str, shown: pd.Series | None) -> None:
     """Name the K of the main curve's points above the panel; the shown one ringed and bold."""
     costs = rows.drop_duplicates("count").set_index("count")["cost_relative"].sort_index()
-    gap = 0.055 * (costs.max() - costs.min())
+    left, right = axis.get_xlim()
+    gap = 0.055 * (right - left)
     kept = [] if shown is None else [int(shown["count"])]
     for count in [costs.index[-1], costs.index[0], *costs.index]:
         if all(count != other and abs(costs[count] - costs[other]) >= gap for other in kept):
