@@ -269,7 +269,15 @@ class Experiment:
     def _write_all_layers(self, arm: Arm) -> None:
         extra = 0.02 * (self.n_layers - arm.count) + 0.01 * (arm.role == "specialised")
         place = {"variant": arm.variant, "partition": arm.partition}
-        rows = [{**place, "seed": seed, **_ce(0.4 + extra + 0.01 * seed)} for seed in self.seeds]
+        rows = [
+            {
+                **place,
+                "seed": seed,
+                **_ce(0.4 + extra + 0.01 * seed),
+                "ce_spliced_bounded": CE_CLEAN + 0.3 + extra + 0.02 * seed,
+            }
+            for seed in self.seeds
+        ]
         self._write("all", f"evaluation/splice/{arm.variant}/{arm.partition}/all.csv", rows)
 
     def _write_cost(self) -> None:

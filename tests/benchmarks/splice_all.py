@@ -5,7 +5,8 @@
 Tables splice every layer alone and all of them at once on the same few tokens. This splices all at
 once only, a fifteenth of the work for fifteen layers. A row for every two arms: how much the
 cross-entropy of the next token rises with the first (nats), and how far that is above the rise with
-the second; Student's t over seeds, all of which read the same text. Asserts nothing.
+the second; Student's t over seeds, all of which read the same text. Once as the SAEs are, once with
+reconstructions that are no longer than what they replace. Asserts nothing.
 """
 
 import argparse
@@ -25,21 +26,32 @@ from clustersae.statistics.intervals import cells, over_seeds
 
 
 @torch.no_grad()
-def rises(run: Run, arms: list[str], n_tokens: int, batch_rows: int) -> tuple[pd.DataFrame, int]:
-    """Rise of cross-entropy per seed (rows) and arm (columns), in nats; number of positions."""
+def rises(
+    run: Run, arms: list[str], n_tokens: int, batch_rows: int
+) -> tuple[dict[bool, pd.DataFrame], int]:
+    """Bounded or not → rise of cross-entropy per seed (rows) and arm (columns), in nats.
+
+    Returns:
+        and the number of positions.
+    """
     stream = ResidualStream(load_model(run.model_folder, run.description), run.description)
     limits = load_limits(run.folder / "activations/norms.safetensors", run.description.fingerprint)
     tokens = run.model_folder.parent / "corpus/test.safetensors"
     text = read_evaluation_tokens(tokens, n_tokens, stream, len(limits.layers))
     seeds = run.plan.seeds
     splices = []
-    for arm in arms:
-        for seed in seeds:
-            saes = {id(sae): sae for sae in run.saes(arm, seed).values()}
-            splices.append(splice_of([*saes.values()]))
+    for bounded in (False, True):
+        for arm in arms:
+            for seed in seeds:
+                saes = {id(sae): sae for sae in run.saes(arm, seed).values()}
+                splices.append(splice_of([*saes.values()], bounded=bounded))
     clean, effects, n_scored = measure(stream, text, splices, batch_rows, limits, divergence=False)
-    found = np.reshape([effect.ce - clean for effect in effects], (len(arms), len(seeds)))
-    return pd.DataFrame(found.T, index=list(seeds), columns=arms), n_scored
+    shape = 2, len(arms), len(seeds)
+    plain, bounded = np.reshape([effect.ce - clean for effect in effects], shape)
+    found = {False: plain, True: bounded}
+    return {
+        key: pd.DataFrame(each.T, index=list(seeds), columns=arms) for key, each in found.items()
+    }, n_scored
 
 
 def main() -> None:
@@ -52,13 +64,14 @@ def main() -> None:
     given = parser.parse_args()
     found, n_scored = rises(Run(given.run), given.arms, given.tokens, given.batch_rows)
     rows = []
-    for against, arm in [("", given.arms[0]), *combinations(given.arms, 2)]:
-        row = {"arm": arm, "against": against, "n_tokens": n_scored}
-        row |= cells("delta_ce_all", over_seeds(found[arm].to_numpy()).interval())
-        if against:
-            above = found[arm] - found[against]
-            row |= cells("above", over_seeds(above.to_numpy()).interval())
-        rows.append(row)
+    for bounded, rise in found.items():
+        for against, arm in [("", given.arms[0]), *combinations(given.arms, 2)]:
+            row = {"arm": arm, "against": against, "bounded": bounded, "n_tokens": n_scored}
+            row |= cells("delta_ce_all", over_seeds(rise[arm].to_numpy()).interval())
+            if against:
+                above = rise[arm] - rise[against]
+                row |= cells("above", over_seeds(above.to_numpy()).interval())
+            rows.append(row)
     table = pd.DataFrame(rows)
     table.to_csv(given.table, index=False, float_format="%.5g")
     print(table.to_string())

@@ -51,18 +51,19 @@ def test_an_arm_inside_a_hugging_face_model(run):
     assert not torch.allclose(changed[:, -1], clean[:, -1])
 
 
-def test_hooks_for_transformer_lens_do_the_same(run):
+@pytest.mark.parametrize("bounded", [False, True])
+def test_hooks_for_transformer_lens_do_the_same(run, bounded):
     from transformer_lens.model_bridge.sources import build_bridge_from_module
 
     model = transformers.AutoModelForCausalLM.from_pretrained(run.folder / "model").eval()
     saes = run.saes("complete-2")
     tokens = torch.randint(3, model.config.vocab_size, (2, 9))
-    with torch.no_grad(), run.spliced(model, saes):
+    with torch.no_grad(), run.spliced(model, saes, bounded=bounded):
         expected = model(tokens).logits
     other = transformers.AutoModelForCausalLM.from_pretrained(run.folder / "model").eval()
     bridge = build_bridge_from_module(other, type(other).__name__, hf_config=other.config)
     with torch.no_grad():
-        found = bridge.run_with_hooks(tokens, fwd_hooks=run.hooks(saes))
+        found = bridge.run_with_hooks(tokens, fwd_hooks=run.hooks(saes, bounded))
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
 
 

@@ -38,7 +38,7 @@ def main(
     batch_rows: int,
     where: torch.device,
 ) -> None:
-    """Write one row per seed and layer, and one per seed with all layers spliced.
+    """Write one row per seed and layer, and one per seed with all layers spliced, also bounded.
 
     An arm with a crosscoder has no measures in the latter. Its code would have to be that of the
     clean pass (`splice.OfClean`), and so what it writes at the last layer, whatever was written
@@ -71,6 +71,7 @@ def main(
     text = read_evaluation_tokens(tokens, n_tokens, stream, len(norms.layers))
     at_once = [] if any(sae.joint for sae in loaded) else together
     splices = [splice_of(group, layers) for group, layers in (*alone, *at_once)]
+    splices += [splice_of(group, layers, bounded=True) for group, layers in at_once]
     clean, effects, n_scored = measure(stream, text, splices, batch_rows, norms)
     ablated = read_ablations(language_model)
     if abs(ablated["clean", ""] - clean) > 1e-3:
@@ -95,11 +96,11 @@ def main(
         name = {key: sae.config[key] for key in ("variant", "cluster", "seed")}
         rows.append(name | {"partition": partition, "layer": layer} | row(effect, layer))
     write_csv(each_layer, rows)
-    of_all = effects[len(alone) :] or [Effect(nan, nan)] * len(together)
+    of_all = effects[len(alone) :] or [Effect(nan, nan)] * (2 * len(together))
     rows = []
-    for (group, _), effect in zip(together, of_all):
+    for (group, _), effect, bounded in zip(together, of_all, of_all[len(together) :]):
         name = {"variant": variant, "partition": partition, "seed": group[0].config["seed"]}
-        rows.append(name | row(effect, ALL))
+        rows.append(name | row(effect, ALL) | {"ce_spliced_bounded": bounded.ce})
     write_csv(all_layers, rows)
 
 

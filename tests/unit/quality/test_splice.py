@@ -51,14 +51,14 @@ class Identity:
     def __init__(self, layers):
         self.layers = tuple(layers)
 
-    def reconstruct(self, x, layer):
+    def reconstruct(self, x, layer, bounded=False):
         return x.clone()
 
 
 class Noise(Identity):
     """A bad SAE, the same for every batching."""
 
-    def reconstruct(self, x, layer):
+    def reconstruct(self, x, layer, bounded=False):
         return x + 0.3 * torch.sin(7 * x + layer)
 
 
@@ -67,7 +67,7 @@ class Mean(Identity):
         super().__init__(layers)
         self.mean = mean
 
-    def reconstruct(self, x, layer):
+    def reconstruct(self, x, layer, bounded=False):
         return self.mean[layer].expand_as(x)
 
 
@@ -166,7 +166,7 @@ def test_bos_and_padding_are_left_alone(stream, text):
     seen = []
 
     class Watch(Identity):
-        def reconstruct(self, x, layer):
+        def reconstruct(self, x, layer, bounded=False):
             wrecked = x.clone()
             wrecked[:, 0] = 1e3
             seen.append(x.shape)
@@ -188,6 +188,22 @@ def test_a_model_that_cannot_restart_gives_the_same_figures(stream, text):
     assert clean == pytest.approx(expected[0])
     for effect, other in zip(effects, expected[1]):
         assert effect == pytest.approx(other, rel=1e-5)
+
+
+class Told(Identity):
+    """The identity, and nothing where it is to be bounded."""
+
+    def reconstruct(self, x, layer, bounded=False):
+        return torch.zeros_like(x) if bounded else x
+
+
+def test_a_bounded_splice_asks_every_sae_for_bounded_reconstructions(stream, text):
+    saes, layers = [Told([0, 2]), Told([1])], list(range(N_LAYERS))
+    splices = [splice_of(saes), splice_of(saes, bounded=True), zero_ablation(layers)]
+    clean, (plain, bounded, zero), _ = measure(stream, text, splices)
+    assert plain.ce == pytest.approx(clean)
+    assert bounded == zero
+    assert bounded.ce != pytest.approx(clean)
 
 
 @pytest.mark.parametrize("entries", [1, 7 * VOCAB_SIZE])
@@ -372,6 +388,9 @@ def test_one_row_per_seed_and_layer_and_one_per_seed_for_all_layers(results):
         assert float(row["kl"]) > 0
         assert math.isfinite(float(row["ce_recovered_mean"]))
         assert row["n_tokens"] == "80"
+    for row in together:
+        assert math.isfinite(float(row["ce_spliced_bounded"]))
+        assert float(row["ce_spliced_bounded"]) != float(row["ce_spliced"])
 
 
 def test_with_a_crosscoder_nothing_is_said_of_all_layers_at_once(results, mean):
@@ -391,7 +410,8 @@ def test_with_a_crosscoder_nothing_is_said_of_all_layers_at_once(results, mean):
     assert [row["seed"] for row in together] == ["0", "1"]
     for row in together:
         assert math.isfinite(float(row["ce_clean"]))
-        for name in ("ce_spliced", "delta_ce", "ce_recovered_zero", "ce_recovered_mean", "kl"):
+        names = ("ce_spliced", "delta_ce", "ce_recovered_zero", "ce_recovered_mean", "kl")
+        for name in (*names, "ce_spliced_bounded"):
             assert math.isnan(float(row[name]))
 
 

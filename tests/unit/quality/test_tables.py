@@ -81,6 +81,10 @@ def test_absolute_fvu_and_splice_columns_are_averages(arms, written):
     assert list(arms.loc["complete-2", ends]) == pytest.approx([0.08] * 3)
     half = 4.302653 * 0.01 / 3**0.5
     assert arms.loc["complete-2", "delta_ce_all_high"] == pytest.approx(0.49 + half)
+    assert arms.loc["complete-2", "delta_ce_all_bounded"] == pytest.approx(0.3 + 0.02 * 4 + 0.02)
+    assert arms.loc["complete-2", "delta_ce_all_bounded_high"] == pytest.approx(0.4 + 2 * half)
+    ends = [f"excess_ce_all_bounded{end}" for end in ("", "_low", "_high")]
+    assert list(arms.loc["complete-2", ends]) == pytest.approx([0.08] * 3)
     assert np.isnan(arms.loc["per-layer (narrower-1of3)", "delta_ce_all"])
     quality = read_file(written["layer_quality"])
     assert quality.loc[quality["split"] == "validation", "ce_spliced"].isna().all()

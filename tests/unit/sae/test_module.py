@@ -43,6 +43,48 @@ def test_reconstruction_follows_the_formula(shared):
     torch.testing.assert_close(dense(shared.encode(x, 2), D_SAE), latents)
 
 
+@pytest.mark.parametrize("scale", ["one", "per dimension"])
+@pytest.mark.parametrize("layer", [1, 2, 5])
+def test_a_bounded_reconstruction_is_no_longer_than_what_it_replaces(shared, layer, scale):
+    if scale == "per dimension":
+        shared.layer_scale = shared.layer_scale[:, None] * torch.linspace(0.5, 2, D_MODEL)
+    with torch.no_grad():
+        shared.W_enc.mul_(0.5)
+    x = activations(shared, layer)
+    plain, bounded = shared.reconstruct(x, layer), shared.reconstruct(x, layer, bounded=True)
+    length = {
+        name: shared.normalise(each, layer).norm(dim=1)
+        for name, each in (("x", x), ("plain", plain), ("bounded", bounded))
+    }
+    longer = length["plain"] > length["x"]
+    assert 0 < longer.sum() < len(x)
+    assert torch.equal(bounded[~longer], plain[~longer])
+    torch.testing.assert_close(length["bounded"][longer], length["x"][longer])
+    direction = [F.normalize(shared.normalise(each, layer), dim=1) for each in (plain, bounded)]
+    torch.testing.assert_close(*direction, rtol=1e-3, atol=1e-4)
+
+
+def test_a_mean_has_no_length_and_stays_without_one(shared):
+    x = shared.layer_mean[1].expand(2, -1)
+    assert torch.equal(shared.reconstruct(x, 2, bounded=True), x)
+
+
+def test_saes_that_overshoot_along_one_direction_run_away_unless_bounded():
+    """Two latents that overlap, cancelled by biases on what is as long as in training."""
+    sae = TopK((0,), 2, 2, torch.zeros(1, 2), torch.ones(1))
+    with torch.no_grad():
+        sae.W_dec.copy_(torch.tensor([[1.0, 0.0], [0.8, 0.6]]))
+        sae.W_enc.copy_(sae.W_dec.t())
+        sae.b_enc.fill_(-0.4)
+    found = {False: torch.tensor([[1.2, 0.4]]), True: torch.tensor([[1.2, 0.4]])}
+    for bounded in found:
+        start = found[bounded].norm()
+        for _ in range(15):
+            found[bounded] = sae.reconstruct(found[bounded], bounded=bounded)
+        grown = found[bounded].norm() / start
+        assert (grown > 50) if not bounded else (grown <= 1 + 1e-5)
+
+
 @pytest.mark.parametrize("layer", [1, 2, 5])
 def test_folded_equals_unfolded_on_every_layer(shared, layer):
     x = activations(shared, layer)

@@ -163,18 +163,21 @@ class Run:
         return read_tokens(self._corpus_folder / f"{split}.safetensors")
 
     def hooks(
-        self, saes: Mapping[int, "SparseAutoencoder"]
+        self, saes: Mapping[int, "SparseAutoencoder"], bounded: bool = False
     ) -> list[tuple[str, Callable[..., "torch.Tensor"]]]:
         """`fwd_hooks` for TransformerLens that put the SAEs in place of the stream.
 
         Pairs of the activation's name and a function of it, [batch, n_ctx, d_model] to the same.
         Every position is replaced, also those that no SAE was trained on (cfg.json, `left_out`):
         `spliced` leaves those of special tokens alone.
+
+        Args:
+            bounded: as of `spliced`.
         """
         hook = self.description.hook
 
         def replacing(layer: int, sae: "SparseAutoencoder") -> Callable[..., "torch.Tensor"]:
-            return lambda x, hook=None: sae.reconstruct(x, layer)
+            return lambda x, hook=None: sae.reconstruct(x, layer, bounded)
 
         return [(hook.format(l=layer), replacing(layer, sae)) for layer, sae in saes.items()]
 
@@ -184,12 +187,15 @@ class Run:
         model: Any,
         saes: Mapping[int, "SparseAutoencoder"],
         keep: "torch.Tensor | None" = None,
+        bounded: bool = False,
     ) -> Iterator[None]:
         """While the context lasts, a Hugging Face model runs with the SAEs in place.
 
         Args:
             model: as `transformers.AutoModelForCausalLM` loads it.
             keep: bool [batch, n_ctx], positions whose stream stays as it is, such as those of BOS.
+            bounded: no reconstruction is longer than what it replaces; for SAEs of several layers
+                that have a common start (`SparseAutoencoder.reconstruct`).
         """
         import torch
 
@@ -197,7 +203,7 @@ class Run:
 
         def change(layer: int, sae: "SparseAutoencoder") -> Callable[..., "torch.Tensor"]:
             def replaced(x: "torch.Tensor") -> "torch.Tensor":
-                found = sae.reconstruct(x, layer)
+                found = sae.reconstruct(x, layer, bounded)
                 return found if keep is None else torch.where(keep[..., None], x, found)
 
             return replaced

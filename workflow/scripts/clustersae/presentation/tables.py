@@ -55,7 +55,9 @@ DENSITY = Format(
 )
 # Arms of one partition (equal exposure and base) share SAEs, and each measures them: no key.
 LAYER_SPLICE = Format((), ("variant", "cluster", "partition", "seed", "layer", *_CE, "n_tokens"))
-PARTITION_SPLICE = Format(("variant", "partition", "seed"), (*_CE, "n_tokens"))
+PARTITION_SPLICE = Format(
+    ("variant", "partition", "seed"), (*_CE, "ce_spliced_bounded", "n_tokens")
+)
 STREAM = Format(
     ("layer",),
     (

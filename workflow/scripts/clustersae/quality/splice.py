@@ -31,8 +31,12 @@ class Reconstructor(Protocol):
 
     layers: tuple[int, ...]
 
-    def reconstruct(self, x: torch.Tensor, layer: int) -> torch.Tensor:
-        """Stand-in for the stream x [..., d_model] at `layer`, in raw space."""
+    def reconstruct(self, x: torch.Tensor, layer: int, bounded: bool = False) -> torch.Tensor:
+        """Stand-in for the stream x [..., d_model] at `layer`, in raw space.
+
+        Args:
+            bounded: it is to be no longer than x.
+        """
         ...
 
 
@@ -273,8 +277,14 @@ def _spliced(stream: ResidualStream, clean: Clean, splice: Splice) -> torch.Tens
         return stream.last_from(first, x, clean.tokens)
 
 
-def splice_of(saes: Sequence[Reconstructor], layers: Sequence[int] | None = None) -> Splice:
+def splice_of(
+    saes: Sequence[Reconstructor], layers: Sequence[int] | None = None, bounded: bool = False
+) -> Splice:
     """The splice that puts every SAE in at each of its layers, or at those in `layers` only.
+
+    Args:
+        bounded: what is put in is no longer than what it replaces, as
+            `SparseAutoencoder.reconstruct` does it.
 
     Raises:
         ValueError: two SAEs claim one layer, or none serves a layer that was asked for.
@@ -289,13 +299,13 @@ def splice_of(saes: Sequence[Reconstructor], layers: Sequence[int] | None = None
     absent = set(wanted) - owner.keys()
     if absent:
         raise ValueError(f"No SAE serves the layers {sorted(absent)}.")
-    return {layer: _reconstruction(owner[layer], layer) for layer in wanted}
+    return {layer: _reconstruction(owner[layer], layer, bounded) for layer in wanted}
 
 
-def _reconstruction(sae: Reconstructor, layer: int) -> Change | OfClean:
+def _reconstruction(sae: Reconstructor, layer: int, bounded: bool) -> Change | OfClean:
     if isinstance(sae, Crosscoder):
         return OfClean(sae, layer)
-    return lambda x: sae.reconstruct(x, layer)
+    return lambda x: sae.reconstruct(x, layer, bounded)
 
 
 def zero_ablation(layers: Sequence[int]) -> Splice:

@@ -50,11 +50,12 @@ def arms_table(
     `worst_excess_layer` by excess, are those of the validation split. `excess_fvu_validation` and
     `excess_fvu_worst_validation` are what arms are chosen by (see `choice.marked`).
     `excess_ce_all` is the cross-entropy with all layers spliced above that of the per-layer SAEs,
-    in nats per token, paired by seed. `live_latents` is the mean over layers and seeds of the
-    latents that fire on any of `n_tokens_dead` held-out tokens, of the validation and the test
-    split; `l0` is of the latents that a layer's reconstruction is made of, `l0_token` of all codes
-    of a token together, `l0_token_layer` that over the number of layers: the same as `l0`, but for
-    crosscoders, whose code serves several layers. `*_equal_*` are explained in
+    in nats per token, paired by seed; `*_bounded` are with reconstructions that are no longer than
+    what they replace (`SparseAutoencoder.reconstruct`). `live_latents` is the mean over layers and
+    seeds of the latents that fire on any of `n_tokens_dead` held-out tokens, of the validation and
+    the test split; `l0` is of the latents that a layer's reconstruction is made of, `l0_token` of
+    all codes of a token together, `l0_token_layer` that over the number of layers: the same as
+    `l0`, but for crosscoders, whose code serves several layers. `*_equal_*` are explained in
     `quality.equal_cost`. Cells are empty where nothing was measured.
 
     Args:
@@ -195,6 +196,7 @@ def _all_layers(splice: pd.DataFrame, arm: Arm) -> dict[str, Any]:
     )
     # Paired by seed; seeds that only one of the two has drop out.
     excess = (rows["ce_spliced"] - base["ce_spliced"]).dropna()
+    bounded = rows["ce_spliced_bounded"]
     means = {
         "ce_clean": "ce_clean",
         "ce_all": "ce_spliced",
@@ -208,6 +210,8 @@ def _all_layers(splice: pd.DataFrame, arm: Arm) -> dict[str, Any]:
             for column, values in (
                 ("delta_ce_all", rows["delta_ce"].dropna()),
                 ("excess_ce_all", excess),
+                ("delta_ce_all_bounded", (bounded - rows["ce_clean"]).dropna()),
+                ("excess_ce_all_bounded", (bounded - base["ce_spliced_bounded"]).dropna()),
             )
             for name, value in cells(
                 column, ABSENT if values.empty else over_seeds(values.to_numpy()).interval()

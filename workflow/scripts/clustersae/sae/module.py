@@ -227,9 +227,25 @@ class SparseAutoencoder(nn.Module, ABC):
         )
         return self.denormalise(flat.view(*shape[:-1], self.d_model) + self.b_dec, layer)
 
-    def reconstruct(self, x: torch.Tensor, layer: int | None = None) -> torch.Tensor:
-        """decode(encode(x)) in raw space, in the dtype of x."""
-        return self.decode(self.encode(x, layer), layer).to(x.dtype)
+    def reconstruct(
+        self, x: torch.Tensor, layer: int | None = None, bounded: bool = False
+    ) -> torch.Tensor:
+        """decode(encode(x)) in raw space, in the dtype of x.
+
+        Args:
+            bounded: shorten what is longer than x, both from the layer's mean, in normalised space:
+                x̂ ← μ_l + (x̂ − μ_l) · min(1, ‖x − μ_l‖ / ‖x̂ − μ_l‖). Of activations as in training
+                that changes next to nothing, since a reconstruction is shorter on average. Of what
+                other SAEs have written it keeps errors from growing: SAEs with a common start have
+                the same directions, each overshoots along them, and the next one starts from that.
+        """
+        found = self.decode(self.encode(x, layer), layer)
+        if bounded:
+            own, limit = self.normalise(found, layer), self.normalise(x, layer)
+            length = own.norm(dim=-1, keepdim=True)
+            shorter = limit.norm(dim=-1, keepdim=True) / length.clamp(min=1e-30)
+            found = torch.where(shorter < 1, self.denormalise(own * shorter, layer), found)
+        return found.to(x.dtype)
 
     @property
     def readings(self) -> tuple[tuple[int, ...], ...]:
