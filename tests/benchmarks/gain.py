@@ -97,21 +97,24 @@ def per_latent(folder: Path) -> float:
 
 def extrapolated(found: pd.DataFrame, since: float, to: float) -> np.ndarray:
     """Log ratio at training `to` per seed, by a straight line in log training from `since` on."""
+    slope, intercept = line(found, since)
+    return intercept + slope * np.log2(to)
+
+
+def line(found: pd.DataFrame, since: float) -> np.ndarray:
+    """Slope per doubling and value at full training of that line, [2, n_seeds]."""
     wide = found.pivot(index="training", columns=["kind", "seed"], values="log_fvu")
     ratio = (wide["specialised"] - wide["per-layer"]).loc[since:]
-    slope, intercept = np.polyfit(np.log2(ratio.index.to_numpy()), ratio.to_numpy(), 1)
-    return intercept + slope * np.log2(to)
+    return np.polyfit(np.log2(ratio.index.to_numpy()), ratio.to_numpy(), 1)
 
 
 def draw(table: pd.DataFrame, note: str, path: Path) -> None:
     with styled():
         last = table.iloc[-1]
-        figure = canvas(
-            *(9.0, 3.6),
-            f"At {last['training']:g} times the training specialised SAEs have"
-            f" {100 * last['ratio']:+.1f} % FVU".replace("-", "−"),
-            note,
-        )
+        times = last["training"]
+        when = "With full training" if times == 1 else f"At {times:g} times the training"
+        title = f"{when} specialised SAEs have {100 * last['ratio']:+.1f} % FVU"
+        figure = canvas(9.0, 3.6, title.replace("-", "−"), note)
         left, right = figure.subplots(1, 2)
         for kind, colour, marker in (("per_layer", INK, "o"), ("specialised", HIGHLIGHT, "*")):
             value = table[f"fvu_{kind}"]
@@ -124,7 +127,8 @@ def draw(table: pd.DataFrame, note: str, path: Path) -> None:
                 ms=8 if marker == "*" else 4,
                 label=kind.replace("_", "-"),
             )
-        left.set(yscale="log", ylabel="FVU, geometric mean over layers")
+        left.set_ylabel("FVU, geometric mean over layers")
+        log_scale(left, "y", 6, lambda value: f"{value:g}")
         left.legend()
         bars = [table["ratio"] - table["ratio_low"], table["ratio_high"] - table["ratio"]]
         percent = [100 * each for each in bars]
@@ -160,6 +164,10 @@ def main() -> None:
         values = extrapolated(found, since, RIVAL_PER_LATENT / full)
         shown = [f"{100 * np.expm1(value):+.1f} %" for value in over_seeds(values)]
         print(f"at {RIVAL_PER_LATENT} activations per latent, by points from {since:g} on: {shown}")
+        slope, intercept = line(found, since)
+        if (slope > 0).all():
+            meet = [f"{2**value:.2g}" for value in over_seeds(-intercept / slope)]
+            print(f"the lines meet at {meet} times full training")
     flat = table.loc[table["doubling_per_layer"] > -FLAT, "training"]
     since = flat.min() if len(flat) else "nowhere"
     print(f"per-layer flat (a doubling gains < {FLAT:.0%}) from {since}")

@@ -6,7 +6,8 @@ Tables splice every layer alone and all of them at once on the same few tokens. 
 once only, a fifteenth of the work for fifteen layers. A row for every two arms: how much the
 cross-entropy of the next token rises with the first (nats), and how far that is above the rise with
 the second; Student's t over seeds, all of which read the same text. Once as the SAEs are, once with
-reconstructions that are no longer than what they replace. Asserts nothing.
+reconstructions that are no longer than what they replace; a figure beside the table shows both.
+Asserts nothing.
 """
 
 import argparse
@@ -19,6 +20,15 @@ import torch
 
 from clustersae.activations.mask import load_limits
 from clustersae.models.residual import ResidualStream, load_model
+from clustersae.presentation.style import (
+    HIGHLIGHT,
+    INK,
+    canvas,
+    conditions,
+    log_scale,
+    save,
+    styled,
+)
 from clustersae.quality.language_model import read_evaluation_tokens
 from clustersae.quality.splice import measure, splice_of
 from clustersae.run import Run
@@ -54,6 +64,46 @@ def rises(
     }, n_scored
 
 
+def draw(table: pd.DataFrame, run: Run, path: Path) -> None:
+    """The rise over the training of per-layer and of specialised SAEs, as they are and bounded."""
+    arms = {arm.name: arm for arm in run.plan.arms}
+    rows = table.drop_duplicates(["arm", "bounded"])
+    with styled():
+        note = conditions(
+            run.folder.name,
+            run.plan.n_layers,
+            len(run.plan.seeds),
+            f"{int(rows['n_tokens'].max()):,} tokens",
+            "bars: 95 % intervals over seeds",
+        )
+        figure = canvas(*(6.0, 4.0), "Cross-entropy with the SAEs of all layers in place", note)
+        axis = figure.subplots()
+        for role, colour, marker in (("per-layer", INK, "o"), ("specialised", HIGHLIGHT, "*")):
+            for bounded, line in ((False, ":"), (True, "-")):
+                chosen = rows["arm"].map(lambda arm: arms[arm].method) == role
+                part = rows[chosen & (rows["bounded"] == bounded)].copy()
+                part["budget"] = (
+                    part["arm"].map(lambda arm: arms[arm].matched_count) / run.plan.n_layers
+                )
+                part = part.sort_values("budget")
+                value = part["delta_ce_all"]
+                axis.errorbar(
+                    *(part["budget"], value),
+                    yerr=[value - part["delta_ce_all_low"], part["delta_ce_all_high"] - value],
+                    color=colour,
+                    linestyle=line,
+                    marker=marker,
+                    ms=9 if marker == "*" else 5,
+                    mfc=colour if bounded else "white",
+                    label=f"{role}, {'bounded' if bounded else 'as they are'}",
+                )
+        axis.set(ylim=(0, None), ylabel="rise of cross-entropy (nats per token)")
+        axis.set_xlabel("training over that of full per-layer SAEs")
+        log_scale(axis, "x", 6, lambda value: f"{100 * value:g} %")
+        axis.legend()
+        save(figure, None, path)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
@@ -62,7 +112,8 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=20_000)
     parser.add_argument("--batch-rows", type=int, default=8)
     given = parser.parse_args()
-    found, n_scored = rises(Run(given.run), given.arms, given.tokens, given.batch_rows)
+    run = Run(given.run)
+    found, n_scored = rises(run, given.arms, given.tokens, given.batch_rows)
     rows = []
     for bounded, rise in found.items():
         for against, arm in [("", given.arms[0]), *combinations(given.arms, 2)]:
@@ -74,6 +125,7 @@ def main() -> None:
             rows.append(row)
     table = pd.DataFrame(rows)
     table.to_csv(given.table, index=False, float_format="%.5g")
+    draw(table, run, given.table.with_suffix(".png"))
     print(table.to_string())
 
 
