@@ -67,6 +67,8 @@ lint: $(VENV)/installed  ## check style and types
 .interop/installed .saebench/installed: .%/installed: envs/%.txt
 	$(PYTHON) -m venv .$*
 	.$*/bin/pip install --quiet -r envs/$*.txt
+# A dependency of one of them asks for it, nothing here does, and beside PyTorch for CPUs it may not load.
+	@.$*/bin/python -c 'import torchvision' 2>/dev/null || .$*/bin/pip uninstall --quiet --yes torchvision
 	touch $@
 
 BENCH ?= docs/results/bench
