@@ -78,6 +78,7 @@ def arm(
         **{"verdict_equal_seconds": None, "verdict_equal_flops": None},
         **{"ce_all": np.nan, "ce_clean": np.nan},
         **{f"excess_ce_all{end}": np.nan for end in ("", "_low", "_high")},
+        **{f"excess_ce_all_bounded{end}": np.nan for end in ("", "_low", "_high")},
     } | more
 
 
@@ -203,6 +204,7 @@ def test_the_short_form_keeps_to_its_lines(n_arms):
         for i in range(n_arms)
     ]
     numbers = {"ce_all": 1.3, "excess_ce_all": 0.1, "ce_clean": 1.2}
+    numbers |= {f"excess_ce_all_bounded{end}": -0.2 for end in ("", "_low", "_high")}
     found = findings(*many, arm(ONE, 0.03, **numbers))
     found.tables["arms"].loc[0, ["ce_all", "ce_clean"]] = 1.3, 1.2
     rows = lines(found)
@@ -210,6 +212,7 @@ def test_the_short_form_keeps_to_its_lines(n_arms):
     assert max(map(len, rows)) <= 100
     assert "Cross-entropy (nats): arm 1 1.300; per-layer 1.300: +0.100; without SAEs 1.200" in rows
     assert rows[-1].startswith("Caveats: ")
+    assert "the difference is −0.200 [−0.200 to −0.200]." in " ".join(long(found).split())
     if n_arms == 30:
         assert any(row.startswith("Dominated: ") and row.endswith(" more") for row in rows)
         assert any(row.startswith("Not dominated, not shown: ") for row in rows)
@@ -317,6 +320,7 @@ def test_every_arm_stands_in_the_long_form_with_what_speaks_against_it():
         SHARED,
         *(0.4, 0.02),
         **{"dead_fraction": 0.62, "live_latents": 38.0, "excess_ce_all": -0.0125},
+        excess_ce_all_bounded=0.021,
         **{"excess_fvu_equal_flops": 0.11, "excess_fvu_equal_flops_low": 0.1},
         **{"excess_fvu_equal_flops_high": 0.12, "peak_gpu_memory_mb": 2048.0},
     )
@@ -332,6 +336,7 @@ def test_every_arm_stands_in_the_long_form_with_what_speaks_against_it():
     assert shared["worst layer"] == "+42 % [+40 to +44 %]"
     assert shared["equal FLOPs"] == "+11.0 % [+10.0 to +12.0 %]"
     assert (shared["dead"], shared["live"], shared["CE"]) == ("62 %", "38", "−0.013")
+    assert shared["CE bounded"] == "+0.021"
     assert shared["memory (MB)"] == "700 + 2,048 GPU"
     full = by_name["full per-layer SAEs"]
     assert (full["mean FVU"], full["dead"], full["CE"]) == ("", "40 %", "")

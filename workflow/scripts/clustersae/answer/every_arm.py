@@ -25,7 +25,8 @@ def table(found: Findings) -> str:
 _LEGEND = (
     "Cost: caching of what the arm reads, SAEs, tuning, pilots; untuned: without the search for"
     " learning rates. FVU, worst layer and CE (all layers"
-    " spliced at once, nats) against full per-layer SAEs. Equal FLOPs: mean FVU against per-layer"
+    " spliced at once, nats; bounded: no reconstruction longer than what it replaces) against full"
+    " per-layer SAEs. Equal FLOPs: mean FVU against per-layer"
     " SAEs of the same total FLOPs, interpolated between the lengths that were trained. L0: active"
     " latents of all codes of a token, and these over the number of layers."
 )
@@ -69,6 +70,7 @@ _COLUMNS: dict[str, Callable[[pd.Series], str]] = {
     "worst layer": _excess("excess_fvu_worst"),
     "equal FLOPs": _excess("excess_fvu_equal_flops"),
     "CE": _number("excess_ce_all", "+.3f"),
+    "CE bounded": _number("excess_ce_all_bounded", "+.3f"),
     "L0 per token": _number("l0_token", ",.1f"),
     "and layer": _number("l0_token_layer", ",.1f"),
     "dead": _share("dead_fraction"),

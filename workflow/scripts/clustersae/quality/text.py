@@ -170,15 +170,17 @@ def _spliced(arm: pd.Series, arms: pd.DataFrame) -> list[str]:
     return [
         f"With all layers spliced at once, cross-entropy is {arm['ce_all']:.3f} nats per token"
         f" against {full['ce_all']:.3f} with full per-layer SAEs ({_nats(arm)} over seeds) and"
-        f" {arm['ce_clean']:.3f} without SAEs."
+        f" {arm['ce_clean']:.3f} without SAEs. With no reconstruction longer than what it replaces"
+        f" the difference is {_nats(arm, '_bounded')}."
     ]
 
 
-def _nats(arm: pd.Series) -> str:
+def _nats(arm: pd.Series, kind: str = "") -> str:
+    name = f"excess_ce_all{kind}"
     excess, low, high = (
-        f"{arm[f'excess_ce_all{end}']:+.3f}".replace("-", "−") for end in ("", "_low", "_high")
+        f"{arm[f'{name}{end}']:+.3f}".replace("-", "−") for end in ("", "_low", "_high")
     )
-    return excess if np.isnan(arm["excess_ce_all_low"]) else f"{excess} [{low} to {high}]"
+    return excess if np.isnan(arm[f"{name}_low"]) else f"{excess} [{low} to {high}]"
 
 
 def _dominated(arms: pd.DataFrame) -> list[str]:

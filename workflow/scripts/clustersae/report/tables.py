@@ -123,6 +123,9 @@ def overview(arms: pd.DataFrame) -> Table:
         "excess cross-entropy [95 %]": [
             _interval(row, "excess_ce_all") for _, row in rows.iterrows()
         ],
+        "the same, bounded [95 %]": [
+            _interval(row, "excess_ce_all_bounded") for _, row in rows.iterrows()
+        ],
         "L0 of a layer": [_cell(value) for value in rows["l0"]],
         "L0 of a token": [_cell(value) for value in rows["l0_token"]],
         "L0 per token and layer": [_cell(value) for value in rows["l0_token_layer"]],
