@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from clustersae.presentation.style import (
     HIGHLIGHT,
@@ -26,6 +25,7 @@ from clustersae.presentation.style import (
 )
 from clustersae.runtime.files import read_json
 from clustersae.runtime.tensors import load_tensors
+from clustersae.statistics.intervals import over_seeds
 
 #: A doubling of training that gains less than this, relative, is called flat.
 FLAT = 0.03
@@ -55,13 +55,6 @@ def losses(folder: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def over_seeds(values: np.ndarray) -> tuple[float, float, float]:
-    """Mean and 95 % interval."""
-    mean, n = values.mean(), len(values)
-    half = stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
-    return mean, mean - half, mean + half
-
-
 def summary(found: pd.DataFrame) -> pd.DataFrame:
     """Per training: FVU of both kinds, their ratio, and what a doubling gained since the last."""
     wide = found.pivot(index="training", columns=["kind", "seed"], values="log_fvu")
@@ -72,16 +65,18 @@ def summary(found: pd.DataFrame) -> pd.DataFrame:
         out = {"training": training}
         for kind in ("per-layer", "specialised"):
             key = kind.replace("-", "_")
-            for end, value in zip(("", "_low", "_high"), over_seeds(row[kind].to_numpy())):
+            for end, value in zip(
+                ("", "_low", "_high"), over_seeds(row[kind].to_numpy()).interval()
+            ):
                 out[f"fvu_{key}{end}"] = np.exp(value)
             out[f"dead_{key}"] = dead.loc[training, kind]
             if before is not None:
                 gained = row[kind].to_numpy() - wide.loc[before, kind].to_numpy()
                 gained /= np.log2(training / before)
-                for end, value in zip(("", "_low", "_high"), over_seeds(gained)):
+                for end, value in zip(("", "_low", "_high"), over_seeds(gained).interval()):
                     out[f"doubling_{key}{end}"] = np.expm1(value)
         ratio = row["specialised"].to_numpy() - row["per-layer"].to_numpy()
-        for end, value in zip(("", "_low", "_high"), over_seeds(ratio)):
+        for end, value in zip(("", "_low", "_high"), over_seeds(ratio).interval()):
             out[f"ratio{end}"] = np.expm1(value)
         rows.append(out)
         before = training
@@ -162,11 +157,11 @@ def main() -> None:
     print(f"full training is {full:.0f} activations per latent")
     for since in (table["training"].min(), table["training"].iloc[-3]):
         values = extrapolated(found, since, RIVAL_PER_LATENT / full)
-        shown = [f"{100 * np.expm1(value):+.1f} %" for value in over_seeds(values)]
+        shown = [f"{100 * np.expm1(value):+.1f} %" for value in over_seeds(values).interval()]
         print(f"at {RIVAL_PER_LATENT} activations per latent, by points from {since:g} on: {shown}")
         slope, intercept = line(found, since)
         if (slope > 0).all():
-            meet = [f"{2**value:.2g}" for value in over_seeds(-intercept / slope)]
+            meet = [f"{2**value:.2g}" for value in over_seeds(-intercept / slope).interval()]
             print(f"the lines meet at {meet} times full training")
     flat = table.loc[table["doubling_per_layer"] > -FLAT, "training"]
     since = flat.min() if len(flat) else "nowhere"
