@@ -146,7 +146,8 @@ def write_circuit_tables(circuits: Circuits) -> dict[str, Path]:
     import circuit_tables
 
     folder = circuits.experiment.folder / "tables"
-    out = {name: folder / f"{name}.csv" for name in ("tasks", "circuits", "circuit_curves")}
+    names = ("tasks", "circuits", "circuit_curves", "circuit_distance")
+    out = {name: folder / f"{name}.csv" for name in names}
     paths = circuits.paths
     circuit_tables.main(
         *(paths["tasks"], paths["curves"], paths["prompts"], paths["nodes"]),
@@ -154,5 +155,7 @@ def write_circuit_tables(circuits: Circuits) -> dict[str, Path]:
         arms=circuits.experiment.arms,
         min_gap=MIN_GAP,
         margin=MARGIN,
+        errors="ablated",
+        ablation="mean",
     )
     return out

@@ -55,8 +55,7 @@ class Page:
             self.experiment.partitions_file,
             *(folder / f"tables/{name}" for name in ("verdict.txt", "verdict.json", "long.txt")),
             margins=MARGINS,
-            errors="ablated",
-            ablation="mean",
+            options={},
         )
         svgs = []
         for name, (_, tables, options) in FIGURES.items():

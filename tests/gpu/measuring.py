@@ -129,7 +129,6 @@ def tabulate(experiment: Experiment) -> dict[str, str]:
     """Write all tables and the verdict; their texts by file name."""
     at, inputs, folder = experiment.of(), experiment.inputs, experiment.folder
     out, cost = folder / "tables", folder / "evaluation/cost.csv"
-    own = experiment.settings["evaluation"]
     margins = experiment.settings["arms"]["margins"]
     caching = Streaming(inputs).caching
     cached = measure_cost.pairs(
@@ -168,8 +167,7 @@ def tabulate(experiment: Experiment) -> dict[str, str]:
         out / "verdict.json",
         out / "verdict_long.txt",
         margins,
-        (own["circuits"]["errors"] or ["ablated"])[0],
-        (own["circuits"]["ablations"] or ["mean"])[0],
+        options={},
     )
     kept = [*written, out / "verdict.txt", partitions, folder / "plan.json"]
     return {path.name: path.read_text(encoding="utf-8") for path in kept}

@@ -36,8 +36,9 @@ def tables(tmp_path_factory):
             paths = write_tables(experiment)
             tasks = {"toy_agreement": 4, "toy_greater_than": 4}
             paths |= write_circuit_tables(Circuits(experiment, tasks))
-            read = {name: read_file(paths[name]) for name in ("arms", "cost", "circuits")}
-            summary = summary_table(*read.values(), "ablated", "mean")
+            names = ("arms", "cost", "circuits", "circuit_distance")
+            read = {name: read_file(paths[name]) for name in names}
+            summary = summary_table(read["arms"], read["cost"], [read["circuit_distance"]])
             made[case] = read | {"summary": summary}
         return made[case]
 
@@ -70,11 +71,12 @@ def test_caching_and_training_add_up_to_the_cost(tables):
     )
 
 
-def test_without_circuits_the_columns_are_empty_and_there_are_two_panels(tables):
+def test_without_circuits_there_are_two_panels(tables):
     read = tables("six layers")
-    for circuits in (None, read["circuits"].iloc[:0]):
-        summary = summary_table(read["arms"], read["cost"], circuits, "ablated", "mean")
-        assert summary["distance"].isna().all()
+    for beside in ([], [read["circuit_distance"].iloc[:0]]):
+        summary = summary_table(read["arms"], read["cost"], beside)
+        assert ("distance" in summary) == bool(beside)
+        assert not beside or summary["distance"].isna().all()
         assert len(draw(summary, MARGINS, "a model").axes) == 2
 
 

@@ -9,10 +9,12 @@ LIBRARY = Path(__file__).parents[2] / "workflow" / "scripts" / "clustersae"
 #: Lowest first; the folder of each holds what its name says and imports nothing from a later one.
 ORDER = (
     *("runtime", "experiment", "statistics", "corpora", "models", "activations", "clustering"),
-    *("sae", "presentation", "cost", "setup", "quality", "correspondence", "transfer"),
-    "exports",
-    *("circuits", "features", "probing", "browser", "answer", "report"),
+    *("sae", "latents", "presentation", "cost", "setup", "quality", "exports"),
+    *("correspondence", "transfer", "circuits", "features", "probing", "browser"),
+    *("answer", "report"),
 )
+#: Questions that can be removed, each with its folder and its file of rules.
+QUESTIONS = ("correspondence", "transfer", "circuits", "features", "probing", "browser")
 #: Training language models: nothing else knows of it.
 APART = "pretraining"
 
@@ -47,3 +49,9 @@ def test_a_package_imports_from_those_below_it(package):
     below = ORDER[: ORDER.index(package)]
     against = {each for each in imports(package) if each[1] not in below}
     assert sorted(against) == []
+
+
+@pytest.mark.parametrize("package", [*ORDER, APART])
+def test_nothing_imports_from_a_question_so_that_it_can_be_removed(package):
+    found = {each for each in imports(package) if each[1] in QUESTIONS}
+    assert sorted(found) == []

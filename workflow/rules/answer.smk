@@ -32,8 +32,7 @@ rule verdict:
         code=questions.code,
         questions=questions.modules,
         margins=params.section("arms", "margins"),
-        errors=ERRORS,
-        ablation=ABLATION,
+        options=questions.options,
     message:
         "Say what the measurements of {wildcards.model} answer"
     script:
@@ -44,7 +43,7 @@ rule summary_table:
     input:
         arms="results/{model}/tables/arms.csv",
         cost="results/{model}/tables/cost.csv",
-        circuits=requested.circuit_tables,
+        beside=questions.beside,
     output:
         "results/{model}/tables/summary.csv",
     log:
@@ -58,10 +57,8 @@ rule summary_table:
         runtime=growing(10),
     params:
         code=params.code("summary_table.py"),
-        errors=ERRORS,
-        ablation=ABLATION,
     message:
-        "Put quality, cost and circuits of {wildcards.model} side by side"
+        "Put quality and cost of {wildcards.model} side by side"
     script:
         "../scripts/summary_table.py"
 

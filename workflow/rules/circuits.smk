@@ -131,6 +131,7 @@ rule circuit_tables:
         tasks="results/{model}/tables/tasks.csv",
         circuits="results/{model}/tables/circuits.csv",
         circuit_curves="results/{model}/tables/circuit_curves.csv",
+        distance="results/{model}/tables/circuit_distance.csv",
     log:
         "results/logs/{model}/circuit_tables.log",
     benchmark:
@@ -143,6 +144,8 @@ rule circuit_tables:
     params:
         code=params.code("circuit_tables.py"),
         margin=params.section("arms", "margins", "faithfulness"),
+        errors=ERRORS,
+        ablation=ABLATION,
         min_gap=params.section("evaluation", "circuits", "min_gap"),
     message:
         "Summarise the circuits of {wildcards.model}"
@@ -179,5 +182,11 @@ figures.add(
 )
 questions.add(
     "Circuits",
-    Question("clustersae.circuits.text", ("tasks", "circuits"), wanted=has_tasks),
+    Question(
+        "clustersae.circuits.text",
+        ("tasks", "circuits"),
+        options={"errors": ERRORS, "ablation": ABLATION},
+        beside="circuit_distance",
+        wanted=has_tasks,
+    ),
 )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from clustersae.circuits.needed import with_nodes_needed
+from clustersae.circuits.summary import of_mode
 from clustersae.circuits.table import (
     ALL_TASKS,
     CURVES,
@@ -11,6 +12,7 @@ from clustersae.circuits.table import (
     PROMPTS,
     circuits_table,
     curves_table,
+    distances,
     tasks_table,
 )
 from clustersae.experiment.arms import Arm
@@ -32,11 +34,14 @@ def main(
     tasks_out: str,
     circuits_out: str,
     curves_out: str,
+    distance_out: str,
     arms: Sequence[Arm],
     min_gap: float,
     margin: float,
+    errors: str,
+    ablation: str,
 ) -> None:
-    """Write the three tables.
+    """Write the four tables.
 
     Args:
         records: what `assess_task.py` wrote, for every task.
@@ -44,6 +49,7 @@ def main(
             arm and usable task.
         min_gap: smallest size of m(M) − m(∅) that circuits are measured by.
         margin: largest difference of the distance of faithfulness from 1 that does not matter.
+        errors, ablation: the mode that the fourth, of distances, is about.
     """
     files = {"prompts": (prompts, PROMPTS), "nodes": (nodes, NODES), "curves": (curves, CURVES)}
     measured = {name: of_every_arm(read_files(*each), arms) for name, each in files.items()}
@@ -52,6 +58,7 @@ def main(
     circuits = with_nodes_needed(circuits, measured["curves"], arms, ALL_TASKS)
     write_table(circuits, circuits_out)
     write_table(curves_table(arms, measured["curves"], circuits), curves_out)
+    write_table(distances(of_mode(circuits, errors, ablation)), distance_out)
 
 
 if __name__ == "__main__":
@@ -64,7 +71,10 @@ if __name__ == "__main__":
         tasks_out=snakemake.output.tasks,
         circuits_out=snakemake.output.circuits,
         curves_out=snakemake.output.circuit_curves,
+        distance_out=snakemake.output.distance,
         arms=read_plan(snakemake.input.plan).coded_arms,
         min_gap=snakemake.params.min_gap,
         margin=snakemake.params.margin,
+        errors=snakemake.params.errors,
+        ablation=snakemake.params.ablation,
     )

@@ -16,15 +16,13 @@ import torch
 from clustersae.activations.blocks import layer_blocks
 from clustersae.activations.shards import Shard, open_shards
 from clustersae.correspondence.measure import (
-    Code,
-    encode_tokens,
-    first_tokens,
     independent_rows,
     same_start_rows,
     seed_rows,
     specialised_rows,
 )
 from clustersae.experiment.clusters import FROM
+from clustersae.latents.code import Code, encode_tokens, first_tokens
 from clustersae.runtime import device, job, log
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import write_csv

@@ -24,7 +24,7 @@ from clustersae.experiment.arms import PER_LAYER
 from clustersae.experiment.clusters import parent
 from clustersae.experiment.plan import read_plan
 from clustersae.experiment.variants import BASE
-from clustersae.features.words import read_words
+from clustersae.latents.words import read_words
 from clustersae.models.description import read_description
 from clustersae.models.residual import ResidualStream, load_model
 from clustersae.runtime import device, job

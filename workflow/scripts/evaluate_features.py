@@ -21,11 +21,11 @@ from clustersae.corpora.tokens import read_tokens
 from clustersae.features.baseline import Baseline
 from clustersae.features.contexts import SCHEMA
 from clustersae.features.coverage import COVERAGE_COLUMNS, coverage_rows
-from clustersae.features.groups import groups_of, read_trained
 from clustersae.features.matched import Alone, matched_scores
 from clustersae.features.meaning import sweep_rows
 from clustersae.features.measuring import FeatureSettings, measure_group, prepare
-from clustersae.features.sequences import Text, read_text
+from clustersae.latents.groups import groups_of, read_trained
+from clustersae.latents.sequences import Text, read_text
 from clustersae.runtime import device, job
 from clustersae.runtime.files import replacing
 from clustersae.runtime.log import Progress

@@ -12,8 +12,8 @@ import torch
 
 from clustersae.activations.shards import open_shards
 from clustersae.corpora.tokens import read_tokens
-from clustersae.features.groups import groups_of, read_trained
-from clustersae.features.sequences import Text, read_text
+from clustersae.latents.groups import groups_of, read_trained
+from clustersae.latents.sequences import Text, read_text
 from clustersae.probing.labels import Labelled, factor_labels, find_labels, text_labels
 from clustersae.probing.probes import PROBE_COLUMNS, dense_probe_rows, sparse_probe_rows
 from clustersae.runtime import device, job, log

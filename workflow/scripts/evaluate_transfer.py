@@ -7,7 +7,7 @@ import torch
 
 from clustersae.activations.blocks import layer_blocks
 from clustersae.activations.shards import open_shards
-from clustersae.correspondence.measure import first_tokens
+from clustersae.latents.code import first_tokens
 from clustersae.runtime import device, job, log
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import write_csv

@@ -1,5 +1,6 @@
-"""Put quality, cost and circuits of every arm side by side, for the summary figure."""
+"""Put quality and cost of every arm side by side, for the summary figure."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,18 +12,10 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def main(
-    arms: Path, cost: Path, circuits: Path | None, output: Path, errors: str, ablation: str
-) -> None:
-    """Write `summary_table`.
-
-    Args:
-        circuits: of a model that is asked for tasks.
-        errors, ablation: the mode of circuits.
-    """
-    found = None if circuits is None else read_file(circuits)
-    table = summary_table(read_file(arms), read_file(cost), found, errors, ablation)
-    write_table(table, output)
+def main(arms: Path, cost: Path, beside: Sequence[Path], output: Path) -> None:
+    """Write `summary_table`; `beside` are tables that questions add to it."""
+    added = [read_file(path) for path in beside]
+    write_table(summary_table(read_file(arms), read_file(cost), added), output)
 
 
 if __name__ == "__main__":
@@ -30,8 +23,6 @@ if __name__ == "__main__":
     main(
         arms=Path(snakemake.input.arms),
         cost=Path(snakemake.input.cost),
-        circuits=Path(snakemake.input.circuits) if snakemake.input.get("circuits") else None,
+        beside=[Path(path) for path in snakemake.input.beside],
         output=Path(snakemake.output[0]),
-        errors=snakemake.params.errors,
-        ablation=snakemake.params.ablation,
     )

@@ -23,8 +23,7 @@ def main(
     parts: str | Path,
     long: str | Path,
     margins: Mapping[str, float],
-    errors: str,
-    ablation: str,
+    options: Mapping[str, Any],
 ) -> None:
     """Write the verdict from the tables of a model.
 
@@ -35,13 +34,13 @@ def main(
         short, long: the texts to write.
         parts: the short text with the cells of its table apart, as JSON.
         margins: largest excess FVU that arms were chosen by, `mean` and `worst`.
-        errors, ablation: of the circuits that are spoken of.
+        options: what questions are told beside.
     """
     found = Findings(
         tables={Path(path).stem: read_file(path) for path in tables},
         partitions=read_json(partitions)["partitions"],
         margins=margins,
-        mode={"errors": errors, "ablation": ablation},
+        options=options,
     )
     texts: dict[str, Any] = {
         title: importlib.import_module(module) for title, module in questions.items()
@@ -62,6 +61,5 @@ if __name__ == "__main__":
         parts=snakemake.output.parts,
         long=snakemake.output.long,
         margins=snakemake.params.margins,
-        errors=snakemake.params.errors,
-        ablation=snakemake.params.ablation,
+        options=snakemake.params.options,
     )

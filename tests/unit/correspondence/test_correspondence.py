@@ -10,21 +10,19 @@ from evaluate_correspondence import main
 from scipy import sparse
 
 from clustersae.activations.shards import write_shard
-from clustersae.correspondence.matching import assign, greedy
 from clustersae.correspondence.measure import (
-    Code,
     agreement,
     at_random,
     by_index,
     compare,
-    encode_tokens,
-    first_tokens,
     independent_rows,
     matched,
     specialised_rows,
 )
+from clustersae.correspondence.measures import CORRESPONDENCE_MEASURES as MEASURES
 from clustersae.experiment.sae_settings import SAESettings
-from clustersae.quality.measures import CORRESPONDENCE_MEASURES as MEASURES
+from clustersae.latents.code import Code, encode_tokens, first_tokens
+from clustersae.latents.matching import assign, greedy
 from clustersae.runtime.errors import InputError
 from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.storage import save_sae

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from clustersae.correspondence.figure import KINDS, draw
-from clustersae.quality.measures import CORRESPONDENCE_MEASURES as MEASURES
+from clustersae.correspondence.measures import CORRESPONDENCE_MEASURES as MEASURES
 
 VALUES = {
     **{"ancestor": 0.9, "siblings": 0.62, "shared": 0.7, "shuffled": 0.01},

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from correspondence_table import main
 
+from clustersae.correspondence.measures import CORRESPONDENCE_MEASURES as MEASURES
 from clustersae.correspondence.table import CORRESPONDENCE, correspondence_table
 from clustersae.experiment.arms import Arm
 from clustersae.presentation.tables import read_file, read_files
-from clustersae.quality.measures import CORRESPONDENCE_MEASURES as MEASURES
 from clustersae.runtime.errors import InputError
 
 BELOW = "tokens-1of4@tokens-3of4"

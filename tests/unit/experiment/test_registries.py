@@ -69,7 +69,13 @@ def test_a_question_that_a_model_is_not_asked_brings_no_table_and_no_text(tmp_pa
     models = {"a": {"tasks": []}, "b": {"tasks": ["induction"]}}
     questions = Questions(models, tmp_path)
     questions.add("Quality", Question("quality_text", ("arms", "cost")))
-    own = Question("circuits_text", ("arms", "tasks"), wanted=lambda settings: settings["tasks"])
+    own = Question(
+        "circuits_text",
+        ("arms", "tasks"),
+        options={"errors": lambda wildcards: f"errors of {wildcards.model}"},
+        beside="distance",
+        wanted=lambda settings: settings["tasks"],
+    )
     questions.add("Circuits", own)
     without, asked = SimpleNamespace(model="a"), SimpleNamespace(model="b")
     assert questions.modules(without) == {"Quality": "quality_text"}
@@ -77,3 +83,6 @@ def test_a_question_that_a_model_is_not_asked_brings_no_table_and_no_text(tmp_pa
     names = ("arms", "cost", "tasks")
     assert questions.tables(asked) == [f"results/b/tables/{name}.csv" for name in names]
     assert questions.code(without) != questions.code(asked)
+    assert (questions.options(without), questions.beside(without)) == ({}, [])
+    assert questions.options(asked) == {"errors": "errors of b"}
+    assert questions.beside(asked) == ["results/b/tables/distance.csv"]

@@ -9,8 +9,8 @@ from tiny_texts import random_activations, random_text, sparse_activations, text
 from clustersae.features import contexts as module
 from clustersae.features.contexts import context_table, find_places, windows_of
 from clustersae.features.judge.contexts import read_latents
-from clustersae.features.sequences import Text
-from clustersae.features.words import Words
+from clustersae.latents.sequences import Text
+from clustersae.latents.words import Words
 
 LABEL = {"variant": "base", "partition": "single", "seed": 3, "cluster": "0-1", "layer": 1}
 

@@ -6,7 +6,7 @@ from sklearn.metrics import balanced_accuracy_score
 from tiny_texts import random_activations, random_text, sparse_activations, text_of
 
 from clustersae.features.rules import ANY, balanced_accuracy, find_clauses, firings_of, fit_rules
-from clustersae.features.sequences import NOTHING
+from clustersae.latents.sequences import NOTHING
 
 
 def learn(text, activations, n_clauses=10):

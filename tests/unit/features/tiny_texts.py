@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import sparse
 
-from clustersae.features.sequences import NOTHING, Text
+from clustersae.latents.sequences import NOTHING, Text
 
 
 def text_of(rows, first=0):

@@ -6,7 +6,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models
 
 from clustersae.corpora.tokens import TokenFile, Vocabulary
-from clustersae.features.sequences import Text
+from clustersae.latents.sequences import Text
 from clustersae.probing.labels import factor_labels, text_labels
 
 PIECES = ["<s>", " The", " cat", "s", ".", ' "', "No", '"', " 12", ",", "\n", " Then", " it", "'s"]

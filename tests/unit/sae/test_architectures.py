@@ -16,8 +16,8 @@ from test_fitting import CHILD, CPU, ROOT
 from test_training import D_MODEL, batches, dictionary, settings
 
 from clustersae.activations.shards import open_shards
-from clustersae.correspondence.measure import encode_tokens
 from clustersae.experiment import architectures
+from clustersae.latents.code import encode_tokens
 from clustersae.quality.reconstruction import evaluate_layer
 from clustersae.runtime.checkpoint import Checkpoint
 from clustersae.runtime.errors import InputError

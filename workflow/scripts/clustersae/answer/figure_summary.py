@@ -51,7 +51,7 @@ def draw(summary: pd.DataFrame, margins: Mapping[str, float], model: str) -> Fig
         model: whose name stands above the legend.
     """
     with styled(), rc_context(_RC):
-        has_circuits = bool(summary["distance"].notna().any())
+        has_circuits = "distance" in summary and bool(summary["distance"].notna().any())
         figure = Figure(figsize=(WIDTH, 2.75), layout="constrained")
         figure.set_label("Quality, cost and circuits at a glance, for a paper")
         axes = figure.subplots(1, 2 + has_circuits)

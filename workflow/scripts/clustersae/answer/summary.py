@@ -1,9 +1,9 @@
 """The numbers of the summary figure, one row for every arm that it draws."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
-from clustersae.circuits.summary import of_mode
-from clustersae.circuits.table import overall
 from clustersae.presentation.arms import full_label
 from clustersae.presentation.specialised import budget
 
@@ -17,24 +17,20 @@ _ENDS = ("", "_low", "_high")
 def summary_table(
     arms: pd.DataFrame,
     cost: pd.DataFrame,
-    circuits: pd.DataFrame | None,
-    errors: str,
-    ablation: str,
+    beside: Sequence[pd.DataFrame],
 ) -> pd.DataFrame:
-    """Quality, cost and circuits of every arm with at most the full training, side by side.
+    """Quality and cost of every arm with at most the full training, side by side.
 
     Args:
         arms: `tables/arms.csv`.
         cost: `tables/cost.csv`.
-        circuits: `tables/circuits.csv`, of a model that is asked for tasks.
-        errors, ablation: the mode of circuits.
+        beside: tables of other questions with one row per arm, as `tables/circuit_distance.csv`.
 
     Returns:
         Names of the arm; `label`; `budget`, training over that of full per-layer SAEs;
         `cost_relative` with `caching_share` and `training_share`, all over the cost of the full
-        per-layer SAEs; excess FVU of the mean and of the worst layer; `distance` of faithfulness
-        from 1 over all tasks, empty where there are no circuits. Quality, cost and circuits have
-        the ends of 95 % intervals.
+        per-layer SAEs; excess FVU of the mean and of the worst layer, with the ends of 95 %
+        intervals, as cost has them; and the columns of `beside`, empty for arms without a row.
     """
     rows = arms[arms["role"].isin(ROLES) & (arms["matched_count"] <= arms["n_layers"])]
     measured = (*_QUALITY, "cost_relative")
@@ -42,7 +38,9 @@ def summary_table(
     table = table.assign(
         label=rows.apply(full_label, axis=1), budget=rows.apply(budget, axis=1)
     ).merge(_shares(cost), on="arm")
-    return table.merge(_distance(circuits, errors, ablation), on="arm", how="left")
+    for other in beside:
+        table = table.merge(other, on="arm", how="left")
+    return table
 
 
 def _shares(cost: pd.DataFrame) -> pd.DataFrame:
@@ -53,11 +51,3 @@ def _shares(cost: pd.DataFrame) -> pd.DataFrame:
         "training_share": (cost["total_seconds"] - cost["caching_seconds"]) / whole,
     }
     return pd.DataFrame({"arm": cost["arm"], **parts})
-
-
-def _distance(circuits: pd.DataFrame | None, errors: str, ablation: str) -> pd.DataFrame:
-    columns = ["arm", *(f"distance{end}" for end in _ENDS)]
-    rows = None if circuits is None else of_mode(circuits, errors, ablation)
-    if rows is None or rows.empty:
-        return pd.DataFrame(columns=columns)
-    return overall(rows)[columns]

@@ -110,6 +110,16 @@ def overall(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["task"] == (ALL_TASKS if ALL_TASKS in tasks else rows["task"].iloc[0])]
 
 
+def distances(rows: pd.DataFrame) -> pd.DataFrame:
+    """`distance` of faithfulness from 1 of every arm over all tasks, with the ends of its interval.
+
+    Args:
+        rows: of `circuits_table`, of one mode; none where the model does no task.
+    """
+    columns = ["arm", *(f"distance{end}" for end in ("", "_low", "_high"))]
+    return overall(rows)[columns] if len(rows) else pd.DataFrame(columns=columns)
+
+
 def _residual_basis(n_layers: int) -> Arm:
     return Arm(RESIDUAL_BASIS, BASE, RESIDUAL_BASIS, n_layers, n_layers, "control", ())
 

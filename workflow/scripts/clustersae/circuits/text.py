@@ -69,7 +69,7 @@ def paragraph(found: Findings) -> str:
 
 def _measured(found: Findings) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The rows of the mode that is spoken of, and the arms to speak of."""
-    rows = of_mode(found.tables["circuits"], found.mode["errors"], found.mode["ablation"])
+    rows = of_mode(found.tables["circuits"], found.options["errors"], found.options["ablation"])
     return rows, spoken_of(found.tables["arms"], set(rows["arm"]))
 
 

@@ -14,30 +14,17 @@ index, so they are matched one to one on decoder cosine, which is the best relab
 SAEs of two seeds have an `agreement` beside that, which asks for no partner of one's own.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from scipy import sparse
 
-from clustersae.correspondence.matching import HUNGARIAN_LIMIT, assign
-from clustersae.quality.measures import CORRESPONDENCE_MEASURES as MEASURES
-from clustersae.sae.module import Latents, SparseAutoencoder
-
-
-class Code(NamedTuple):
-    """What the latents of an SAE write, and where they fire."""
-
-    decoder: torch.Tensor  # [d_sae, d_model], rows of unit norm
-    activations: sparse.csr_array  # [n_tokens, d_sae], float64; only positive entries are stored
-
-    @property
-    def live(self) -> np.ndarray:
-        """Which latents fire at all, bool [d_sae]."""
-        return _counts(self.activations) > 0
+from clustersae.correspondence.measures import CORRESPONDENCE_MEASURES as MEASURES
+from clustersae.latents.code import Code, counts
+from clustersae.latents.matching import HUNGARIAN_LIMIT, assign
 
 
 class Pairing(NamedTuple):
@@ -47,24 +34,6 @@ class Pairing(NamedTuple):
     other: np.ndarray  # int [n_pairs]
     method: str  # index, hungarian, greedy or random
     n_either: int  # pairs of which at least one latent is alive
-
-
-@torch.no_grad()
-def encode_tokens(sae: SparseAutoencoder, layer: int, blocks: Iterable[torch.Tensor]) -> Code:
-    """The code of `sae` for activations of `layer`, given as blocks [n, d_model]."""
-    device = sae.W_dec.device
-    parts = [_sparse(sae.encode(x.to(device), layer), sae.d_sae) for x in blocks]
-    decoder = F.normalize(sae.W_dec.detach(), dim=1)
-    return Code(decoder, sparse.csr_array(sparse.vstack(parts, format="csr")))
-
-
-def first_tokens(blocks: Iterable[torch.Tensor], n_tokens: int) -> Iterator[torch.Tensor]:
-    """The first `n_tokens` rows of `blocks`, or all if there are fewer."""
-    for x in blocks:
-        yield x[:n_tokens]
-        n_tokens -= len(x)
-        if n_tokens <= 0:
-            return
 
 
 def by_index(a: Code, b: Code) -> Pairing:
@@ -114,8 +83,8 @@ def compare(a: Code, b: Code, pairing: Pairing) -> dict[str, Any]:
     cosine = (a.decoder[own] * b.decoder[other]).sum(1).cpu().numpy()
     x, y = a.activations[:, own], b.activations[:, other]
     product = sparse.csr_array(x.multiply(y))
-    together = _counts(product)
-    either = _counts(x) + _counts(y) - together
+    together = counts(product)
+    either = counts(x) + counts(y) - together
     values = (
         cosine.mean(),
         (cosine > 0.9).mean(),
@@ -139,7 +108,7 @@ def agreement(a: Code, b: Code) -> float:
         return np.nan
     cosines = a.decoder[live] @ b.decoder[other_live].T
     ways = (
-        np.average(cosines.amax(axis).cpu().numpy(), weights=_counts(code.activations)[chosen])
+        np.average(cosines.amax(axis).cpu().numpy(), weights=counts(code.activations)[chosen])
         for axis, code, chosen in ((1, a, live), (0, b, other_live))
     )
     return float(np.mean(list(ways)))
@@ -216,19 +185,3 @@ def _correlation(x: sparse.csr_array, y: sparse.csr_array, product: sparse.csr_a
     variance, other_variance = (square - total**2 / n_tokens for square, total in squares)
     scale = np.sqrt(variance.clip(0) * other_variance.clip(0))
     return np.divide(covariance, scale, out=np.zeros_like(covariance), where=scale > 0)
-
-
-def _counts(matrix: sparse.csr_array) -> np.ndarray:
-    """Stored entries of every column."""
-    return np.bincount(matrix.indices, minlength=matrix.shape[1])
-
-
-def _sparse(latents: Latents, d_sae: int) -> sparse.csr_array:
-    """Latents [n, k] as a matrix [n, d_sae]; those of value 0 do not fire."""
-    n, k = latents.values.shape
-    values = latents.values.double().cpu().numpy().ravel()
-    indices = latents.indices.to(torch.int32).cpu().numpy().ravel()
-    matrix = sparse.csr_array((values, indices, np.arange(0, n * k + 1, k)), shape=(n, d_sae))
-    matrix.eliminate_zeros()
-    matrix.sort_indices()
-    return matrix

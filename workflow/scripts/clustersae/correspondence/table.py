@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from clustersae.correspondence.measures import CORRESPONDENCE_MEASURES as MEASURES
 from clustersae.experiment.arms import PER_LAYER, Arm
 from clustersae.experiment.variants import BASE
 from clustersae.presentation.arms import arm_columns
 from clustersae.presentation.tables import Format
-from clustersae.quality.measures import CORRESPONDENCE_MEASURES as MEASURES
 from clustersae.runtime.errors import InputError
 from clustersae.statistics.intervals import ABSENT, cells, mean_of_layers
 

@@ -17,11 +17,15 @@ class Question(NamedTuple):
     Attributes:
         module: that answers it, by its functions `line` and `paragraph`.
         tables: names of the tables that it reads.
+        options: what its text is told beside → functions of the wildcards that give it.
+        beside: a table of one row per arm, for the summary of quality and cost; or none.
         wanted: whether it is asked of a model, from the model's settings.
     """
 
     module: str
     tables: tuple[str, ...]
+    options: Mapping[str, Callable[[Wildcards], Any]] = {}
+    beside: str | None = None
     wanted: Callable[[Mapping[str, Any]], bool] = lambda settings: True
 
 
@@ -49,6 +53,19 @@ class Questions:
         """The tables that the verdict on the wildcard's model is written from, none twice."""
         names = [name for each in self._of(wildcards).values() for name in each.tables]
         return [f"results/{wildcards.model}/tables/{name}.csv" for name in dict.fromkeys(names)]
+
+    def beside(self, wildcards: Wildcards) -> list[str]:
+        """The tables that are put beside quality and cost of the wildcard's model."""
+        names = [each.beside for each in self._of(wildcards).values() if each.beside]
+        return [f"results/{wildcards.model}/tables/{name}.csv" for name in names]
+
+    def options(self, wildcards: Wildcards) -> dict[str, Any]:
+        """What the texts are told beside the tables, of all questions."""
+        return {
+            name: option(wildcards)
+            for each in self._of(wildcards).values()
+            for name, option in each.options.items()
+        }
 
     def modules(self, wildcards: Wildcards) -> dict[str, str]:
         """Title → module of what is asked of the wildcard's model."""

@@ -42,10 +42,6 @@ class Requested:
             f"results/{wildcards.model}/tasks/{task}/task.json" for task in self.tasks(wildcards)
         ]
 
-    def circuit_tables(self, wildcards: Wildcards) -> str | list[str]:
-        """The table of circuits of a model that is asked for tasks."""
-        return f"results/{wildcards.model}/tables/circuits.csv" if self.tasks(wildcards) else []
-
     def usable_tasks(self, wildcards: Wildcards) -> list[str]:
         """The tasks that the model can do, once it has tried them: others get no circuits."""
         assess = self.inputs.checkpoints.assess_task

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
-from clustersae.features.groups import Trained
-from clustersae.features.sequences import Text
+from clustersae.latents.groups import Trained
+from clustersae.latents.sequences import Text
 from clustersae.runtime.errors import InputError
 from clustersae.sae.storage import load_sae
 

@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 from scipy import sparse
 
-from clustersae.features.sequences import Text
-from clustersae.features.words import Words
+from clustersae.latents.sequences import Text
+from clustersae.latents.words import Words
 
 #: Of a window, the share after the peak.
 AFTER = 0.25

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import sparse
 
 from clustersae.corpora.toy_factors import token_labels
-from clustersae.features.sequences import Text
+from clustersae.latents.sequences import Text
 
 #: Tokens of each split at which a predicate must hold to be looked for.
 LEAST_POSITIVE = 20

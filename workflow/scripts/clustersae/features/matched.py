@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from clustersae.correspondence.matching import assign
 from clustersae.features.meaning import Evidence, Scores, score
+from clustersae.latents.matching import assign
 
 #: Most latents of an SAE that are matched optimally: there are n (n - 1) / 2 matchings of n layers,
 #: and time grows nearly as the cube of latents.

@@ -13,8 +13,8 @@ import pandas as pd
 from scipy import sparse
 
 from clustersae.features.rules import ANY, Clauses, Firings, balanced_accuracy, fit_rules
-from clustersae.features.sequences import NOTHING
 from clustersae.features.shares import KEPT_SHARE, SHARES
+from clustersae.latents.sequences import NOTHING
 
 CHANCE = 0.5
 #: A rule explains a latent if, on its own layer, it is nearer to certainty than to chance.

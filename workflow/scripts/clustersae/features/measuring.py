@@ -11,11 +11,9 @@ import pyarrow as pa
 import torch
 from scipy import sparse
 
-from clustersae.correspondence.measure import Code
 from clustersae.features.baseline import LIVE_STEP, Baseline
 from clustersae.features.contexts import Windows, context_table, find_places, windows_of
 from clustersae.features.coverage import Candidates, Predicates, best_latents, find_predicates
-from clustersae.features.groups import Group
 from clustersae.features.matched import Alone
 from clustersae.features.meaning import (
     KEPT_COLUMNS,
@@ -30,10 +28,12 @@ from clustersae.features.meaning import (
     sweep_rows,
 )
 from clustersae.features.rules import Clauses, find_clauses, firings_of
-from clustersae.features.sequences import Text
 from clustersae.features.similarity import SIMILARITY_COLUMNS, similarity_rows
 from clustersae.features.spread import latent_table, layer_spread, layer_table
-from clustersae.features.words import Words, read_words
+from clustersae.latents.code import Code
+from clustersae.latents.groups import Group
+from clustersae.latents.sequences import Text
+from clustersae.latents.words import Words, read_words
 from clustersae.sae.storage import load_sae
 
 

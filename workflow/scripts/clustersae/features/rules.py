@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
-from clustersae.features.sequences import Text
+from clustersae.latents.sequences import Text
 
 #: In the place of a predecessor: whatever it is.
 ANY = -2

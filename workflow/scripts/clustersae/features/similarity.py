@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from clustersae.correspondence.matching import HUNGARIAN_LIMIT, assign
+from clustersae.latents.matching import HUNGARIAN_LIMIT, assign
 
 SIMILARITY_COLUMNS = (
     *("layer", "kind", "other_seed"),

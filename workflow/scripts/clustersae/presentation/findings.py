@@ -14,10 +14,10 @@ class Findings(NamedTuple):
             question that was not asked.
         partitions: the same of `partitions.json`: which layers share an SAE.
         margins: largest excess FVU that arms are chosen by (mean, worst).
-        mode: of the circuits that are spoken of: `errors` and `ablation`.
+        options: what questions are told beside, as the mode of circuits that is spoken of.
     """
 
     tables: Mapping[str, pd.DataFrame]
     partitions: Mapping[str, Mapping[str, Any]]
     margins: Mapping[str, float]
-    mode: Mapping[str, str]
+    options: Mapping[str, Any]

@@ -14,8 +14,8 @@ from tokenizers import Tokenizer
 
 from clustersae.corpora.tokens import TokenFile
 from clustersae.corpora.toy_factors import token_labels
-from clustersae.features.sequences import Text
-from clustersae.features.words import read_words
+from clustersae.latents.sequences import Text
+from clustersae.latents.words import read_words
 
 #: Tokens of each split at which a label must hold, and not hold, to be asked for.
 LEAST = 50

@@ -13,7 +13,7 @@ import torch
 from clustersae.activations.blocks import LAYER_BLOCK_ROWS
 from clustersae.activations.shards import Shard
 from clustersae.corpora.tokens import TokenFile
-from clustersae.correspondence.measure import Code, encode_tokens
+from clustersae.latents.code import Code, encode_tokens
 from clustersae.runtime.errors import InputError
 from clustersae.sae.module import SparseAutoencoder
 

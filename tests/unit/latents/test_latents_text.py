@@ -10,9 +10,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from clustersae.activations.shards import open_shards, write_shard
 from clustersae.corpora.tokenizer import character_tokenizer, word_tokenizer
 from clustersae.corpora.tokens import TokenFile, Vocabulary
-from clustersae.features.groups import Trained, groups_of
-from clustersae.features.sequences import NOTHING, read_text
-from clustersae.features.words import read_words
+from clustersae.latents.groups import Trained, groups_of
+from clustersae.latents.sequences import NOTHING, read_text
+from clustersae.latents.words import read_words
 from clustersae.runtime.errors import InputError
 
 N_ROWS, N_CTX, BOS = 10, 6, 0
