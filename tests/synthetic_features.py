@@ -240,8 +240,6 @@ def write_feature_tables(features: Features) -> dict[str, Path]:
     names = ("features", "feature_meaning", "feature_coverage", "feature_sweep")
     out = {name: folder / f"{name}.csv" for name in names}
     feature_tables.main(
-        *(features.paths[kind] for kind in KINDS),
-        *out.values(),
-        arms=features.experiment.arms,
+        *(features.paths[kind] for kind in KINDS), *out.values(), arms=features.experiment.arms
     )
     return out

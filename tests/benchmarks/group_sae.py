@@ -19,15 +19,7 @@ import pandas as pd
 from matplotlib.lines import Line2D
 
 from clustersae.experiment.flops import dense_flops, forward_flops
-from clustersae.presentation.style import (
-    GREY,
-    HIGHLIGHT,
-    INK,
-    canvas,
-    percent_axis,
-    save,
-    styled,
-)
+from clustersae.presentation.style import GREY, HIGHLIGHT, INK, canvas, percent_axis, save, styled
 
 
 class Bill(NamedTuple):

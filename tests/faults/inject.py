@@ -97,10 +97,7 @@ def one_run(
         try:
             rows = session.run()
             wrong = experiment.differences(
-                reference,
-                project.folder,
-                folder / f"recorded-{seed}",
-                session.ledger.unneeded(),
+                reference, project.folder, folder / f"recorded-{seed}", session.ledger.unneeded()
             )
         except (Stuck, AssertionError) as error:
             rows, wrong = session.rows, [str(error)]

@@ -18,7 +18,7 @@ FIGURES = {
     "quality_cost": {"arms": "arms.csv"},
     "layer_fvu": {"quality": "layer_quality.csv", "arms": "arms.csv"},
     "training_curves": {
-        **{"training": "training.csv", "quality": "layer_quality.csv", "arms": "arms.csv"},
+        **{"training": "training.csv", "quality": "layer_quality.csv", "arms": "arms.csv"}
     },
 }
 WITH_MARGINS = ("specialise", "quality_cost")

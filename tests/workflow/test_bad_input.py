@@ -53,10 +53,7 @@ def test_a_wrong_key_is_all_that_is_reported(fresh, refused):
     [
         ({"sae": {"k": 33}}, "sae.k is 33, more than the 32 latents"),
         ({"arms": {"shared": {"counts": [4]}}}, "arms.shared.counts asks for 4 clusters"),
-        (
-            {"sae": {"tokens": 4}},
-            "sae.tokens is of an earlier form of the configuration",
-        ),
+        ({"sae": {"tokens": 4}}, "sae.tokens is of an earlier form of the configuration"),
         ({"models": {"a b": {}}}, 'models has the name "a b"'),
         ({"models": {"tiny": {"source": "hub"}}}, "models.tiny.source is of an earlier form"),
         (

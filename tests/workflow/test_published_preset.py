@@ -34,10 +34,7 @@ LANGUAGE_MODEL = {
         **{"evaluate_every": 3, "evaluate_batches": 2, "other_seeds": [1338]},
     },
 }
-ACTIVATIONS = {
-    "tokens": {"train": 4000, "validation": 400, "test": 400},
-    "shard_tokens": 4000,
-}
+ACTIVATIONS = {"tokens": {"train": 4000, "validation": 400, "test": 400}, "shard_tokens": 4000}
 SMALL = {
     "language_models": {NAME: LANGUAGE_MODEL},
     "models": {NAME: {"activations": ACTIVATIONS, **SAES}, f"{NAME}-16x": SAES},

@@ -35,6 +35,13 @@ def checkout(tmp_path):
     return folder
 
 
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
+def test_a_recipe_applies(recipe):
+    check = ["git", "apply", "--check", str(recipe)]
+    done = subprocess.run(check, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
 def test_a_recipe_applies_and_runs(recipe, checkout):

@@ -15,12 +15,7 @@ from snakemake_project import REPOSITORY, jobs, reasons
 #: the summary.
 FIGURES = {"figure": 11}
 ANSWER = {"verdict": 1, "summary_table": 1, "report_page": 1}
-TABLES = {
-    "tables": 1,
-    "circuit_tables": 1,
-    "feature_tables": 1,
-    "probing_table": 1,
-}
+TABLES = {"tables": 1, "circuit_tables": 1, "feature_tables": 1, "probing_table": 1}
 TABLES |= ANSWER
 #: Four SAEs (layers 0, 1, 2 and one pair), read by two arms, with a single seed.
 ARMS = {"evaluate_splice": 2, "evaluate_circuits": 2, "evaluate_features": 2, "evaluate_probing": 2}
@@ -110,13 +105,7 @@ def test_more_tokens_cache_more_and_leave_the_model_alone(finished):
         (
             "features/rules.py",
             {"evaluate_features"},
-            {
-                "evaluate_features": 2,
-                "feature_tables": 1,
-                **BROWSER,
-                "verdict": 1,
-                "figure": 1,
-            }
+            {"evaluate_features": 2, "feature_tables": 1, **BROWSER, "verdict": 1, "figure": 1}
             | {"report_page": 1},
         ),
         ("browser/details.py", {"build_browser"}, {"build_browser": 1}),

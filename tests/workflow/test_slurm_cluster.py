@@ -40,10 +40,7 @@ def choose_all(gpus=0):
 """
 REASON = one_node_slurm.missing()
 
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.skipif(REASON is not None, reason=str(REASON)),
-]
+pytestmark = [pytest.mark.long, pytest.mark.skipif(REASON is not None, reason=str(REASON))]
 
 
 @pytest.fixture(scope="module")

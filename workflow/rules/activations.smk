@@ -15,7 +15,6 @@ rule measure_norms:
         "results/benchmarks/{model}/measure_norms.tsv"
     conda:
         "../../envs/torch.yaml"
-    threads: 1
     resources:
         gpu=1,
         mem_mb=growing(4000),
@@ -46,7 +45,6 @@ rule cache_activations:
         "results/benchmarks/{model}/cache_activations/{split}-{shard}.tsv"
     conda:
         "../../envs/torch.yaml"
-    threads: 1
     resources:
         gpu=1,
         mem_mb=growing(4000),
@@ -109,7 +107,6 @@ rule activation_statistics:
         "results/benchmarks/{model}/activation_statistics.tsv"
     conda:
         "../../envs/torch.yaml"
-    threads: 1
     resources:
         mem_mb=growing(4000),
         runtime=growing(60),

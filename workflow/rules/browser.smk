@@ -19,7 +19,6 @@ rule evaluate_directions:
         "results/benchmarks/{model}/evaluate_directions.tsv"
     conda:
         "../../envs/torch.yaml"
-    threads: 1
     resources:
         gpu=1,
         mem_mb=growing(6000),
@@ -56,7 +55,6 @@ rule build_browser:
         "results/benchmarks/{model}/build_browser.tsv"
     conda:
         "../../envs/plot.yaml"
-    threads: 1
     resources:
         mem_mb=growing(6000),
         runtime=growing(60),
@@ -88,7 +86,6 @@ rule write_neuronpedia:
         "results/benchmarks/{model}/write_neuronpedia.tsv"
     conda:
         "../../envs/plot.yaml"
-    threads: 1
     resources:
         mem_mb=growing(6000),
         runtime=growing(60),

@@ -23,7 +23,6 @@ checkpoint assess_task:
         "results/benchmarks/{model}/assess_task/{task}.tsv"
     conda:
         "../../envs/torch.yaml"
-    threads: 1
     resources:
         gpu=1,
         mem_mb=growing(4000),
@@ -76,7 +75,6 @@ rule evaluate_circuits:
         groups.of_arms("evaluate_circuits")
     conda:
         "../../envs/torch.yaml"
-    threads: 1
     resources:
         gpu=1,
         in_turn=1,

@@ -14,7 +14,6 @@ rule evaluate_correspondence:
         "results/benchmarks/{model}/evaluate_correspondence/{variant}/{partition}.tsv"
     conda:
         "../../envs/torch.yaml"
-    threads: 1
     resources:
         gpu=1,
         mem_mb=growing(6000),

@@ -32,7 +32,6 @@ rule evaluate_features:
         groups.of_arms("evaluate_features")
     conda:
         "../../envs/torch.yaml"
-    threads: 1
     resources:
         gpu=1,
         in_turn=1,
@@ -59,7 +58,6 @@ rule judge_features:
         "results/benchmarks/{model}/judge_features/{variant}/{partition}.tsv"
     conda:
         "../../envs/torch.yaml"
-    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=growing(240),

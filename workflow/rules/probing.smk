@@ -20,7 +20,6 @@ rule evaluate_probing:
         groups.of_arms("evaluate_probing")
     conda:
         "../../envs/torch.yaml"
-    threads: 1
     resources:
         gpu=1,
         in_turn=1,

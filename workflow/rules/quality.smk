@@ -17,7 +17,6 @@ rule evaluate_reconstruction:
         groups.of_saes("evaluate_reconstruction")
     conda:
         "../../envs/torch.yaml"
-    threads: 1
     resources:
         gpu=1,
         in_turn=1,
@@ -46,7 +45,6 @@ rule evaluate_language_model:
         "results/benchmarks/{model}/evaluate_language_model.tsv"
     conda:
         "../../envs/torch.yaml"
-    threads: 1
     resources:
         gpu=1,
         mem_mb=growing(4000),
@@ -80,7 +78,6 @@ rule evaluate_splice:
         groups.of_arms("evaluate_splice")
     conda:
         "../../envs/torch.yaml"
-    threads: 1
     resources:
         gpu=1,
         in_turn=1,

@@ -28,7 +28,6 @@ rule train_sae:
         groups.of_trainings("train_sae")
     conda:
         "../../envs/torch.yaml"
-    threads: 1
     resources:
         gpu=1,
         in_turn=1,
@@ -66,7 +65,6 @@ rule train_sae_window:
         "results/benchmarks/{model}/train_sae_window/{variant}/{sae}/seed-{seed}/{window}.tsv"
     conda:
         "../../envs/torch.yaml"
-    threads: 1
     resources:
         gpu=1,
         in_turn=1,

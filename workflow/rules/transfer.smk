@@ -14,7 +14,6 @@ rule evaluate_transfer:
         "results/benchmarks/{model}/evaluate_transfer.tsv"
     conda:
         "../../envs/torch.yaml"
-    threads: 1
     resources:
         gpu=1,
         mem_mb=growing(6000),

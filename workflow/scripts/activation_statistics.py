@@ -1,7 +1,6 @@
 """Mean and scale of every layer's activations on the training split, and what was left out."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -12,9 +11,6 @@ from clustersae.activations.statistics import compute_statistics, save_statistic
 from clustersae.activations.table import stream_table
 from clustersae.runtime import job
 from clustersae.runtime.files import write_csv
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 
 def main(shards: list[Path], limits: Path, output: Path, table: Path) -> None:

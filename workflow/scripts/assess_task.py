@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -17,9 +17,6 @@ from clustersae.models.description import read_description
 from clustersae.models.residual import ResidualStream, load_model
 from clustersae.runtime import device, job
 from clustersae.runtime.files import write_json, write_text
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import clustersae.browser
 from clustersae.browser.details import chunk_size, chunks
@@ -16,9 +16,6 @@ from clustersae.experiment.plan import Plan, read_plan
 from clustersae.runtime import job
 from clustersae.runtime.files import replacing
 from clustersae.runtime.log import Progress
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 PAGE = Path(clustersae.browser.__file__).parent / "page"
 

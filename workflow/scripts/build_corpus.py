@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -11,9 +11,6 @@ from clustersae.corpora.tokenizer import save_tokenizer
 from clustersae.pretraining.corpus import build
 from clustersae.runtime import job
 from clustersae.runtime.files import replacing
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 
 def main(

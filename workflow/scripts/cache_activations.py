@@ -1,7 +1,6 @@
 """Cache the residual stream of the studied layers for one shard of a split's tokens."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -9,9 +8,6 @@ from clustersae.activations.caching import CachingSettings, cache_shard, remove_
 from clustersae.experiment.streaming import N_PASSING
 from clustersae.runtime import device, job
 from clustersae.runtime.files import write_json
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 
 def main(

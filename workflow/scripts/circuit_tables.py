@@ -1,7 +1,6 @@
 """Summarise the tasks of a model, and the circuits of every arm."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from clustersae.circuits.needed import with_nodes_needed
 from clustersae.circuits.summary import of_mode
@@ -21,9 +20,6 @@ from clustersae.presentation.arms import of_every_arm
 from clustersae.presentation.tables import read_files, write_table
 from clustersae.runtime import job
 from clustersae.runtime.files import read_json
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 
 def main(

@@ -1,15 +1,11 @@
 """Partitions of the layers by every method, for every number of clusters."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from clustersae.clustering.distances import load_distance
 from clustersae.clustering.tabulate import tabulate_partitions
 from clustersae.runtime import job
 from clustersae.runtime.files import write_json
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 
 def main(

@@ -1,16 +1,12 @@
 """Summarise how far the latents of each specialised arm correspond."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from clustersae.correspondence.table import CORRESPONDENCE, correspondence_table
 from clustersae.experiment.arms import Arm
 from clustersae.experiment.plan import read_plan
 from clustersae.presentation.tables import read_files, write_table
 from clustersae.runtime import job
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 
 def main(measured: Sequence[str], table: str, arms: Sequence[Arm]) -> None:

@@ -2,15 +2,12 @@
 
 import importlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from clustersae.presentation import style
 from clustersae.presentation.tables import read_file
 from clustersae.runtime import job
 from clustersae.runtime.files import read_json
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 
 def main(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -15,9 +15,6 @@ from clustersae.models.residual import ResidualStream, load_model
 from clustersae.runtime import device, job
 from clustersae.runtime.files import write_csv
 from clustersae.sae.storage import by_seed, load_sae
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 
 def main(

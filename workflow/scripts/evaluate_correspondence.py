@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain, starmap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,9 +27,6 @@ from clustersae.runtime import device, job, log
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import write_csv
 from clustersae.sae.storage import load_sae, read_config
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 
 class Trained(NamedTuple):

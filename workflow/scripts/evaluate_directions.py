@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -32,9 +31,6 @@ from clustersae.runtime.files import replacing
 from clustersae.runtime.log import Progress
 from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.storage import load_sae
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 #: (variant, partition, group) and layer → latents that fire there, ascending.
 Live = Mapping[tuple[tuple[str, str, str], int], np.ndarray]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -29,9 +29,6 @@ from clustersae.latents.sequences import Text, read_text
 from clustersae.runtime import device, job
 from clustersae.runtime.files import replacing
 from clustersae.runtime.log import Progress
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 
 class Split(NamedTuple):

@@ -1,7 +1,6 @@
 """Cross-entropy of the language model, untouched and with layers ablated."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -12,9 +11,6 @@ from clustersae.models.residual import ResidualStream, load_model
 from clustersae.quality.language_model import measure_ablations, read_evaluation_tokens
 from clustersae.runtime import device, job
 from clustersae.runtime.files import write_csv
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 
 def main(

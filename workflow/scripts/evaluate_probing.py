@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,9 +19,6 @@ from clustersae.probing.probes import PROBE_COLUMNS, dense_probe_rows, sparse_pr
 from clustersae.runtime import device, job, log
 from clustersae.runtime.files import replacing
 from clustersae.sae.storage import load_sae
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 #: The splits that probes are fitted to and judged on.
 SPLITS = ("validation", "test")

@@ -3,7 +3,6 @@
 from functools import reduce
 from operator import add
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -14,9 +13,6 @@ from clustersae.runtime import device, job, log
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import write_csv
 from clustersae.sae.storage import load_sae
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 
 def main(

@@ -6,7 +6,7 @@ has too once more, and all cases share the clean pass over the text.
 
 from math import nan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -19,9 +19,6 @@ from clustersae.runtime import device, job
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import write_csv
 from clustersae.sae.storage import by_seed, load_sae
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 
 def main(

@@ -1,7 +1,6 @@
 """What every layer's own SAE loses on every other layer."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -13,9 +12,6 @@ from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import write_csv
 from clustersae.sae.storage import by_seed, load_sae
 from clustersae.transfer.measure import transfer_rows
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 
 def main(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from clustersae.exports.formats import LayerSAE, ancestry, write_layer
 from clustersae.models.description import read_description
@@ -10,9 +10,6 @@ from clustersae.runtime import job
 from clustersae.runtime.files import write_json
 from clustersae.runtime.log import Progress
 from clustersae.sae.storage import load_sae
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 
 def main(saes: Sequence[Path], model_dir: Path, format: str, index: Path) -> None:

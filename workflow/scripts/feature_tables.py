@@ -1,7 +1,6 @@
 """Summarise what the latents of every arm mean."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from clustersae.experiment.arms import Arm
 from clustersae.experiment.plan import read_plan
@@ -21,9 +20,6 @@ from clustersae.presentation.arms import of_every_arm
 from clustersae.presentation.tables import read_files, write_table
 from clustersae.runtime import job
 from clustersae.statistics.spread import spread_by_group
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 
 def main(

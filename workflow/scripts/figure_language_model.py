@@ -1,15 +1,10 @@
 """Draw how the language model learned."""
 
-from typing import TYPE_CHECKING
-
 from clustersae.presentation import style
 from clustersae.presentation.tables import read_file
 from clustersae.pretraining import figure as language_model
 from clustersae.pretraining.published import MEANS, METRICS
 from clustersae.runtime import job
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 
 def main(curves: str, published: str | None, model: str, svg: str, png: str) -> None:

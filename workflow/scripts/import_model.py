@@ -1,16 +1,11 @@
 """Import a pretrained language model from a directory, a GGUF file or the Hugging Face Hub."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
 from clustersae.models.importing import import_model
 from clustersae.runtime import job
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
-
 
 if __name__ == "__main__":
     job.start(snakemake)

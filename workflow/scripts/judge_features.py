@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -13,9 +13,6 @@ from clustersae.features.judge.store import Store
 from clustersae.runtime import job
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import replacing
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 
 def main(contexts: Path, scores: Path, store: Path, settings: dict[str, Any], seed: int) -> None:

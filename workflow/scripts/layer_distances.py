@@ -1,7 +1,6 @@
 """Angular distance, raw and mean-centred, and linear CKA between all pairs of layers."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -10,9 +9,6 @@ from clustersae.activations.shards import open_shards
 from clustersae.activations.statistics import load_statistics
 from clustersae.clustering import distances as layers
 from clustersae.runtime import device, job
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 
 def main(

@@ -2,16 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from clustersae.experiment.planning import make_plan
 from clustersae.presentation.tables import RECONSTRUCTION, read_files
 from clustersae.quality.pilots import settle
 from clustersae.runtime import job
 from clustersae.runtime.files import read_json, write_json
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 
 def main(partitions: Path, pilots: Sequence[Path], output: Path, settings: dict[str, Any]) -> None:

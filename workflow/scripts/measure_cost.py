@@ -2,15 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from clustersae.cost.measure import cost_rows
 from clustersae.runtime import job
 from clustersae.runtime.files import write_csv
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
-
 
 #: (record of the job, Snakemake benchmark of the job)
 Pairs = list[tuple[Path, Path]]

@@ -1,7 +1,7 @@
 """Measure how fast a language model that was trained here writes text."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from tokenizers import Tokenizer
@@ -13,9 +13,6 @@ from clustersae.pretraining.generation import measure
 from clustersae.runtime import device, job
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import write_json
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 
 def main(model_dir: Path, record: Path, seed: int, where: torch.device) -> None:

@@ -2,16 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
 from clustersae.activations.caching import measure_limits
 from clustersae.activations.mask import save_limits
 from clustersae.runtime import device, job
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 
 def main(

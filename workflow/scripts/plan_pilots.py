@@ -1,14 +1,11 @@
 """Plan the short trainings by which `arms.auto` is settled."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from clustersae.experiment.planning import make_pilots
 from clustersae.runtime import job
 from clustersae.runtime.files import read_json, write_json
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 
 def main(partitions: Path, output: Path, settings: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from clustersae.cost.forecast import Shape, forecast
 from clustersae.cost.listing import arms_table, jobs_table, saes_table, totals
@@ -14,9 +14,6 @@ from clustersae.experiment.planning import make_plan
 from clustersae.runtime import job, machine
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import read_json
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 
 def main(
@@ -42,11 +39,7 @@ def main(
 
 
 def _of_model(
-    model: str,
-    settings: Mapping[str, Any],
-    made: Collection[Path],
-    results: Path,
-    n_jobs: int,
+    model: str, settings: Mapping[str, Any], made: Collection[Path], results: Path, n_jobs: int
 ) -> Iterator[str]:
     home = settings["same_as"] or model
     shape = _shape(results / home / "model" / "description.json", settings)

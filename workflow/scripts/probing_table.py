@@ -1,7 +1,6 @@
 """Summarise how well few latents of every arm tell labels of tokens."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from clustersae.experiment.arms import Arm
 from clustersae.experiment.plan import read_plan
@@ -9,9 +8,6 @@ from clustersae.presentation.arms import of_every_arm
 from clustersae.presentation.tables import read_files, write_table
 from clustersae.probing.table import ACTIVATIONS, PROBES, probing_table
 from clustersae.runtime import job
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 
 def main(measured: Sequence[str], activations: str, table: str, arms: Sequence[Arm]) -> None:

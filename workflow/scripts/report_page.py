@@ -3,16 +3,13 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from clustersae.presentation.tables import read_file
 from clustersae.report import facts, figures, tables
 from clustersae.report.page import Contents, html
 from clustersae.runtime import job
 from clustersae.runtime.files import read_json, write_text
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 
 def main(

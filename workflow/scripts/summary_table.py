@@ -2,14 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from clustersae.answer.summary import summary_table
 from clustersae.presentation.tables import read_file, write_table
 from clustersae.runtime import job
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 
 def main(arms: Path, cost: Path, beside: Sequence[Path], output: Path) -> None:

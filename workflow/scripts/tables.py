@@ -1,7 +1,6 @@
 """Assemble the tables from the evaluation files of one model."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -24,9 +23,6 @@ from clustersae.quality.series import density_table, training_table
 from clustersae.quality.stream import stream_table
 from clustersae.quality.summary import arms_table, comparisons_table
 from clustersae.runtime import job
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 
 def main(

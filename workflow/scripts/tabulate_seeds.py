@@ -2,15 +2,11 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from clustersae.presentation.tables import write_table
 from clustersae.pretraining.seeds import as_text, beside_published, learning_curves, published_form
 from clustersae.runtime import job
 from clustersae.runtime.files import read_json, write_json, write_text
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 
 def main(

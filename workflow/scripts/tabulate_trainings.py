@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -10,9 +9,6 @@ from clustersae.presentation.tables import read_file, write_table
 from clustersae.pretraining.seeds import across
 from clustersae.runtime import job
 from clustersae.runtime.files import read_json, write_json
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 
 def main(

@@ -2,15 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from clustersae.corpora.build import CorpusFiles, layout_of, packed
 from clustersae.corpora.packing import Layout
 from clustersae.corpora.tokenizer import model_tokenizer
 from clustersae.runtime import job
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 
 def main(

@@ -1,15 +1,11 @@
 """Write the training of one SAE as an experiment tracker reads it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from clustersae.exports.tracking import TRACKERS, Training
 from clustersae.presentation.tables import HISTORY, read_files
 from clustersae.runtime import job
 from clustersae.runtime.files import read_json
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 
 def main(sae: Path, model: str, tracker: str, folder: Path) -> None:

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from transformers import GPT2LMHeadModel
@@ -20,9 +20,6 @@ from clustersae.runtime import device, job
 from clustersae.runtime.checkpoint import Checkpoint, identity
 from clustersae.runtime.files import replacing, write_json
 from clustersae.runtime.tensors import checksum
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -18,9 +18,6 @@ from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.preparing import prepare
 from clustersae.sae.storage import save_sae
 from clustersae.sae.validation import Validation, validate
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 
 def main(

@@ -1,7 +1,7 @@
 """Train one SAE to the end of a window of shards, which are gone when the next one is read."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -12,9 +12,6 @@ from clustersae.runtime import device, job
 from clustersae.runtime.files import write_json
 from clustersae.sae.fitting import Fit, converged
 from clustersae.sae.preparing import prepare
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 
 def main(

@@ -1,7 +1,6 @@
 """Distances between layers beside what SAEs lose between them."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from clustersae.presentation.tables import read_files, write_table
 from clustersae.runtime import job
@@ -12,9 +11,6 @@ from clustersae.transfer.table import (
     partitions_table,
     similarity_table,
 )
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 
 def main(measured: str, distances: str, outputs: Sequence[str]) -> None:
@@ -36,9 +32,5 @@ if __name__ == "__main__":
     main(
         measured=snakemake.input.transfer,
         distances=snakemake.input.distances,
-        outputs=[
-            snakemake.output.pairs,
-            snakemake.output.similarity,
-            snakemake.output.partitions,
-        ],
+        outputs=[snakemake.output.pairs, snakemake.output.similarity, snakemake.output.partitions],
     )

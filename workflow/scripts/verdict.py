@@ -3,16 +3,13 @@
 import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from clustersae.answer import verdict
 from clustersae.presentation.findings import Findings
 from clustersae.presentation.tables import read_file
 from clustersae.runtime import job
 from clustersae.runtime.files import read_json, write_json, write_text
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 
 def main(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from clustersae.browser.groups import shown_groups
 from clustersae.browser.neuronpedia import batches, set_name
@@ -10,9 +10,6 @@ from clustersae.browser.reading import Measured, read_group, read_scores
 from clustersae.experiment.plan import Plan, read_plan
 from clustersae.runtime import job
 from clustersae.runtime.files import write_json
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 
 def main(

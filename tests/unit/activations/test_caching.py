@@ -14,12 +14,7 @@ from language_models import (
     write_description,
 )
 
-from clustersae.activations.caching import (
-    CachingSettings,
-    cache_shard,
-    measure_limits,
-    remove_read,
-)
+from clustersae.activations.caching import CachingSettings, cache_shard, measure_limits, remove_read
 from clustersae.activations.collecting import Storage, Wanted, collect
 from clustersae.activations.mask import Reason, load_limits, save_limits
 from clustersae.activations.shards import open_shard, open_shards

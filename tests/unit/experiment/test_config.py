@@ -61,10 +61,7 @@ WRONG = [
     (tiny(sae={"kk": 3}), "unknown key 'kk' in models.tiny.sae; allowed are"),
     ({"activations": {"tokens": {"dev": 9}}}, "unknown key 'dev' in activations.tokens; allowed"),
     ({5: 1}, "the top level has the key 5, which YAML does not read as text: put it in quotes"),
-    (
-        {"sae": {"k": "four"}},
-        'sae.k is "four", but must be an integer. (Active latents',
-    ),
+    ({"sae": {"k": "four"}}, 'sae.k is "four", but must be an integer. (Active latents'),
     ({"sae": {"k": True}}, "sae.k is true, but must be an integer"),
     ({"sae": {"k": 0}}, "sae.k is 0, but must be at least 1"),
     ({"sae": {"seeds": 0}}, "sae.seeds is 0, but must be a list"),
@@ -282,10 +279,7 @@ WRONG = [
         "corpus.files is empty: a text corpus needs at least one file",
     ),
     (imported("no"), "models.tiny.path: no is not a directory"),
-    (
-        imported("folder"),
-        "models.tiny.path: folder has no config.json, so it is not a",
-    ),
+    (imported("folder"), "models.tiny.path: folder has no config.json, so it is not a"),
     (imported("broken"), "broken/config.json is not valid JSON"),
     (
         imported("llama", {"source": "dataset"}),
@@ -324,10 +318,7 @@ WRONG = [
         "activations.tokens.validation asks for 55336, but test begins after 55335 tokens of the"
         " validation split of tiny: ask for at most 55335",
     ),
-    (
-        imported("llama") | {"sae": {"k": 65, "d_sae": None}},
-        "sae.k is 65, more than the 64",
-    ),
+    (imported("llama") | {"sae": {"k": 65, "d_sae": None}}, "sae.k is 65, more than the 64"),
 ]
 
 

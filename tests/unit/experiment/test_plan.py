@@ -47,11 +47,7 @@ def asked(shared_fraction=0.5, controls=(), control_counts=(), draws=1, **arms):
             "transfer": {"directions": ["forwards", "backwards"], "budgets": []},
             "mlsae": [],
             "crosscoder": {"counts": [1], "budgets": []},
-            "controls": {
-                "methods": list(controls),
-                "counts": list(control_counts),
-                "draws": draws,
-            },
+            "controls": {"methods": list(controls), "counts": list(control_counts), "draws": draws},
             "auto": [],
             "pilot_fraction": 0.1,
             **arms,
@@ -132,7 +128,7 @@ def test_budgets_are_per_layer_arms_none_twice():
 
 def test_equal_exposure_of_single_layers_is_no_arm():
     assert names(asked(equal_exposure=[2, 4])) == [
-        *("per-layer", "complete-2", "complete-2 (equal-exposure)"),
+        *("per-layer", "complete-2", "complete-2 (equal-exposure)")
     ]
 
 
@@ -201,10 +197,10 @@ def test_arms_of_the_same_saes_are_measured_once():
     settings = asked(controls=["even", "random"], counts=[2, 3], control_counts=[3])
     plan = make_plan({**DESCRIPTION, "partitions": partitions}, settings)
     assert [arm.name for arm in plan.arms] == [
-        *("per-layer", "complete-2", "complete-3", "even-3", "random-3"),
+        *("per-layer", "complete-2", "complete-3", "even-3", "random-3")
     ]
     assert plan.measured_arms == [
-        *(("base", "per-layer"), ("base", "complete-2"), ("base", "complete-3")),
+        *(("base", "per-layer"), ("base", "complete-2"), ("base", "complete-3"))
     ]
     record = {arm["name"]: arm["measured_as"] for arm in plan.as_json(settings["sae"])["arms"]}
     assert record["random-3"] == record["even-3"] == "complete-3"
@@ -235,7 +231,7 @@ def test_browsed_are_arms_of_the_kinds_asked_for_with_roots_and_none_twice():
     every = plan.browsed_arms(["per-layer", "shared", "specialised"])
     assert len(every) == len(set(every))
     assert [pair for pair in every if "@" not in pair[1]] == [
-        *(("base", "per-layer"), ("base", "single"), ("tokens-1of2", "single")),
+        *(("base", "per-layer"), ("base", "single"), ("tokens-1of2", "single"))
     ]
     assert sum("@" in partition for _, partition in every) == 2
     assert plan.browsed_arms([]) == []

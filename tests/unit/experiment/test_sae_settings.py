@@ -4,11 +4,7 @@ import pytest
 
 from clustersae.experiment.architectures import ARCHITECTURES
 from clustersae.experiment.flops import training_flops
-from clustersae.experiment.sae_settings import (
-    default_learning_rate,
-    learning_rates,
-    resolve,
-)
+from clustersae.experiment.sae_settings import default_learning_rate, learning_rates, resolve
 from clustersae.runtime.errors import InputError
 
 CONFIG = {

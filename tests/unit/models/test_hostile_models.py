@@ -117,10 +117,7 @@ def with_code(source, mark, file: str, entry: dict) -> None:
     edited(source / file, **entry)
 
 
-CODE = {
-    "AutoConfig": "configuration_evil.EvilConfig",
-    "AutoModelForCausalLM": "modeling_evil.Evil",
-}
+CODE = {"AutoConfig": "configuration_evil.EvilConfig", "AutoModelForCausalLM": "modeling_evil.Evil"}
 
 
 def test_a_model_that_is_code_of_its_own_is_refused(source, tmp_path, mark):

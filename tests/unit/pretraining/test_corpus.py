@@ -33,8 +33,7 @@ def text_settings(*files, **changes):
 def test_toy_english_rows_spell_its_sentences(tmp_path):
     names = ("train", "validation", "test")
     files = CorpusFiles(
-        *(tmp_path / f"{name}.safetensors" for name in names),
-        tmp_path / "corpus.json",
+        *(tmp_path / f"{name}.safetensors" for name in names), tmp_path / "corpus.json"
     )
     others = ("tokenizer.json", "tokenizer_config.json", "factors.parquet")
     main(files, *(tmp_path / name for name in others), TOY, n_ctx=20, asked={})

@@ -189,5 +189,5 @@ def test_the_trained_model_is_a_hugging_face_directory(tmp_path):
     tokenizer = AutoTokenizer.from_pretrained(model_dir)
     assert tokenizer.decode(tokenizer("not to be:\nthat")["input_ids"]) == "not to be:\nthat"
     assert {path.name for path in model_dir.iterdir()} == {
-        *("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"),
+        *("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
     }

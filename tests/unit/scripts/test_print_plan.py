@@ -85,8 +85,7 @@ def test_pilots_stand_before_the_plan_that_they_add_to(models, results):
     made = [
         write(results / "auto/clusters/partitions.json", PARTITIONS),
         write(
-            results / "auto/pilots.json",
-            make_pilots(PARTITIONS, settings).as_json(settings["sae"]),
+            results / "auto/pilots.json", make_pilots(PARTITIONS, settings).as_json(settings["sae"])
         ),
     ]
     printed = print_plan.main(models, made, results, 2)

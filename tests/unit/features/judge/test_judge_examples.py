@@ -74,10 +74,7 @@ def test_every_passage_is_marked_rightly_once_and_wrongly_once():
     full = Context(9, ("a", "b"), (1.0, 1.0))
     assert [
         [example.active for example in each] for each in fuzzing([full], " ", random.Random(0))
-    ] == [
-        [True],
-        [],
-    ]
+    ] == [[True], []]
 
 
 def test_questions_hold_what_they_ask_about():

@@ -142,8 +142,7 @@ def cache_shard(
         at = found.left_at
         reasons = torch.where(
             torch.isin(
-                ids[at[:, 0], at[:, 1]],
-                torch.tensor(file.vocabulary.excluded_ids, dtype=ids.dtype),
+                ids[at[:, 0], at[:, 1]], torch.tensor(file.vocabulary.excluded_ids, dtype=ids.dtype)
             ),
             int(Reason.SPECIAL),
             int(Reason.FIRST),

@@ -22,13 +22,7 @@ import torch
 
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import parsed_json
-from clustersae.runtime.tensors import (
-    check_seal,
-    checksum,
-    load_tensors,
-    save_tensors,
-    sealed,
-)
+from clustersae.runtime.tensors import check_seal, checksum, load_tensors, save_tensors, sealed
 
 #: Data types in which activations are stored.
 DTYPES = {

@@ -101,12 +101,7 @@ def _handle(look: Look) -> Line2D:
 
 
 def _lines(
-    axis: Axes,
-    summary: pd.DataFrame,
-    looks: Mapping[str, Look],
-    x: str,
-    y: str,
-    apart: float = 0.0,
+    axis: Axes, summary: pd.DataFrame, looks: Mapping[str, Look], x: str, y: str, apart: float = 0.0
 ) -> None:
     """A line with intervals for every look; that of shared SAEs goes on to per-layer ones.
 

@@ -15,9 +15,7 @@ _ENDS = ("", "_low", "_high")
 
 
 def summary_table(
-    arms: pd.DataFrame,
-    cost: pd.DataFrame,
-    beside: Sequence[pd.DataFrame],
+    arms: pd.DataFrame, cost: pd.DataFrame, beside: Sequence[pd.DataFrame]
 ) -> pd.DataFrame:
     """Quality and cost of every arm with at most the full training, side by side.
 

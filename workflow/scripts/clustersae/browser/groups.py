@@ -87,9 +87,7 @@ def shown_groups(plan: Plan, kinds: Collection[str]) -> list[Shown]:
             start = (parent(variant), parent(first))
             by_layer = {layer: name for _, name in saes for layer in layers_of(name)}
             of_arm = (*_labels(arm, plan), arm.variant, arm.partition)
-            found.append(
-                Shown(number, *of_arm, group, variant, by_layer, places.get(start)),
-            )
+            found.append(Shown(number, *of_arm, group, variant, by_layer, places.get(start)))
     return found
 
 

@@ -61,12 +61,7 @@ def batches(model: str, group: Shown, rows: Rows, layer: int) -> Iterator[dict[s
             }
             for latent in latents[start : start + BATCH]
         ]
-        yield {
-            "model_id": model,
-            "layer": layer,
-            "sae_set": set_name(group),
-            "features": features,
-        }
+        yield {"model_id": model, "layer": layer, "sae_set": set_name(group), "features": features}
 
 
 def _logits(row: dict[str, Any] | None) -> dict[str, list[Any]]:

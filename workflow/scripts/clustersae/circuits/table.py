@@ -72,11 +72,7 @@ def tasks_table(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def circuits_table(
-    arms: Sequence[Arm],
-    prompts: pd.DataFrame,
-    nodes: pd.DataFrame,
-    min_gap: float,
-    margin: float,
+    arms: Sequence[Arm], prompts: pd.DataFrame, nodes: pd.DataFrame, min_gap: float, margin: float
 ) -> pd.DataFrame:
     """One row per task (and the mean of all), arm, control, mode of errors and ablation.
 

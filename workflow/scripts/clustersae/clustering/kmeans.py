@@ -29,7 +29,7 @@ def kmeans_clusters(distances: np.ndarray, count: int, seed: int) -> Clusters:
     if distinct < count:
         raise InputError(
             f"k-means cannot make {count} clusters of {n_layers} layers with only {distinct}"
-            " different profiles. Leave kmeans out of clustering.methods."
+            " different profiles. Leave kmeans out of arms.shared.methods."
         )
     # Starting threads takes far longer than clustering a few dozen points.
     with threadpool_limits(1):

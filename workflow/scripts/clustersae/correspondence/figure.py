@@ -183,22 +183,13 @@ def _name_kinds(axis: Axes, shown: pd.DataFrame) -> None:
 
 
 def _with_distance(
-    axis: Axes,
-    shown: pd.DataFrame,
-    measure: str,
-    looks: dict[str, Look],
-    widest: str,
+    axis: Axes, shown: pd.DataFrame, measure: str, looks: dict[str, Look], widest: str
 ) -> None:
     apart = shown[shown["distance"].notna()].sort_values("distance")
     for kind, (dashes, colour) in _RIVALS.items():
         rows = apart[(apart["arm"] == widest) & (apart["kind"] == kind)]
         axis.plot(
-            *(rows["distance"], rows[measure]),
-            color=colour,
-            ls=dashes,
-            lw=1.3,
-            marker=".",
-            ms=4,
+            *(rows["distance"], rows[measure]), color=colour, ls=dashes, lw=1.3, marker=".", ms=4
         )
     for i, (partition, look) in enumerate(looks.items()):
         rows = apart[(apart["partition"] == partition) & (apart["kind"] == "siblings")]

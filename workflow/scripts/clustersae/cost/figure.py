@@ -141,10 +141,7 @@ def _bar(axis, y: int, row: pd.Series, unit: float) -> None:
     colour = METHOD_COLOURS[kind_of(row)]
     once, total = row["caching_seconds"] / unit, row["total_seconds"] / unit
     predicted = row["predicted_seconds"] / unit
-    for height, offset, end, face in (
-        (0.4, -0.17, total, colour),
-        (0.2, 0.19, predicted, "white"),
-    ):
+    for height, offset, end, face in ((0.4, -0.17, total, colour), (0.2, 0.19, predicted, "white")):
         axis.barh(y + offset, once, height, color=GREY if face != "white" else FAINT, zorder=3)
         axis.barh(
             y + offset,

@@ -23,9 +23,7 @@ from clustersae.statistics.intervals import cells, excess, over_seeds
 
 
 def cost_table(
-    arms: Sequence[Arm],
-    cost: pd.DataFrame,
-    found_by_pilots: str | None = None,
+    arms: Sequence[Arm], cost: pd.DataFrame, found_by_pilots: str | None = None
 ) -> pd.DataFrame:
     """One row per arm: measured and predicted seconds, FLOPs, and each relative to per-layer.
 

@@ -7,12 +7,7 @@ from clustersae.experiment.arms import transfer_variant
 from clustersae.experiment.clusters import FROM
 from clustersae.experiment.layers import studied_layers
 from clustersae.experiment.planning import AUTO_BUDGETS, auto_roots
-from clustersae.experiment.sae_settings import (
-    count_steps,
-    learning_rates,
-    own_batch_size,
-    resolve,
-)
+from clustersae.experiment.sae_settings import count_steps, learning_rates, own_batch_size, resolve
 from clustersae.experiment.variants import scaled_variant, variant_scales
 from clustersae.experiment.windows import windows_of
 from clustersae.runtime.errors import InputError

@@ -24,12 +24,7 @@ from clustersae.experiment.arms import (
 )
 from clustersae.experiment.clusters import layers_of, parent, start_of
 from clustersae.experiment.sae_settings import count_steps, own_batch_size
-from clustersae.experiment.variants import (
-    CROSSCODER,
-    kind_of,
-    layers_at_once,
-    variant_scales,
-)
+from clustersae.experiment.variants import CROSSCODER, kind_of, layers_at_once, variant_scales
 from clustersae.experiment.variants import PATTERN as VARIANT_PATTERN
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import read_object

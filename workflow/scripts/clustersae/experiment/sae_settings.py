@@ -7,12 +7,7 @@ from typing import Any
 
 from clustersae.experiment.architectures import ARCHITECTURES, PREFIXES, held_bytes
 from clustersae.experiment.clusters import FROM, VIA
-from clustersae.experiment.flops import (
-    dense_flops,
-    matched_width,
-    optimiser_flops,
-    training_flops,
-)
+from clustersae.experiment.flops import dense_flops, matched_width, optimiser_flops, training_flops
 from clustersae.experiment.variants import layers_at_once, variant_scales
 from clustersae.runtime.errors import InputError
 

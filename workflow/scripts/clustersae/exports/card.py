@@ -83,7 +83,7 @@ def _training(published: Published) -> str:
     commit = f", commit `{model.revision}`" if model.revision else ""
     lines = [
         f"- Language model: {published.model_name}{commit}; SHA-256 of configuration and weights"
-        f" `{model.fingerprint}`",
+        f" `{model.fingerprint}`"
     ]
     if corpus:
         names = corpus["source"]

@@ -122,10 +122,7 @@ def holds(scores: Scores, share: float = KEPT_SHARE) -> np.ndarray:
 
 
 def rule_table(
-    evidence: Mapping[int, Evidence],
-    scores: Scores,
-    clauses: Clauses,
-    spelling: Mapping[int, str],
+    evidence: Mapping[int, Evidence], scores: Scores, clauses: Clauses, spelling: Mapping[int, str]
 ) -> pd.DataFrame:
     """One row per latent and layer with a rule: what rules.parquet says of a group.
 

@@ -41,8 +41,7 @@ from clustersae.statistics.spread import SPREAD
 
 _ARM = ("variant", "partition", "seed")
 MEANING = Format(
-    (*_ARM, "group", "layer", "other_layer"),
-    ("n_latents", "balanced_accuracy", "floor", "ceiling"),
+    (*_ARM, "group", "layer", "other_layer"), ("n_latents", "balanced_accuracy", "floor", "ceiling")
 )
 _KEPT = ("n_explained", "n_kept", "n_pairs", "n_pairs_kept")
 KEPT = Format((*_ARM, "group"), ("n_layers", *_KEPT))
@@ -214,8 +213,7 @@ def _similarity(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     # SAEs of one seed start from the same weights, whatever layers they serve.
     alike = (rows["seed"] == rows["other_seed"]) & (rows["kind"] != "floor")
     values = rows.assign(
-        similarity=rows["mean_max_cosine"].mask(alike),
-        matched=rows["matched_cosine"].mask(alike),
+        similarity=rows["mean_max_cosine"].mask(alike), matched=rows["matched_cosine"].mask(alike)
     )
     return {
         name + end: values[values["kind"] == kind]
@@ -235,8 +233,7 @@ def meaning_table(arms: Sequence[Arm], measured: Measured) -> pd.DataFrame:
     """
     group = ["variant", "partition", "group"]
     pairs = measured.meaning.groupby([*group, "layer", "other_layer"], sort=False).agg(
-        n_seeds=("balanced_accuracy", "count"),
-        **{name: (name, "mean") for name in MEANING.values},
+        n_seeds=("balanced_accuracy", "count"), **{name: (name, "mean") for name in MEANING.values}
     )
     spread = measured.spread
     # Latents of all seeds count alike.

@@ -24,10 +24,7 @@ CAUSAL_TOLERANCE = 1e-6
 
 
 def describe(
-    model_dir: Path,
-    source: str,
-    revision: str | None = None,
-    trust_remote_code: bool = False,
+    model_dir: Path, source: str, revision: str | None = None, trust_remote_code: bool = False
 ) -> ModelDescription:
     """Find a model's blocks and verify, on a short probe, that we read the stream where we say.
 

@@ -230,11 +230,7 @@ class ResidualStream:
         def stop(_: torch.Tensor) -> None:
             raise _Seen
 
-        with (
-            contextlib.suppress(_Seen),
-            self.replaced(visits),
-            self.replaced({max(visited): stop}),
-        ):
+        with contextlib.suppress(_Seen), self.replaced(visits), self.replaced({max(visited): stop}):
             self.model.base_model(input_ids=tokens, use_cache=False)
 
     @torch.no_grad()

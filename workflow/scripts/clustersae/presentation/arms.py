@@ -65,7 +65,7 @@ def of_every_arm(frame: pd.DataFrame, arms: Sequence[Arm]) -> pd.DataFrame:
     """Rows of measured arms (columns variant, partition), and the same for arms of the same SAEs.
 
     Args:
-        frame: of the arms that `plan.spliced_arms` lists.
+        frame: of the arms that `plan.measured_arms` lists.
     """
     parts = [frame]
     for (variant, partition), measured in measured_as(arms).items():

@@ -80,9 +80,7 @@ def _figure(record: Mapping[str, Any], metric: str) -> float:
 
 
 def beside_published(
-    form: Mapping[str, Mapping[str, Any]],
-    published: str | None = None,
-    of_same_text: bool = True,
+    form: Mapping[str, Mapping[str, Any]], published: str | None = None, of_same_text: bool = True
 ) -> pd.DataFrame:
     """One row per corpus and metric: ours, what was published, and the ratio of the means.
 

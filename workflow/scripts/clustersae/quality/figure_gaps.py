@@ -16,11 +16,7 @@ from clustersae.presentation.words import share
 
 
 def gaps(
-    axis: Axes,
-    comparisons: pd.DataFrame,
-    arms: pd.DataFrame,
-    looks: dict[str, Look],
-    margin: float,
+    axis: Axes, comparisons: pd.DataFrame, arms: pd.DataFrame, looks: dict[str, Look], margin: float
 ) -> None:
     """Mean FVU over that of per-layer SAEs of every length: at equal training, and at less.
 

@@ -131,11 +131,7 @@ def _finding(matrix: np.ndarray, clusters: Sequence[Cluster], name: str) -> str:
 
 
 def _heatmap(
-    axis: Axes,
-    matrix: np.ndarray,
-    clusters: Sequence[Cluster],
-    layers: Sequence[int],
-    label: str,
+    axis: Axes, matrix: np.ndarray, clusters: Sequence[Cluster], layers: Sequence[int], label: str
 ) -> None:
     n_layers = len(matrix)
     legible = n_layers <= _MOST_VALUES

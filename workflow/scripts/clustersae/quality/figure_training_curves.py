@@ -33,12 +33,7 @@ _DEPTH = mpl.colors.LinearSegmentedColormap.from_list(
 )
 
 
-def draw(
-    training: pd.DataFrame,
-    quality: pd.DataFrame,
-    arms: pd.DataFrame,
-    model: str,
-) -> Figure:
+def draw(training: pd.DataFrame, quality: pd.DataFrame, arms: pd.DataFrame, model: str) -> Figure:
     """Curves of the per-layer SAEs beside those of the chosen arms, coloured by depth.
 
     Chosen are a partition and, where there are any, the specialised arm that the verdict names,

@@ -93,9 +93,7 @@ def _config(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
 
 
 def load_sae(
-    folder: str | Path,
-    device: torch.device | str = "cpu",
-    fingerprint: str | None = None,
+    folder: str | Path, device: torch.device | str = "cpu", fingerprint: str | None = None
 ) -> SparseAutoencoder:
     """Read an SAE; what is known of it, as in cfg.json, is then its attribute `config`.
 

@@ -40,13 +40,7 @@ class Judge:
     """
 
     def __init__(
-        self,
-        base_url: str,
-        model: str,
-        key: str | None,
-        store: Store,
-        timeout: float,
-        retries: int,
+        self, base_url: str, model: str, key: str | None, store: Store, timeout: float, retries: int
     ) -> None:
         _check(base_url, key)
         self.base_url, self.model, self._key = base_url.rstrip("/"), model, key
