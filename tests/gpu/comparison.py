@@ -72,7 +72,7 @@ class Held:
         found = open_shards(paths, fingerprint)
         for shard in found:
             if shard.path not in self._known:
-                self._known[shard.path] = shard.held_on(self.where)
+                self._known[shard.path] = shard.held_on(self.where, shard.layers)
         return [self._known[shard.path] for shard in found]
 
 

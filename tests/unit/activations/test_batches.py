@@ -145,7 +145,7 @@ def test_shards_held_on_a_gpu_give_the_same_bits_and_wait_for_nothing(tmp_path, 
     arguments = (layers, mean, torch.rand(len(layers)) + 0.5, 256, 3, range(9))
     expected = list(normalised_batches(shards, *arguments))
     with PretendedGPU() as gpu:
-        held = [shard.held_on(DEVICE) for shard in shards]
+        held = [shard.held_on(DEVICE, layers) for shard in shards]
         gpu.waits.clear()
         found = list(normalised_batches(held, *arguments, DEVICE))
         assert gpu.waits == []

@@ -76,7 +76,7 @@ def test_the_largest_multiple_that_fits(sae):
     ("free", "said"), [(600, r"batch of 512 would fit: set sae\.batch_size"), (5, "no batch fits")]
 )
 def test_the_message_names_batch_and_remedy(sae, monkeypatch, free, said):
-    monkeypatch.setattr(memory, "_free", lambda device: free * sae.bytes_per_token())
+    monkeypatch.setattr(memory.device, "free_bytes", lambda device: free * sae.bytes_per_token())
     told = pytest.raises(InputError, match=rf"batch of 4,096 needs about .*{said}")
     with told, memory.enough_memory(sae, 4096):
         raise torch.OutOfMemoryError("CUDA out of memory")
@@ -84,7 +84,7 @@ def test_the_message_names_batch_and_remedy(sae, monkeypatch, free, said):
 
 def test_what_would_fit_is_less_than_what_did_not(sae, monkeypatch):
     """Fragments count as free: the estimate may be above the batch that has just failed."""
-    monkeypatch.setattr(memory, "_free", lambda device: 10**12)
+    monkeypatch.setattr(memory.device, "free_bytes", lambda device: 10**12)
     told = pytest.raises(InputError, match="a batch of 384 would fit")
     with told, memory.enough_memory(sae, 512):
         raise torch.OutOfMemoryError("CUDA out of memory")

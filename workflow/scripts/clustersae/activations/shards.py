@@ -141,7 +141,7 @@ class Shard:
         self.index = int(metadata["shard"])
         self.layers: tuple[int, ...] = tuple(parsed_json(metadata["layers"]))
         self.mask: Any = parsed_json(metadata["mask"])
-        self.n_rows, self.d_model = tensors[f"layer.{self.layers[0]}"].shape
+        self.n_rows, self.d_model = self._any_layer().shape
         self._verified: set[str] = set()
 
     def __reduce__(self) -> tuple:
@@ -150,14 +150,27 @@ class Shard:
 
     @property
     def device(self) -> torch.device:
-        return self._tensors[f"layer.{self.layers[0]}"].device
+        return self._any_layer().device
 
-    def held_on(self, device: torch.device | str) -> "Shard":
-        """The same shard with all its tensors in the memory of `device`, every checksum compared.
+    def _any_layer(self) -> torch.Tensor:
+        return next(x for name, x in self._tensors.items() if name.startswith("layer."))
 
-        Where activations fit on a GPU, batches then never wait for the host.
+    def _needed(self, layers: Sequence[int]) -> list[str]:
+        """The tensors that rows of these layers are restored from."""
+        names = {"centre", *(f"{part}{each}" for each in layers for part in ("layer.", _SCALE))}
+        return [name for name in self._tensors if name in names]
+
+    def held_bytes(self, layers: Sequence[int]) -> int:
+        """What `held_on` takes."""
+        return sum(self._tensors[name].nbytes for name in self._needed(layers))
+
+    def held_on(self, device: torch.device | str, layers: Sequence[int]) -> "Shard":
+        """The rows of some layers in the memory of `device`, every checksum compared.
+
+        Where activations fit on a GPU, batches then never wait for the host. What is no layer's
+        stream (tokens, what was left out) is not there.
         """
-        tensors = {name: self._tensor(name).to(device) for name in self._tensors}
+        tensors = {name: self._tensor(name).to(device) for name in self._needed(layers)}
         held = Shard(self.path, tensors, self.metadata)
         held._verified = set(tensors)
         return held

@@ -58,6 +58,12 @@ def upload(tensor: torch.Tensor, where: torch.device) -> torch.Tensor:
     return tensor.to(where, non_blocking=True)
 
 
+def free_bytes(where: torch.device) -> int:
+    """Of a GPU's memory, what PyTorch holds ready for this process included."""
+    free, _ = torch.cuda.mem_get_info(where)
+    return free + torch.cuda.memory_reserved(where) - torch.cuda.memory_allocated(where)
+
+
 def claim(names: Sequence[str], folder: str | Path | None = None) -> int:
     """The index of a device that no living process has claimed, the first of them.
 

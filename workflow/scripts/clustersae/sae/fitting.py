@@ -19,6 +19,7 @@ from clustersae.activations.batches import normalised_batches, seed_of_window
 from clustersae.activations.shards import Shard
 from clustersae.experiment.sae_settings import SAESettings
 from clustersae.experiment.windows import Course, Windows
+from clustersae.runtime import device
 from clustersae.runtime.checkpoint import Checkpoint, identity
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.meter import Meter
@@ -31,6 +32,9 @@ from clustersae.sae.training import Diverged, Trainer, alone, train
 from clustersae.sae.validation import Validation
 
 logger = logging.getLogger(__name__)
+
+#: Of a GPU's free memory, for activations.
+HELD_SHARE = 0.25
 
 
 class Activations(NamedTuple):
@@ -65,6 +69,23 @@ class Activations(NamedTuple):
             first = course.first_step(window)
             within = range(own.start - first, own.stop - first)
             yield self.of_window(window), seed_of_window(settings.seed, window), within
+
+    def held_on(self, where: torch.device, n_activations: int) -> "Activations":
+        """The same in the memory of a GPU, if that has room and as many are read as are copied.
+
+        A quarter of what is free there is taken at most: other jobs may share the GPU.
+
+        Args:
+            n_activations: that trainings will read.
+        """
+        n_rows = len(self.layers) * sum(shard.n_rows for shard in self.shards)
+        if where.type == "cpu" or n_activations < n_rows:
+            return self
+        size = sum(shard.held_bytes(self.layers) for shard in self.shards)
+        if size > device.free_bytes(where) * HELD_SHARE:
+            return self
+        logger.info("%.2g GiB of activations are held on %s.", size / 2**30, where)
+        return self._replace(shards=[each.held_on(where, self.layers) for each in self.shards])
 
     def of_window(self, window: int) -> "Activations":
         """The same with the shards of one window alone."""

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import torch
 
+from clustersae.runtime import device
 from clustersae.runtime.errors import InputError
 from clustersae.sae.module import SparseAutoencoder
 
@@ -23,7 +24,7 @@ def enough_memory(sae: SparseAutoencoder, batch_size: int) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:  # which devices alone raise
-        free = _free(sae.W_dec.device)
+        free = device.free_bytes(sae.W_dec.device)
         fits = min(fitting_batch(sae, free), max(batch_size - MULTIPLE, 0))
         remedy = (
             f"a batch of {fits:,} would fit: set sae.batch_size to it"
@@ -35,10 +36,3 @@ def enough_memory(sae: SparseAutoencoder, batch_size: int) -> Iterator[None]:
             f" {batch_size * sae.bytes_per_token() / 2**30:.2g} GiB beside the weights, and"
             f" {free / 2**30:.2g} GiB are free on {sae.W_dec.device}; {remedy}."
         ) from error
-
-
-def _free(device: torch.device) -> int:
-    """Bytes that a step could have, what PyTorch holds ready included."""
-    free, _ = torch.cuda.mem_get_info(device)
-    held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return free + held

@@ -79,6 +79,10 @@ class Training:
             before: folder of the checkpoints to go on from. A rate that has none there diverged.
             after: folder for those of the end.
         """
+        data = self.data
+        if len(devices) == 1:
+            n_read = self.settings(None).n_activations * len(rates)
+            data = data.held_on(devices[0], n_read)
         found: list[Callable[[], Fit]] = []
         for number, rate in enumerate(rates):
             checkpoint = f"checkpoint-{number}.safetensors"
@@ -94,7 +98,7 @@ class Training:
                 partial(
                     fit_on,
                     devices,
-                    data=self.data,
+                    data=data,
                     settings=settings,
                     checkpoint_file=folder / checkpoint,
                     label=f"SAE {self.name}, {self.variant}, seed {self.seed}",
