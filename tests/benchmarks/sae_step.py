@@ -232,8 +232,9 @@ def draw(folder: Path) -> None:
         names = here["trainer"] + ", " + here["variant"]
         colours = ["#0072b2" if name == "clustersae" else "#999999" for name in here["trainer"]]
         bars = axis.barh(names, here["ratio_to_product"], color=colours)
-        axis.bar_label(bars, fmt="%.2g", padding=2, fontsize=8)
         axis.axvline(1, color="black", linewidth=0.8)
+        plain = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+        axis.bar_label(bars, fmt="%.2g", padding=3, fontsize=8, bbox=plain)
         axis.set_title(f"batch {batch:,}, {d_model} → {d_sae:,}, k {k}", fontsize=9)
         axis.margins(x=0.15)
         axis.spines[["top", "right"]].set_visible(False)

@@ -26,7 +26,7 @@ _INTRODUCTION = """\
 One YAML file is one experiment. A key that is left out has the default below, and a section that is
 left out all of its defaults. A mistake is refused before any job starts, by its file, line and key.
 `clustersae init --model PATH_OR_REPO --text FILE_OR_DATASET` writes a first configuration, scaled
-to the model, and says what it will cost. `snakemake plan` prints what a configuration would train
+to the model, and says what it will cost. `make plan` prints what a configuration would train
 and what that costs.
 """
 #: What the limits of JSON Schema are called.
