@@ -44,13 +44,18 @@ def over_models(pairs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def cross_entropy(arms: pd.DataFrame) -> pd.DataFrame:
-    """Nats above full per-layer SAEs with all layers in place, as they are and bounded, per arm."""
+def of_arms(arms: pd.DataFrame) -> pd.DataFrame:
+    """Of every arm, nats above full per-layer SAEs with all layers in place, plain and bounded; and
+    excess FVU over per-layer SAEs of the same measured cost.
+    """
     rows = []
     for arm, found in arms.dropna(subset="excess_ce_all").groupby("arm", sort=False):
         row = {"arm": arm, "n_models": len(found)}
         for name in ("excess_ce_all", "excess_ce_all_bounded"):
             row |= cells(name, over_seeds(found[name].to_numpy()).interval())
+        name = "excess_fvu_equal_seconds"
+        if found[name].notna().all():
+            row |= cells(name, relative(found[name].to_numpy()).interval())
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -65,15 +70,14 @@ def read(runs: list[Path], table: str) -> pd.DataFrame:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=Path, nargs="+", help="results/MODEL, two or more")
-    parser.add_argument("table", type=Path, help="of comparisons; NAME_ce.csv beside it")
+    parser.add_argument("table", type=Path, help="of comparisons; NAME_arms.csv beside it")
     given = parser.parse_args()
     pairs = over_models(read(given.runs, "comparisons"))
-    losses = cross_entropy(read(given.runs, "arms"))
+    arms = of_arms(read(given.runs, "arms"))
     pairs.to_csv(given.table, index=False, float_format="%.5g")
-    losses.to_csv(
-        given.table.with_name(f"{given.table.stem}_ce.csv"), index=False, float_format="%.5g"
-    )
-    print(pairs.to_string(), losses.to_string(), sep="\n")
+    beside = given.table.with_name(f"{given.table.stem}_arms.csv")
+    arms.to_csv(beside, index=False, float_format="%.5g")
+    print(pairs.to_string(), arms.to_string(), sep="\n")
 
 
 if __name__ == "__main__":
