@@ -141,7 +141,7 @@ def claims() -> Iterator[str]:
     yield f"have {less_small} less error than per-layer ones on three small models"
     yield f"{less(gains('smollm2'))} on every second layer of a real one"
     needed = [
-        re.search(r"(?:SAE:|need)\s+(\d+) %", (RESULTS / name / "verdict.txt").read_text())[1]
+        re.search(r"SAE: (\d+) % of the training", (RESULTS / name / "verdict.txt").read_text())[1]
         for name in ("shakespeare", "stories260k")
     ]
     yield f"Elsewhere that takes {min(needed)} to {max(needed)} %"
@@ -150,11 +150,12 @@ def claims() -> Iterator[str]:
     yield f"At equal cost**, {bounds(row, 'excess_fvu_equal_seconds', 100, '+.1f')} on [six"
     assert six.loc["per-layer", "verdict_mean"] == "equivalent"
     yield f"on those six ({bounds(six.loc['per-layer'], 'excess_fvu', 100, '+.1f')}: equivalent)"
-    for name in ("stories260k", "smollm2"):
-        row = at_40_percent(name)
-        assert row["verdict_equal_seconds"] == "equivalent"
-        yield f"{bounds(row, 'excess_fvu_equal_seconds', 100, '+.1f')} on"
+    rows = [at_40_percent(name) for name in ("stories260k", "shakespeare", "smollm2")]
+    assert {row["verdict_equal_seconds"] for row in rows} == {"equivalent"}
+    found = ", ".join(f"{100 * row['excess_fvu_equal_seconds']:+.1f}" for row in rows)
+    yield f"SmolLM2 ({found.replace('-', '−')} %)"
     yield "elsewhere, at 40 % of the training, *equivalent*"
+    row = rows[-1]
     yield f"40 % leaves {100 * row['excess_fvu']:.0f} % more error"
     yield from of_all_layers_at_once(bounds)
 
