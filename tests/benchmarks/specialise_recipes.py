@@ -7,7 +7,7 @@ reads the cached activations and partitions of a finished experiment and trains 
 at two budgets. One change at a time is made to the recipe that the workflow follows by default.
 Rates are chosen as the workflow does, with the first seed by FVU on the validation split; the rest
 is the test split, log ratios averaged over layers, Student's t over seeds. What was found:
-docs/results/specialise/README.md. Asserts nothing; takes ten minutes on one core.
+docs/results/specialise/README.md. Asserts nothing; takes half an hour or more of one core.
 """
 
 import argparse

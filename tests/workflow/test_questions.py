@@ -5,7 +5,6 @@ import shutil
 import pytest
 from snakemake_project import Project
 
-pytestmark = pytest.mark.workflow
 #: What the answer is put together by, and shown with.
 ANSWER = {"verdict", "summary_table", "report_page", "figure"}
 

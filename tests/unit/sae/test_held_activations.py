@@ -38,7 +38,9 @@ def test_activations_are_held_where_they_have_room_and_are_read_as_often(data, s
     enough, n_read = int(size / HELD_SHARE) + 1, len(LAYERS) * N_ROWS
     with PretendedGPU():
         with_free(monkeypatch, enough)
-        assert is_held(data.held_on(DEVICE, n_read))
+        held = data.held_on(DEVICE, n_read)
+        assert is_held(held)
+        assert held.held_on(DEVICE, n_read) is held
         assert not is_held(data.held_on(DEVICE, n_read - 1))
         with_free(monkeypatch, enough - 2)
         assert not is_held(data.held_on(DEVICE, n_read))

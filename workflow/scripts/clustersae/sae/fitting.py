@@ -79,7 +79,7 @@ class Activations(NamedTuple):
             n_activations: that trainings will read.
         """
         n_rows = len(self.layers) * sum(shard.n_rows for shard in self.shards)
-        if where.type == "cpu" or n_activations < n_rows:
+        if where.type in ("cpu", self.shards[0].device.type) or n_activations < n_rows:
             return self
         size = sum(shard.held_bytes(self.layers) for shard in self.shards)
         if size > device.free_bytes(where) * HELD_SHARE:
