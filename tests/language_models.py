@@ -22,6 +22,8 @@ needs_stories = pytest.mark.skipif(
 
 FAMILIES = ("gpt2", "gpt_neox", "llama")
 VOCAB_SIZE, N_CTX, N_LAYERS, D_MODEL = 50, 24, 3, 16
+#: Of these models' tokens.
+BOS = 0
 
 
 def save_tiny_model(family: str, folder: Path, with_tokenizer: bool = True, **changes) -> Path:
@@ -74,6 +76,15 @@ def stories(n_rows: int, n_ctx: int = 512) -> torch.Tensor:
         for text in texts[:n_rows]
     ]
     return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=1)
+
+
+def padded_tokens() -> torch.Tensor:
+    """Rows of several lengths, int64 [6, N_CTX], padded at the right with BOS."""
+    ids = torch.randint(1, VOCAB_SIZE, (6, N_CTX), generator=torch.Generator().manual_seed(0))
+    for row, length in enumerate([24, 5, 12, 20, 9, 16]):
+        ids[row, length:] = BOS
+    ids[:, 0] = BOS
+    return ids
 
 
 def token_file(tokens: torch.Tensor, vocab_size: int, bos_id: int) -> TokenFile:

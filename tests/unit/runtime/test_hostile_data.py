@@ -63,7 +63,9 @@ def test_what_is_no_safetensors_file_is_refused_unread(tmp_path, sae, kind):
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("text", [DEEP, "9" * 10_000, "x"], ids=["deep", "long", "none"])
+@pytest.mark.parametrize(
+    "text", [DEEP, "9" * 10_000, "x", "[7]"], ids=["deep", "long", "none", "absent"]
+)
 def test_a_shard_with_other_metadata_is_refused(tmp_path, text):
     (path,) = write_split(tmp_path, rows=(10,))
     with_metadata(path, layers=text)

@@ -276,6 +276,10 @@ def open_shard(path: Path, fingerprint: str | None = None) -> Shard:
         shard = Shard(path, tensors, metadata)
     except (ValueError, TypeError, LookupError) as error:
         raise InputError(f"{path} is not a shard of activations ({error}). {_REMEDY}") from None
+    if not {f"layer.{layer}" for layer in shard.layers} <= tensors.keys():
+        raise InputError(
+            f"{path} is not a shard of activations: it lacks layers that it names. {_REMEDY}"
+        )
     check_seal(path, {}, metadata)
     return shard
 
