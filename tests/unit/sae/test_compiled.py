@@ -58,6 +58,10 @@ def test_the_k_largest_are_those_of_pytorch(n, m, k, seed, kind):
     torch.testing.assert_close(values.sort(dim=1, descending=True).values, expected, rtol=0, atol=0)
     active = values > 0
     assert torch.equal((pre + bias).gather(1, indices)[active], values[active])
+    found = native.largest(pre + bias, k)
+    assert found
+    assert torch.equal(found[0], values)
+    assert torch.equal(found[1], indices)
     assert not indices[~active].any()
     for row, on in zip(indices, active):
         assert len(row[on].unique()) == on.sum()
@@ -295,3 +299,35 @@ def test_the_switch_keeps_to_pytorch(monkeypatch):
         assert native.library() is None
     finally:
         native.library.cache_clear()
+
+
+@pytest.mark.parametrize("shape", [(7, 24), (2, 3, 24), (24,), (0, 24)])
+def test_latents_are_those_that_pytorch_finds(monkeypatch, shape):
+    sae = trainer(configuration(), choose_step).sae
+    x = torch.randn(*shape[:-1], sae.d_model, generator=torch.Generator().manual_seed(1))
+    zeros = torch.zeros(*x.shape[:-1], sae.d_sae)
+
+    def dense_and_gradient() -> list[torch.Tensor]:
+        sae.W_enc.grad = None
+        found = sae.activate(x)
+        assert found.indices.dtype == torch.int64
+        dense = zeros.scatter_add(-1, found.indices, found.values)
+        dense.square().sum().backward()
+        return [dense.detach(), sae.W_enc.grad]
+
+    fast = dense_and_gradient()
+    monkeypatch.setattr(native, "largest", lambda pre, k: None)
+    for one, other in zip(fast, dense_and_gradient(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_what_the_library_cannot_read_is_left_to_pytorch():
+    assert native.largest(torch.ones(2, 4, dtype=torch.float64), 2) is None
+
+
+def test_the_latents_are_the_same_bits_with_and_without_a_gradient():
+    sae = trainer(configuration(), choose_step).sae
+    x = torch.randn(50, sae.d_model, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        without = sae.reconstruct(x)
+    assert torch.equal(sae.reconstruct(x), without)

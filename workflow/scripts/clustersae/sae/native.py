@@ -64,7 +64,9 @@ def library() -> ctypes.CDLL | None:
     try:
         found = ctypes.CDLL(str(_build()))
     except (OSError, subprocess.SubprocessError) as error:
-        logger.info("SAEs are trained without the compiled step, more slowly: %s", _reason(error))
+        logger.info(
+            "SAEs are trained and read without compiled code, more slowly: %s", _reason(error)
+        )
         return None
     step, pointer, integer = ctypes.POINTER(Step), ctypes.c_void_p, ctypes.c_int64
     found.centre.argtypes = [step, pointer]
@@ -75,6 +77,25 @@ def library() -> ctypes.CDLL | None:
     found.update.argtypes = [step, ctypes.c_double, ctypes.c_double, integer]
     found.update.restype = ctypes.c_double
     return found
+
+
+def largest(pre: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """The k largest positive of pre-activations [..., d_sae]: values, indices int64 [..., k].
+
+    Exact, in no order, and several times as fast as `torch.topk`. What is missing is value 0 of
+    latent 0, and gradients do not pass. None where it cannot be had: without the library, off the
+    CPU, or in another number format than float32.
+    """
+    found = library()
+    if found is None or pre.device.type != "cpu" or pre.dtype != torch.float32:
+        return None
+    rows, bias = pre.detach().contiguous(), pre.new_zeros(pre.shape[-1])
+    values = pre.new_empty(*pre.shape[:-1], k)
+    indices = torch.empty_like(values, dtype=torch.int32)
+    size = (pre[..., 0].numel(), pre.shape[-1], k)
+    chosen = address(indices), address(values)
+    found.topk(address(rows), address(bias), *size, *chosen, torch.get_num_threads())
+    return values, indices.long()
 
 
 def _reason(error: Exception) -> str:

@@ -2,7 +2,7 @@
 
 import torch
 
-from clustersae.sae import sparse
+from clustersae.sae import native, sparse
 from clustersae.sae.module import Latents, SparseAutoencoder, TrainingOutput
 
 
@@ -12,7 +12,11 @@ class TopK(SparseAutoencoder):
     name = "topk"
 
     def activate(self, normalised: torch.Tensor) -> Latents:
-        values, indices = torch.topk(self.pre_activations(normalised), self.k, dim=-1, sorted=False)
+        pre = self.pre_activations(normalised)
+        found = native.largest(pre, self.k) or torch.topk(pre, self.k, dim=-1, sorted=False)
+        values, indices = found
+        if pre.requires_grad:
+            values = pre.gather(-1, indices) * (values > 0)  # the same, with a gradient
         return Latents(indices, torch.relu(values))
 
     def forward_training(self, normalised: torch.Tensor) -> TrainingOutput:
