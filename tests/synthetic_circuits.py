@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from synthetic_results import Experiment
+from synthetic_results import Experiment, plan_of, written
 
+from clustersae.circuits import tabulate
 from clustersae.circuits.curves import log_sizes, log_weights
 from clustersae.circuits.table import RESIDUAL_BASIS
 from clustersae.experiment.arms import Arm
@@ -51,7 +52,7 @@ def curves_of(lack: float, factor: float, seed: int) -> tuple[np.ndarray, np.nda
 
 
 class Circuits:
-    """Writes every input of `scripts/circuit_tables.py` below `experiment.folder`.
+    """Writes every input of `circuits.tabulate` below `experiment.folder`.
 
     Args:
         tasks: number of test prompts of every task that the model can do.
@@ -142,20 +143,14 @@ class Circuits:
 
 
 def write_circuit_tables(circuits: Circuits) -> dict[str, Path]:
-    """Run `scripts/circuit_tables.py`; the paths of its tables by name."""
-    import circuit_tables
-
-    folder = circuits.experiment.folder / "tables"
-    names = ("tasks", "circuits", "circuit_curves", "circuit_distance")
-    out = {name: folder / f"{name}.csv" for name in names}
-    paths = circuits.paths
-    circuit_tables.main(
-        *(paths["tasks"], paths["curves"], paths["prompts"], paths["nodes"]),
-        *out.values(),
-        arms=circuits.experiment.arms,
+    """Write the tables of `circuits.tabulate`; their paths by name."""
+    made = tabulate.tables(
+        plan_of(circuits.experiment),
+        **{kind: circuits.paths[kind] for kind in ("tasks", "curves", "prompts", "nodes")},
         min_gap=MIN_GAP,
         margin=MARGIN,
         errors="ablated",
         ablation="mean",
     )
-    return out
+    made["circuit_distance"] = made.pop("distance")
+    return written(circuits.experiment, made)

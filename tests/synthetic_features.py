@@ -26,10 +26,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from synthetic_results import Experiment
+from synthetic_results import Experiment, plan_of, written
 
 from clustersae.experiment.arms import Arm, baseline
 from clustersae.experiment.clusters import FROM, layers_of
+from clustersae.features import tabulate
 from clustersae.features.judge.scoring import COLUMNS
 from clustersae.features.sweep import SWEEP
 from clustersae.runtime.files import write_csv
@@ -89,7 +90,7 @@ class Truth:
 
 
 class Features:
-    """Writes every input of `scripts/feature_tables.py` below `experiment.folder`.
+    """Writes every input of `features.tabulate` below `experiment.folder`.
 
     Args:
         factors: number of values of every factor; none for text without known factors.
@@ -233,13 +234,9 @@ class Features:
 
 
 def write_feature_tables(features: Features) -> dict[str, Path]:
-    """Run `scripts/feature_tables.py`; the paths of its tables by name."""
-    import feature_tables
-
-    folder = features.experiment.folder / "tables"
-    names = ("features", "feature_meaning", "feature_coverage", "feature_sweep")
-    out = {name: folder / f"{name}.csv" for name in names}
-    feature_tables.main(
-        *(features.paths[kind] for kind in KINDS), *out.values(), arms=features.experiment.arms
+    """Write the tables of `features.tabulate`; their paths by name."""
+    made = tabulate.tables(
+        plan_of(features.experiment), **{kind: features.paths[kind] for kind in KINDS}
     )
-    return out
+    names = {name: f"feature_{name}" for name in made} | {"features": "features"}
+    return written(features.experiment, {names[name]: table for name, table in made.items()})

@@ -13,6 +13,7 @@ from another. An SAE takes 100 s + its seed, times its share of a full training;
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from clustersae.experiment.arms import Arm
 from clustersae.experiment.clusters import FROM, VIA, cluster_name, layers_of
 from clustersae.experiment.planning import make_plan
 from clustersae.experiment.variants import EQUAL_EXPOSURE, kind_of, share_of, variant_scales
+from clustersae.presentation.tables import write_table
+from clustersae.quality import tabulate
 from clustersae.runtime.files import write_csv, write_json
 
 CACHING_SECONDS = 50.0
@@ -66,7 +69,7 @@ def nested(n_layers: int, count: int) -> list[str]:
 
 
 class Experiment:
-    """Writes every input of `scripts/tables.py` below `folder` and keeps their paths.
+    """Writes every input of `quality.tabulate` below `folder` and keeps their paths.
 
     Args:
         variants: also equal compute and equal exposure at every K of `counts`.
@@ -349,22 +352,33 @@ def _ce(delta: float) -> dict[str, float]:
 def write_tables(
     experiment: Experiment, margins: Mapping[str, float] = MARGINS, **changes: Any
 ) -> dict[str, Path]:
-    """Run `scripts/tables.py` on an experiment; returns the paths of the tables by name."""
-    import tables
+    """Write the tables of `quality.tabulate`; their paths by name.
 
-    names = ("layer_quality", "arms", "comparisons", "layers", "cost")
-    names += ("training", "latent_density", "stream")
-    out = {name: experiment.folder / f"tables/{name}.csv" for name in names}
-    settings = {"arms": experiment.arms, "margins": margins} | changes
-    tables.main(
-        experiment.paths["reconstruction"],
-        experiment.paths["layers"],
-        experiment.paths["all"],
-        experiment.paths["density"],
-        experiment.paths["history"],
-        experiment.cost_file,
-        experiment.stream_file,
-        **{f"{name}_out": path for name, path in out.items()},
-        **settings,
-    )
-    return out
+    Args:
+        changes: of what they are made from.
+    """
+    measured = {
+        "plan": plan_of(experiment),
+        "reconstruction": experiment.paths["reconstruction"],
+        "layer_splice": experiment.paths["layers"],
+        "partition_splice": experiment.paths["all"],
+        "density": experiment.paths["density"],
+        "histories": experiment.paths["history"],
+        "cost": experiment.cost_file,
+        "stream": experiment.stream_file,
+        "margins": margins,
+    }
+    return written(experiment, tabulate.tables(**(measured | changes)))
+
+
+def plan_of(experiment: Experiment, auto: Mapping[str, Any] | None = None) -> Any:
+    """What tables ask a plan for."""
+    return SimpleNamespace(arms=experiment.arms, coded_arms=experiment.arms, auto=auto)
+
+
+def written(experiment: Experiment, made: Mapping[str, pd.DataFrame]) -> dict[str, Path]:
+    """Write tables below the experiment's folder; their paths by name."""
+    paths = {name: experiment.folder / f"tables/{name}.csv" for name in made}
+    for name, path in paths.items():
+        write_table(made[name], path)
+    return paths

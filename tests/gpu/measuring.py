@@ -11,7 +11,7 @@ import evaluate_language_model
 import evaluate_reconstruction
 import evaluate_splice
 import measure_cost
-import tables
+import tabulate
 import verdict
 
 from clustersae.experiment.inputs import ARM_FOLDER, SAE_FOLDER
@@ -27,7 +27,6 @@ QUESTIONS = {
     "Which tokens count": "clustersae.quality.stream",
 }
 ANSWERED_FROM = ("arms", "comparisons", "cost", "stream")
-#: The tables of the script, which takes the path of each as {name}_out.
 TABLES = (
     *("layer_quality", "arms", "comparisons", "layers", "cost", "training", "latent_density"),
     "stream",
@@ -57,7 +56,7 @@ def compare(given: dict[str, Any], trained: dict[str, Any], job: Job) -> None:
         training_tokens=experiment.settings["sae"]["training_tokens"],
         model=experiment.name,
         margins=experiment.settings["arms"]["margins"],
-        files=tabulate(experiment),
+        files=answer(experiment),
     )
     short = job.record.content["files"]["verdict.txt"].splitlines()
     job.record.put(summary=[whole, *short[:7]])
@@ -125,7 +124,7 @@ def _splice(experiment: Experiment) -> None:
         )
 
 
-def tabulate(experiment: Experiment) -> dict[str, str]:
+def answer(experiment: Experiment) -> dict[str, str]:
     """Write all tables and the verdict; their texts by file name."""
     at, inputs, folder = experiment.of(), experiment.inputs, experiment.folder
     out, cost = folder / "tables", folder / "evaluation/cost.csv"
@@ -145,19 +144,18 @@ def tabulate(experiment: Experiment) -> dict[str, str]:
         pattern = f"results/{{model}}/evaluation/{kind}/{{variant}}/{{sae}}.csv"
         return inputs.of_saes(pattern, "evaluated_saes")(at)
 
-    written = [out / f"{name}.csv" for name in TABLES]
-    tables.main(
-        evaluated("reconstruction"),
-        inputs.of_arms("splice", "layers.csv")(at),
-        inputs.of_arms("splice", "all.csv")(at),
-        evaluated("density"),
-        inputs.of_saes(f"{SAE_FOLDER}/history.csv")(at),
-        str(cost),
-        str(folder / "activations/stream.csv"),
-        arms=experiment.plan.arms,
-        margins=margins,
-        **{f"{path.stem}_out": str(path) for path in written},
-    )
+    written = {name: out / f"{name}.csv" for name in TABLES}
+    measured = {
+        "plan": str(folder / "plan.json"),
+        "reconstruction": evaluated("reconstruction"),
+        "layer_splice": inputs.of_arms("splice", "layers.csv")(at),
+        "partition_splice": inputs.of_arms("splice", "all.csv")(at),
+        "density": evaluated("density"),
+        "histories": inputs.of_saes(f"{SAE_FOLDER}/history.csv")(at),
+        "cost": str(cost),
+        "stream": str(folder / "activations/stream.csv"),
+    }
+    tabulate.main("clustersae.quality.tabulate", measured, written, {"margins": margins})
     partitions = folder / "clusters/partitions.json"
     verdict.main(
         [out / f"{name}.csv" for name in ANSWERED_FROM],
@@ -169,5 +167,5 @@ def tabulate(experiment: Experiment) -> dict[str, str]:
         margins,
         options={},
     )
-    kept = [*written, out / "verdict.txt", partitions, folder / "plan.json"]
+    kept = [*written.values(), out / "verdict.txt", partitions, folder / "plan.json"]
     return {path.name: path.read_text(encoding="utf-8") for path in kept}

@@ -45,7 +45,7 @@ rule summary_table:
         cost="results/{model}/tables/cost.csv",
         beside=questions.beside,
     output:
-        "results/{model}/tables/summary.csv",
+        summary="results/{model}/tables/summary.csv",
     log:
         "results/logs/{model}/summary_table.log",
     benchmark:
@@ -56,11 +56,12 @@ rule summary_table:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        code=params.code("summary_table.py"),
+        code=params.code("tabulate.py", "clustersae.answer.tabulate"),
+        module="clustersae.answer.tabulate",
     message:
         "Put quality and cost of {wildcards.model} side by side"
     script:
-        "../scripts/summary_table.py"
+        "../scripts/tabulate.py"
 
 
 figures.add(

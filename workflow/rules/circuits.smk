@@ -140,7 +140,8 @@ rule circuit_tables:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
-        code=params.code("circuit_tables.py"),
+        code=params.code("tabulate.py", "clustersae.circuits.tabulate"),
+        module="clustersae.circuits.tabulate",
         margin=params.section("arms", "margins", "faithfulness"),
         errors=ERRORS,
         ablation=ABLATION,
@@ -148,7 +149,7 @@ rule circuit_tables:
     message:
         "Summarise the circuits of {wildcards.model}"
     script:
-        "../scripts/circuit_tables.py"
+        "../scripts/tabulate.py"
 
 
 figures.add(

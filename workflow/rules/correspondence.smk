@@ -39,7 +39,7 @@ rule correspondence_table:
             "correspondence", "correspondence.csv", "corresponding_arms"
         ),
     output:
-        "results/{model}/tables/correspondence.csv",
+        correspondence="results/{model}/tables/correspondence.csv",
     log:
         "results/logs/{model}/correspondence_table.log",
     benchmark:
@@ -50,11 +50,12 @@ rule correspondence_table:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
-        code=params.code("correspondence_table.py"),
+        code=params.code("tabulate.py", "clustersae.correspondence.tabulate"),
+        module="clustersae.correspondence.tabulate",
     message:
         "Summarise how the latents of {wildcards.model} correspond"
     script:
-        "../scripts/correspondence_table.py"
+        "../scripts/tabulate.py"
 
 
 figures.add(

@@ -103,11 +103,12 @@ rule feature_tables:
         mem_mb=growing(4000),
         runtime=growing(10),
     params:
-        code=params.code("feature_tables.py"),
+        code=params.code("tabulate.py", "clustersae.features.tabulate"),
+        module="clustersae.features.tabulate",
     message:
         "Summarise what the latents of {wildcards.model} mean"
     script:
-        "../scripts/feature_tables.py"
+        "../scripts/tabulate.py"
 
 
 figures.add(

@@ -69,7 +69,7 @@ rule probing_table:
         probes=inputs.of_arms("probing", "probes.csv", "interpreted_arms"),
         activations="results/{model}/evaluation/probing/activations.csv",
     output:
-        "results/{model}/tables/probing.csv",
+        probing="results/{model}/tables/probing.csv",
     log:
         "results/logs/{model}/probing_table.log",
     benchmark:
@@ -80,11 +80,12 @@ rule probing_table:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
-        code=params.code("probing_table.py"),
+        code=params.code("tabulate.py", "clustersae.probing.tabulate"),
+        module="clustersae.probing.tabulate",
     message:
         "Summarise what few latents of {wildcards.model} tell"
     script:
-        "../scripts/probing_table.py"
+        "../scripts/tabulate.py"
 
 
 figures.add(

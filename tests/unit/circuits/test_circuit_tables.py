@@ -372,9 +372,9 @@ def test_records_without_losses():
     assert tasks_table([record])["lost"].tolist() == [""]
 
 
-def test_tables_of_circuits_need_no_torch():
+def test_figures_of_circuits_need_no_torch():
     modules = "clustersae.circuits.figure_areas, clustersae.circuits.figure_curves"
-    code = f"import sys, circuit_tables, {modules}"
+    code = f"import sys, {modules}"
     code += "; sys.exit('torch' in sys.modules)"
     path = str(Path(module.__file__).parents[2])
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": path})

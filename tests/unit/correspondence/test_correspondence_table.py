@@ -1,16 +1,17 @@
 """The table of correspondence, from files whose means are known."""
 
 from itertools import combinations
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
-from correspondence_table import main
 
+from clustersae.correspondence import tabulate
 from clustersae.correspondence.measures import CORRESPONDENCE_MEASURES as MEASURES
 from clustersae.correspondence.table import CORRESPONDENCE, correspondence_table
 from clustersae.experiment.arms import Arm
-from clustersae.presentation.tables import read_file, read_files
+from clustersae.presentation.tables import read_files
 from clustersae.runtime.errors import InputError
 
 BELOW = "tokens-1of4@tokens-3of4"
@@ -115,10 +116,7 @@ def test_files_become_a_table(tmp_path):
     for number, rows in enumerate((family(SINGLE, range(3)), scratch())):
         paths.append(tmp_path / f"{number}.csv")
         pd.DataFrame(rows).to_csv(paths[-1], index=False)
-    out = tmp_path / "correspondence.csv"
-    main(paths, out, [BASELINE, SINGLE])
-    frame = read_files(paths, CORRESPONDENCE)
-    expected = correspondence_table([SINGLE], frame)
-    pd.testing.assert_frame_equal(read_file(out), expected, check_dtype=False)
-    main(paths[1:], out, [BASELINE])
-    assert read_file(out).empty
+    made = tabulate.tables(SimpleNamespace(arms=[BASELINE, SINGLE]), paths)["correspondence"]
+    expected = correspondence_table([SINGLE], read_files(paths, CORRESPONDENCE))
+    pd.testing.assert_frame_equal(made, expected)
+    assert tabulate.tables(SimpleNamespace(arms=[BASELINE]), paths[1:])["correspondence"].empty

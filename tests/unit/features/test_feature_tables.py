@@ -363,9 +363,7 @@ def test_missing_arms_and_seeds_and_other_factors_are_named(measured, features):
         coverage_table(arms, measured._replace(coverage=fewer))
 
 
-def test_tables_of_features_need_no_torch():
-    code = (
-        "import sys, feature_tables, clustersae.features.figure; sys.exit('torch' in sys.modules)"
-    )
+def test_figures_of_features_need_no_torch():
+    code = "import sys, clustersae.features.figure; sys.exit('torch' in sys.modules)"
     path = str(Path(module.__file__).parents[2])
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": path})

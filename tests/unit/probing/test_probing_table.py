@@ -1,9 +1,10 @@
 """The whole way from SAEs to the table, its words and its figure."""
 
+from types import SimpleNamespace
+
 import evaluate_probing
 import numpy as np
 import pandas as pd
-import probing_table as script
 import pytest
 import torch
 from drawn_texts import texts_of
@@ -14,8 +15,8 @@ from clustersae.corpora.tokens import TokenFile, Vocabulary, write_tokens
 from clustersae.experiment.arms import Arm
 from clustersae.experiment.sae_settings import SAESettings
 from clustersae.presentation.findings import Findings
-from clustersae.presentation.tables import read_file
-from clustersae.probing import figure, text
+from clustersae.presentation.tables import read_file, write_table
+from clustersae.probing import figure, tabulate, text
 from clustersae.probing.probes import PROBE_COLUMNS
 from clustersae.probing.table import ACTIVATIONS, PROBES, probing_table
 from clustersae.runtime.errors import InputError
@@ -99,7 +100,8 @@ def test_a_text_without_labels_leaves_a_header_and_an_empty_figure(files, tmp_pa
     assert probed(files, paths[0], saes, 20).empty
     assert probed(files, paths[1], [], 20).empty
     arms = [Arm("single", "base", "per-layer", 2, 2, "baseline", (("base", "0-1"),))]
-    script.main(paths[:1], paths[1], tmp_path / "table.csv", arms)
+    made = tabulate.tables(SimpleNamespace(coded_arms=arms), paths[:1], paths[1])
+    write_table(made["probing"], tmp_path / "table.csv")
     table = read_file(tmp_path / "table.csv")
     assert table.empty
     assert "No label" in drawn(table)

@@ -5,7 +5,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import transfer_tables
 from synthetic_shards import D_SAE, FINGERPRINT, N_LAYERS, K, write_split
 
 from clustersae.activations.blocks import layer_blocks, read_blocks
@@ -17,7 +16,7 @@ from clustersae.quality.reconstruction import evaluate_layer
 from clustersae.runtime.errors import InputError
 from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.storage import save_sae
-from clustersae.transfer import figure, text
+from clustersae.transfer import figure, tabulate, text
 from clustersae.transfer.measure import moved
 from clustersae.transfer.table import pairs_table, partitions_table, similarity_table
 
@@ -130,9 +129,8 @@ def test_tables_figure_and_text_of_one_experiment(tmp_path):
     distances["distance"] = distances["distance"].replace({"good": "angular_centred", "bad": "cka"})
     for name, frame in (("transfer", transfer), ("distances", distances)):
         frame.to_csv(tmp_path / f"{name}.csv", index=False)
-    outputs = [tmp_path / f"{name}.csv" for name in ("pairs", "similarity", "partitions")]
-    transfer_tables.main(tmp_path / "transfer.csv", tmp_path / "distances.csv", outputs)
-    pairs, similarity, partitions = (pd.read_csv(path) for path in outputs)
+    made = tabulate.tables(str(tmp_path / "transfer.csv"), str(tmp_path / "distances.csv"))
+    pairs, similarity, partitions = (made[name] for name in ("pairs", "similarity", "partitions"))
     drawn = figure.draw(pairs, similarity, partitions, "tiny")
     assert "ρ = 0.9" in drawn.axes[0].get_title(loc="left")
     tables = {"similarity": similarity, "transfer_partitions": partitions}

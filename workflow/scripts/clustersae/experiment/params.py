@@ -28,9 +28,13 @@ class Params:
         self.models = models
         self.scripts = Path(scripts)
 
-    def code(self, script: str) -> str:
-        """Digest of a script and of all the library code it reaches: a param of every rule."""
-        return script_digest(script, self.scripts)
+    def code(self, script: str, *modules: str) -> str:
+        """Digest of a script and of all the library code it reaches: a param of every rule.
+
+        Args:
+            modules: that the script imports by name, e.g. `clustersae.circuits.tabulate`.
+        """
+        return script_digest(script, self.scripts, *modules)
 
     def contents(self, folder: str) -> str | None:
         """Digest of the files in a folder of the library that are no code of Python."""

@@ -1,9 +1,10 @@
-"""Summarise what the latents of every arm mean."""
+"""What the latents of every arm mean."""
 
 from collections.abc import Sequence
 
-from clustersae.experiment.arms import Arm
-from clustersae.experiment.plan import read_plan
+import pandas as pd
+
+from clustersae.experiment.plan import Plan
 from clustersae.features.sweep import SWEEP, sweep_table
 from clustersae.features.table import (
     COVERAGE,
@@ -17,12 +18,12 @@ from clustersae.features.table import (
     meaning_table,
 )
 from clustersae.presentation.arms import of_every_arm
-from clustersae.presentation.tables import read_files, write_table
-from clustersae.runtime import job
+from clustersae.presentation.tables import read_files
 from clustersae.statistics.spread import spread_by_group
 
 
-def main(
+def tables(
+    plan: Plan,
     latents: Sequence[str],
     layers: Sequence[str],
     meaning: Sequence[str],
@@ -31,13 +32,8 @@ def main(
     coverage: Sequence[str],
     sweep: Sequence[str],
     judge: Sequence[str],
-    features_out: str,
-    meaning_out: str,
-    coverage_out: str,
-    sweep_out: str,
-    arms: Sequence[Arm],
-) -> None:
-    """Write the four tables.
+) -> dict[str, pd.DataFrame]:
+    """Features, what they mean, the factors they cover, and a sweep over thresholds.
 
     Args:
         latents, layers, meaning, kept, similarity, coverage, sweep: what `evaluate_features.py`
@@ -45,6 +41,7 @@ def main(
         judge: what `judge_features.py` wrote, for every measured arm; nothing where
             nobody was asked.
     """
+    arms = plan.coded_arms
     # A group of one layer is called by its number, which must stay text.
     frames = {
         "spread": spread_by_group(latents, layers),
@@ -55,28 +52,9 @@ def main(
         "judge": read_files(judge, JUDGE),
     }
     measured = Measured(**{name: of_every_arm(frame, arms) for name, frame in frames.items()})
-    features = features_table(arms, measured)
-    factors = coverage_table(arms, measured)
-    write_table(features, features_out)
-    write_table(meaning_table(arms, measured), meaning_out)
-    write_table(factors, coverage_out)
-    write_table(sweep_table(arms, of_every_arm(read_files(sweep, SWEEP), arms)), sweep_out)
-
-
-if __name__ == "__main__":
-    job.start(snakemake)
-    main(
-        latents=list(snakemake.input.latents),
-        layers=list(snakemake.input.layers),
-        meaning=list(snakemake.input.meaning),
-        kept=list(snakemake.input.kept),
-        similarity=list(snakemake.input.similarity),
-        coverage=list(snakemake.input.coverage),
-        sweep=list(snakemake.input.sweep),
-        judge=list(snakemake.input.judge),
-        features_out=snakemake.output.features,
-        meaning_out=snakemake.output.meaning,
-        coverage_out=snakemake.output.coverage,
-        sweep_out=snakemake.output.sweep,
-        arms=read_plan(snakemake.input.plan).coded_arms,
-    )
+    return {
+        "features": features_table(arms, measured),
+        "meaning": meaning_table(arms, measured),
+        "coverage": coverage_table(arms, measured),
+        "sweep": sweep_table(arms, of_every_arm(read_files(sweep, SWEEP), arms)),
+    }
