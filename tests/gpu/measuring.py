@@ -11,8 +11,8 @@ import evaluate_language_model
 import evaluate_reconstruction
 import evaluate_splice
 import measure_cost
-import tabulate
 import verdict
+import write_tables
 
 from clustersae.experiment.inputs import ARM_FOLDER, SAE_FOLDER
 from clustersae.experiment.streaming import Streaming
@@ -155,7 +155,7 @@ def answer(experiment: Experiment) -> dict[str, str]:
         "cost": str(cost),
         "stream": str(folder / "activations/stream.csv"),
     }
-    tabulate.main("clustersae.quality.tabulate", measured, written, {"margins": margins})
+    write_tables.main("clustersae.quality.tabulate", measured, written, {"margins": margins})
     partitions = folder / "clusters/partitions.json"
     verdict.main(
         [out / f"{name}.csv" for name in ANSWERED_FROM],

@@ -1,9 +1,5 @@
 """The summary figure and the table that it is drawn from."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -111,9 +107,3 @@ def test_fonts_are_embedded_as_outlines_and_the_file_is_the_same_again(tables, t
     assert pdf.startswith(b"%PDF")
     assert b"/FontFile2" in pdf
     assert b"/Type3" not in pdf
-
-
-def test_the_table_needs_no_torch():
-    code = "import sys, summary_table; assert 'torch' not in sys.modules"
-    scripts = Path(__file__).parents[2] / "workflow" / "scripts"
-    subprocess.run([sys.executable, "-c", code], cwd=scripts, check=True)

@@ -28,10 +28,10 @@ GPU_RULES = {
 DESCRIBE = """
 import json
 
-def code_of(rule):
+def param_of(rule, name):
     # What draws figures and writes the verdict has digests by wildcards: functions.
-    code = dict(rule.params.items()).get("code")
-    return None if callable(code) else code
+    value = dict(rule.params.items()).get(name)
+    return None if callable(value) else value
 
 def described(rule):
     return {
@@ -40,7 +40,8 @@ def described(rule):
         "benchmark": str(rule.benchmark),
         "conda": rule.conda_env,
         "message": rule.message,
-        "code": code_of(rule),
+        "code": param_of(rule, "code"),
+        "module": param_of(rule, "module"),
         "local": rule.name in workflow._localrules,
         "resources": [
             {
@@ -101,7 +102,9 @@ def test_every_rule_carries_the_digest_of_its_own_script(rules):
         assert rules.pop(name)["code"] is None, "tested without Snakemake: test_registries.py"
     for name, rule in rules.items():
         script = rule["script"].rpartition("/")[2]
-        assert rule["code"] == script_digest(script, REPOSITORY / "workflow" / "scripts"), name
+        named = [rule["module"]] if rule["module"] else []
+        scripts = REPOSITORY / "workflow" / "scripts"
+        assert rule["code"] == script_digest(script, scripts, *named), name
 
 
 def test_every_rule_asks_for_memory_and_time_and_for_more_the_second_time(rules):

@@ -56,12 +56,12 @@ rule summary_table:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        code=params.code("tabulate.py", "clustersae.answer.tabulate"),
+        code=params.code("write_tables.py", "clustersae.answer.tabulate"),
         module="clustersae.answer.tabulate",
     message:
         "Put quality and cost of {wildcards.model} side by side"
     script:
-        "../scripts/tabulate.py"
+        "../scripts/write_tables.py"
 
 
 figures.add(

@@ -140,7 +140,7 @@ rule circuit_tables:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
-        code=params.code("tabulate.py", "clustersae.circuits.tabulate"),
+        code=params.code("write_tables.py", "clustersae.circuits.tabulate"),
         module="clustersae.circuits.tabulate",
         margin=params.section("arms", "margins", "faithfulness"),
         errors=ERRORS,
@@ -149,7 +149,7 @@ rule circuit_tables:
     message:
         "Summarise the circuits of {wildcards.model}"
     script:
-        "../scripts/tabulate.py"
+        "../scripts/write_tables.py"
 
 
 figures.add(

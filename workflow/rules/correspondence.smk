@@ -50,12 +50,12 @@ rule correspondence_table:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
-        code=params.code("tabulate.py", "clustersae.correspondence.tabulate"),
+        code=params.code("write_tables.py", "clustersae.correspondence.tabulate"),
         module="clustersae.correspondence.tabulate",
     message:
         "Summarise how the latents of {wildcards.model} correspond"
     script:
-        "../scripts/tabulate.py"
+        "../scripts/write_tables.py"
 
 
 figures.add(

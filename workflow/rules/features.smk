@@ -103,12 +103,12 @@ rule feature_tables:
         mem_mb=growing(4000),
         runtime=growing(10),
     params:
-        code=params.code("tabulate.py", "clustersae.features.tabulate"),
+        code=params.code("write_tables.py", "clustersae.features.tabulate"),
         module="clustersae.features.tabulate",
     message:
         "Summarise what the latents of {wildcards.model} mean"
     script:
-        "../scripts/tabulate.py"
+        "../scripts/write_tables.py"
 
 
 figures.add(

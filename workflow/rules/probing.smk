@@ -80,12 +80,12 @@ rule probing_table:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
-        code=params.code("tabulate.py", "clustersae.probing.tabulate"),
+        code=params.code("write_tables.py", "clustersae.probing.tabulate"),
         module="clustersae.probing.tabulate",
     message:
         "Summarise what few latents of {wildcards.model} tell"
     script:
-        "../scripts/tabulate.py"
+        "../scripts/write_tables.py"
 
 
 figures.add(

@@ -133,13 +133,13 @@ rule tables:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
-        code=params.code("tabulate.py", "clustersae.quality.tabulate"),
+        code=params.code("write_tables.py", "clustersae.quality.tabulate"),
         module="clustersae.quality.tabulate",
         margins=params.section("arms", "margins"),
     message:
         "Put the tables of {wildcards.model} together"
     script:
-        "../scripts/tabulate.py"
+        "../scripts/write_tables.py"
 
 
 figures.add(

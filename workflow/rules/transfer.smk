@@ -49,12 +49,12 @@ rule transfer_tables:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
-        code=params.code("tabulate.py", "clustersae.transfer.tabulate"),
+        code=params.code("write_tables.py", "clustersae.transfer.tabulate"),
         module="clustersae.transfer.tabulate",
     message:
         "Compare the distances of {wildcards.model} with what SAEs lose between layers"
     script:
-        "../scripts/tabulate.py"
+        "../scripts/write_tables.py"
 
 
 figures.add(

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-import tabulate
+import write_tables
 from synthetic_results import Experiment, plan_of
 
 QUESTION = """
@@ -22,22 +22,22 @@ def test_it_writes_what_the_question_makes(tmp_path, monkeypatch):
     experiment = Experiment(tmp_path / "experiment", counts=(2,))
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "question_of_a_test.py").write_text(QUESTION)
-    monkeypatch.setattr(tabulate, "read_plan", {"plan.json": plan_of(experiment)}.get)
+    monkeypatch.setattr(write_tables, "read_plan", {"plan.json": plan_of(experiment)}.get)
     paths = [tmp_path / f"{number}.csv" for number in range(3)]
     for number, path in enumerate(paths):
         pd.DataFrame({"value": [number]}).to_csv(path, index=False)
     out = {name: str(tmp_path / f"{name}.csv") for name in ("rows", "arms")}
     measured = {"plan": "plan.json", "measured": paths[:2], "alone": paths[2]}
-    tabulate.main("question_of_a_test", measured, out, {"factor": 10})
+    write_tables.main("question_of_a_test", measured, out, {"factor": 10})
     assert pd.read_csv(out["rows"])["value"].tolist() == [0, 10, 20]
     assert pd.read_csv(out["arms"])["arm"].tolist() == [arm.name for arm in experiment.arms]
     assert not (tmp_path / "left out.csv").exists()
 
 
 def test_tables_need_no_torch():
-    scripts = Path(tabulate.__file__).parent
+    scripts = Path(write_tables.__file__).parent
     found = scripts.glob("clustersae/*/tabulate.py")
     modules = [".".join(path.relative_to(scripts).with_suffix("").parts) for path in found]
     assert len(modules) > 5
-    code = f"import sys, tabulate, {', '.join(modules)}; sys.exit('torch' in sys.modules)"
+    code = f"import sys, write_tables, {', '.join(modules)}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(scripts)})
