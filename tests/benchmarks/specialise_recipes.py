@@ -24,9 +24,15 @@ from clustersae.activations.blocks import layer_blocks
 from clustersae.activations.shards import open_shards
 from clustersae.experiment import schema
 from clustersae.experiment.arms import budget_variant, saes_of
-from clustersae.experiment.clusters import layers_of, parent
+from clustersae.experiment.clusters import FROM, layers_of, parent
 from clustersae.experiment.sae_settings import resolve
-from clustersae.experiment.variants import scaled_variant
+from clustersae.experiment.variants import (
+    EQUAL_EXPOSURE,
+    EVERY_LAYER,
+    kind_of,
+    scaled_variant,
+    times_read,
+)
 from clustersae.quality.reconstruction import evaluate_layer
 from clustersae.runtime.files import read_json, write_csv
 from clustersae.runtime.tensors import checksum, load_tensors
@@ -46,6 +52,7 @@ class Recipe:
 
     roots: str = "single"
     shared_fraction: float = 0.25
+    reading: str = EQUAL_EXPOSURE  # the kind of variant of the shared SAE
     root_decay: float = 0.2
     child_decay: float = 0.2
     child_warmup: float = 0.05
@@ -58,6 +65,8 @@ RECIPES = {
     "per-layer": replace(PLAIN, roots="none"),
     "a tenth of the budget shared": replace(PLAIN, shared_fraction=0.1),
     "half of it shared": replace(PLAIN, shared_fraction=0.5),
+    "each token at one layer": replace(PLAIN, reading="tokens"),
+    "each token at all layers at once": replace(PLAIN, reading=EVERY_LAYER),
     "two shared SAEs (complete linkage)": replace(PLAIN, roots="complete-2"),
     "shared SAE without decay of its rate": replace(PLAIN, root_decay=0.0),
     "decay over half of the steps": replace(PLAIN, child_decay=0.5),
@@ -86,8 +95,12 @@ class Bench:
         if recipe.roots == "none":
             return saes_of(self.description, scaled_variant("tokens", budget), "per-layer")
         partition = f"per-layer@{recipe.roots}"
-        share = recipe.shared_fraction
-        variant = budget_variant(self.description, partition, budget, share)
+        own, _, _ = budget_variant(budget, recipe.shared_fraction).partition(FROM)
+        share = budget * recipe.shared_fraction
+        if recipe.reading == "tokens":  # as many activations
+            n_roots = len(self.description["partitions"][recipe.roots]["clusters"])
+            share *= self.description["n_layers"] / n_roots
+        variant = f"{own}{FROM}{scaled_variant(recipe.reading, share)}"
         return saes_of(self.description, variant, partition)
 
     def fvu(
@@ -108,9 +121,9 @@ class Bench:
         start, warmup, decay, own_rate = None, 0.05, recipe.root_decay, rate
         if parent(name):
             before = self.fit(recipe, parent(variant), parent(name), rate, rate, seed)
-            start = Start(
-                before.sae, before.settings.n_activations, checksum(before.sae.state_dict())
-            )
+            times = times_read(parent(variant), len(layers_of(parent(name))))
+            n_read = before.settings.n_activations // times
+            start = Start(before.sae, n_read, checksum(before.sae.state_dict()))
             warmup, decay, own_rate = recipe.child_warmup, recipe.child_decay, child_rate
         key = (
             variant,
@@ -129,7 +142,10 @@ class Bench:
             config = self.sae | {"min_steps": recipe.min_steps}
             config |= {"warmup_fraction": warmup, "decay_fraction": decay}
             settings = resolve(config, variant, len(layers), mean.shape[1], seed, own_rate)
-            data = Activations(self.shards["train"], tuple(layers), mean, scale)
+            at_once = kind_of(variant) == EVERY_LAYER
+            times = times_read(variant, len(layers))
+            shards = self.shards["train"]
+            data = Activations(shards, tuple(layers), mean, scale, at_once, None, times)
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder) / "checkpoint.safetensors"
                 self.fits[key] = fit(data, settings, file, name, torch.device("cpu"), start=start)
@@ -156,6 +172,7 @@ def main() -> None:
     parser.add_argument("results", type=Path)
     parser.add_argument("rate", type=float, help="in the middle of those to be tried")
     parser.add_argument("--config", nargs="+", default=[], help="key=value of the section sae")
+    parser.add_argument("--recipes", nargs="+", default=list(RECIPES), choices=RECIPES)
     parser.add_argument("--output", type=Path, required=True)
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -165,7 +182,8 @@ def main() -> None:
     rows = []
     for budget in BUDGETS:
         plain = None
-        for name, recipe in RECIPES.items():
+        for name in given.recipes:
+            recipe = RECIPES[name]
             rates = bench.rates(recipe, budget, given.rate)
             saes = bench.saes(recipe, budget)
             fvu = np.stack([bench.fvu("test", recipe, saes, *rates, seed) for seed in SEEDS], 1)

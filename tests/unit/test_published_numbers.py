@@ -149,12 +149,14 @@ def claims() -> Iterator[str]:
     row = beside.loc[six.loc["per-layer", "arm"]]
     yield f"At equal cost**, {bounds(row, 'excess_fvu_equal_seconds', 100, '+.1f')} on [six"
     assert six.loc["per-layer", "verdict_mean"] == "equivalent"
-    yield f"on those six ({bounds(six.loc['per-layer'], 'excess_fvu', 100, '+.1f')}: equivalent)"
+    full = six.loc["per-layer"]
+    yield f"six in the mean ({bounds(full, 'excess_fvu', 100, '+.1f')}: equivalent);"
+    yield f"their worst layer has {bounds(full, 'excess_fvu_worst', 100, '+.1f')}."
     rows = [at_40_percent(name) for name in ("stories260k", "shakespeare", "smollm2")]
     assert {row["verdict_equal_seconds"] for row in rows} == {"equivalent"}
     found = ", ".join(f"{100 * row['excess_fvu_equal_seconds']:+.1f}" for row in rows)
     yield f"SmolLM2 ({found.replace('-', '−')} %)"
-    yield "elsewhere, at 40 % of the training, *equivalent*"
+    yield "at 40 % of the training *equivalent*"
     row = rows[-1]
     yield f"40 % leaves {100 * row['excess_fvu']:.0f} % more error"
     yield from of_all_layers_at_once(bounds)

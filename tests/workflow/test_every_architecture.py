@@ -12,7 +12,7 @@ from clustersae.sae.storage import load_sae
 pytestmark = pytest.mark.long
 NAMES = [name for name in ARCHITECTURES if name != "topk"]
 ARMS = {"shared": {"counts": [1]}, "specialised": [{"from": 1, "budgets": [0.5]}]}
-CHILD = "tokens-1of4@tokens-3of4"
+CHILD = "tokens-1of4@equal-exposure-1of4"
 FORMATS = ("saelens", "dictionary_learning")
 
 
@@ -36,7 +36,7 @@ def test_every_arm_is_trained_measured_and_spliced(results, name):
         sae = load_sae(folder / f"saes/{each['variant']}/{each['sae']}/seed-0")
         assert type(sae) is ARCHITECTURES[name]
     child = load_sae(folder / f"saes/{CHILD}/1@0-2/seed-0")
-    assert child.config["starts_from"] == ["tokens-3of4", "0-2"]
+    assert child.config["starts_from"] == ["equal-exposure-1of4", "0-2"]
     arms = pd.read_csv(folder / "tables/arms.csv")
     roles = {"baseline", "main", "equal-compute", "specialised"}
     assert set(arms["role"]) == roles

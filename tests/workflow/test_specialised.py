@@ -6,10 +6,11 @@ import pandas as pd
 import pytest
 from snakemake_project import Project
 
-#: From one SAE at half of the per-layer cost: 3/4 T for all layers together, the rest evenly for
-#: the three layers' own SAEs, beside per-layer SAEs on half of the activations.
+#: From one SAE at half of the per-layer cost: T/4 tokens at each of three layers, then T/4 for each
+#: layer's own SAE, beside per-layer SAEs on half of the activations.
 SPECIALISED = [{"from": 1, "budgets": [0.5]}]
-CHILD, ARM = "tokens-1of4@tokens-3of4", "per-layer@single (tokens-1of4@tokens-3of4)"
+ROOT = "equal-exposure-1of4"
+CHILD, ARM = f"tokens-1of4@{ROOT}", f"per-layer@single (tokens-1of4@{ROOT})"
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +61,11 @@ def test_a_child_reads_on_where_its_parent_stopped(trained):
     def config(variant: str, name: str) -> dict:
         return json.loads((saes / variant / name / "seed-0/cfg.json").read_text())
 
-    root, child = config("tokens-3of4", "0-2"), config(CHILD, "1@0-2")
+    root, child = config(ROOT, "0-2"), config(CHILD, "1@0-2")
     assert root["first_step"] == 0
-    assert child["first_step"] == root["n_steps"]
+    # The root has read each of its tokens three times.
+    n_read = root["n_steps"] * root["batch_size"] // 3
+    assert child["first_step"] == -(-n_read // child["batch_size"])
     assert child["layers"] == [1]
     assert child["cluster"] == "1@0-2"
 
@@ -71,7 +74,7 @@ def test_an_arm_pays_for_every_sae_that_it_needs_once(trained):
     folder = trained[0].folder / "results/tiny"
     rows = pd.read_csv(folder / "evaluation/cost.csv", dtype={"cluster": str})
     table = pd.read_csv(folder / "tables/cost.csv").set_index("arm")
-    own = rows[rows["variant"].isin(["tokens-3of4", CHILD])]
+    own = rows[rows["variant"].isin([ROOT, CHILD])]
     assert len(own) == table.loc[ARM, "n_saes"] == 4
     assert table.loc[ARM, "training_seconds"] == pytest.approx(own["seconds"].sum())
     ratio = table.loc[ARM, "flops_training"] / table.loc["per-layer", "flops_training"]
@@ -81,7 +84,7 @@ def test_an_arm_pays_for_every_sae_that_it_needs_once(trained):
 def test_children_wait_for_parents_and_for_nobody_else(specialised):
     """Deleting the shared SAE asks for it again where its child is asked for, and that is all."""
     saes = specialised.folder / "results/tiny/saes"
-    (saes / "tokens-3of4/0-2/seed-0/sae.safetensors").unlink()
+    (saes / ROOT / "0-2/seed-0/sae.safetensors").unlink()
     (saes / CHILD / "1@0-2/seed-0/sae.safetensors").unlink()
     target = f"results/tiny/saes/{CHILD}/1@0-2/seed-0/sae.safetensors"
     assert specialised.plan(target) == {"train_sae": 2}

@@ -95,7 +95,6 @@ def main(
     )
     write_csv(folder / "history.csv", best.history)
     reached = (best.first_step + settings.n_steps) * settings.batch_size
-    times = data.times if data.windows else len(data.layers) if data.every_layer else 1
     d_model = data.mean.shape[1]
     flops = settings.total_flops(d_model)
     write_json(
@@ -111,7 +110,7 @@ def main(
             "tuning_flops": flops * max(0, len(scores) - 1),
             "activations": settings.n_activations,
             # The place in the stream of tokens, which passes over the cached ones again and again.
-            "tokens_reached": reached // times,
+            "tokens_reached": reached // data.times,
             "flops": flops,
             "flops_dense": settings.total_dense_flops(d_model),
         },

@@ -215,6 +215,66 @@ def test_the_next_pass_follows_without_a_gap():
     assert passes[0] != passes[1]
 
 
+@given(
+    rows=st.lists(st.integers(100, 400), min_size=1, max_size=4),
+    n_layers=st.integers(1, 7),
+    batch_size=st.sampled_from([8, 64, 96]),
+    n_tokens=st.integers(1, 2000),
+    seed=st.integers(0, 5),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_limited_plan_passes_over_the_first_tokens_again_and_again(
+    rows, n_layers, batch_size, n_tokens, seed
+):
+    whole = BatchPlan(rows, n_layers, batch_size, seed)
+    plan = BatchPlan(rows, n_layers, batch_size, seed, n_tokens=n_tokens)
+    block, n_blocks = plan.block_rows, sum(n // whole.block_rows for n in rows)
+    first = -(-max(n_tokens, batch_size) // block)
+    if first >= n_blocks:
+        for step in range(3 * whole.steps_per_pass):
+            assert list(plan.segments(step)) == list(whole.segments(step))
+        return
+    pool = {
+        (shard, start + i) for shard, start in whole._blocks_of(0)[:first] for i in range(block)
+    }
+    assert plan.steps_per_pass == first * block // batch_size
+    read, at_layers = Counter(), Counter()
+    for step in range(n_layers * plan.steps_per_pass):
+        segments = list(plan.segments(step))
+        assert sum(segment.n_rows for segment in segments) == batch_size
+        for segment in segments:
+            read.update(rows_of(segment))
+            at_layers[segment.layer] += segment.n_rows
+    assert set(read) <= pool
+    assert max(read.values()) <= n_layers, "once in every pass"
+    counts = [at_layers[layer] for layer in range(n_layers)]
+    assert max(counts) - min(counts) <= n_layers * plan.steps_per_pass
+    # What reads on from there reads other tokens, up to the end of the first pass.
+    begin = -(-first * block // batch_size)
+    later = {
+        row
+        for step in range(begin, whole.steps_per_pass)
+        for segment in whole.segments(step)
+        for row in rows_of(segment)
+    }
+    assert not later & pool
+
+
+def test_passes_over_few_tokens_mix_them_anew_at_other_layers():
+    plan = BatchPlan([4096], 4, 64, 0, n_tokens=1024)
+    layers = {}
+    for step in range(4 * plan.steps_per_pass):
+        for segment in plan.segments(step):
+            for row in rows_of(segment):
+                layers.setdefault(row, []).append(segment.layer)
+    assert len(layers) == 1024
+    assert {len(each) for each in layers.values()} == {4}
+    different = sum(len(set(each)) for each in layers.values()) / len(layers)
+    assert 2.5 < different <= 4  # 4 (1 - (3/4)⁴) = 2.73 if layers were drawn
+    first, second = ([list(plan.segments(step)) for step in range(n, n + 16)] for n in (0, 16))
+    assert first != second
+
+
 @pytest.mark.parametrize(
     ("every_layer", "digest"), [(False, "ade1b2c2f37a6c76"), (True, "63caa75b9b25c830")]
 )

@@ -117,17 +117,18 @@ def test_shards_that_do_not_stay():
         "sae": {"batch_size": 64, "learning_rate": 0.1, "specialise": {"learning_rate": None}},
     }
     price = price_of(streamed)
-    # Specialised SAEs read 768 tokens after the 1,024 of their start: to window 7, of which all but
-    # 0 and 4, which is window 0 again, are made to pass by; and 300 held-out tokens.
-    assert price.caching_flops == (200 + 300 + 200 + 300 + 300 + 200 + 300 + 300) * FORWARD
+    # Specialised SAEs read 768 tokens after the 256 of their start, as far as all others. Of the
+    # four windows all but 0 are made to pass by; and 300 held-out tokens.
+    assert price.caching_flops == (200 + 300 + 200 + 300 + 300) * FORWARD
     at_once = 200 + 2 * 300 + 300
     assert price.cache_bytes == at_once * (4 * 10 * 4 + 12) + at_once // 25 * 4 * 10 * 4
     one = 4 * (2 * 10 * 40 + 40 + 10)
     assert price.waiting_bytes == 2 * 11 * 3 * one, "every SAE of two seeds has more to read"
     assert price.jobs["cache_activations"] == 2 + 1 + 2
-    assert price.jobs["cache_window"] == 3 + 2 + 3 + 3 + 2 + 3
-    # 1,024 tokens are four windows (the last step begins at 960), 768 from 1,024 on are four, too.
-    assert price.jobs["train_sae_window"] == 2 * 11 * 3
+    assert price.jobs["cache_window"] == 3 + 2 + 3
+    # 1,024 tokens are four windows (the last step begins at 960); the start of the specialised
+    # ones reads the first two, they read on in the second.
+    assert price.jobs["train_sae_window"] == 2 * (6 * 3 + 1 + 4 * 2)
     assert price.jobs["train_sae"] == 2 * 11
     kept = price_of(merged(streamed, {"activations": {"keep": True}}))
     assert (kept.waiting_bytes, kept.caching_flops) == (0, 1300 * FORWARD)

@@ -71,7 +71,13 @@ def test_every_sae_stands_with_what_it_starts_from(settings):
     lines = list(saes_table(make_plan(PARTITIONS, settings).as_json(settings["sae"])))
     (child,) = (line for line in lines if line.startswith("2@0-3"))
     # Half of 4 x 100,000, three quarters of it spread over four, in whole batches.
-    assert child.split() == ["2@0-3", "tokens-3of8@tokens-1of2", "37,504", "0-3", "(tokens-1of2)"]
+    assert child.split() == [
+        "2@0-3",
+        "tokens-3of8@equal-exposure-1of8",
+        "37,504",
+        "0-3",
+        "(equal-exposure-1of8)",
+    ]
     assert lines[-1].startswith("15 SAEs x 2 seeds")
 
 

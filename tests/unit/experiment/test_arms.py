@@ -1,7 +1,5 @@
 """Arms: which SAEs they hold, where those come from, and what all of it spends."""
 
-from fractions import Fraction
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -86,18 +84,17 @@ def test_one_name_at_two_lengths_is_two_saes():
 @pytest.mark.parametrize(
     ("partition", "budget", "shared", "variant"),
     [
-        # 2 = 1 for the root + 4 x 1/4
-        ("per-layer@single", 0.5, 0.5, "tokens-1of4@base"),
-        # 2 = 2 x 1/2 for the roots + 3 x 1/4 below 0-2 + 1/4 that root 3 has more
-        ("per-layer@complete-2", 0.5, 0.5, "tokens-1of4@tokens-1of2"),
-        # 4 = 1 + 4 x 3/4
-        ("per-layer@single", 1, 0.25, "tokens-3of4@base"),
-        # 8 = 6 + 4 x 1/2
-        ("per-layer@single", 2, 0.75, "tokens-1of2@tokens-6of1"),
+        # 2 = 4 x 1/4 for the root + 4 x 1/4
+        ("per-layer@single", 0.5, 0.5, "tokens-1of4@equal-exposure-1of4"),
+        # 2 = 3 x 1/4 for the root of 0-2 + 3 x 1/4 below it + 1/2 for 3 alone
+        ("per-layer@complete-2", 0.5, 0.5, "tokens-1of4@equal-exposure-1of4"),
+        ("per-layer@single", 1, 0.25, "tokens-3of4@equal-exposure-1of4"),
+        ("per-layer@single", 2, 0.5, "base@equal-exposure"),
+        ("per-layer@single", 2, 0.75, "tokens-1of2@equal-exposure-3of2"),
     ],
 )
 def test_a_budget_by_hand(partition, budget, shared, variant):
-    assert budget_variant(FOUR, partition, budget, shared) == variant
+    assert budget_variant(budget, shared) == variant
     assert arm_of(FOUR, variant, partition, "complete").matched_count == 4 * budget
 
 
@@ -124,9 +121,7 @@ def test_a_specialised_arm_spends_its_budget(description, budget, shared, data):
     n_layers = description["n_layers"]
     root = data.draw(st.integers(1, n_layers - 1))
     partition = specialised_name("complete", root, n_layers)
-    arm = arm_of(
-        description, budget_variant(description, partition, budget, shared), partition, "complete"
-    )
+    arm = arm_of(description, budget_variant(budget, shared), partition, "complete")
     # Rounded to thousandths is only the sum of two shares, of roots that are a single layer.
     alone = sum("@" not in name for _, name in arm.saes)
     expected = pytest.approx(budget * n_layers, abs=0.0005 * alone + 2e-6)
@@ -142,8 +137,8 @@ def test_a_specialised_arm_spends_its_budget(description, budget, shared, data):
     below = {variant_scales(variant, 1)[0] for variant, name in trained if "@" in name}
     assert len(below) == 1  # all children are trained for equally long
     if not alone:
-        spent = sum(Fraction(variant_scales(variant, 1)[0]) for variant, _ in roots)
-        assert float(spent) == pytest.approx(shared * budget * n_layers)
+        spent = sum(variant_scales(variant, len(layers_of(name)))[0] for variant, name in roots)
+        assert spent == pytest.approx(shared * budget * n_layers)
 
 
 @settings(deadline=None)
@@ -152,7 +147,7 @@ def test_any_budget_is_met_to_a_thousandth_per_sae(description, budget, shared, 
     n_layers = description["n_layers"]
     root = data.draw(st.integers(1, n_layers - 1))
     partition = specialised_name("complete", root, n_layers)
-    variant = budget_variant(description, partition, budget, shared)
+    variant = budget_variant(budget, shared)
     arm = arm_of(description, variant, partition, "complete")
     assert arm.matched_count == pytest.approx(budget * n_layers, abs=0.002 * len(arm.trained))
 

@@ -157,8 +157,8 @@ def test_a_text_is_known_by_its_files_and_by_those_of_a_local_data_set(inputs, t
 
 
 def test_a_specialised_sae_waits_for_what_it_starts_from(inputs):
-    child = wildcards(variant="tokens-1of4@tokens-3of4", sae="1@0-2", seed="8")
-    folder = "results/m/saes/tokens-3of4/0-2/seed-8"
+    child = wildcards(variant="tokens-1of4@equal-exposure-1of4", sae="1@0-2", seed="8")
+    folder = "results/m/saes/equal-exposure-1of4/0-2/seed-8"
     assert inputs.start(child) == [f"{folder}/sae.safetensors"]
     assert inputs.start(wildcards(variant="base", sae="1", seed="8")) == []
     for sae, variant, start in (
@@ -179,7 +179,7 @@ def test_the_first_seed_tries_the_learning_rates_and_the_others_wait_for_it(inpu
     assert inputs.tuning_shards(other) == []
     assert inputs.tuned(other) == ["results/m/saes/base/1/seed-7/training.json"]
     # One rate, as specialised SAEs have here, is nothing to choose from.
-    child = wildcards(variant="tokens-1of4@tokens-3of4", sae="1@0-2", seed="7")
+    child = wildcards(variant="tokens-1of4@equal-exposure-1of4", sae="1@0-2", seed="7")
     assert inputs.tuning_shards(child) == inputs.tuned(child) == []
 
 
@@ -188,12 +188,12 @@ def test_files_of_an_arm_are_those_of_its_saes(inputs):
     assert inputs.of_arm("x")(arm) == [
         f"results/m/saes/base/{sae}/seed-{seed}/x" for sae in ("0-1", "2") for seed in (7, 8)
     ]
-    special = wildcards(variant="tokens-1of4@tokens-3of4", partition="per-layer@single")
+    special = wildcards(variant="tokens-1of4@equal-exposure-1of4", partition="per-layer@single")
     alone = inputs.of_arm("x")(special)
     assert len(alone) == 6
     assert inputs.of_arm("x", with_roots=True)(special) == [
         *alone,
-        *(f"results/m/saes/tokens-3of4/0-2/seed-{seed}/x" for seed in (7, 8)),
+        *(f"results/m/saes/equal-exposure-1of4/0-2/seed-{seed}/x" for seed in (7, 8)),
     ]
     assert inputs.of_baseline("x")(special)[0] == "results/m/saes/base/0/seed-7/x"
 
@@ -212,7 +212,7 @@ def test_each_sae_of_the_plan_is_asked_for_once(inputs):
     trained = inputs.of_saes(pattern)(wildcards())
     assert len(trained) == len(set(trained)) == 2 * (3 + 1 + 3 + 3 + 1)
     evaluated = inputs.of_saes("{variant}/{sae}", "evaluated_saes")(wildcards())
-    assert "tokens-3of4/0-2" not in evaluated
+    assert "equal-exposure-1of4/0-2" not in evaluated
     assert len(evaluated) == 3 + 1 + 3 + 3
 
 
@@ -277,19 +277,19 @@ def test_resources_double_with_every_attempt():
 def test_a_browser_reads_arms_that_are_shown_and_the_roots_of_specialised_ones(inputs):
     found = inputs.of_browsed("features", "rules.parquet")(wildcards())
     folders = [path.removeprefix("results/m/evaluation/features/") for path in found]
-    special = "tokens-1of4@tokens-3of4/per-layer@single"
+    special = "tokens-1of4@equal-exposure-1of4/per-layer@single"
     assert folders == [
-        f"{arm}/rules.parquet" for arm in ("base/per-layer", special, "tokens-3of4/single")
+        f"{arm}/rules.parquet" for arm in ("base/per-layer", special, "equal-exposure-1of4/single")
     ]
     saes = inputs.of_browsed_saes("cfg.json")(wildcards())
     # The first seed alone; three layers, those specialised for them, and the root.
     assert len(saes) == len(set(saes)) == 7
     assert all(path.endswith("/seed-7/cfg.json") for path in saes)
-    assert "results/m/saes/tokens-3of4/0-2/seed-7/cfg.json" in saes
+    assert "results/m/saes/equal-exposure-1of4/0-2/seed-7/cfg.json" in saes
 
 
 def test_what_is_shown_is_measured_also_where_it_is_no_arm(inputs):
-    root = wildcards(variant="tokens-3of4", partition="single")
+    root = wildcards(variant="equal-exposure-1of4", partition="single")
     assert inputs.of_arm("sae.safetensors")(root) == [
-        f"results/m/saes/tokens-3of4/0-2/seed-{seed}/sae.safetensors" for seed in (7, 8)
+        f"results/m/saes/equal-exposure-1of4/0-2/seed-{seed}/sae.safetensors" for seed in (7, 8)
     ]

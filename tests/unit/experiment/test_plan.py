@@ -91,7 +91,7 @@ def test_controls_have_their_own_counts_and_draws():
         ({"family": "shared", "entry": 2}, []),
         (
             {"family": "specialised", "entry": {"from": 2, "budgets": [0.5]}},
-            ["per-layer (tokens-1of2)", "per-layer@complete-2 (tokens-1of4@tokens-1of2)"],
+            ["per-layer (tokens-1of2)", "per-layer@complete-2 (tokens-1of4@equal-exposure-1of4)"],
         ),
         ({"family": None, "entry": None}, []),
     ],
@@ -138,9 +138,9 @@ def test_specialised_arms_bring_per_layer_ones_of_the_same_budgets():
     assert list(arms) == [
         *("per-layer", "complete-2", "per-layer (tokens-1of2)", "per-layer (tokens-3of2)"),
         # Half of the budget of 2, 4 and 6 goes to the root, half to 4 SAEs.
-        "per-layer@single (tokens-1of4@base)",
-        "per-layer@single (tokens-1of2@tokens-2of1)",
-        "per-layer@single (tokens-3of4@tokens-3of1)",
+        "per-layer@single (tokens-1of4@equal-exposure-1of4)",
+        "per-layer@single (tokens-1of2@equal-exposure-1of2)",
+        "per-layer@single (tokens-3of4@equal-exposure-3of4)",
     ]
     for budget, equal in ((2, "tokens-1of2"), (6, "tokens-3of2")):
         same = [name for name, arm in arms.items() if arm.matched_count == budget]
@@ -155,14 +155,14 @@ def test_specialised_arms_bring_per_layer_ones_of_the_same_budgets():
 def test_an_arm_that_two_entries_ask_for_is_one():
     entries = [{"from": 1, "budgets": [0.5, 1]}, {"from": 1, "budgets": [0.5]}]
     assert names(asked(specialised=entries))[3:] == [
-        "per-layer@single (tokens-1of4@base)",
-        "per-layer@single (tokens-1of2@tokens-2of1)",
+        "per-layer@single (tokens-1of4@equal-exposure-1of4)",
+        "per-layer@single (tokens-1of2@equal-exposure-1of2)",
     ]
 
 
 def test_the_shared_fraction_decides_what_the_roots_get():
     settings = asked(specialised=[{"from": 1, "budgets": [0.5]}], shared_fraction=0.25)
-    assert names(settings)[-1] == "per-layer@single (tokens-3of8@tokens-1of2)"
+    assert names(settings)[-1] == "per-layer@single (tokens-3of8@equal-exposure-1of8)"
 
 
 def test_every_sae_is_trained_once_with_what_it_starts_from():
@@ -182,11 +182,9 @@ def test_every_sae_is_trained_once_with_what_it_starts_from():
     for variant, name in trained:
         assert not parent(name) or (parent(variant), parent(name)) in trained
     # Roots that serve no layer themselves need no evaluation.
-    assert ("tokens-2of1", "0-3") in trained
-    assert ("tokens-2of1", "0-3") not in evaluated
-    # The root of budget 0.5 has a full training: it is the base SAE of `single`.
-    assert trained.count(("base", "0-3")) == 1
-    assert ("tokens-1of4@base", "2@0-3") in evaluated
+    assert ("equal-exposure-1of4", "0-3") in trained
+    assert ("equal-exposure-1of4", "0-3") not in evaluated
+    assert ("tokens-1of4@equal-exposure-1of4", "2@0-3") in evaluated
 
 
 def test_arms_of_the_same_saes_are_measured_once():
@@ -209,15 +207,14 @@ def test_arms_of_the_same_saes_are_measured_once():
 def test_roots_of_specialised_arms_can_be_looked_at_though_they_are_no_arms():
     plan = planned(asked(counts=[1], specialised=[{"from": 1, "budgets": [0.25, 0.5]}]))
     arms = {(arm.variant, arm.partition) for arm in plan.arms}
-    # Half of 0.25 and of 0.5 of four trainings: of these the second is the full shared SAE.
+    # Half of 0.25 and of 0.5 of four trainings.
     assert [(each.variant, each.saes) for each in plan.root_arms] == [
-        ("tokens-1of2", (("tokens-1of2", "0-3"),)),
-        ("base", (("base", "0-3"),)),
+        (variant, ((variant, "0-3"),)) for variant in ("equal-exposure-1of8", "equal-exposure-1of4")
     ]
-    assert ("tokens-1of2", "single") not in arms
-    assert plan.arm("tokens-1of2", "single").matched_count == 0.5
+    assert ("equal-exposure-1of8", "single") not in arms
+    assert plan.arm("equal-exposure-1of8", "single").matched_count == 0.5
     assert plan.arm("base", "single").role == "main"
-    assert all(pair != ("tokens-1of2", "single") for pair in plan.measured_arms)
+    assert all(pair != ("equal-exposure-1of8", "single") for pair in plan.measured_arms)
 
 
 def test_browsed_are_arms_of_the_kinds_asked_for_with_roots_and_none_twice():
@@ -231,7 +228,8 @@ def test_browsed_are_arms_of_the_kinds_asked_for_with_roots_and_none_twice():
     every = plan.browsed_arms(["per-layer", "shared", "specialised"])
     assert len(every) == len(set(every))
     assert [pair for pair in every if "@" not in pair[1]] == [
-        *(("base", "per-layer"), ("base", "single"), ("tokens-1of2", "single"))
+        *(("base", "per-layer"), ("base", "single")),
+        *(("equal-exposure-1of8", "single"), ("equal-exposure-1of4", "single")),
     ]
     assert sum("@" in partition for _, partition in every) == 2
     assert plan.browsed_arms([]) == []
@@ -250,19 +248,20 @@ def test_a_plan_is_the_same_after_it_was_a_file(tmp_path):
     assert read_plan(tmp_path / "plan.json") == plan
     assert plan.arm("base", "single").count == 1
     with pytest.raises(KeyError, match="single"):
-        plan.arm("tokens-1of2", "single")
+        plan.arm("equal-exposure-1of8", "single")
 
 
 def test_the_record_says_what_each_sae_is_trained_on_and_from():
     settings = asked(specialised=[{"from": 1, "budgets": [0.5]}])
     record = planned(settings).as_json(settings["sae"])
     saes = {(each["variant"], each["sae"]): each for each in record["saes"]}
-    child = saes["tokens-1of4@base", "2@0-3"]
+    child = saes["tokens-1of4@equal-exposure-1of4", "2@0-3"]
     assert child["layers"] == [2]
-    assert child["starts_from"] == ["base", "0-3"]
+    assert child["starts_from"] == ["equal-exposure-1of4", "0-3"]
     assert child["training_tokens"] == 195 * 128  # 25,000 in whole batches
-    assert saes["base", "0-3"]["starts_from"] is None
-    assert saes["base", "0-3"]["training_tokens"] == 781 * 128
+    root = saes["equal-exposure-1of4", "0-3"]
+    assert root["starts_from"] is None
+    assert root["training_tokens"] == 781 * 128  # a quarter of 100,000 at each of four layers
     (budget,) = (each["budget"] for each in record["arms"] if each["role"] == "specialised")
     assert budget == 0.5
 

@@ -9,7 +9,7 @@ from clustersae.experiment.streaming import Streaming
 
 #: Five shards of 200 tokens, two at most in a window: windows 0 (one shard), 1 and 2 (two each).
 PASSING = {"tokens": {"train": 1000, "validation": 1, "test": 1}, "shard_tokens": 200, "window": 2}
-#: Ten batches of 100; specialised arms at 0.5 of it have 750 activations for the root.
+#: Ten batches of 100; the root of specialised arms at 0.5 of it reads 250 tokens, three times.
 SAE = {"training_tokens": 1000, "batch_size": 100, "learning_rate": 0.1}
 SHARD = "results/m/activations/{}.safetensors"
 FOLDER = "results/{}/saes/{}/{}/seed-{}"
@@ -80,9 +80,9 @@ def test_a_window_is_made_when_every_sae_has_read_the_one_two_before(streaming):
                 assert f"{folder}/windows/0.json" in found
     # Specialised SAEs begin later, and SAEs whose last window it was are there as a whole.
     assert not [file for file in found if "@" in file.split("/")[4]]
+    assert [file for file in streaming.read(wildcards(window="3")) if "@" in file.split("/")[4]]
     late = streaming.read(wildcards(window="4"))
     assert FOLDER.format("m", "base", "0", 7) + "/training.json" in late
-    assert [file for file in late if "@" in file.split("/")[4]]
 
 
 def test_what_caching_has_cost_is_what_was_made(streaming):

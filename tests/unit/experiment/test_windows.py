@@ -82,6 +82,7 @@ def test_without_a_window_or_with_one_of_all_shards_all_are_mixed():
         ("mlsae-1of4", "0-2", {0: range(5), 1: range(5, 8)}),
         # It reads on where its start has stopped, and a transferred one begins with the stream.
         ("tokens-1of4@tokens-1of2", "1@0-2", {2: range(5, 6), 3: range(6, 7)}),
+        ("tokens-1of4@equal-exposure-1of2", "1@0-2", {2: range(5, 6), 3: range(6, 7)}),
         ("tokens-1of4~base", "1~0", {0: range(2)}),
     ],
 )

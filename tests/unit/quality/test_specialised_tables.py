@@ -23,9 +23,9 @@ def written(tmp_path_factory):
     return write_tables(experiment)
 
 
-AT_ONCE = "per-layer@single (tokens-1of5@base)"
-BY_TWO = "per-layer@complete-2 (tokens-1of5@tokens-1of2)"
-TWICE = "per-layer@single (tokens-1of2@tokens-5of2)"
+AT_ONCE = "per-layer@single (tokens-1of5@equal-exposure-1of5)"
+BY_TWO = "per-layer@complete-2 (tokens-1of5@equal-exposure-1of5)"
+TWICE = "per-layer@single (tokens-1of2@equal-exposure-1of2)"
 
 
 def test_cost_by_hand_with_every_root_once():
@@ -185,5 +185,5 @@ def test_a_specialised_arm_is_chosen_where_it_is_the_cheapest_within_the_margins
 def test_roots_have_histories_though_they_serve_no_layer(written):
     training = read_file(written["training"])
     names = set(zip(training["variant"], training["cluster"]))
-    assert ("tokens-5of2", "0-4") in names
-    assert ("tokens-1of5@base", "3@0-4") in names
+    assert ("equal-exposure-1of2", "0-4") in names
+    assert ("tokens-1of5@equal-exposure-1of5", "3@0-4") in names

@@ -67,6 +67,11 @@ def test_a_start_goes_on_after_the_last_step(trainer, tmp_path):
     assert torch.equal(start.sae.W_enc, trainer.sae.W_enc)
 
 
+def test_a_start_that_read_each_token_at_every_layer_has_read_fewer(trainer, tmp_path):
+    save_sae(tmp_path, trainer.sae, SETTINGS, "equal-exposure-1of4", "f" * 64)
+    assert load_start(tmp_path, "f" * 64).n_read == 40 * SETTINGS.batch_size // 2
+
+
 def test_foreign_and_mixed_files_are_refused(trainer, tmp_path):
     for folder, fingerprint in (("a", "f" * 64), ("b", "e" * 64)):
         save_sae(tmp_path / folder, trainer.sae, SETTINGS, "base", fingerprint)

@@ -38,13 +38,17 @@ class BatchPlan:
     of a shard that do not fill a block, and the blocks that do not fill a batch; which ones they
     are differs from pass to pass, so that no row is left out for good.
 
-    With `every_layer` each token contributes all layers instead: all of them read one stream of
+    With `n_tokens` all passes are over so many tokens, the first of the first pass: a cluster of n
+    layers that passes over them n times reads each token about once at every layer.
+
+    With `every_layer` each token contributes all layers at once: all of them read one stream of
     tokens, the blocks of one pass after those of the other, and in a batch (nearly) the same ones.
 
     Args:
         rows_per_shard: number of rows of every shard.
         n_layers: layers in the cluster.
         every_layer: read every token at every layer.
+        n_tokens: read no other tokens than so many; None for all. A batch is always full.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class BatchPlan:
         batch_size: int,
         seed: int,
         every_layer: bool = False,
+        n_tokens: int | None = None,
     ) -> None:
         self.n_layers, self.batch_size, self.seed = n_layers, batch_size, seed
         self.rows_per_shard = list(rows_per_shard)
@@ -65,6 +70,10 @@ class BatchPlan:
                 f" {BLOCK_ROWS}."
             )
         n_blocks = sum(n_rows // self.block_rows for n_rows in self.rows_per_shard)
+        self._limit: int | None = None
+        if n_tokens is not None:
+            wanted = -(-max(n_tokens, batch_size) // self.block_rows)
+            self._limit, n_blocks = (wanted, wanted) if wanted < n_blocks else (None, n_blocks)
         self.steps_per_pass = n_blocks * self.block_rows // batch_size
         if self.steps_per_pass == 0:
             raise InputError(
@@ -118,16 +127,27 @@ class BatchPlan:
     def _blocks_of(self, which: int) -> list[tuple[int, int]]:
         """(shard, first row) of the blocks of a pass, in the order in which they are read."""
         if which != self._pass:
-            generator = torch.Generator().manual_seed(_mix(self.seed, which))
-            blocks = []
-            for shard, n_rows in enumerate(self.rows_per_shard):
-                spare = n_rows % self.block_rows
-                offset = int(torch.randint(spare + 1, (), generator=generator))
-                stop = n_rows - self.block_rows + 1
-                blocks += [(shard, start) for start in range(offset, stop, self.block_rows)]
-            order = torch.randperm(len(blocks), generator=generator)
-            self._pass, self._blocks = which, [blocks[i] for i in order.tolist()]
+            if self._limit is None or which == 0:
+                blocks = self._shuffled(which)[: self._limit]
+            else:
+                generator = torch.Generator().manual_seed(_mix(self.seed, which))
+                first = self._shuffled(0)[: self._limit]
+                order = torch.randperm(len(first), generator=generator)
+                blocks = [first[i] for i in order.tolist()]
+            self._pass, self._blocks = which, blocks
         return self._blocks
+
+    def _shuffled(self, which: int) -> list[tuple[int, int]]:
+        """The blocks of a pass over all shards."""
+        generator = torch.Generator().manual_seed(_mix(self.seed, which))
+        blocks = []
+        for shard, n_rows in enumerate(self.rows_per_shard):
+            spare = n_rows % self.block_rows
+            offset = int(torch.randint(spare + 1, (), generator=generator))
+            stop = n_rows - self.block_rows + 1
+            blocks += [(shard, start) for start in range(offset, stop, self.block_rows)]
+        order = torch.randperm(len(blocks), generator=generator)
+        return [blocks[i] for i in order.tolist()]
 
 
 def _largest_divisor(number: int, at_most: int) -> int:
@@ -154,6 +174,7 @@ def normalised_batches(
     steps: range,
     device: torch.device | str = "cpu",
     every_layer: bool = False,
+    n_tokens: int | None = None,
 ) -> Iterator[torch.Tensor]:
     """The batch x̄ float32 [batch_size, d_model] of every step in `steps`.
 
@@ -164,9 +185,10 @@ def normalised_batches(
         layer_mean: μ [n_cluster_layers, d_model]; layer_scale: σ [n_cluster_layers],
             or [n_cluster_layers, d_model].
         every_layer: read every token at every layer, not at one of them (see `BatchPlan`).
+        n_tokens: read no other tokens than so many.
     """
     rows = [shard.n_rows for shard in shards]
-    plan = BatchPlan(rows, len(layers), batch_size, seed, every_layer)
+    plan = BatchPlan(rows, len(layers), batch_size, seed, every_layer, n_tokens)
     mean, inverse = layer_mean.float(), 1 / layer_scale.float()
     if shards[0].device.type != "cpu":
         yield from _gathered(shards, layers, mean, inverse, plan, steps)

@@ -20,7 +20,7 @@ from clustersae.experiment.plan import Plan
 from clustersae.experiment.planning import make_pilots, make_plan
 from clustersae.experiment.sae_settings import SAESettings, learning_rates, resolve
 from clustersae.experiment.streaming import N_PASSING, made
-from clustersae.experiment.variants import CROSSCODER, EVERY_LAYER, kind_of, times_read
+from clustersae.experiment.variants import CROSSCODER, kind_of, times_read
 from clustersae.experiment.windows import parts_of, windows_of
 
 #: What a process takes before it holds anything: Python, torch, transformers.
@@ -216,9 +216,7 @@ class _Prices:
         variant, name = each
         own = self.saes[each].n_activations
         n_layers = len(layers_of(name))
-        if kind_of(variant) in (EVERY_LAYER, CROSSCODER):
-            return own // n_layers
-        own //= times_read(variant, n_layers) if self.windows else 1
+        own //= n_layers if kind_of(variant) == CROSSCODER else times_read(variant, n_layers)
         start = start_of(variant, name)
         return own + (self._reached(start) if start and FROM in name else 0)
 

@@ -167,26 +167,21 @@ def _clusters(description: Mapping[str, Any], partition: str) -> list[str]:
     return known[partition]["clusters"]
 
 
-def budget_variant(
-    description: Mapping[str, Any], partition: str, budget: float, shared_fraction: float
-) -> str:
+def budget_variant(budget: float, shared_fraction: float) -> str:
     """The variant by which a specialised arm trains for `budget` of the per-layer baseline.
+
+    Every layer gets the same, and the whole arm reads as many tokens as per-layer SAEs do for that
+    budget: the shared SAEs read the first part of them at every layer, those that start from them
+    the rest.
 
     Args:
         budget: activations of the whole arm over those of all per-layer SAEs.
-        shared_fraction: part of the budget that the shared SAEs get; the rest is spread evenly
-            over those that start from them.
+        shared_fraction: part of the budget that the shared SAEs get.
     """
-    probe = saes_of(description, f"{BASE}{FROM}{BASE}", partition)
-    names = {name for _, name in with_ancestors(probe)}
-    roots = {name for name in names if FROM not in name}
-    # A root that serves a single layer takes a root's share and that of one SAE below a root.
-    alone = {name for _, name in probe if FROM not in name}
-    total = Fraction(budget).limit_denominator(1000) * description["n_layers"]
+    total = Fraction(budget).limit_denominator(1000)
     shared = total * Fraction(shared_fraction).limit_denominator(1000)
-    root = shared / len(roots)
-    below = (total - shared) / (len(names) - len(roots) + len(alone))
-    return FROM.join(scaled_variant("tokens", share) for share in (below, root))
+    own = scaled_variant("tokens", total - shared)
+    return FROM.join((own, scaled_variant(EQUAL_EXPOSURE, shared)))
 
 
 def transfer_variant(n_layers: int, budget: float) -> str:

@@ -143,7 +143,7 @@ def _specialised(
     for entry in starts:
         partition = specialised_name(method, entry["from"], n_layers)
         pairs += [
-            (budget_variant(description, partition, budget, share), partition)
+            (budget_variant(budget, share), partition)
             for budget in entry["budgets"]
             if entry["from"] < n_layers
         ]
@@ -191,7 +191,7 @@ def candidates(description: Mapping[str, Any], settings: Settings) -> list[Candi
         share = settings["sae"]["specialise"]["shared_fraction"]
         for budget, root in product(AUTO_BUDGETS, auto_roots(n_layers)):
             partition = specialised_name(method, root, n_layers)
-            variant = budget_variant(description, partition, budget * fraction, share)
+            variant = budget_variant(budget * fraction, share)
             pilot = arm_of(description, variant, partition, method)
             entry = {"from": root, "budgets": [budget]}
             found.append(Candidate("specialised", entry, pilot))

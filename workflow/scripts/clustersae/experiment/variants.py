@@ -4,16 +4,18 @@ base              as configured
 tokens-{N}of{M}   N/M of the activations: L per-layer SAEs on K/L of them cost what K full ones do
 narrower-{N}of{M} as many latents as make training take N/M of the operations: the same budget
                   spent on smaller dictionaries
-equal-exposure    T·n activations for a cluster of n layers: each layer is seen T times, each time
-                  at another token
+equal-exposure    T·n activations for a cluster of n layers: T tokens, of which each is read n
+                  times, at one layer each time
+equal-exposure-{N}of{M}  the same of N/M·T tokens
 mlsae-{N}of{M}    N/M·T tokens, each of them at every layer of the cluster, as multi-layer SAEs read
                   them (Lawson et al. 2024): n·N/M·T activations
 crosscoder-{N}of{M}  N/M·T tokens, each of them at all layers of the cluster at once, with one code
                   for all (Lindsey et al. 2024): n·N/M·T activations, too
 
 The variant of a specialised SAE says the same of the SAE that it started from: `3@0-4` of variant
-`tokens-1of5@base` was trained on for T/5 activations after T of `0-4`. `tokens-1of5~base` is T/5
-for each layer that took over the weights of the layer before, after T for the first one.
+`tokens-1of5@equal-exposure-1of4` was trained on for T/5 activations after 5T/4 of `0-4`.
+`tokens-1of5~base` is T/5 for each layer that took over the weights of the layer before, after T for
+the first one.
 """
 
 import re
@@ -28,7 +30,7 @@ EQUAL_EXPOSURE = "equal-exposure"
 EVERY_LAYER = "mlsae"
 #: The kind of variant that gives a token one code for all layers of the cluster.
 CROSSCODER = "crosscoder"
-_KINDS = rf"tokens|narrower|{EVERY_LAYER}|{CROSSCODER}"
+_KINDS = rf"tokens|narrower|{EQUAL_EXPOSURE}|{EVERY_LAYER}|{CROSSCODER}"
 _SCALED = re.compile(rf"(?P<kind>{_KINDS})-(?P<part>\d+)of(?P<whole>\d+)")
 _ONE = rf"{BASE}|{EQUAL_EXPOSURE}|(?:{_KINDS})-\d+of\d+"
 
@@ -54,21 +56,18 @@ def variant_scales(variant: str, n_cluster_layers: int) -> tuple[float, float]:
     kind, share = kind_of(own), share_of(own)
     if share is None or not share or (kind == "narrower" and share > 1):
         raise InputError(
-            f"{variant!r} is not a variant: use base, equal-exposure, tokens-NofM,"
-            f" {EVERY_LAYER}-NofM, {CROSSCODER}-NofM, or narrower-NofM with N ≤ M."
+            f"{variant!r} is not a variant: use base, equal-exposure, equal-exposure-NofM,"
+            f" tokens-NofM, {EVERY_LAYER}-NofM, {CROSSCODER}-NofM, or narrower-NofM with N ≤ M."
         )
     if kind == CROSSCODER:
         return float(share), float(layers_at_once(own, n_cluster_layers))
-    if kind == EVERY_LAYER:
+    if kind in (EVERY_LAYER, EQUAL_EXPOSURE):
         return float(share * n_cluster_layers), 1.0
     return (float(share), 1.0) if kind == "tokens" else (1.0, float(share))
 
 
 def times_read(variant: str, n_cluster_layers: int) -> int:
-    """How many rows each token gives, where a stream of tokens is read in windows.
-
-    T·n rows of T tokens are n of each token: at every layer, or at one layer each time.
-    """
+    """How many rows each token gives: n of T·n rows of T tokens, in one pass or one in each."""
     return n_cluster_layers if kind_of(variant) in (EVERY_LAYER, EQUAL_EXPOSURE) else 1
 
 
@@ -99,5 +98,5 @@ def scaled_variant(kind: str, share: float | Fraction) -> str:
     """
     exact = max(Fraction(share).limit_denominator(1000), Fraction(1, 1000))
     if exact == 1 and kind not in (EVERY_LAYER, CROSSCODER):
-        return BASE
+        return EQUAL_EXPOSURE if kind == EQUAL_EXPOSURE else BASE
     return f"{kind}-{exact.numerator}of{exact.denominator}"

@@ -111,12 +111,12 @@ def parts_of(windows: Windows, sae: Mapping[str, Any], variant: str, name: str) 
 
 
 def first_step(sae: Mapping[str, Any], variant: str, name: str) -> int:
-    """What the SAE that another one goes on from has read, in batches of the other one's size."""
+    """The tokens that the start of an SAE has read, in batches of the SAE's own size."""
     start = start_of(variant, name)
     if not start or FROM not in name:
         return 0
-    root_batch, root_steps, _ = _lengths(sae, *start)
-    return -(-root_batch * root_steps // _lengths(sae, variant, name)[0])
+    root_batch, root_steps, times = _lengths(sae, *start)
+    return -(-(root_batch * root_steps // times) // _lengths(sae, variant, name)[0])
 
 
 def _lengths(sae: Mapping[str, Any], variant: str, name: str) -> tuple[int, int, int]:

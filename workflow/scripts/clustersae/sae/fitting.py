@@ -40,9 +40,9 @@ HELD_SHARE = 0.25
 class Activations(NamedTuple):
     """What an SAE is trained on: its layers of the training shards, and their normalisation.
 
-    With `every_layer` every token is read at all of the layers, not at one of them. With `windows`
-    the shards are read one window after the other, each of whose tokens is read so many `times`;
-    those of other windows than the steps need may be absent.
+    Each token is read so many `times`, at one of the layers each time; with `every_layer` at all of
+    them at once. With `windows` the shards are read one window after the other; those of other
+    windows than the steps need may be absent.
     """
 
     shards: Sequence[Shard]
@@ -69,6 +69,12 @@ class Activations(NamedTuple):
             first = course.first_step(window)
             within = range(own.start - first, own.stop - first)
             yield self.of_window(window), seed_of_window(settings.seed, window), within
+
+    def limit(self, settings: SAESettings) -> int | None:
+        """The tokens that are passed over again and again; None where all are, or a window's."""
+        if self.windows or self.every_layer or self.times == 1:
+            return None
+        return settings.n_activations // self.times
 
     def held_on(self, where: torch.device, n_activations: int) -> "Activations":
         """The same in the memory of a GPU, if that has room and as many are read as are copied.
@@ -228,7 +234,7 @@ def batches_of(
         if joint:
             yield from aligned_batches(*stream, *how)
         else:
-            yield from normalised_batches(*stream, *how, data.every_layer)
+            yield from normalised_batches(*stream, *how, data.every_layer, data.limit(settings))
 
 
 def converged(trainings: Iterable[Callable[[], Fit]]) -> Iterator[Fit]:

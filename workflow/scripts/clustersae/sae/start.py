@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 from typing import NamedTuple
 
+from clustersae.experiment.variants import times_read
 from clustersae.runtime.tensors import checksum
 from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.storage import load_sae
@@ -13,7 +14,7 @@ class Start(NamedTuple):
     """The SAE that another one starts from.
 
     Attributes:
-        n_read: how many activations it has read of layers that the other one reads, too.
+        n_read: how many tokens it has read at layers that the other one reads, too.
         checksum: of its weights.
         is_other_layer: it serves another layer, and only its weights are of use.
         folder, fingerprint: where it was read from, and what `load_start` was told.
@@ -44,6 +45,8 @@ def load_start(folder: str | Path, fingerprint: str, is_other_layer: bool = Fals
         InputError: as `load_sae`.
     """
     sae = load_sae(folder, fingerprint=fingerprint)
-    n_read = 0 if is_other_layer else sae.config["n_steps"] * sae.config["batch_size"]
+    times = times_read(sae.config["variant"], len(sae.layers))
+    n_rows = sae.config["n_steps"] * sae.config["batch_size"]
+    n_read = 0 if is_other_layer else n_rows // times
     told = checksum(sae.state_dict())
     return Start(sae, n_read, told, is_other_layer, folder, fingerprint)
