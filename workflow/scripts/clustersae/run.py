@@ -48,7 +48,7 @@ class Run:
 
     @property
     def arms(self) -> list[str]:
-        """Names of the arms, such as `per-layer` or `per-layer@single (tokens-3of10@base)`."""
+        """Names of the arms, such as `per-layer` or `complete-3 (equal-exposure)`."""
         return [arm.name for arm in self.plan.arms]
 
     @property
