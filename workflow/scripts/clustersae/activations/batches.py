@@ -70,10 +70,9 @@ class BatchPlan:
                 f" {BLOCK_ROWS}."
             )
         n_blocks = sum(n_rows // self.block_rows for n_rows in self.rows_per_shard)
-        self._limit: int | None = None
-        if n_tokens is not None:
-            wanted = -(-max(n_tokens, batch_size) // self.block_rows)
-            self._limit, n_blocks = (wanted, wanted) if wanted < n_blocks else (None, n_blocks)
+        limit = n_blocks if n_tokens is None else -(-max(n_tokens, batch_size) // self.block_rows)
+        self._is_limited = limit < n_blocks
+        n_blocks = min(limit, n_blocks)
         self.steps_per_pass = n_blocks * self.block_rows // batch_size
         if self.steps_per_pass == 0:
             raise InputError(
@@ -127,15 +126,15 @@ class BatchPlan:
     def _blocks_of(self, which: int) -> list[tuple[int, int]]:
         """(shard, first row) of the blocks of a pass, in the order in which they are read."""
         if which != self._pass:
-            if self._limit is None or which == 0:
-                blocks = self._shuffled(which)[: self._limit]
-            else:
-                generator = torch.Generator().manual_seed(_mix(self.seed, which))
-                first = self._shuffled(0)[: self._limit]
-                order = torch.randperm(len(first), generator=generator)
-                blocks = [first[i] for i in order.tolist()]
-            self._pass, self._blocks = which, blocks
+            self._pass, self._blocks = which, self._of_pass(which)
         return self._blocks
+
+    def _of_pass(self, which: int) -> list[tuple[int, int]]:
+        if not self._is_limited:
+            return self._shuffled(which)
+        first = self._shuffled(0)[: self._n_blocks]
+        generator = torch.Generator().manual_seed(_mix(self.seed, which))
+        return _permuted(first, generator) if which else first
 
     def _shuffled(self, which: int) -> list[tuple[int, int]]:
         """The blocks of a pass over all shards."""
@@ -146,8 +145,11 @@ class BatchPlan:
             offset = int(torch.randint(spare + 1, (), generator=generator))
             stop = n_rows - self.block_rows + 1
             blocks += [(shard, start) for start in range(offset, stop, self.block_rows)]
-        order = torch.randperm(len(blocks), generator=generator)
-        return [blocks[i] for i in order.tolist()]
+        return _permuted(blocks, generator)
+
+
+def _permuted(blocks: list[tuple[int, int]], generator: torch.Generator) -> list[tuple[int, int]]:
+    return [blocks[i] for i in torch.randperm(len(blocks), generator=generator).tolist()]
 
 
 def _largest_divisor(number: int, at_most: int) -> int:

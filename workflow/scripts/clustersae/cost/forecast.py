@@ -20,7 +20,7 @@ from clustersae.experiment.plan import Plan
 from clustersae.experiment.planning import make_pilots, make_plan
 from clustersae.experiment.sae_settings import SAESettings, learning_rates, resolve
 from clustersae.experiment.streaming import N_PASSING, made
-from clustersae.experiment.variants import CROSSCODER, kind_of, times_read
+from clustersae.experiment.variants import times_read
 from clustersae.experiment.windows import parts_of, windows_of
 
 #: What a process takes before it holds anything: Python, torch, transformers.
@@ -214,9 +214,8 @@ class _Prices:
     def _reached(self, each: SAE) -> int:
         """The last token of the stream that an SAE reads, as training.json says it afterwards."""
         variant, name = each
-        own = self.saes[each].n_activations
-        n_layers = len(layers_of(name))
-        own //= n_layers if kind_of(variant) == CROSSCODER else times_read(variant, n_layers)
+        settings = self.saes[each]
+        own = settings.n_steps * settings.batch_size // times_read(variant, len(layers_of(name)))
         start = start_of(variant, name)
         return own + (self._reached(start) if start and FROM in name else 0)
 
