@@ -325,6 +325,16 @@ def test_what_the_library_cannot_read_is_left_to_pytorch():
     assert native.largest(torch.ones(2, 4, dtype=torch.float64), 2) is None
 
 
+@pytest.mark.parametrize("gradient", [True, False])
+def test_what_is_no_number_shows_in_the_reconstruction(gradient):
+    sae = trainer(configuration(), choose_step).sae.requires_grad_(gradient)
+    x = torch.randn(3, sae.d_model, generator=torch.Generator().manual_seed(1))
+    x[1] = float("nan")
+    found = sae.reconstruct(x).detach()
+    assert found[1].isnan().all()
+    assert found[[0, 2]].isfinite().all()
+
+
 def test_the_latents_are_the_same_bits_with_and_without_a_gradient():
     sae = trainer(configuration(), choose_step).sae
     x = torch.randn(50, sae.d_model, generator=torch.Generator().manual_seed(1))

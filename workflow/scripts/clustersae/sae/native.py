@@ -84,10 +84,12 @@ def largest(pre: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor] | No
 
     Exact, in no order, and several times as fast as `torch.topk`. What is missing is value 0 of
     latent 0, and gradients do not pass. None where it cannot be had: without the library, off the
-    CPU, or in another number format than float32.
+    CPU, in another number format than float32, or if something is no number, which must show.
     """
     found = library()
     if found is None or pre.device.type != "cpu" or pre.dtype != torch.float32:
+        return None
+    if pre.sum().isnan():
         return None
     rows, bias = pre.detach().contiguous(), pre.new_zeros(pre.shape[-1])
     values = pre.new_empty(*pre.shape[:-1], k)
