@@ -196,7 +196,10 @@ def _check_crosscoders(where: str, settings: Mapping[str, Any], n_layers: int) -
 def _check_lengths(
     key: str, sae: Mapping[str, Any], root: int, budget: float, n_layers: int, n_batches: int
 ) -> None:
-    """Enough batches for roots and children, as far as can be known before clustering."""
+    """Enough batches for children, and for roots of as many layers as they have in the mean.
+
+    A root gets activations by its layers, which clustering decides; the plan looks at each.
+    """
     shared = budget * sae["specialise"]["shared_fraction"] * n_layers
     shares = {
         "shared SAEs": shared / root,
