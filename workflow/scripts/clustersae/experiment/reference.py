@@ -41,10 +41,15 @@ _PLURALS = {"integer": "integers", "number": "numbers", "string": "texts", "obje
 
 
 def reference(schema: Schema) -> str:
-    """Markdown: a table of key, allowed values, default and description for every section."""
+    """Markdown: a table of key, allowed values, default and description for every section.
+
+    One without keys is left to the schema of the module that brings it.
+    """
     parts = []
     for key, entry in schema["properties"].items():
         entry = schemas.resolved(entry, schema)
+        if not {"properties", "additionalProperties"} & entry.keys():
+            continue
         parts += [f"## `{key}`", entry.get("description", ""), *_body(key, entry, schema)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -70,7 +75,7 @@ def _rows(prefix: str, entry: Schema, schema: Schema) -> Iterator[tuple[str, str
         needed = "required" if key in entry.get("required", ()) else ""
         if "$ref" in each:
             own = key not in schema["properties"]
-            yield f"`{path}`", "section, below" if own else "section, overridden", needed, about
+            yield f"`{path}`", "section, below" if own else "section, for this model alone", needed, about
         elif "properties" in each:
             yield f"`{path}`", "section", "", about
             yield from _rows(f"{path}.", each, schema)
