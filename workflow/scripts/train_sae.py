@@ -13,10 +13,12 @@ from clustersae.experiment.sae_settings import learning_rates
 from clustersae.runtime import device, job
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import read_json, write_csv, write_json
+from clustersae.runtime.meter import Meter
 from clustersae.sae.fitting import best_fit, converged
 from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.preparing import prepare
 from clustersae.sae.storage import save_sae
+from clustersae.sae.training import Diverged
 from clustersae.sae.validation import Validation, validate
 
 
@@ -67,15 +69,21 @@ def main(
     # Those that are there whether or not shards of other windows are kept.
     read = data.shards if window is None else data.of_window(window).shards
 
+    seconds_of_scores: list[float] = []
+    diverged: list[Diverged] = []
+
     def score(sae: SparseAutoencoder) -> Validation:
         if not held_out:
             return Validation(0.0, 0.0)
         home = sae.W_dec.device  # of one that was spread, the CPU
-        found = validate(sae.to(devices[0]), held_out, read, limit)
+        with Meter(devices[0]) as meter:
+            found = validate(sae.to(devices[0]), held_out, read, limit)
+        seconds_of_scores.append(meter.record["seconds"])
         sae.to(home)
         return found
 
-    best, scores, tuning_seconds = best_fit(converged(trainings), score, limit)
+    best, scores, tuning_seconds = best_fit(converged(trainings, diverged), score, limit)
+    tuning_seconds += sum(seconds_of_scores) + sum(each.seconds for each in diverged)
 
     settings, sae = best.settings, best.sae
     save_sae(
@@ -107,7 +115,7 @@ def main(
                 rate: each.dead_fraction for rate, each in scores.items() if held_out
             },
             "tuning_seconds": tuning_seconds,
-            "tuning_flops": flops * max(0, len(scores) - 1),
+            "tuning_flops": flops * (len(scores) - 1 + sum(each.share for each in diverged)),
             "activations": settings.n_activations,
             # The place in the stream of tokens, which passes over the cached ones again and again.
             "tokens_reached": reached // data.times,

@@ -164,6 +164,20 @@ def test_exact_effects_come_in_the_order_asked_for(gpt2, saes):
     torch.testing.assert_close(exact, back.flip(0))
 
 
+def test_layers_that_do_not_begin_with_the_first(gpt2):
+    """Exact effects of the layers 1 and 2 are those that they have beside layer 0."""
+    two = [random_sae((layer,), D_MODEL, D_SAE, K, seed=layer) for layer in (1, 2)]
+    all_three = [random_sae((0,), D_MODEL, D_SAE, K), *two]
+    pairs, found = random_pairs(3, N_TOKENS, VOCAB_SIZE), []
+    for saes in (two, all_three):
+        dictionaries = dictionaries_of(saes)
+        recording = record(gpt2, pairs, "attribution", layers=list(dictionaries))
+        n_before = (len(saes) - 2) * (D_SAE + 1)
+        nodes = [n_before + number for number in range(2 * (D_SAE + 1))]
+        found.append(exact_effects(gpt2, dictionaries, [recording], nodes))
+    torch.testing.assert_close(*found)
+
+
 def test_numbers_of_nodes(saes):
     nodes = Nodes(saes)
     assert (nodes.n_nodes, nodes.n_latents) == (3 * 25, 3 * 24)

@@ -204,6 +204,8 @@ def test_equal_training_means_equal_batches_for_whoever_gets_it():
 
 
 def test_a_batch_that_cannot_be_halved_stays():
+    config = CONFIG | {"batch_size": 384, "min_steps": 10_000}  # 192 is no multiple of a block
+    assert resolve(config, "base", 1, 64, 0).batch_size == 384
     config = CONFIG | {"batch_size": 375, "min_steps": 10_000}
     assert resolve(config, "base", 1, 64, 0).batch_size == 375
 

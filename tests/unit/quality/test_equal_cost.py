@@ -36,8 +36,14 @@ def measured(arm, by_layer, seeds=(0, 1)):
 
 def columns(arm, costs, fvu, seeds=None):
     rows = [measured(each, fvu[each.name], *((seeds or {}).get(each.name, ()))) for each in ARMS]
-    cost = pd.DataFrame({"arm": list(costs), "total_seconds": costs.values(), "flops_total": 1.0})
-    return equal_cost_columns(arm, ARMS, pd.concat(rows), cost, MARGINS)
+    pairs = {name: np.broadcast_to(each, 2) for name, each in costs.items()}  # of seeds 0 and 1
+    by_seed = pd.DataFrame(pairs, dtype=float).T
+    totals = {"seconds": by_seed, "flops": 7 * by_seed}
+    found = equal_cost_columns(arm, ARMS, pd.concat(rows), totals, MARGINS)
+    for name in ("budget_equal", "excess_fvu_equal", "verdict_equal"):
+        one, other = found[f"{name}_seconds"], found[f"{name}_flops"]
+        assert one == other or one == pytest.approx(other, nan_ok=True)
+    return found
 
 
 def power_law(cost):
@@ -67,6 +73,25 @@ def test_by_hand():
     assert ends == pytest.approx([0.25 / 0.2 - 1] * 3)
     assert found["verdict_equal_seconds"] == "worse"
     assert found["budget_equal_seconds"] == pytest.approx(0.5**0.5)
+
+
+def test_costs_that_scatter_over_seeds_widen_the_interval():
+    """Shared SAEs on the curve of per-layer ones cost 10 % more with one of two seeds."""
+    spread = COSTS | {SHARED.name: (6.5, 6.5 * 1.1)}
+    found = columns(SHARED, spread, FVU | {SHARED.name: power_law(6.5)})
+    logs = np.array([0.0, np.log(1.1) * (0.2 + 0.3 + 0.5) / 3])  # by which the rival is better
+    half = 12.706 * np.std(logs, ddof=1) / 2**0.5  # Student's t of one degree of freedom
+    low, high = np.exp(logs.mean() - half) - 1, np.exp(logs.mean() + half) - 1
+    assert found["excess_fvu_equal_seconds"] == pytest.approx(np.exp(logs.mean()) - 1)
+    assert found["excess_fvu_equal_seconds_low"] == pytest.approx(low, rel=1e-4)
+    assert found["excess_fvu_equal_seconds_high"] == pytest.approx(high, rel=1e-4)
+
+
+@pytest.mark.parametrize("cost", [5.0, 4.96, 14.0, 14.1])
+def test_an_arm_that_costs_what_an_end_does_has_a_rival(cost):
+    found = columns(SHARED, COSTS | {SHARED.name: cost}, FVU | {SHARED.name: power_law(cost)})
+    assert found["excess_fvu_equal_seconds"] == pytest.approx(0, abs=1e-12)
+    assert found["budget_equal_seconds"] == pytest.approx(0.5 if cost < 6 else 2, rel=0.02)
 
 
 def test_narrower_saes_have_such_a_rival_and_are_none():

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from synthetic_results import CACHING_SECONDS, Experiment, write_tables
 
-from clustersae.cost.table import cost_table
+from clustersae.cost.table import cost_table, totals_by_seed
 from clustersae.experiment.arms import arm_of
 from clustersae.presentation.tables import read_file
 from clustersae.runtime.errors import InputError
@@ -87,6 +87,9 @@ def test_cost_by_hand_with_every_root_once():
     assert cost.loc[one, "relative"] == pytest.approx((139.5 / 316 * 143.5 / 319) ** 0.5)
     untuned = (131.5 / 310 * 135.5 / 313) ** 0.5
     assert cost.loc[one, "relative_untuned"] == pytest.approx(untuned)
+    by_seed = totals_by_seed(arms, pd.DataFrame(rows))["seconds"]
+    assert by_seed.loc[one].to_dict() == {0: 139.5, 1: 143.5}
+    assert by_seed.mean(axis=1).to_dict() == cost["total_seconds"].to_dict()
     assert cost["n_saes"].to_dict() == {base: 3, two: 4, one: 4}
     # K T with K = 1/2 + 2/4 + 3/4 and 1/2 + 3/4, T = 100.5 s and 2 s of tuning.
     assert cost.loc[two, "predicted_seconds"] == pytest.approx(7.5 + 1.75 * 102.5)
@@ -114,6 +117,13 @@ def test_cost_by_hand_with_every_root_once():
     searched = cost_table(arms, pd.DataFrame(rows[:-1] + pilots), one).set_index("arm")
     assert searched["pilot_seconds"].to_dict() == {base: 0, two: 0, one: 31}
     assert searched["caching_seconds"].to_dict() == {base: 10, two: 7.5, one: 9}
+    # Without tuning there are 25 s of pilots and 1.5 s of caching more than without pilots.
+    untuned = (158 / 310 * 162 / 313) ** 0.5
+    assert searched.loc[one, "relative_untuned"] == pytest.approx(untuned)
+    # A pilot that is an SAE of the arm is paid for once.
+    pilots = [each | {"variant": "tokens-1of2", "cluster": "0-2"} for each in pilots]
+    twice = cost_table(arms, pd.DataFrame(rows[:-1] + pilots), one).set_index("arm")
+    assert twice["total_seconds"].to_dict() == cost["total_seconds"].to_dict()
 
     lacking = [row for row in rows if row.get("cluster") != "1@0-2"]
     with pytest.raises(InputError, match=r"lacks the SAE of cluster 1@0-2 \(variant tokens-1of4"):

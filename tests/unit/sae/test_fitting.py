@@ -39,11 +39,12 @@ def train(cached, tmp_path):
     shards, tensors = cached
     calls = []
 
-    def of(layers, settings=ROOT, start=None, file=None, label="SAE", code=""):
+    def of(layers, settings=ROOT, start=None, file=None, label="SAE", code="", scale=None):
         calls.append(layers)
         file = file or tmp_path / f"checkpoint-{len(calls)}.safetensors"
         index = list(layers)
-        data = Activations(shards, layers, tensors["mean"][index], tensors["scale"][index])
+        scale = tensors["scale"][index] if scale is None else scale
+        data = Activations(shards, layers, tensors["mean"][index], scale)
         return fit(data, settings, file, label, CPU, code, start, keep=True)
 
     return of
@@ -223,6 +224,7 @@ def test_a_checkpoint_of_another_training_is_not_used(train, tmp_path):
         {"settings": replace(CHILD, learning_rate=0.03)},
         {"code": "edited"},
         {"label": "another SAE"},
+        {"scale": torch.full((1, D_MODEL), 2.0)},  # `sae.normalisation: dimensions`
     ):
         train((2,), file=file, **base)
         fitted = train((2,), file=file, **base | change)
@@ -322,9 +324,26 @@ def test_a_rate_that_diverges_is_left_out_and_all_of_them_are_an_error():
     def diverges():
         raise Diverged("FVU is nan")
 
-    assert list(converged([diverges, lambda: "fit", diverges])) == ["fit"]
+    lost = []
+    assert list(converged([diverges, lambda: "fit", diverges], lost)) == ["fit"]
+    assert [str(error) for error in lost] == ["FVU is nan"] * 2
     with pytest.raises(Diverged, match="FVU is nan"):
         list(converged([diverges, diverges]))
+
+
+def test_a_training_that_diverges_says_what_it_took(train, monkeypatch):
+    step = Trainer.step
+
+    def step_then_diverge(trainer, batch):
+        step(trainer, batch)
+        if trainer.step_number == 5:
+            raise Diverged("FVU is nan")
+
+    monkeypatch.setattr(Trainer, "step", step_then_diverge)
+    with pytest.raises(Diverged) as raised:
+        train((2,))
+    assert raised.value.share == 5 / ROOT.n_steps
+    assert raised.value.seconds > 0
 
 
 def test_a_start_at_another_layer_gives_its_weights_and_nothing_else(train, cached, batches):

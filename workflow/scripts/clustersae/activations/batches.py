@@ -39,7 +39,8 @@ class BatchPlan:
     are differs from pass to pass, so that no row is left out for good.
 
     With `n_tokens` all passes are over so many tokens, the first of the first pass: a cluster of n
-    layers that passes over them n times reads each token about once at every layer.
+    layers that passes over them n times reads each token n times, and every layer as many tokens;
+    at which layers a token is read is chance.
 
     With `every_layer` each token contributes all layers at once: all of them read one stream of
     tokens, the blocks of one pass after those of the other, and in a batch (nearly) the same ones.

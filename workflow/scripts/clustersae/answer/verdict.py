@@ -51,12 +51,11 @@ def short(found: Findings, questions: Mapping[str, Text]) -> Short:
     """The best arm, as many rivals as there is room for, every question."""
     said = [text for question in questions.values() if (text := question.line(found))]
     answers = [*said, fitted("Caveats:", caveats(found))]
-    n_rows = len(found.tables["arms"])
-    while True:
+    for n_rows in range(len(found.tables["arms"]), 0, -1):
         brief = Short(headline(found), ranking(found, n_rows), answers)
         if brief.text().count("\n") <= MOST_LINES:
-            return brief
-        n_rows -= 1
+            break
+    return brief
 
 
 def long(found: Findings, questions: Mapping[str, Text]) -> str:

@@ -115,7 +115,7 @@ def _exact_of_layer(
     pairs = recording.pairs
     start = first_position(stream, layer, pairs)
     # A changed stream, and what the blocks after it hold at once (the MLP, roughly).
-    per_row = pairs.n_tokens * (8 * recording.clean[0].shape[-1] + dictionary.n_latents)
+    per_row = pairs.n_tokens * (8 * recording.clean[layer].shape[-1] + dictionary.n_latents)
     n_rows = max(1, max_entries // (per_row + stream.vocab_size))
     n_pairs = min(n_rows, len(pairs.clean))
     n_nodes = max(1, n_rows // n_pairs)

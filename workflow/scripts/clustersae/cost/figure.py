@@ -54,7 +54,7 @@ def draw(cost: pd.DataFrame, arms: pd.DataFrame, model: str) -> Figure:
         figure = canvas(
             9,
             0.42 * len(rows) + 1.1,
-            _finding(rows, shown),
+            _finding(cost, shown),
             conditions(model, n_layers, n_seeds, "measured above, predicted A + K·T below", bars),
         )
         axis = figure.subplots()
@@ -103,16 +103,15 @@ def _selected(
     return pd.concat(parts, ignore_index=True).drop_duplicates("arm", ignore_index=True)
 
 
-def _finding(rows: pd.DataFrame, shown: pd.Series | None) -> str:
-    wrong = (rows["predicted_seconds"] / rows["total_seconds"] - 1).abs().max()
+def _finding(cost: pd.DataFrame, shown: pd.Series | None) -> str:
+    wrong = (cost["predicted_seconds"] / cost["total_seconds"] - 1).abs().max()
     model = f"A + K·T predicts every arm to within {percent(max(wrong, 0.001))}"
     if shown is None:
         return model
-    row = rows[rows["arm"] == shown["arm"]].iloc[0]
-    return (
-        f"{shown['count']} SAEs instead of {int(shown['n_layers'])} take"
-        f" {percent(row['relative'])} of the time; {model}"
-    )
+    row = cost[cost["arm"] == shown["arm"]].iloc[0]
+    saes = "1 SAE" if shown["count"] == 1 else f"{shown['count']} SAEs"
+    take = f"{saes} instead of {int(shown['n_layers'])}: {percent(row['relative'])} of the time"
+    return f"{take}; {model}"
 
 
 def _colour(shown: pd.Series | None) -> str:

@@ -11,7 +11,7 @@ K the arm's training in units of one, so that prediction and measurement agree e
 what the simple model says. Costs are like for like: every arm covers the same layers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -46,23 +46,14 @@ def cost_table(
         found_by_pilots: the arm that one run of the pilots counts for; who names an arm pays for
             no search.
     """
-    caching = cost[cost["kind"] == "caching"]
-    if caching.empty:
-        raise InputError("The cost table has no row of kind caching.")
-    pilots = _pilots(cost)
-    saes = _by_sae(cost[cost["kind"] == "sae"])
-    base = baseline(arms)
+    caching, base = _caching(cost), baseline(arms)
     rows = []
-    for arm in arms:
-        own, alone = _paired(saes, arm, base)
-        searched = pilots if arm.name == found_by_pilots else 0 * pilots
-        bill, base_bill = _Bill(caching, own, searched), _Bill(caching, alone, 0 * pilots)
+    for arm, bill, base_bill in _bills(arms, cost, found_by_pilots):
+        own, alone = bill.own, base_bill.own
         seconds, flops = (bill.totals(unit) for unit in ("seconds", "flops"))
         base_seconds, base_flops = (base_bill.totals(unit) for unit in ("seconds", "flops"))
         relative = excess(seconds[None], base_seconds[None]).interval()
-        untuned = excess(
-            *((each.totals("seconds") - each.tuning["seconds"])[None] for each in (bill, base_bill))
-        ).interval()
+        untuned = excess(*(each.untuned()[None] for each in (bill, base_bill))).interval()
         of_one = (alone["seconds"].mean(1).sum() + base_bill.tuning["seconds"]) / len(base.trained)
         predicted = bill.once["seconds"] + arm.matched_count * of_one
         rows.append(
@@ -70,7 +61,7 @@ def cost_table(
                 **arm_columns(arm),
                 "share_read": bill.share_read,
                 "caching_seconds": bill.caching["seconds"],
-                "pilot_seconds": searched["seconds"],
+                "pilot_seconds": bill.pilots["seconds"],
                 "tuning_seconds": bill.tuning["seconds"],
                 "training_seconds": own["seconds"].sum(0).mean(),
                 **cells("total_seconds", over_seeds(seconds).interval()),
@@ -83,7 +74,7 @@ def cost_table(
                 "relative_caching": bill.share_read / base_bill.share_read,
                 "relative_training": own["seconds"].sum() / alone["seconds"].sum(),
                 "flops_caching": bill.caching["flops"],
-                "flops_pilots": searched["flops"],
+                "flops_pilots": bill.pilots["flops"],
                 "flops_tuning": bill.tuning["flops"],
                 "flops_training": own["flops"].sum(0).mean(),
                 "flops_total": flops.mean(),
@@ -101,6 +92,42 @@ def cost_table(
     return pd.DataFrame(rows)
 
 
+def totals_by_seed(
+    arms: Sequence[Arm], cost: pd.DataFrame, found_by_pilots: str | None = None
+) -> dict[str, pd.DataFrame]:
+    """What every arm costs with every seed: `seconds` and `flops`, rows arms, columns seeds.
+
+    Args: as of `cost_table`, whose totals are the means over seeds.
+    """
+    bills = {arm.name: bill for arm, bill, _ in _bills(arms, cost, found_by_pilots)}
+    return {
+        unit: pd.DataFrame(
+            {name: pd.Series(bill.totals(unit), bill.seeds) for name, bill in bills.items()}
+        ).T
+        for unit in ("seconds", "flops")
+    }
+
+
+def _bills(
+    arms: Sequence[Arm], cost: pd.DataFrame, found_by_pilots: str | None
+) -> Iterator[tuple[Arm, "_Bill", "_Bill"]]:
+    """Every arm, what it pays and what the baseline does, on the seeds that both have."""
+    caching, base = _caching(cost), baseline(arms)
+    saes = _by_sae(cost[cost["kind"] == "sae"])
+    for arm in arms:
+        seeds, own, alone = _paired(saes, arm, base)
+        pilots = _pilots(cost, arm)
+        searched = pilots if arm.name == found_by_pilots else 0 * pilots
+        yield arm, _Bill(caching, seeds, own, searched), _Bill(caching, seeds, alone, 0 * pilots)
+
+
+def _caching(cost: pd.DataFrame) -> pd.DataFrame:
+    caching = cost[cost["kind"] == "caching"]
+    if caching.empty:
+        raise InputError("The cost table has no row of kind caching.")
+    return caching
+
+
 #: Units of cost that are added up.
 _ADDED = ["seconds", "job_seconds", "flops"]
 
@@ -110,6 +137,7 @@ class _Bill:
 
     Args:
         caching: rows of all shards.
+        seeds: that own has.
         own: measures `[n_saes, n_seeds]` of the arm's SAEs.
         pilots: what one run of them cost; zeros if the arm does not pay for them.
 
@@ -120,9 +148,9 @@ class _Bill:
     """
 
     def __init__(
-        self, caching: pd.DataFrame, own: dict[str, np.ndarray], pilots: pd.Series
+        self, caching: pd.DataFrame, seeds: list[int], own: dict[str, np.ndarray], pilots: pd.Series
     ) -> None:
-        self._own = own
+        self.seeds, self.own, self.pilots = seeds, own, pilots
         reached = max(own["tokens_reached"].max(), pilots["tokens_reached"])
         self.share_read = float(min(1.0, reached / caching["n_tokens"].sum()))
         self.caching = caching[_ADDED].sum(min_count=1) * self.share_read
@@ -133,15 +161,25 @@ class _Bill:
 
     def totals(self, unit: str) -> np.ndarray:
         """By seed, [n_seeds]."""
-        return self.once[unit] + self.tuning[unit] + self._own[unit].sum(0)
+        return self.once[unit] + self.tuning[unit] + self.own[unit].sum(0)
+
+    def untuned(self) -> np.ndarray:
+        """Seconds by seed without the search for learning rates, [n_seeds]."""
+        return self.totals("seconds") - self.tuning["seconds"] - self.pilots["tuning_seconds"]
 
 
-def _pilots(cost: pd.DataFrame) -> pd.Series:
-    """What one run of the pilots cost, tuning included, and how far they read; else zeros."""
+def _pilots(cost: pd.DataFrame, arm: Arm) -> pd.Series:
+    """What one run of the pilots cost, tuning included, and how far they read; else zeros.
+
+    Those that are SAEs of the arm itself are in its own bill.
+    """
     pilots = cost[cost["kind"] == "pilot"]
+    saes = pd.MultiIndex.from_frame(pilots[["variant", "cluster"]])
+    pilots = pilots[~saes.isin(list(arm.trained))]
     run = pilots[_ADDED].sum() / max(pilots["seed"].nunique(), 1)
     for unit in ("seconds", "flops"):
-        run[unit] += pilots[f"tuning_{unit}"].sum()
+        run[f"tuning_{unit}"] = pilots[f"tuning_{unit}"].sum()
+        run[unit] += run[f"tuning_{unit}"]
     return pd.concat([run, pd.Series({"tokens_reached": pilots["tokens_reached"].max()})]).fillna(0)
 
 
@@ -162,8 +200,8 @@ def _by_sae(saes: pd.DataFrame) -> pd.DataFrame:
 
 def _paired(
     saes: pd.DataFrame, arm: Arm, base: Arm
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Measures `[n_saes, n_seeds]` of an arm and of the baseline, on the seeds that both have."""
+) -> tuple[list[int], dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The seeds that an arm and the baseline have; measures `[n_saes, n_seeds]` of both."""
     for sae in (*arm.trained, *base.trained):
         if sae not in saes.index:
             raise InputError(
@@ -177,4 +215,4 @@ def _paired(
         {name: rows[name][seeds].to_numpy(np.float64) for name in saes.columns.levels[0]}
         for rows in (saes.loc[list(chosen.trained)] for chosen in (arm, base))
     )
-    return own, alone
+    return seeds, own, alone

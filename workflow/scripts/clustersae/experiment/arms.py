@@ -171,7 +171,7 @@ def budget_variant(budget: float, shared_fraction: float) -> str:
     """The variant by which a specialised arm trains for `budget` of the per-layer baseline.
 
     Every layer gets the same, and the whole arm reads as many tokens as per-layer SAEs do for that
-    budget: the shared SAEs read the first part of them at every layer, those that start from them
+    budget: shared SAEs read the first part of them once for each layer, those that start from them
     the rest.
 
     Args:

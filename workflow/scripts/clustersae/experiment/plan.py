@@ -40,7 +40,7 @@ class Plan:
     What is derived from it is so once: a dry run of hundreds of jobs asks for it a thousand times.
 
     Attributes:
-        n_layers: of the language model.
+        n_layers: that are studied.
         seeds: of every SAE.
         arms: the per-layer baseline first, none twice.
         auto: what pilots have settled, where the configuration asks them; else None. Its `arm` is

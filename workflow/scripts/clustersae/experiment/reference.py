@@ -75,7 +75,12 @@ def _rows(prefix: str, entry: Schema, schema: Schema) -> Iterator[tuple[str, str
         needed = "required" if key in entry.get("required", ()) else ""
         if "$ref" in each:
             own = key not in schema["properties"]
-            yield f"`{path}`", "section, below" if own else "section, for this model alone", needed, about
+            yield (
+                f"`{path}`",
+                "section, below" if own else "section, for this model alone",
+                needed,
+                about,
+            )
         elif "properties" in each:
             yield f"`{path}`", "section", "", about
             yield from _rows(f"{path}.", each, schema)

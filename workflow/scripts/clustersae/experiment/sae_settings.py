@@ -11,8 +11,8 @@ from clustersae.experiment.flops import dense_flops, matched_width, optimiser_fl
 from clustersae.experiment.variants import layers_at_once, variant_scales
 from clustersae.runtime.errors import InputError
 
-#: Batches are not halved below this: what is read in one block (`activations.batches`), so that all
-#: sizes read the same rows in the same order.
+#: Batches are halved to multiples of this alone: what is read in one block (`activations.batches`),
+#: so that all sizes read the same rows in the same order.
 SMALLEST_BATCH = 128
 
 
@@ -175,7 +175,7 @@ def own_batch_size(config: Mapping[str, Any], n_tokens: float) -> int:
     alike, so that a specialised one meets per-layer SAEs of equal training on equal terms.
     """
     size = config["batch_size"]
-    while n_tokens < size * config["min_steps"] and size % 2 == 0 and size >= 2 * SMALLEST_BATCH:
+    while n_tokens < size * config["min_steps"] and size % (2 * SMALLEST_BATCH) == 0:
         size //= 2
     return size
 

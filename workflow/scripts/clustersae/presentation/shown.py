@@ -28,13 +28,13 @@ def specialised(arms: pd.DataFrame) -> pd.Series | None:
     """The specialised arm that is shown; None without one.
 
     The chosen arm if it is specialised, else the cheapest within the margins, else the one of
-    least mean FVU.
+    least mean FVU on the validation split.
     """
     rows = arms[arms["role"] == "specialised"]
     found = _chosen_or_cheapest(rows)
     if found is not None or rows.empty:
         return found
-    return rows.loc[rows["fvu"].idxmin()]
+    return rows.loc[rows["excess_fvu_validation"].idxmin()]
 
 
 def _chosen_or_cheapest(rows: pd.DataFrame) -> pd.Series | None:

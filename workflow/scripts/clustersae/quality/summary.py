@@ -41,6 +41,7 @@ def arms_table(
     partition_splice: pd.DataFrame,
     density: pd.DataFrame,
     cost: pd.DataFrame,
+    totals: Mapping[str, pd.DataFrame],
     margins: Mapping[str, float],
 ) -> pd.DataFrame:
     """Quality (test split) and cost of every arm, each beside the per-layer baseline.
@@ -64,6 +65,7 @@ def arms_table(
         partition_splice: rows of `evaluation/splice/{variant}/{partition}/all.csv`.
         density: `density_table` of the arms' SAEs.
         cost: `cost_table` of the arms.
+        totals: `totals_by_seed` of the arms.
         margins: largest excess FVU, of the mean over layers (mean) and of one layer (worst).
     """
     by_cost = cost.set_index("arm")
@@ -91,7 +93,7 @@ def arms_table(
                 "live_latents": _live_latents(density, arm),
                 "n_tokens_dead": int(pair.rows["n_tokens_dead"].max()),
                 **{name: by_cost.loc[arm.name, column] for name, column in _COSTS.items()},
-                **equal_cost_columns(arm, arms, quality, cost, margins),
+                **equal_cost_columns(arm, arms, quality, totals, margins),
             }
         )
 

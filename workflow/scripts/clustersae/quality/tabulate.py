@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from clustersae.cost.table import cost_table
+from clustersae.cost.table import cost_table, totals_by_seed
 from clustersae.experiment.plan import Plan
 from clustersae.presentation.arms import check_evaluated, of_every_arm
 from clustersae.presentation.tables import (
@@ -43,12 +43,13 @@ def tables(
     measured = read_files(reconstruction, RECONSTRUCTION)
     check_evaluated(arms, measured)
     quality = layer_quality(arms, measured, read_files(layer_splice, LAYER_SPLICE))
-    costs = cost_table(arms, read_files([cost], COST), found_by_pilots)
+    bill = (arms, read_files([cost], COST), found_by_pilots)
+    costs, totals = cost_table(*bill), totals_by_seed(*bill)
     spliced = of_every_arm(read_files(partition_splice, PARTITION_SPLICE), arms)
     densities = density_table(density)
     return {
         "layer_quality": quality,
-        "arms": arms_table(arms, quality, spliced, densities, costs, margins),
+        "arms": arms_table(arms, quality, spliced, densities, costs, totals, margins),
         "comparisons": comparisons_table(arms, quality, costs, margins),
         "layers": layers_table(arms, quality),
         "cost": costs,

@@ -24,7 +24,7 @@ from clustersae.runtime.checkpoint import Checkpoint, identity
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.meter import Meter
 from clustersae.runtime.stopping import listening
-from clustersae.runtime.tensors import seal_of
+from clustersae.runtime.tensors import checksum, seal_of
 from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.registry import create
 from clustersae.sae.start import Start
@@ -175,6 +175,8 @@ def fit(
         "torch": torch.__version__,
         "step": trainer.optimise.name,
         "start": start.checksum if start else "",
+        # What batches are normalised by, and what the saved SAE holds, must be the same.
+        "normalisation": checksum({"mean": data.mean, "scale": data.scale}),
         "windows": asdict(data.windows) if data.windows else None,
     }
     own = {
@@ -206,10 +208,15 @@ def fit(
             logger.warning("Asked to stop: step %d is saved.", trainer.step_number)
             stop.check()
 
-    with meter, listening() as stop:
-        steps = range(first_step + resumed_at, first_step + leg.until)
-        batches = batches_of(data, settings, steps, where, sae.joint)
-        history = train(trainer, batches, label, after_step, leg.until)
+    try:
+        with meter, listening() as stop:
+            steps = range(first_step + resumed_at, first_step + leg.until)
+            batches = batches_of(data, settings, steps, where, sae.joint)
+            history = train(trainer, batches, label, after_step, leg.until)
+    except Diverged as error:
+        error.seconds = meter.record["seconds"] + checkpoint.seconds
+        error.share = trainer.step_number / settings.n_steps
+        raise
     if keep:
         checkpoint.save(trainer, history)
     if leg.after:
@@ -237,22 +244,28 @@ def batches_of(
             yield from normalised_batches(*stream, *how, data.every_layer, data.limit(settings))
 
 
-def converged(trainings: Iterable[Callable[[], Fit]]) -> Iterator[Fit]:
+def converged(
+    trainings: Iterable[Callable[[], Fit]], diverged: list[Diverged] | None = None
+) -> Iterator[Fit]:
     """The fits of those trainings that do not diverge: one rate of several may be too high.
+
+    Args:
+        diverged: what the others raised is put here, for what they cost.
 
     Raises:
         Diverged: all do.
     """
-    last, found = None, False
+    lost: list[Diverged] = [] if diverged is None else diverged
+    found = False
     for training in trainings:
         try:
             yield training()
             found = True
         except Diverged as error:
             logger.warning("%s", error)
-            last = error
-    if last and not found:
-        raise last
+            lost.append(error)
+    if lost and not found:
+        raise lost[-1]
 
 
 class Choice(NamedTuple):

@@ -22,7 +22,14 @@ DEAD_REFRESH_STEPS = 16
 
 
 class Diverged(InputError):
-    """The loss is no number any more."""
+    """The loss is no number any more.
+
+    Attributes:
+        seconds: that the training took, as of `Meter`.
+        share: of its steps, done by then.
+    """
+
+    seconds, share = 0.0, 0.0
 
 
 #: About this many rows in every history.csv; each waits for a GPU once.
