@@ -120,7 +120,6 @@ def main(
             # The place in the stream of tokens, which passes over the cached ones again and again.
             "tokens_reached": reached // data.times,
             "flops": flops,
-            "flops_dense": settings.total_dense_flops(d_model),
         },
     )
     for checkpoint in folder.glob("checkpoint-*.safetensors"):

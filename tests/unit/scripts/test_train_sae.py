@@ -163,7 +163,6 @@ def test_cost_counts_operations_of_all_activations(data, tmp_path):
     # 50 steps of Adam and clipping on 416 parameters, 192 of them in the decoder.
     adam = 50 * (16 * (2 * 8 * 24 + 24 + 8) + 7 * 8 * 24)
     assert record["flops"] == 6400 * (2 * 8 * 24 + 8 * 3 * 8) + adam
-    assert record["flops_dense"] == 6400 * 10 * 8 * 24 + adam
     assert record["tokens_reached"] == 6400
     assert record["tuning_flops"] == 0
     assert record["seconds"] > 0

@@ -17,7 +17,6 @@ COLUMNS = (
         "peak_memory_mb",
         "peak_gpu_memory_mb",
         "flops",
-        "flops_dense",
         "activations",
         "n_tokens",
         "tokens_reached",

@@ -7,7 +7,7 @@ from typing import Any
 
 from clustersae.experiment.architectures import ARCHITECTURES, PREFIXES, held_bytes
 from clustersae.experiment.clusters import FROM, VIA
-from clustersae.experiment.flops import dense_flops, matched_width, optimiser_flops, training_flops
+from clustersae.experiment.flops import matched_width, optimiser_flops, training_flops
 from clustersae.experiment.variants import layers_at_once, variant_scales
 from clustersae.runtime.errors import InputError
 
@@ -60,15 +60,9 @@ class SAESettings:
 
     def total_flops(self, d_model: int) -> int:
         """Operations of the whole training as it is done here, the optimiser's included."""
-        return self.n_activations * self.flops(d_model) + self._of_optimiser(d_model)
-
-    def total_dense_flops(self, d_model: int) -> int:
-        """The same, if all products were dense."""
-        dense = self.n_activations * dense_flops(d_model, self.d_sae)
-        return dense + self._of_optimiser(d_model)
-
-    def _of_optimiser(self, d_model: int) -> int:
-        return self.n_steps * optimiser_flops(self.layers_at_once * d_model, self.d_sae)
+        width = self.layers_at_once * d_model
+        of_optimiser = self.n_steps * optimiser_flops(width, self.d_sae)
+        return self.n_activations * self.flops(d_model) + of_optimiser
 
     def weight_bytes(self, d_model: int) -> int:
         """Of encoder, decoder and biases in float32."""
