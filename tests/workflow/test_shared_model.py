@@ -2,10 +2,13 @@
 
 import json
 
+import pytest
+
 TARGET = "results/wide/tables/arms.csv"
 WIDE = {"same_as": "tiny", "sae": {"d_sae": 48}}
 
 
+@pytest.mark.long
 def test_text_model_and_activations_are_those_of_the_other(finished):
     finished.configure(models={"wide": WIDE})
     made = {"train_model", "import_model", "cache_activations", "activation_statistics"}
