@@ -34,7 +34,10 @@ RIVAL_PER_LATENT = 81_000
 
 
 def losses(folder: Path) -> pd.DataFrame:
-    """Mean log FVU over layers of the test split: per kind, training (of full) and seed."""
+    """Mean log FVU over layers of the test split: per kind, training (of full) and seed.
+
+    Of trainings that SAEs of both kinds have.
+    """
     arms = pd.read_csv(folder / "tables" / "arms.csv").set_index("arm")
     quality = pd.read_csv(folder / "tables" / "layer_quality.csv", dtype={"cluster": str})
     quality = quality[quality["split"] == "test"]
@@ -52,7 +55,8 @@ def losses(folder: Path) -> pd.DataFrame:
                 "dead_fraction": group["dead_fraction"].mean(),
             }
         )
-    return pd.DataFrame(rows)
+    both = pd.DataFrame(rows).groupby("training").filter(lambda own: own["kind"].nunique() == 2)
+    return both.reset_index(drop=True)
 
 
 def summary(found: pd.DataFrame) -> pd.DataFrame:
