@@ -13,7 +13,6 @@ from clustersae.experiment.sae_settings import learning_rates
 from clustersae.runtime import device, job
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import read_json, write_csv, write_json
-from clustersae.runtime.meter import Meter
 from clustersae.sae.fitting import best_fit, converged
 from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.preparing import prepare
@@ -69,21 +68,18 @@ def main(
     # Those that are there whether or not shards of other windows are kept.
     read = data.shards if window is None else data.of_window(window).shards
 
-    seconds_of_scores: list[float] = []
     diverged: list[Diverged] = []
 
     def score(sae: SparseAutoencoder) -> Validation:
         if not held_out:
             return Validation(0.0, 0.0)
         home = sae.W_dec.device  # of one that was spread, the CPU
-        with Meter(devices[0]) as meter:
-            found = validate(sae.to(devices[0]), held_out, read, limit)
-        seconds_of_scores.append(meter.record["seconds"])
+        found = validate(sae.to(devices[0]), held_out, read, limit)
         sae.to(home)
         return found
 
     best, scores, tuning_seconds = best_fit(converged(trainings, diverged), score, limit)
-    tuning_seconds += sum(seconds_of_scores) + sum(each.seconds for each in diverged)
+    tuning_seconds += sum(each.seconds for each in diverged)
 
     settings, sae = best.settings, best.sae
     save_sae(
