@@ -162,7 +162,7 @@ def claims() -> Iterator[str]:
     found = " and ".join(f"{100 * each['excess_fvu_equal_seconds']:+.1f}" for each in stories)
     yield f"{found.replace('-', '−')} %, or *equivalent* if"
     charged = pd.read_csv(RESULTS / "stories260k" / "with_validation.csv").set_index("arm")
-    charged = charged.loc[[f"{each['partition']} ({each['variant']})" for each in stories]]
+    charged = charged.loc[[each["arm"] for each in stories]]
     assert set(charged["verdict_equal_seconds"]) == {"equivalent"}
     of_shakespeare = at(0.4, "shakespeare")
     assert of_shakespeare["verdict_equal_seconds"] == "equivalent"
