@@ -218,6 +218,16 @@ def test_the_short_form_keeps_to_its_lines(n_arms):
         assert any(row.startswith("Not dominated, not shown: ") for row in rows)
 
 
+def test_more_questions_than_there_are_lines_leave_the_best_arm():
+    class Wordy:
+        line = staticmethod(lambda found: "An answer.")
+
+    questions = {str(number): Wordy for number in range(verdict.MOST_LINES)}
+    brief = verdict.short(findings(arm(HALF, 0.2), arm(ONE, 0.03)), questions)
+    assert len(brief.ranking.rows) == 1
+    assert len(brief.answers) == verdict.MOST_LINES + 1  # and the caveats
+
+
 def test_the_table_s_cells_apart_are_those_of_the_text():
     brief = verdict.short(findings(arm(HALF, 0.2), arm(ONE, 0.03), arm(SHARED, 0.3)), QUESTIONS)
     parts = json.loads(json.dumps(brief.parts()))

@@ -26,7 +26,7 @@ from clustersae.presentation.style import (
     styled,
     thinned,
 )
-from clustersae.presentation.words import percent, share
+from clustersae.presentation.words import percent, saes, share
 
 _UNITS = ((7200.0, "hours", 3600.0), (600.0, "minutes", 60.0), (0.0, "seconds", 1.0))
 
@@ -109,9 +109,10 @@ def _finding(cost: pd.DataFrame, shown: pd.Series | None) -> str:
     if shown is None:
         return model
     row = cost[cost["arm"] == shown["arm"]].iloc[0]
-    saes = "1 SAE" if shown["count"] == 1 else f"{shown['count']} SAEs"
-    take = f"{saes} instead of {int(shown['n_layers'])}: {percent(row['relative'])} of the time"
-    return f"{take}; {model}"
+    return (
+        f"{saes(shown['count'])} instead of {int(shown['n_layers'])}:"
+        f" {percent(row['relative'])} of the time; {model}"
+    )
 
 
 def _colour(shown: pd.Series | None) -> str:

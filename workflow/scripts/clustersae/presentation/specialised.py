@@ -5,6 +5,7 @@ import pandas as pd
 from clustersae.experiment.arms import PER_LAYER, SINGLE
 from clustersae.experiment.clusters import FROM, parent
 from clustersae.presentation.judging import judged_excess, same_training
+from clustersae.presentation.words import saes
 
 SPECIALISED = "specialised"
 
@@ -26,8 +27,7 @@ def best_by_budget(arms: pd.DataFrame) -> pd.DataFrame:
 
 def start_of(partition: str) -> str:
     """Where the SAEs of a specialised arm came from: "from 1 SAE", "from 3 SAEs"."""
-    count = start_key(partition)
-    return f"from {count} SAE{'' if count == 1 else 's'}"
+    return f"from {saes(start_key(partition))}"
 
 
 def start_key(partition: str) -> int:

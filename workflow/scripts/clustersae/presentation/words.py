@@ -21,6 +21,11 @@ def share(value: float) -> str:
     return f"{100 * value:.3g} %"
 
 
+def saes(count: int) -> str:
+    """A number of SAEs: "1 SAE", "3 SAEs"."""
+    return f"{count} SAE{'' if count == 1 else 's'}"
+
+
 def interval_text(low: float, high: float) -> str:
     """A relative interval as "95 % interval +3.2 to +5.0 %", or that there is none."""
     if np.isnan(low) or np.isnan(high):

@@ -25,7 +25,7 @@ from clustersae.presentation.style import (
     seeds_note,
     styled,
 )
-from clustersae.presentation.words import percent, share
+from clustersae.presentation.words import percent, saes, share
 
 
 def draw(quality: pd.DataFrame, arms: pd.DataFrame, model: str) -> Figure:
@@ -88,9 +88,8 @@ def _finding(test: pd.DataFrame, base: pd.DataFrame, shown: pd.Series | None) ->
     if shown is None:
         return "FVU of every layer with its own SAE"
     excess = _by_layer(test, shown["arm"])["mean"] / base["mean"] - 1
-    saes = "1 SAE" if shown["count"] == 1 else f"{shown['count']} SAEs"
     text = (
-        f"With {saes} for {len(base)} layers, layer {excess.idxmax()} loses most:"
+        f"With {saes(shown['count'])} for {len(base)} layers, layer {excess.idxmax()} loses most:"
         f" FVU {percent(excess.max(), True)}"
     )
     lost = excess[excess > 0].sort_values(ascending=False)

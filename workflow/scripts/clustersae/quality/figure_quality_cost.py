@@ -31,7 +31,7 @@ from clustersae.presentation.style import (
     percent_axis,
     styled,
 )
-from clustersae.presentation.words import interval_text, percent
+from clustersae.presentation.words import interval_text, percent, saes
 
 
 def draw(arms: pd.DataFrame, margins: Mapping[str, float], model: str) -> Figure:
@@ -114,9 +114,8 @@ def _finding(shown: pd.Series | None, baseline: pd.Series) -> str:
     if shown is None:
         return "No partition with fewer SAEs than layers was evaluated"
     between = interval_text(shown["excess_fvu_low"], shown["excess_fvu_high"])
-    saes = "1 SAE" if shown["count"] == 1 else f"{shown['count']} SAEs"
     text = (
-        f"{saes} instead of {baseline['count']}: mean FVU"
+        f"{saes(shown['count'])} instead of {baseline['count']}: mean FVU"
         f" {percent(shown['excess_fvu'], True)} ({between}: {shown['verdict']}), worst layer"
         f" {percent(shown['excess_fvu_worst'], True)} ({shown['verdict_worst']}), at"
         f" {percent(shown['cost_relative'])} of the cost"
