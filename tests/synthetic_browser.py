@@ -84,7 +84,7 @@ class Run:
         self.directions = folder / "directions.parquet"
         self.judge = [self._write_judge()] if judged else []
         self.measured = {}
-        directions = []
+        directions: list[dict[str, Any]] = []
         for pair in self.plan.browsed_arms(list(BROWSED)):
             label = dict(zip(("variant", "partition"), pair))
             groups = self._groups(pair)

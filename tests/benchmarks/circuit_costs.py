@@ -89,8 +89,11 @@ def _pairs(model_dir: Path, task: str, n_pairs: int, description) -> list[tuple[
         shape = 2, 2, n_pairs, 16
         tokens = torch.randint(2, description.vocab_size, shape)
         answers = torch.randint(2, description.vocab_size, (2, 2, n_pairs))
-        train, test = (Pairs(*both, *two, 1) for both, two in zip(tokens, answers))
-        return [(train, test)]
+        pairs = [
+            Pairs(clean, corrupted, answer, wrong, 1)
+            for (clean, corrupted), (answer, wrong) in zip(tokens, answers)
+        ]
+        return [(pairs[0], pairs[1])]
     loaded = model_tokenizer(model_dir)
     found = prepare(task, loaded, description.n_ctx, n_pairs, n_pairs)
     print(found.summary())

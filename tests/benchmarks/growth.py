@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from sae_step import planted, resident, write
+from benchmarks.sae_step import planted, resident, write
 
 from clustersae.experiment.flops import optimiser_flops, training_flops
 from clustersae.experiment.sae_settings import SAESettings

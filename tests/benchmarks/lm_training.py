@@ -69,16 +69,17 @@ def measure(
     asked = {key: value for key, value in model["training"].items() if key in fields}
     settings = TrainingSettings(**{**asked, "betas": tuple(asked["betas"])})
     ids = torch.from_numpy(stand_in(text, n_train + n_validation, n_letters))
-    splits = [
+    read, held_out = (
         part[: len(part) // n_ctx * n_ctx].view(-1, n_ctx)
         for part in ids.split([n_train, n_validation])
-    ]
+    )
     shape = Architecture(**model["architecture"], n_ctx=n_ctx)
-    network = build_model(shape, n_letters, None, None, settings.seed, settings.dropout).to(where)
+    network = build_model(shape, n_letters, None, None, settings.seed, settings.dropout)
+    network.to(where)  # type: ignore[arg-type]  # transformers wraps it without a type
 
     def seconds(n_steps: int) -> float:
         started = time.perf_counter()
-        train(network, *splits, dataclasses.replace(settings, steps=n_steps), None)
+        train(network, read, held_out, dataclasses.replace(settings, steps=n_steps), None)
         return time.perf_counter() - started  # the weights have been copied: nothing is pending
 
     on_gpu = where.type == "cuda"

@@ -60,7 +60,7 @@ def measured(folder: Path, data: Path) -> list[dict[str, Any]]:
             to = folder / f"{dtype}-{seed}"
             train_sae.main(
                 shards, activations / "statistics.safetensors", to, CLUSTER, "base", seed, sae,
-                torch.device("cpu"),
+                [torch.device("cpu")],
             )  # fmt: skip
             fvu = validate(load_sae(to), tests["float32"]).fvu
             plain = load_sae(folder / f"float32-{seed}")

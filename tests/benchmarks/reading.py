@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
-from sae_step import planted, write
+from benchmarks.sae_step import planted, write
 
 from clustersae.activations.batches import normalised_batches
 from clustersae.activations.shards import Shard, open_shard, write_shard

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from sae_step import planted
+from benchmarks.sae_step import planted
 from scipy import stats
 
 from clustersae.activations.blocks import LAYER_BLOCK_ROWS
@@ -48,8 +48,9 @@ def caching(n_tokens: int, n_layers: int) -> Callable[[], Any]:
     from transformers import GPT2Config, GPT2LMHeadModel
 
     torch.manual_seed(0)
-    shape = {"n_positions": N_CTX, "n_embd": D_MODEL, "n_layer": 24, "n_head": 4}
-    model = GPT2LMHeadModel(GPT2Config(vocab_size=512, bos_token_id=0, eos_token_id=0, **shape))
+    shape = GPT2Config(vocab_size=512, n_positions=N_CTX, n_embd=D_MODEL, n_layer=24, n_head=4)
+    shape.bos_token_id, shape.eos_token_id = 0, 0
+    model = GPT2LMHeadModel(shape)
     stream = ResidualStream(model.eval().requires_grad_(False), "transformer.h")
     ids = torch.randint(512, (n_tokens // N_CTX, N_CTX))
     places = torch.randperm(ids.numel()).reshape(ids.shape)

@@ -12,6 +12,7 @@ docs/results/specialise/README.md. Asserts nothing; takes half an hour or more o
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ class Bench:
         self.description = read_json(folder / "clusters/partitions.json")
         self.fits: dict[tuple, Fit] = {}
 
-    def saes(self, recipe: Recipe, budget: float) -> list[tuple[str, str]]:
+    def saes(self, recipe: Recipe, budget: float) -> tuple[tuple[str, str], ...]:
         """Variant and name of one SAE per layer, as they are at the end."""
         if recipe.roots == "none":
             return saes_of(self.description, scaled_variant("tokens", budget), "per-layer")
@@ -104,7 +105,7 @@ class Bench:
         return saes_of(self.description, variant, partition)
 
     def fvu(
-        self, split: str, recipe: Recipe, saes: list[tuple[str, str]], *rest: Any
+        self, split: str, recipe: Recipe, saes: Sequence[tuple[str, str]], *rest: Any
     ) -> np.ndarray:
         """Per layer; `rest` is the rate from scratch, that of what goes on, and the seed."""
         found = {}
@@ -156,7 +157,7 @@ class Bench:
         saes = self.saes(recipe, budget)
         roots = list(dict.fromkeys((parent(v), parent(n)) for v, n in saes if parent(n)))
 
-        def loss(which: list[tuple[str, str]], *rates: float) -> float:
+        def loss(which: Sequence[tuple[str, str]], *rates: float) -> float:
             return float(np.log(self.fvu("validation", recipe, which, *rates, SEEDS[0])).mean())
 
         tried = [factor * middle for factor in FACTORS]

@@ -57,10 +57,10 @@ def rises(
                 splices.append(splice_of([*saes.values()], bounded=bounded))
     clean, effects, n_scored = measure(stream, text, splices, batch_rows, limits, divergence=False)
     shape = 2, len(arms), len(seeds)
-    plain, bounded = np.reshape([effect.ce - clean for effect in effects], shape)
-    found = {False: plain, True: bounded}
+    found = np.reshape([effect.ce - clean for effect in effects], shape)
     return {
-        key: pd.DataFrame(each.T, index=list(seeds), columns=arms) for key, each in found.items()
+        bounded: pd.DataFrame(each.T, index=list(seeds), columns=arms)
+        for bounded, each in zip((False, True), found)
     }, n_scored
 
 

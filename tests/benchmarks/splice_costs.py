@@ -12,6 +12,7 @@ layer, and for each the unembedding at the scored positions. Asserts nothing.
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -62,11 +63,7 @@ def main(model_dir: Path, n_tokens: int, n_layers: int) -> None:
         f"{len(splices)} splices need {passes:.1f} passes: {needed:.1f} s"
     )
     for name, divergence in (("cross-entropy", False), ("and divergence", True)):
-        spent = timed(
-            lambda divergence=divergence: measure(
-                stream, text, splices, BATCH_ROWS, divergence=divergence
-            )
-        )
+        spent = timed(partial(measure, stream, text, splices, BATCH_ROWS, divergence=divergence))
         print(f"{name}: {spent:.1f} s, {spent / needed:.2f} of what is needed")
 
 

@@ -55,14 +55,14 @@ class Started:
         the start of another tells whether the other may be made again.
         """
         text = self.text()
-        starts = [
+        events: list[tuple[int, Job | int]] = [
             (each.start(), _job(*each.groups()))
             for each in _JOB.finditer(text)
             # What is just being written may end before its number.
             if each[1] != "all" and "    jobid: " in each[2]
         ]
-        ends = [(each.start(), int(each[1])) for each in _FINISHED.finditer(text)]
-        return [event for _, event in sorted([*starts, *ends], key=lambda each: each[0])]
+        events += [(each.start(), int(each[1])) for each in _FINISHED.finditer(text)]
+        return [event for _, event in sorted(events, key=lambda each: each[0])]
 
     def jobs(self) -> list[Job]:
         """All that were started, in order."""

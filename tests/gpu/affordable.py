@@ -85,7 +85,7 @@ def _pilot(experiment: Experiment, n_steps: int) -> float:
             BASE,
             0,
             own,
-            experiment.where,
+            [experiment.where],
         )
         seconds = time.perf_counter() - began
     shutil.rmtree(PILOT)

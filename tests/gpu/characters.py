@@ -102,9 +102,8 @@ def language_models(job: Job) -> dict[str, dict[str, Any]]:
 
 def corpus(folder: Path, settings: dict[str, Any]) -> None:
     """Make the text of a language model, if it is not there."""
-    files = CorpusFiles(
-        *(folder / f"{split}.safetensors" for split in SPLITS), folder / "corpus.json"
-    )
+    train, validation, test = (folder / f"{split}.safetensors" for split in SPLITS)
+    files = CorpusFiles(train, validation, test, folder / "corpus.json")
     tokenizer, described = (folder / file for file in TOKENIZER)
     if not described.is_file():
         own = {key: value for key, value in settings.items() if key != "n_ctx"} | {"cache": None}

@@ -104,11 +104,11 @@ class Experiment:
 
     def make(self, label: str, outputs: Iterable[str | Path], call: Callable[[], Any]) -> None:
         """Run a job whose outputs are not there, and write its time as Snakemake would."""
-        outputs = [Path(output) for output in outputs]
-        if all(output.is_file() for output in outputs):
+        paths = [Path(output) for output in outputs]
+        if all(path.is_file() for path in paths):
             return
-        for output in outputs:
-            output.parent.mkdir(parents=True, exist_ok=True)
+        for path in paths:
+            path.parent.mkdir(parents=True, exist_ok=True)
         began = time.perf_counter()
         call()
         seconds = time.perf_counter() - began
@@ -128,8 +128,9 @@ class Experiment:
         )
         if self.settings["trained"]:
             return
-        splits = (self.folder / f"corpus/{split}.safetensors" for split in SPLITS)
-        files = CorpusFiles(*splits, self.folder / "corpus/corpus.json")
+        corpus = self.folder / "corpus"
+        train, validation, test = (corpus / f"{split}.safetensors" for split in SPLITS)
+        files = CorpusFiles(train, validation, test, corpus / "corpus.json")
         asked = self.params.tokens_asked(at, None)
         self.make(
             "tokenise_corpus",
@@ -277,7 +278,7 @@ class Experiment:
                     at.variant,
                     int(at.seed),
                     self.params.sae(at),
-                    self.where,
+                    [self.where],
                     validation=list(map(Path, self.inputs.tuning_shards(at))),
                     start=Path(start[0]).parent if start else None,
                     tuned=Path(tuned[0]) if tuned else None,

@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -76,16 +77,15 @@ def measure(experiment: Experiment) -> None:
     }
     with patch.object(evaluate_reconstruction, "open_shards", experiment.held.open):
         for variant, sae in experiment.plan.evaluated_saes:
-            outputs = [
-                folder / f"{kind}/{variant}/{sae}.csv" for kind in ("reconstruction", "density")
-            ]
+            outputs = (
+                folder / f"reconstruction/{variant}/{sae}.csv",
+                folder / f"density/{variant}/{sae}.csv",
+            )
             saes = [experiment.sae_folder(variant, sae, seed) for seed in experiment.seeds]
             experiment.make(
                 f"evaluate_reconstruction/{variant}/{sae}",
                 outputs,
-                lambda saes=saes, outputs=outputs: evaluate_reconstruction.main(
-                    saes, splits, *outputs, experiment.where
-                ),
+                partial(evaluate_reconstruction.main, saes, splits, *outputs, experiment.where),
             )
     _splice(experiment)
 
@@ -95,10 +95,8 @@ def _splice(experiment: Experiment) -> None:
     rest = (own["splice_tokens"], own["batch_rows"], experiment.where)
     test = Path(experiment.inputs.tokens("test")(experiment.of()))
     model_dir, activations = experiment.folder / "model", experiment.folder / "activations"
-    norms, language_model = (
-        activations / "norms.safetensors",
-        experiment.folder / "evaluation/language_model.csv",
-    )
+    norms = activations / "norms.safetensors"
+    language_model = experiment.folder / "evaluation/language_model.csv"
     experiment.make(
         "evaluate_language_model",
         [language_model],
@@ -106,6 +104,7 @@ def _splice(experiment: Experiment) -> None:
             model_dir, test, activations / "statistics.safetensors", norms, language_model, *rest
         ),
     )
+    measured = model_dir, test, language_model, norms
     for variant, partition in experiment.plan.measured_arms:
         at = experiment.of(variant=variant, partition=partition)
         place = Path(
@@ -113,15 +112,11 @@ def _splice(experiment: Experiment) -> None:
                 model=experiment.name, kind="splice", variant=variant, partition=partition
             )
         )
-        outputs = [place / "layers.csv", place / "all.csv"]
+        written = place / "layers.csv", place / "all.csv"
         saes = [Path(path).parent for path in experiment.inputs.of_arm("cfg.json")(at)]
-        experiment.make(
-            f"evaluate_splice/{variant}/{partition}",
-            outputs,
-            lambda v=variant, p=partition, saes=saes, outputs=outputs: evaluate_splice.main(
-                model_dir, test, language_model, norms, saes, v, p, *outputs, *rest
-            ),
-        )
+        given = (*measured, saes, variant, partition, *written, *rest)
+        label = f"evaluate_splice/{variant}/{partition}"
+        experiment.make(label, written, partial(evaluate_splice.main, *given))
 
 
 def answer(experiment: Experiment) -> dict[str, str]:
@@ -144,7 +139,7 @@ def answer(experiment: Experiment) -> dict[str, str]:
         pattern = f"results/{{model}}/evaluation/{kind}/{{variant}}/{{sae}}.csv"
         return inputs.of_saes(pattern, "evaluated_saes")(at)
 
-    written = {name: out / f"{name}.csv" for name in TABLES}
+    written = {name: str(out / f"{name}.csv") for name in TABLES}
     measured = {
         "plan": str(folder / "plan.json"),
         "reconstruction": evaluated("reconstruction"),
@@ -167,5 +162,5 @@ def answer(experiment: Experiment) -> dict[str, str]:
         margins,
         options={},
     )
-    kept = [*written.values(), out / "verdict.txt", partitions, folder / "plan.json"]
+    kept = [*map(Path, written.values()), out / "verdict.txt", partitions, folder / "plan.json"]
     return {path.name: path.read_text(encoding="utf-8") for path in kept}

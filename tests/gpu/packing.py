@@ -12,7 +12,7 @@ import shutil
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import read_json, write_json
@@ -42,9 +42,11 @@ def pack(files: Mapping[str, Path], folder: Path, piece_bytes: int = PIECE_BYTES
     ordered = sorted(files, key=lambda name: (files[name].stat().st_size, name))
     described: dict[str, Any] = {}
     pieces: list[Path] = []
-    room, out = 0, None
+    room = 0
+    out: BinaryIO | None = None
     for name in ordered:
-        digest, parts = hashlib.sha256(), []
+        digest = hashlib.sha256()
+        parts: list[dict[str, int]] = []
         with open(files[name], "rb") as source:
             while True:
                 if room == 0:

@@ -1,6 +1,7 @@
 """Stage b: one SAE step beside those of other trainers, and beside what it cannot do without."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -59,7 +60,7 @@ def _measure(job: Job, batch: int, shape: tuple[int, int, int], tf32: bool) -> N
 
     found["floor"] = floor(shape, batch, job) if "floor" not in found else found["floor"]
     for label, choose in OURS.items():
-        timed(label, lambda choose=choose: our_step(*shape, job.where, choose))
+        timed(label, partial(our_step, *shape, job.where, choose))
     for peer, make in peers.PEERS.items():
         try:
             contestants = make(*shape, batch, job.where)
@@ -67,7 +68,11 @@ def _measure(job: Job, batch: int, shape: tuple[int, int, int], tf32: bool) -> N
             job.record.add("left_out", peer, {"missing": reason(error)})
             continue
         for variant, each in contestants.items():
-            timed(f"{peer} {variant}", lambda each=each: each().step)
+            timed(f"{peer} {variant}", partial(_step_of, each))
+
+
+def _step_of(make: Callable[[], Any]) -> Any:
+    return make().step
 
 
 def reason(error: Exception) -> str:

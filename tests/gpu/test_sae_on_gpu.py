@@ -1,5 +1,7 @@
 """What SAEs are trained and measured with on a GPU, against slow and plain references."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -16,7 +18,7 @@ from clustersae.sae.training import Trainer
 pytestmark = pytest.mark.gpu
 #: The last is that of a real model, d_model 576 and 16 x as wide.
 SHAPES = [(64, 96, 384, 12), (256, 384, 3072, 32), (512, 576, 9216, 32)]
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     **{"architecture": "topk", "n_steps": 60, "batch_size": 256, "learning_rate": 1e-3},
     **{"warmup_steps": 5, "decay_steps": 10, "auxk_alpha": 1 / 32, "dead_after": 2000},
     **{"max_grad_norm": 1.0, "seed": 0},
@@ -46,9 +48,10 @@ def dense_loss(sae, x):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_loss_and_gradients_are_those_of_dense_products_in_float64(where, close, shape):
-    n, *size = shape
-    x = normal(n, size[0])
-    ours, plain = autoencoder(*size, where), autoencoder(*size, dtype=torch.float64)
+    n, d_model, d_sae, k = shape
+    x = normal(n, d_model)
+    ours, plain = (autoencoder(d_model, d_sae, k, place) for place in (where, "cpu"))
+    plain.double()
     loss = fvu_loss(x.to(where), ours.forward_training(x.to(where)).reconstruction)
     expected = dense_loss(plain, x.double())
     loss.backward()
@@ -155,7 +158,8 @@ def test_batches_from_the_device_have_the_bits_of_those_from_the_host(where, sam
 
     def batches(place, to):
         shards = [HeldRows(700, place, seed=1), HeldRows(450, place, seed=2)]
-        return list(normalised_batches(shards, layers, mean, scale, 256, 3, range(7), to))
+        read = normalised_batches(shards, layers, mean, scale, 256, 3, range(7), to)  # type: ignore[arg-type]
+        return list(read)
 
     for found, expected in zip(batches(where, where), batches("cpu", "cpu"), strict=True):
         same(found, expected)

@@ -203,7 +203,7 @@ def trained(where, choose, n_steps, shape, start=None, **change):
     with torch.no_grad():
         # Tied to the decoder, the gradient of a lone latent is nothing but rounding, and Adam makes
         # whole steps of it.
-        sae.W_enc += 0.1 * normal(*sae.W_enc.shape, seed=2)
+        sae.W_enc.add_(0.1 * normal(*sae.W_enc.shape, seed=2))
         sae.b_enc[::5] -= 1e3
     trainer = Trainer(sae.to(where), settings, choose)
     if start:
