@@ -164,10 +164,11 @@ def claims() -> Iterator[str]:
     charged = pd.read_csv(RESULTS / "stories260k" / "with_validation.csv").set_index("arm")
     charged = charged.loc[[each["arm"] for each in stories]]
     assert set(charged["verdict_equal_seconds"]) == {"equivalent"}
-    of_shakespeare = at(0.4, "shakespeare")
-    assert of_shakespeare["verdict_equal_seconds"] == "equivalent"
-    less_there = f"{100 * of_shakespeare['excess_fvu_equal_seconds']:+.1f} % at 40 %: *equivalent*"
-    yield less_there.replace("-", "−")
+    played = [at(share, "shakespeare") for share in (0.2, 0.4, 0.6)]
+    assert {each["verdict_equal_seconds"] for each in played} == {"better"}
+    yield " and ".join(bounds(each, "excess_fvu_equal_seconds", 100, "+.1f") for each in played[:2])
+    assert (played[2]["verdict"], played[2]["verdict_worst"]) == ("equivalent", "equivalent")
+    yield f"(Shakespeare: {100 * played[2]['cost_relative']:.0f} % of the cost, worst layer"
     yield f"40 % leaves {100 * row['excess_fvu']:.0f} % more error"
     yield from of_all_layers_at_once(bounds)
 
