@@ -1,6 +1,5 @@
 """The numbers of the README and of published verdicts stand in the tables beside them."""
 
-import math
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -113,14 +112,9 @@ def test_another_number_in_a_verdict_would_be_noticed(verdict):
 def claims() -> Iterator[str]:
     """What the README says of results outside the verdict, made from the tables."""
 
-    def gains(name: str) -> pd.Series:
-        """What SAEs from one shared SAE gain on per-layer ones of equal training, in percent."""
-        rows = at_equal_training(tables(RESULTS / name)["comparisons"])
-        return -100 * rows.loc[rows["arm"].str.startswith("per-layer@single "), "excess_fvu"]
-
-    def less(gained: pd.Series) -> str:
-        """Its range; the lower end is rounded down, so that no more is promised than there is."""
-        return f"{math.floor(gained.min())} to {gained.max():.0f} %"
+    def equal_training(name: str) -> pd.DataFrame:
+        """Specialised SAEs against per-layer ones of equal training, by arm."""
+        return at_equal_training(tables(RESULTS / name)["comparisons"]).set_index("arm")
 
     def bounds(row: pd.Series, name: str, scale: float, form: str) -> str:
         ends = [f"{scale * row[f'{name}{end}']:{form}}" for end in ("", "_low", "_high")]
@@ -135,41 +129,40 @@ def claims() -> Iterator[str]:
 
     six = pd.read_csv(RESULTS / "toy-english" / "language_models.csv").set_index("against")
     six = six[six["arm"].str.contains("@")]
-    small = [gains("stories260k"), gains("shakespeare")]
-    small.append(-100 * six.loc[["per-layer (tokens-1of2)"], "excess_fvu"])
-    less_small = less(pd.concat(small))
-    yield f"have {less_small} less error than per-layer ones on three small models"
-    yield f"{less(gains('smollm2'))} on every second layer of a real one"
-    needed = [
-        re.search(r"SAE: (\d+) % of the training", (RESULTS / name / "verdict.txt").read_text())[1]
-        for name in ("shakespeare", "stories260k")
-    ]
-    yield f"Elsewhere that takes {min(needed)} to {max(needed)} %"
     beside = pd.read_csv(RESULTS / "toy-english" / "language_models_arms.csv").set_index("arm")
-    row = beside.loc[six.loc["per-layer", "arm"]]
-    yield f"At equal cost**, {bounds(row, 'excess_fvu_equal_seconds', 100, '+.1f')} on [six"
-    assert six.loc["per-layer", "verdict_mean"] == "equivalent"
-    full = six.loc["per-layer"]
-    yield f"six in the mean ({bounds(full, 'excess_fvu', 100, '+.1f')}: equivalent);"
-    yield f"their worst layer has {bounds(full, 'excess_fvu_worst', 100, '+.1f')}."
-    for share in (0.2, 0.4):
-        row = at(share, "smollm2")
+    equal, full = six.loc["per-layer (tokens-1of2)"], six.loc["per-layer"]
+    assert equal["verdict_mean"] == "better"
+    assert full["verdict_mean"] == "equivalent"
+    cost = bounds(beside.loc[full["arm"]], "excess_fvu_equal_seconds", 100, "+.1f")
+    worst = f"worst layer *worse*: {bounds(full, 'excess_fvu_worst', 100, '+.1f')}"
+    assert full["verdict_worst"] == "worse"
+    yield f"|{bounds(equal, 'excess_fvu', 100, '+.1f')}|{cost}|50 % of the training; {worst}|"
+    for name, needed in (("shakespeare", 0.6), ("stories260k", 0.8), ("smollm2", None)):
+        row = at(0.4, name)
         assert row["verdict_equal_seconds"] == "better"
-        told = bounds(row, "excess_fvu_equal_seconds", 100, "+.1f")
-        yield f"{told} with {100 * share:.0f} %{' of the training' if share == 0.2 else ''}"
-    stories = [at(share, "stories260k") for share in (0.2, 0.4)]
-    assert {each["verdict_equal_seconds"] for each in stories} == {"better"}
-    found = " and ".join(f"{100 * each['excess_fvu_equal_seconds']:+.1f}" for each in stories)
-    yield f"{found.replace('-', '−')} %, or *equivalent* if"
+        equal = equal_training(name).loc[row["arm"]]
+        assert equal["verdict"] == "better"
+        cost = bounds(row, "excess_fvu_equal_seconds", 100, "+.1f")
+        yield f"|{bounds(equal, 'excess_fvu', 100, '+.1f')}|{cost}"
+        if needed is None:
+            yield f"|more than 40 % ({100 * row['excess_fvu']:+.1f} %)|"
+        else:
+            enough = at(needed, name)
+            assert enough["within_margins"]
+            yield f"|{100 * needed:.0f} %, {100 * enough['cost_relative']:.0f} % of the cost|"
     charged = pd.read_csv(RESULTS / "stories260k" / "with_validation.csv").set_index("arm")
-    charged = charged.loc[[each["arm"] for each in stories]]
-    assert set(charged["verdict_equal_seconds"]) == {"equivalent"}
-    played = [at(share, "shakespeare") for share in (0.2, 0.4, 0.6)]
-    assert {each["verdict_equal_seconds"] for each in played} == {"better"}
-    yield " and ".join(bounds(each, "excess_fvu_equal_seconds", 100, "+.1f") for each in played[:2])
-    assert (played[2]["verdict"], played[2]["verdict_worst"]) == ("equivalent", "equivalent")
-    yield f"(Shakespeare: {100 * played[2]['cost_relative']:.0f} % of the cost, worst layer"
-    yield f"40 % leaves {100 * row['excess_fvu']:.0f} % more error"
+    assert charged.loc[at(0.4, "stories260k")["arm"], "verdict_equal_seconds"] == "equivalent"
+    yield "with 40 % of the training (six models: 50 %)"
+    short, long = (
+        100 * equal_training("smollm2").loc[at(share, "smollm2")["arm"], "excess_fvu"]
+        for share in (0.2, 1)
+    )
+    dear = 100 * at(0.2, "smollm2")["excess_fvu_equal_seconds"]
+    said = f"{short:+.1f} % with 20 % of it (equal cost: {dear:+.1f} %), {long:+.1f} % with all"
+    yield said.replace("-", "−")
+    little = at(0.1, "stories260k")
+    assert little["verdict_equal_seconds"] == "worse"
+    yield f"10 %, equal cost: {100 * little['excess_fvu_equal_seconds']:+.1f} %"
     yield from of_all_layers_at_once(bounds)
 
     clustered = tables(RESULTS / "smollm2")["comparisons"].set_index(["arm", "against"])
