@@ -34,6 +34,7 @@ from clustersae.experiment.variants import (
     scaled_variant,
     times_read,
 )
+from clustersae.experiment.windows import first_step
 from clustersae.quality.reconstruction import evaluate_layer
 from clustersae.runtime.files import read_json, write_csv
 from clustersae.runtime.tensors import checksum, load_tensors
@@ -122,9 +123,7 @@ class Bench:
         start, warmup, decay, own_rate = None, 0.05, recipe.root_decay, rate
         if parent(name):
             before = self.fit(recipe, parent(variant), parent(name), rate, rate, seed)
-            times = times_read(parent(variant), len(layers_of(parent(name))))
-            n_read = before.settings.n_activations // times
-            start = Start(before.sae, n_read, checksum(before.sae.state_dict()))
+            start = Start(before.sae, checksum(before.sae.state_dict()))
             warmup, decay, own_rate = recipe.child_warmup, recipe.child_decay, child_rate
         key = (
             variant,
@@ -149,7 +148,15 @@ class Bench:
             data = Activations(shards, tuple(layers), mean, scale, at_once, None, times)
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder) / "checkpoint.safetensors"
-                self.fits[key] = fit(data, settings, file, name, torch.device("cpu"), start=start)
+                self.fits[key] = fit(
+                    data,
+                    settings,
+                    file,
+                    name,
+                    torch.device("cpu"),
+                    start=start,
+                    first_step=first_step(config, variant, name),
+                )
         return self.fits[key]
 
     def rates(self, recipe: Recipe, budget: float, middle: float) -> tuple[float, float]:

@@ -7,7 +7,7 @@ FEATURES = "results/{model}/evaluation/features/{variant}/{partition}"
 rule evaluate_features:
     input:
         saes=inputs.of_arm("sae.safetensors"),
-        baseline=inputs.of_baseline("sae.safetensors"),
+        baseline=inputs.of_saes(f"{SAE_FOLDER}/sae.safetensors", "baseline_saes"),
         test=inputs.shards("test"),
         validation=inputs.shards("validation"),
         tokens=inputs.tokens("test"),

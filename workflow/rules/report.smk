@@ -4,7 +4,6 @@ page = Page(
     MODELS,
     figures,
     questions,
-    SCRIPTS,
     SCRIPTS.parent / "schemas" / "config.schema.yaml",
     trained=config.get("language_models"),
 )
@@ -34,7 +33,7 @@ rule report_page:
         runtime=growing(10),
     params:
         code=params.code("report_page.py"),
-        assets=page.assets,
+        assets=params.contents("clustersae/report/assets"),
         captions=page.captions,
         settings=page.settings,
     message:

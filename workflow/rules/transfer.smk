@@ -4,7 +4,7 @@
 
 rule evaluate_transfer:
     input:
-        saes=inputs.of_shortest("sae.safetensors"),
+        saes=inputs.of_saes(f"{SAE_FOLDER}/sae.safetensors", "shortest_saes"),
         validation=inputs.shards("validation"),
     output:
         "results/{model}/evaluation/transfer.csv",

@@ -23,28 +23,11 @@ from clustersae.correspondence.measure import (
 )
 from clustersae.experiment.clusters import FROM
 from clustersae.latents.code import Code, encode_tokens, first_tokens
+from clustersae.latents.groups import Trained, read_trained
 from clustersae.runtime import device, job, log
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import write_csv
-from clustersae.sae.storage import load_sae, read_config
-
-
-class Trained(NamedTuple):
-    """An SAE on disk."""
-
-    folder: Path
-    variant: str
-    name: str
-    seed: int
-
-    @property
-    def cluster(self) -> str:
-        return self.name.partition(FROM)[0]
-
-    @property
-    def root(self) -> tuple[str, str]:
-        """(variant, name) of the SAE at the end of the ancestry."""
-        return self.variant.rpartition(FROM)[2], self.name.rpartition(FROM)[2]
+from clustersae.sae.storage import load_sae
 
 
 class Text(NamedTuple):
@@ -86,7 +69,7 @@ def main(
         variant, partition: of the arm: a specialised one, or `per-layer`.
         seed: of the random pairings.
     """
-    trained = [_trained(folder) for folder in saes]
+    trained = [read_trained(folder) for folder in saes]
     leaves = [sae for sae in trained if FROM in sae.name]
     # Roots are read on every layer of their leaves.
     progress = log.Progress("Encoding layers", 2 * len(leaves) or len(trained))
@@ -108,9 +91,9 @@ def specialised(
     saes: list[Trained], text: Text, generator: np.random.Generator
 ) -> Iterator[dict[str, Any]]:
     """`specialised_rows` of every root and seed, and `seed_rows` of it and the next seed."""
-    leaves = [sae for sae in saes if FROM in sae.name and sae.cluster.isdigit()]
-    for root in sorted({sae.root for sae in leaves}):
-        family = [sae for sae in leaves if sae.root == root]
+    leaves = [sae for sae in saes if FROM in sae.name and len(sae.layers) == 1]
+    for root in sorted({_root(sae) for sae in leaves}):
+        family = [sae for sae in leaves if _root(sae) == root]
         family += [sae for sae in saes if (sae.variant, sae.name) == root]
         codes_of = partial(_before_and_now, text, family)
         for each in _with_next({sae.seed for sae in family}, codes_of):
@@ -129,7 +112,7 @@ def _before_and_now(
 ) -> tuple[dict[int, Code], dict[int, Code]]:
     """By layer, codes of a root and of the SAEs that started from it."""
     own = [sae for sae in family if sae.seed == seed]
-    leaves = {int(sae.cluster): sae for sae in own if FROM in sae.name}
+    leaves = {sae.layers[0]: sae for sae in own if FROM in sae.name}
     layers = sorted(leaves)
     (root,) = (sae for sae in own if FROM not in sae.name)
     now = {layer: text.codes(leaves[layer], [layer])[layer] for layer in layers}
@@ -160,6 +143,11 @@ def independent(saes: list[Trained], text: Text) -> Iterator[dict[str, Any]]:
                 yield pair | row
 
 
+def _root(sae: Trained) -> tuple[str, str]:
+    """(variant, name) of the SAE at the end of the ancestry."""
+    return sae.variant.rpartition(FROM)[2], sae.name.rpartition(FROM)[2]
+
+
 class Neighbours(NamedTuple):
     """A seed and the one after it, with what SAEs make of the text; the last meets the first.
 
@@ -183,11 +171,6 @@ def _with_next(seeds: set[int], codes_of: Callable[[int], Any]) -> Iterator[Neig
         others = first if following == ordered[0] else codes_of(following)
         yield Neighbours(seed, codes, following, others, len(ordered) > 2 or seed < following)
         codes = others
-
-
-def _trained(folder: Path) -> Trained:
-    config = read_config(folder)
-    return Trained(folder, config["variant"], config["cluster"], config["seed"])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """How well a few latents of an arm's SAEs tell labels of tokens; or the activations themselves."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -84,21 +83,11 @@ def materials(
         )
         for each in labels
     ]
-    train, test = (_chosen(texts[split], places) for split, places in zip(SPLITS, used))
-    return train, test, moved
-
-
-def _chosen(text: Text, places: np.ndarray) -> Text:
-    """The tokens of a text at some places, ascending."""
-    kept = np.zeros(len(text), dtype=bool)
-    kept[places] = True
-    ends = np.cumsum([len(rows) for rows in text.rows])[:-1]
-    columns = ("token", "previous", "sequence", "position")
-    return replace(
-        text,
-        **{name: getattr(text, name)[kept] for name in columns},
-        rows=[rows[torch.from_numpy(own)] for rows, own in zip(text.rows, np.split(kept, ends))],
+    train, test = (
+        texts[split].where(np.isin(np.arange(len(texts[split])), places))
+        for split, places in zip(SPLITS, used)
     )
+    return train, test, moved
 
 
 def _of_saes(

@@ -10,6 +10,7 @@ from clustersae.activations.shards import open_shards
 from clustersae.activations.statistics import described_shards
 from clustersae.experiment.clusters import start_of
 from clustersae.experiment.sae_settings import learning_rates
+from clustersae.experiment.windows import reached
 from clustersae.runtime import device, job
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import read_json, write_csv, write_json
@@ -64,9 +65,9 @@ def main(
         )
     held_out = open_shards(validation, fingerprint) if len(rates) > 1 else []
     trainings = training.fits(rates, folder, devices, code, before=before)
-    limit, window = config["max_dead"], training.last_window()
-    # Those that are there whether or not shards of other windows are kept.
-    read = data.shards if window is None else data.of_window(window).shards
+    limit = config["max_dead"]
+    # Those of the last window are there whether or not the others are kept.
+    read = data.of_window(max(training.ends)).shards if training.ends else data.shards
 
     diverged: list[Diverged] = []
 
@@ -98,7 +99,6 @@ def main(
         },
     )
     write_csv(folder / "history.csv", best.history)
-    reached = (best.first_step + settings.n_steps) * settings.batch_size
     d_model = data.mean.shape[1]
     flops = settings.total_flops(d_model)
     write_json(
@@ -114,7 +114,7 @@ def main(
             "tuning_flops": flops * (len(scores) - 1 + sum(each.share for each in diverged)),
             "activations": settings.n_activations,
             # The place in the stream of tokens, which passes over the cached ones again and again.
-            "tokens_reached": reached // data.times,
+            "tokens_reached": reached(config, variant, name),
             "flops": flops,
         },
     )

@@ -43,7 +43,7 @@ def main(
     rates = learning_rates(config, variant)
     trainings = training.fits(rates, folder, devices, code, window, before, after)
     done = [_told(fitted) for fitted in converged(trainings)]
-    write_json(record, {"window": window, "steps": training.end_of(window), "trainings": done})
+    write_json(record, {"window": window, "steps": training.ends[window], "trainings": done})
     for checkpoint in folder.glob("checkpoint-*.safetensors"):
         checkpoint.unlink()
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from clustersae.experiment.inputs import Inputs
+from clustersae.experiment.inputs import SAE_FOLDER, Inputs
 from clustersae.experiment.params import Params, growing
 from clustersae.experiment.planning import make_plan
 from clustersae.experiment.streaming import Streaming
@@ -195,7 +195,8 @@ def test_files_of_an_arm_are_those_of_its_saes(inputs):
         *alone,
         *(f"results/m/saes/equal-exposure-1of4/0-2/seed-{seed}/x" for seed in (7, 8)),
     ]
-    assert inputs.of_baseline("x")(special)[0] == "results/m/saes/base/0/seed-7/x"
+    baseline = inputs.of_saes(f"{SAE_FOLDER}/x", "baseline_saes")(special)
+    assert baseline[0] == "results/m/saes/base/0/seed-7/x"
 
 
 def test_arms_of_the_same_saes_are_asked_for_once(inputs):
@@ -254,6 +255,17 @@ def test_params_are_the_settings_that_decide_a_job():
     assert "specialise" not in root, "how others go on from it changes nothing"
     assert child["specialise"] == {"learning_rate": 0.05}
     assert params.clustering(wildcards())["controls"] == ["even"]
+
+
+def test_another_template_is_another_page(tmp_path):
+    folder = tmp_path / "page"
+    folder.mkdir()
+    (folder / "page.html").write_text("<p>")
+    params = Params({}, tmp_path)
+    before = params.contents("page")
+    assert params.contents("page") == before
+    (folder / "page.html").write_text("<p> ")
+    assert params.contents("page") != before
 
 
 def test_a_text_is_asked_for_what_all_its_readers_want():

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from clustersae.experiment.figures import Figure, Figures
-from clustersae.experiment.page import ASSETS, Page, departing
+from clustersae.experiment.page import Page, departing
 from clustersae.experiment.questions import Question, Questions
 
 SCHEMA = """
@@ -36,8 +36,6 @@ MODELS = {
 @pytest.fixture
 def page(tmp_path):
     (tmp_path / "schema.yaml").write_text(SCHEMA)
-    (tmp_path / ASSETS).mkdir(parents=True)
-    (tmp_path / ASSETS / "page.html").write_text("<p>")
     for name in ("one", "two"):
         (tmp_path / f"{name}.rst").write_text(f"{name} of {{model}}.")
     (tmp_path / "verdict.rst").write_text("What {{ snakemake.wildcards.model }} answers.")
@@ -48,7 +46,7 @@ def page(tmp_path):
     figures.add("two", own)
     questions.add("Quality", Question("module", ("arms", "cost")))
     trained = {"toy": {"steps": 10}, "other": {"steps": 20}}
-    return Page(MODELS, figures, questions, tmp_path, tmp_path / "schema.yaml", trained)
+    return Page(MODELS, figures, questions, tmp_path / "schema.yaml", trained)
 
 
 def of(model):
@@ -90,10 +88,3 @@ def test_the_training_of_its_language_model_belongs_to_the_settings(page):
 
 def test_a_list_departs_as_a_whole():
     assert departing({"k": [1, 2], "s": {"x": 1}}, {"k": [1], "s": {"x": 1}}) == {"k": [1, 2]}
-
-
-def test_another_template_is_another_page(page, tmp_path):
-    before = page.assets(of("a"))
-    assert page.assets(of("b")) == before
-    (tmp_path / ASSETS / "page.html").write_text("<p> ")
-    assert page.assets(of("a")) != before

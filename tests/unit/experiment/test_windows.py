@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clustersae.experiment.windows import Course, Windows, parts_of, windows_of
+from clustersae.experiment.windows import Course, Windows, first_step, parts_of, reached, windows_of
 
 #: Ten shards of 100 tokens, three at most in a window: groups of 2, 3, 2 and 3.
 TEN = Windows(n_tokens=1000, n_shards=10, size=3)
@@ -88,3 +88,27 @@ def test_without_a_window_or_with_one_of_all_shards_all_are_mixed():
 )
 def test_what_an_sae_reads_in_which_window(variant, name, expected):
     assert parts_of(TEN, SAE, variant, name) == expected
+
+
+@pytest.mark.parametrize(
+    ("variant", "name", "n_tokens"),
+    [
+        ("base", "0", 1280),
+        ("tokens-1of2", "0-2", 640),
+        ("equal-exposure", "0-2", 1280),  # 30 batches, every token three times
+        ("mlsae-1of4", "0-2", 341),  # 8 batches; two tokens are not read at all layers
+        ("tokens-1of4@tokens-1of2", "1@0-2", 640 + 256),
+        ("tokens-1of4~base", "1~0", 256),
+    ],
+)
+def test_how_far_an_sae_reads_with_what_it_starts_from(variant, name, n_tokens):
+    assert reached(SAE, variant, name) == n_tokens
+
+
+def test_an_sae_goes_on_at_the_next_whole_batch_of_its_own_size():
+    """Its start has read 896 tokens: three batches and a half of 256."""
+    sae = SAE | {"batch_size": 256, "min_steps": 4}
+    variant, name = "base@tokens-7of10", "1@0-2"
+    assert reached(sae, "tokens-7of10", "0-2") == 896
+    assert first_step(sae, variant, name) == 4
+    assert reached(sae, variant, name) == (4 + 5) * 256

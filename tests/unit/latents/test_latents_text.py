@@ -155,7 +155,7 @@ def test_ids_beyond_the_tokenizer_and_its_absence(tmp_path):
 
 
 def trained(name, layers, seed=0):
-    return Trained(Path(f"{name}/seed-{seed}"), name, seed, tuple(layers))
+    return Trained(Path(f"{name}/seed-{seed}"), "base", name, seed, tuple(layers))
 
 
 def test_saes_of_one_root_are_a_group_and_others_are_their_own():

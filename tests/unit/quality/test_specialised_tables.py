@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from synthetic_results import CACHING_SECONDS, Experiment, write_tables
 
-from clustersae.cost.table import cost_table, totals_by_seed
+from clustersae.cost.table import bills_of, cost_table, totals_by_seed
 from clustersae.experiment.arms import arm_of
 from clustersae.presentation.tables import read_file
 from clustersae.runtime.errors import InputError
@@ -74,7 +74,7 @@ def test_cost_by_hand_with_every_root_once():
         for seed in (0, 1)
     ]
     rows.append(rows[-1] | {"kind": "pilot", "variant": "tokens-1of10", "cluster": "0-2"})
-    cost = cost_table(arms, pd.DataFrame(rows)).set_index("arm")
+    cost = cost_table(bills_of(arms, pd.DataFrame(rows))).set_index("arm")
     base, two, one = (arm.name for arm in arms)
     # Seed 1 takes a second longer for every SAE: half of the number of SAEs on average.
     # Every SAE is tuned, once: 2 s each.
@@ -87,7 +87,7 @@ def test_cost_by_hand_with_every_root_once():
     assert cost.loc[one, "relative"] == pytest.approx((139.5 / 316 * 143.5 / 319) ** 0.5)
     untuned = (131.5 / 310 * 135.5 / 313) ** 0.5
     assert cost.loc[one, "relative_untuned"] == pytest.approx(untuned)
-    by_seed = totals_by_seed(arms, pd.DataFrame(rows))["seconds"]
+    by_seed = totals_by_seed(bills_of(arms, pd.DataFrame(rows)))["seconds"]
     assert by_seed.loc[one].to_dict() == {0: 139.5, 1: 143.5}
     assert by_seed.mean(axis=1).to_dict() == cost["total_seconds"].to_dict()
     assert cost["n_saes"].to_dict() == {base: 3, two: 4, one: 4}
@@ -107,14 +107,14 @@ def test_cost_by_hand_with_every_root_once():
     assert (cost["pilot_seconds"] == 0).all()  # who names its K pays for no search
 
     pilots = [rows[-1] | {"kind": "pilot", "seed": seed} for seed in (0, 1)]
-    searched = cost_table(arms, pd.DataFrame(rows[:-1] + pilots), one).set_index("arm")
+    searched = cost_table(bills_of(arms, pd.DataFrame(rows[:-1] + pilots), one)).set_index("arm")
     # One run of the pilots, 25 s, for the arm that they have found and for no other.
     assert searched["pilot_seconds"].to_dict() == {base: 0, two: 0, one: 25}
     assert searched.loc[one, "total_seconds"] == cost.loc[one, "total_seconds"] + 25
     # Their tuning is paid for as well, and what they read beyond the arm is cached for it.
     pilots = [each | {"tokens_reached": 90} for each in pilots]
     pilots[0] = pilots[0] | {"tuning_seconds": 6.0}
-    searched = cost_table(arms, pd.DataFrame(rows[:-1] + pilots), one).set_index("arm")
+    searched = cost_table(bills_of(arms, pd.DataFrame(rows[:-1] + pilots), one)).set_index("arm")
     assert searched["pilot_seconds"].to_dict() == {base: 0, two: 0, one: 31}
     assert searched["caching_seconds"].to_dict() == {base: 10, two: 7.5, one: 9}
     # Without tuning there are 25 s of pilots and 1.5 s of caching more than without pilots.
@@ -122,12 +122,12 @@ def test_cost_by_hand_with_every_root_once():
     assert searched.loc[one, "relative_untuned"] == pytest.approx(untuned)
     # A pilot that is an SAE of the arm is paid for once.
     pilots = [each | {"variant": "tokens-1of2", "cluster": "0-2"} for each in pilots]
-    twice = cost_table(arms, pd.DataFrame(rows[:-1] + pilots), one).set_index("arm")
+    twice = cost_table(bills_of(arms, pd.DataFrame(rows[:-1] + pilots), one)).set_index("arm")
     assert twice["total_seconds"].to_dict() == cost["total_seconds"].to_dict()
 
     lacking = [row for row in rows if row.get("cluster") != "1@0-2"]
     with pytest.raises(InputError, match=r"lacks the SAE of cluster 1@0-2 \(variant tokens-1of4"):
-        cost_table(arms, pd.DataFrame(lacking))
+        bills_of(arms, pd.DataFrame(lacking))
 
 
 def test_measured_cost_is_that_of_the_budget(written):

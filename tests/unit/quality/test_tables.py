@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from synthetic_results import CACHING_SECONDS, Experiment, write_tables
 
-from clustersae.cost.table import cost_table
+from clustersae.cost.table import bills_of, cost_table
 from clustersae.experiment.arms import Arm
 from clustersae.presentation.arms import check_evaluated
 from clustersae.presentation.tables import DENSITY, RECONSTRUCTION, read_file, read_files
@@ -264,7 +264,7 @@ def test_pilots_are_paid_by_the_arm_that_they_have_found_alone():
     same = {"job_seconds": 0.0, "tuning_seconds": 0.0, "tuning_flops": 0.0}
     same |= {"peak_memory_mb": 1.0, "peak_gpu_memory_mb": 1.0, "activations": 1.0}
     frame = pd.DataFrame([{**row, **same, "flops": row["seconds"]} for row in rows])
-    cost = cost_table(arms, frame, found_by_pilots="single").set_index("arm")
+    cost = cost_table(bills_of(arms, frame, found_by_pilots="single")).set_index("arm")
     assert cost["total_seconds"].to_dict() == {"per-layer": 210, "single": 131, "even-1": 110}
     assert cost["pilot_seconds"].to_dict() == {"per-layer": 0, "single": 21, "even-1": 0}
     assert cost.loc["single", "relative"] == pytest.approx(131 / 210)

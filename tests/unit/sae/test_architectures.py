@@ -161,7 +161,7 @@ class Killed(Exception):
 def test_it_is_shared_specialised_and_resumed_to_the_same_bits(name, fitted, monkeypatch):
     root = fitted((0, 1, 2), settings_of(name, ROOT), file="root")
     assert root.history[-1]["fvu"] < root.history[0]["fvu"]
-    start = Start(root.sae, 20 * 128, checksum(root.sae.state_dict()))
+    start = Start(root.sae, checksum(root.sae.state_dict()))
     child = settings_of(name, CHILD)
     whole = fitted((2,), child, start, "whole")
     untrained = fitted((2,), replace(child, learning_rate=0.0, n_steps=1), start, "untrained").sae

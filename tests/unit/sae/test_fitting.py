@@ -45,14 +45,14 @@ def train(cached, tmp_path):
         index = list(layers)
         scale = tensors["scale"][index] if scale is None else scale
         data = Activations(shards, layers, tensors["mean"][index], scale)
-        return fit(data, settings, file, label, CPU, code, start, keep=True)
+        first_step = ROOT.n_steps if start and not start.is_other_layer else 0
+        return fit(data, settings, file, label, CPU, code, start, first_step, keep=True)
 
     return of
 
 
 def start_from(fitted):
-    n_read = fitted.settings.n_steps * fitted.settings.batch_size
-    return Start(fitted.sae, n_read, checksum(fitted.sae.state_dict()))
+    return Start(fitted.sae, checksum(fitted.sae.state_dict()))
 
 
 def same(one, other):
@@ -119,8 +119,7 @@ def test_parent_and_child_together_read_no_token_twice_in_a_pass(
     own = Activations(shards, (1,), plain[0][1:], plain[1][1:])
     start = start_from(root)
     settings = replace(still, n_steps=7, batch_size=128)
-    child = fit(own, settings, tmp_path / "b", "child", CPU, start=start)
-    assert child.first_step == 6
+    fit(own, settings, tmp_path / "b", "child", CPU, start=start, first_step=6)
     rows = torch.cat(batches)[:, 0]
     assert len(rows) == 13 * 128
     assert len(rows.unique()) == len(rows)
@@ -355,11 +354,11 @@ def test_a_start_at_another_layer_gives_its_weights_and_nothing_else(train, cach
     mean, scale = (cached[1][name][[0]] for name in ("mean", "scale"))
     untrained = TopK((0,), D_SAE, K, mean, scale)
     untrained.initialise(generator)
-    other = Start(untrained, 0, checksum(untrained.state_dict()), is_other_layer=True)
+    other = Start(untrained, checksum(untrained.state_dict()), is_other_layer=True)
     transferred = train((2,), start=other)
     assert same(transferred, scratch)
     assert transferred.first_step == 0
     assert all(torch.equal(one, two) for one, two in zip(batches, seen, strict=True))
     neighbour = train((1,), replace(ROOT, n_steps=60)).sae
-    start = Start(neighbour, 0, checksum(neighbour.state_dict()), is_other_layer=True)
+    start = Start(neighbour, checksum(neighbour.state_dict()), is_other_layer=True)
     assert not same(train((2,), start=start), scratch)

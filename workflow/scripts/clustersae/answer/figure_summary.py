@@ -23,6 +23,7 @@ from clustersae.presentation.style import (
     MARKERS,
     METHOD_COLOURS,
     Look,
+    bars,
     percent_axis,
     styled,
     thinned,
@@ -126,10 +127,9 @@ def _lines(
             zorder=2,
             transform=place,
         )
-        bars = np.stack([rows[y] - rows[f"{y}_low"], rows[f"{y}_high"] - rows[y]])
         axis.errorbar(
             *(rows[x], rows[y]),
-            yerr=np.nan_to_num(bars.astype(float)).clip(min=0),
+            yerr=bars(rows, y),
             color=look.colour,
             marker=look.marker,
             markersize=5.5 if look.marker == "*" else 3.5,

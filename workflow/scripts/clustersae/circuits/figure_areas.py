@@ -14,18 +14,14 @@ from clustersae.circuits.summary import listed, of_mode, verdict
 from clustersae.circuits.table import ALL_TASKS, RESIDUAL_BASIS, overall
 from clustersae.experiment.arms import PER_LAYER, SINGLE
 from clustersae.experiment.variants import EQUAL_EXPOSURE
-from clustersae.presentation.starts import looks_of
+from clustersae.presentation.points import handles_of, looks_of_arms, places_of, point, reference
 from clustersae.presentation.style import (
-    FAINT,
     GREY,
     INK,
-    MARKERS,
     METHOD_COLOURS,
     Look,
     canvas,
     conditions,
-    kind_of,
-    name_of,
     styled,
 )
 from clustersae.statistics.equivalence import WORDS, Word
@@ -35,7 +31,8 @@ _PANELS = {
     "completeness": "area under completeness\n(low is good)",
     "deviation": "deviation of all latents\n(low is good)",
 }
-_ERRORS = {"ablated": "errors ablated", "nodes": "errors are nodes", "kept": "errors kept"}
+#: What stands for the errors of reconstruction → its name.
+ERRORS = {"ablated": "errors ablated", "nodes": "errors are nodes", "kept": "errors kept"}
 _BASIS, _RANDOM = (0, (4, 2)), (0, (1, 1.5))
 
 
@@ -61,13 +58,14 @@ def draw(
         n_layers, n_seeds = int(baseline["count"]), int(baseline["n_seeds"])
         rows = rows[(rows["matched_count"] <= n_layers) & (rows["role"] != EQUAL_EXPOSURE)]
         random = of_mode(circuits, errors, ablation, "random")
-        names, looks = list(dict.fromkeys(rows["task"])), _looks(rows, n_layers)
+        names, arms = list(dict.fromkeys(rows["task"])), _arms(rows)
+        looks, places = looks_of_arms(arms, n_layers), places_of(arms, n_layers)
         over = "prompts and seeds" if n_seeds > 1 else "prompts"
         figure = canvas(
             *(width := column_width(len(names)) * len(names) + 0.8, 7.6),
             _finding(rows),
             conditions(
-                *(model, n_layers, n_seeds, _ERRORS[errors], f"{ablation} ablation"),
+                *(model, n_layers, n_seeds, ERRORS[errors], f"{ablation} ablation"),
                 f"bars and band: 95 % intervals over {over}",
                 _hollow(rows, ablation),
             ),
@@ -76,7 +74,7 @@ def draw(
         for column, task in zip(axes.T, names):
             own, chance = (frame[frame["task"] == task] for frame in (rows, random))
             for axis, measure in zip(column, _PANELS):
-                _panel(axis, own, chance, measure, looks)
+                _panel(axis, own, chance, measure, looks, places)
             note = ": small gap" if own["distance"].isna().all() else ""
             n_prompts = int(own["n_prompts"].iloc[0])
             column[0].set_title(f"{task_title(task)}\n{n_prompts} prompts{note}")
@@ -138,31 +136,24 @@ def _is_compared(rows: pd.DataFrame) -> bool:
     return bool(rows[[f"{name}_vs_baseline" for name in _PANELS]].notna().any(axis=None))
 
 
-def _looks(rows: pd.DataFrame, n_layers: int) -> dict[str, Look]:
-    """How every arm is drawn but the baseline and the control without SAEs."""
-    starts = looks_of(rows.loc[rows["role"] == "specialised", "partition"])
-    looks = {}
-    for _, arm in rows.drop_duplicates("arm").iterrows():
-        if arm["arm"] != PER_LAYER and arm["partition"] != RESIDUAL_BASIS:
-            kind = kind_of(arm)
-            look = starts.get(arm["partition"])
-            looks[arm["arm"]] = look or Look(
-                METHOD_COLOURS[kind], MARKERS[kind], name_of(arm, n_layers)
-            )
-    return looks
+def _arms(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row of each, without the control that has no SAEs."""
+    return rows[rows["partition"] != RESIDUAL_BASIS].drop_duplicates("arm")
 
 
 def _panel(
-    axis: Axes, rows: pd.DataFrame, random: pd.DataFrame, measure: str, looks: Mapping[str, Look]
+    axis: Axes,
+    rows: pd.DataFrame,
+    random: pd.DataFrame,
+    measure: str,
+    looks: Mapping[str, Look],
+    places: Mapping[str, float],
 ) -> None:
     rows = rows.set_index("arm")
     baseline = rows.loc[PER_LAYER]
     rows, random = (each[each[measure].notna()] for each in (rows, random))
-    low, high = baseline[f"{measure}_low"], baseline[f"{measure}_high"]
-    if not np.isnan(low):
-        axis.axhspan(low, high, color=FAINT, alpha=0.6, lw=0, zorder=0)
+    reference(axis, baseline, measure)
     if PER_LAYER in rows.index:
-        axis.axhline(baseline[measure], color=INK, linewidth=1.2, zorder=1)
         axis.plot(baseline["count"], baseline[measure], "o", color=INK, markersize=5, zorder=3)
     # The stream's own dimensions deviate in nothing, and all latents are no circuit at random.
     if measure != "deviation":
@@ -175,46 +166,16 @@ def _panel(
     main = shown[shown["role"] == "main"].sort_values("count")
     ends = [*main["matched_count"], baseline["count"]], [*main[measure], baseline[measure]]
     axis.plot(*ends, color=METHOD_COLOURS["complete"], lw=1.0, alpha=0.5, zorder=2)
-    step = 0.025 * baseline["count"]
-    for place, arms in shown.groupby("matched_count"):
-        for (name, arm), aside in zip(arms.iterrows(), _asides(arms["role"])):
-            _point(axis, arm, place + step * aside, measure, looks[name])
+    for name, arm in shown.iterrows():
+        filled = verdict(arm, measure) != "undecided"
+        point(axis, arm, measure, places[name], looks[name], filled)
     axis.grid(True, axis="y")
-
-
-def _asides(roles: pd.Series) -> list[float]:
-    """Steps to the side for arms at one place: none for the main method, whose line goes there."""
-    order = [0, *(sign * n for n in range(1, len(roles) + 1) for sign in (-1, 1))]
-    others = iter(order[1:] if "main" in set(roles) else order)
-    return [0 if role == "main" else next(others) for role in roles]
-
-
-def _point(axis: Axes, arm: pd.Series, place: float, measure: str, look: Look) -> None:
-    value, low, high = (arm[f"{measure}{end}"] for end in ("", "_low", "_high"))
-    bars = np.clip([[value - low], [high - value]], 0, None)
-    axis.errorbar(
-        *(place, value),
-        yerr=None if np.isnan(bars).any() else bars,
-        color=look.colour,
-        marker=look.marker,
-        ls="none",
-        elinewidth=1.0,
-        markersize=9 if look.marker == "*" else 5.5,
-        markerfacecolor="white" if verdict(arm, measure) == "undecided" else look.colour,
-        zorder=3,
-    )
 
 
 def _handles(
     rows: pd.DataFrame, random: pd.DataFrame, looks: Mapping[str, Look]
 ) -> Sequence[Line2D]:
-    handles = [Line2D([], [], color=INK, marker="o", ms=5, label="per-layer")]
-    # One SAE for all is an end of the main method's line, and drawn as that.
-    several = [name for name in looks if name != SINGLE]
-    for look in dict.fromkeys(looks[name] for name in several or looks):
-        handles.append(
-            Line2D([], [], color=look.colour, marker=look.marker, ls="none", label=look.label)
-        )
+    handles = handles_of(looks)
     if (rows["partition"] == RESIDUAL_BASIS).any():
         handles.append(Line2D([], [], color=GREY, ls=_BASIS, label="no SAE: residual basis"))
     if len(random):

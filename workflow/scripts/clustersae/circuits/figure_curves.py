@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from clustersae.circuits.figure_areas import column_width, task_title, without_tasks
+from clustersae.circuits.figure_areas import ERRORS, column_width, task_title, without_tasks
 from clustersae.circuits.table import RESIDUAL_BASIS, overall
 from clustersae.experiment.arms import PER_LAYER, SINGLE
 from clustersae.presentation.style import (
@@ -23,7 +23,6 @@ from clustersae.presentation.style import (
 )
 from clustersae.presentation.words import share
 
-_ERRORS = {"ablated": "errors ablated", "nodes": "errors are nodes", "kept": "errors kept"}
 _MEASURES = {"faithfulness": "-", "completeness": (0, (3, 1.5))}
 _PALE = "#b3b3b3"
 
@@ -64,7 +63,7 @@ def draw(
             for axis, task in zip(line, names):
                 rows = shown[(shown["errors"] == errors) & (shown["task"] == task)]
                 _panel(axis, rows, looks)
-            line[0].set_ylabel(_ERRORS[errors])
+            line[0].set_ylabel(ERRORS[errors])
         for axis, task in zip(axes[0], names):
             axis.set_title(task_title(task))
         axes[0, 0].set(ylim=_limits(shown), xlim=(0.9, 1.1 * shown["size"].max()))
@@ -93,7 +92,7 @@ def _finding(rows: pd.DataFrame, looks: dict[Drawn, Look]) -> str:
         size = "not known" if own["faithfulness"].isna().all() else size
         name = re.split("[:,]", look.label)[0]
         parts.append(f"{name} {size}".replace(" ", "\u00a0"))
-    which = _ERRORS[rows["errors"].iloc[0]]
+    which = ERRORS[rows["errors"].iloc[0]]
     return f"Nodes that carry half of a behaviour, {which}: {', '.join(parts)}"
 
 

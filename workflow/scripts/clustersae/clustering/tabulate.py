@@ -12,12 +12,7 @@ from clustersae.clustering.kmeans import kmeans_clusters
 from clustersae.clustering.matrix import check_distances
 from clustersae.clustering.scores import Clusters
 from clustersae.experiment.clusters import cluster_name
-from clustersae.runtime.errors import InputError
 
-#: Partitions found from the distances.
-METHODS = (*linkage.METHODS, "contiguous", "kmeans")
-#: Partitions that ignore them. "single" and "per-layer" are always made; naming them is allowed.
-CONTROLS = ("even", "random", "single", "per-layer")
 _COUNTED = ("even", "random")
 
 
@@ -39,8 +34,8 @@ def tabulate_partitions(
         distances: `[n_layers, n_layers]`.
         layers: the studied layers, as indices in the model; clusters are named by them.
         distance: the name of the distance, recorded.
-        methods: out of `METHODS`.
-        controls: out of `CONTROLS`.
+        methods: found from the distances: complete, average, contiguous, kmeans.
+        controls: that ignore them: even, random.
         draws: random partitions for each number of clusters; those after the first are named
             `random-3.1` and so on.
         seed: of k-means and the random control.
@@ -55,8 +50,6 @@ def tabulate_partitions(
     """
     distances = check_distances(distances)
     n_layers = len(distances)
-    _check_names(methods, METHODS, "arms.shared.methods")
-    _check_names(controls, CONTROLS, "arms.controls.methods")
 
     trees = {
         method: linkage.merges(distances, method) for method in methods if method in linkage.METHODS
@@ -113,11 +106,3 @@ def _without_tree(method: str, distances: np.ndarray, seed: int) -> list[Cluster
         case "random":
             return [random_clusters(n_layers, count, seed) for count in counts]
     raise ValueError(f"{method!r} is no method of making partitions.")
-
-
-def _check_names(names: Sequence[str], allowed: Sequence[str], key: str) -> None:
-    unknown = [name for name in names if name not in allowed]
-    if unknown:
-        raise InputError(f"{key} names {', '.join(unknown)}: use {', '.join(allowed)}.")
-    if len(set(names)) < len(names):
-        raise InputError(f"{key} names a method twice: {', '.join(names)}.")

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from clustersae.presentation.specialised import start_of
 from clustersae.presentation.starts import looks_of
-from clustersae.presentation.style import FAINT, GREY, INK, Look, canvas, conditions, styled
+from clustersae.presentation.style import FAINT, GREY, INK, Look, bars, canvas, conditions, styled
 from clustersae.presentation.words import share
 
 #: From top to bottom: SAEs of one layer, then of two.
@@ -133,7 +133,7 @@ def _means(axis: Axes, shown: pd.DataFrame, measure: str, looks: dict[str, Look]
         places = np.array([kinds.index(kind) for kind in rows.index]) + aside
         axis.errorbar(
             *(rows[measure], places),
-            xerr=_bars(rows, measure),
+            xerr=bars(rows, measure),
             color=look.colour,
             marker=look.marker,
             ls="none",
@@ -196,7 +196,7 @@ def _with_distance(
         aside = 0.008 * apart["distance"].max() * (i - (len(looks) - 1) / 2)
         axis.errorbar(
             *(rows["distance"] + aside, rows[measure]),
-            yerr=_bars(rows, measure),
+            yerr=bars(rows, measure),
             color=look.colour,
             marker=look.marker,
             linewidth=1.6,
@@ -210,11 +210,6 @@ def _with_distance(
     axis.set_ylim(min(-0.04, *(_lowest(apart, each) for each in _PANELS)), 1.04)
     axis.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     axis.grid(True, axis="y")
-
-
-def _bars(rows: pd.DataFrame, measure: str) -> np.ndarray:
-    ends = [rows[measure] - rows[f"{measure}_low"], rows[f"{measure}_high"] - rows[measure]]
-    return np.stack(ends).clip(min=0)
 
 
 def _handles(shown: pd.DataFrame, looks: dict[str, Look]) -> list[Line2D]:

@@ -13,15 +13,14 @@ from typing import Any, NamedTuple
 from clustersae.cost.jobs import jobs_of
 from clustersae.cost.supposed import supposed_partitions
 from clustersae.experiment.arms import SAE, Arm, baseline, measured_as
-from clustersae.experiment.clusters import FROM, layers_of, start_of
+from clustersae.experiment.clusters import layers_of
 from clustersae.experiment.flops import dense_flops, forward_flops
 from clustersae.experiment.layers import studied_layers
 from clustersae.experiment.plan import Plan
 from clustersae.experiment.planning import make_pilots, make_plan
 from clustersae.experiment.sae_settings import SAESettings, learning_rates, resolve
 from clustersae.experiment.streaming import N_PASSING, made
-from clustersae.experiment.variants import times_read
-from clustersae.experiment.windows import parts_of, windows_of
+from clustersae.experiment.windows import parts_of, reached, windows_of
 
 #: What a process takes before it holds anything: Python, torch, transformers.
 PROCESS_BYTES = 5 * 10**8
@@ -194,7 +193,7 @@ class _Prices:
 
     def arm(self, arm: Arm, same: str) -> ArmPrice:
         train = self.activations["tokens"]["train"]
-        n_read = max(map(self._reached, arm.trained))
+        n_read = max(reached(self.sae, *each) for each in arm.trained)
         n_read = n_read if self.read else min(train, n_read)
         own = [self.saes[each] for each in arm.trained]
         training = sum(each.total_flops(self.shape.d_model) for each in own)
@@ -210,14 +209,6 @@ class _Prices:
             caching=caching,
             measured_as=same,
         )
-
-    def _reached(self, each: SAE) -> int:
-        """The last token of the stream that an SAE reads, as training.json says it afterwards."""
-        variant, name = each
-        settings = self.saes[each]
-        own = settings.n_steps * settings.batch_size // times_read(variant, len(layers_of(name)))
-        start = start_of(variant, name)
-        return own + (self._reached(start) if start and FROM in name else 0)
 
     def of_all(self, n_seeds: int) -> dict[str, int]:
         """All trainings and all caching."""

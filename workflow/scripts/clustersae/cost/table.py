@@ -11,7 +11,7 @@ K the arm's training in units of one, so that prediction and measurement agree e
 what the simple model says. Costs are like for like: every arm covers the same layers.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -22,9 +22,7 @@ from clustersae.runtime.errors import InputError
 from clustersae.statistics.intervals import cells, excess, over_seeds
 
 
-def cost_table(
-    arms: Sequence[Arm], cost: pd.DataFrame, found_by_pilots: str | None = None
-) -> pd.DataFrame:
+def cost_table(bills: Sequence[tuple[Arm, "Bill", "Bill"]]) -> pd.DataFrame:
     """One row per arm: measured and predicted seconds, FLOPs, and each relative to per-layer.
 
     Seconds and FLOPs of training are sums over the arm's distinct SAEs, averaged over seeds, and
@@ -39,23 +37,18 @@ def cost_table(
     included.
 
     Args:
-        arms: with the per-layer baseline among them.
-        cost: rows of `evaluation/cost.csv`: kind "caching" (all rows are added up: the shards),
-            kind "sae" (one row per SAE and seed), kind "pilot" (the short trainings that
-            `arms.auto` was settled by, if any).
-        found_by_pilots: the arm that one run of the pilots counts for; who names an arm pays for
-            no search.
+        bills: as `bills_of` makes them.
     """
-    caching, base = _caching(cost), baseline(arms)
     rows = []
-    for arm, bill, base_bill in _bills(arms, cost, found_by_pilots):
+    for arm, bill, base_bill in bills:
         own, alone = bill.own, base_bill.own
         seconds, flops = (bill.totals(unit) for unit in ("seconds", "flops"))
         base_seconds, base_flops = (base_bill.totals(unit) for unit in ("seconds", "flops"))
         relative = excess(seconds[None], base_seconds[None]).interval()
         untuned = excess(*(each.untuned()[None] for each in (bill, base_bill))).interval()
-        of_one = (alone["seconds"].mean(1).sum() + base_bill.tuning["seconds"]) / len(base.trained)
-        predicted = bill.once["seconds"] + arm.matched_count * of_one
+        base_training = alone["seconds"].mean(1).sum() + base_bill.tuning["seconds"]
+        per_sae = base_training / len(alone["seconds"])
+        predicted = bill.once["seconds"] + arm.matched_count * per_sae
         rows.append(
             {
                 **arm_columns(arm),
@@ -82,8 +75,8 @@ def cost_table(
                 "activations": own["activations"].sum(0).mean(),
                 "job_seconds": bill.once["job_seconds"] + own["job_seconds"].sum(0).mean(),
                 **{
-                    name: np.fmax.reduce([*caching[name], *own[name].ravel()])
-                    for name in ("peak_memory_mb", "peak_gpu_memory_mb")
+                    name: np.fmax.reduce([bill.peak_of_caching[name], *own[name].ravel()])
+                    for name in _PEAKS
                 },
                 "n_saes": len(arm.trained),
                 "n_seeds": own["seconds"].shape[1],
@@ -92,47 +85,55 @@ def cost_table(
     return pd.DataFrame(rows)
 
 
-def totals_by_seed(
-    arms: Sequence[Arm], cost: pd.DataFrame, found_by_pilots: str | None = None
-) -> dict[str, pd.DataFrame]:
+def totals_by_seed(bills: Sequence[tuple[Arm, "Bill", "Bill"]]) -> dict[str, pd.DataFrame]:
     """What every arm costs with every seed: `seconds` and `flops`, rows arms, columns seeds.
 
-    Args: as of `cost_table`, whose totals are the means over seeds.
+    The totals of `cost_table` are the means over seeds.
     """
-    bills = {arm.name: bill for arm, bill, _ in _bills(arms, cost, found_by_pilots)}
     return {
         unit: pd.DataFrame(
-            {name: pd.Series(bill.totals(unit), bill.seeds) for name, bill in bills.items()}
+            {arm.name: pd.Series(bill.totals(unit), bill.seeds) for arm, bill, _ in bills}
         ).T
         for unit in ("seconds", "flops")
     }
 
 
-def _bills(
-    arms: Sequence[Arm], cost: pd.DataFrame, found_by_pilots: str | None
-) -> Iterator[tuple[Arm, "_Bill", "_Bill"]]:
-    """Every arm, what it pays and what the baseline does, on the seeds that both have."""
-    caching, base = _caching(cost), baseline(arms)
+def bills_of(
+    arms: Sequence[Arm], cost: pd.DataFrame, found_by_pilots: str | None = None
+) -> list[tuple[Arm, "Bill", "Bill"]]:
+    """Every arm, what it pays and what the baseline does, on the seeds that both have.
+
+    Args:
+        arms: with the per-layer baseline among them.
+        cost: rows of `evaluation/cost.csv`: kind "caching" (all rows are added up: the shards),
+            kind "sae" (one row per SAE and seed), kind "pilot" (the short trainings that
+            `arms.auto` was settled by, if any).
+        found_by_pilots: the arm that one run of the pilots counts for; who names an arm pays for
+            no search.
+
+    Raises:
+        InputError: the table lacks something.
+    """
+    caching, base = cost[cost["kind"] == "caching"], baseline(arms)
+    if caching.empty:
+        raise InputError("The cost table has no row of kind caching.")
     saes = _by_sae(cost[cost["kind"] == "sae"])
+    bills = []
     for arm in arms:
         seeds, own, alone = _paired(saes, arm, base)
         pilots = _pilots(cost, arm)
         searched = pilots if arm.name == found_by_pilots else 0 * pilots
-        yield arm, _Bill(caching, seeds, own, searched), _Bill(caching, seeds, alone, 0 * pilots)
-
-
-def _caching(cost: pd.DataFrame) -> pd.DataFrame:
-    caching = cost[cost["kind"] == "caching"]
-    if caching.empty:
-        raise InputError("The cost table has no row of kind caching.")
-    return caching
+        bill = Bill(caching, seeds, own, searched)
+        bills.append((arm, bill, Bill(caching, seeds, alone, 0 * pilots)))
+    return bills
 
 
 #: Units of cost that are added up.
 _ADDED = ["seconds", "job_seconds", "flops"]
+_PEAKS = ["peak_memory_mb", "peak_gpu_memory_mb"]
 
 
-class _Bill:
+class Bill:
     """What one arm pays.
 
     Args:
@@ -143,6 +144,7 @@ class _Bill:
 
     Attributes:
         share_read: of the cached tokens.
+        peak_of_caching: memory, of any shard.
         once: caching and pilots, which all seeds share.
         tuning: of all the arm's SAEs, which was done for one seed.
     """
@@ -154,6 +156,7 @@ class _Bill:
         reached = max(own["tokens_reached"].max(), pilots["tokens_reached"])
         self.share_read = float(min(1.0, reached / caching["n_tokens"].sum()))
         self.caching = caching[_ADDED].sum(min_count=1) * self.share_read
+        self.peak_of_caching = caching[_PEAKS].max()
         self.once = self.caching + pilots[_ADDED]
         self.tuning = {
             unit: np.nan_to_num(own[f"tuning_{unit}"]).sum() for unit in ("seconds", "flops")
@@ -193,7 +196,7 @@ def _by_sae(saes: pd.DataFrame) -> pd.DataFrame:
         values=[
             *_ADDED,
             *("tuning_seconds", "tuning_flops", "activations", "tokens_reached"),
-            *("peak_memory_mb", "peak_gpu_memory_mb"),
+            *_PEAKS,
         ],
     )
 

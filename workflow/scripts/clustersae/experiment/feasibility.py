@@ -7,8 +7,8 @@ from clustersae.experiment.arms import transfer_variant
 from clustersae.experiment.clusters import FROM
 from clustersae.experiment.layers import studied_layers
 from clustersae.experiment.planning import AUTO_BUDGETS, auto_roots
-from clustersae.experiment.sae_settings import count_steps, learning_rates, own_batch_size, resolve
-from clustersae.experiment.variants import scaled_variant, variant_scales
+from clustersae.experiment.sae_settings import learning_rates, length_of, own_batch_size, resolve
+from clustersae.experiment.variants import scaled_variant
 from clustersae.experiment.windows import windows_of
 from clustersae.runtime.errors import InputError
 
@@ -166,7 +166,7 @@ def _check_transfers(where: str, settings: Mapping[str, Any], n_layers: int) -> 
     for budget in budgets:
         try:
             variant = transfer_variant(n_layers, budget)
-            count_steps(sae, variant, variant_scales(variant, 1)[0])
+            length_of(sae, variant, n_cluster_layers=1)
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
 

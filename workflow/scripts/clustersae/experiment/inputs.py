@@ -6,7 +6,7 @@ that settles it.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -167,11 +167,7 @@ class Inputs:
         start = start_of(wildcards.variant, wildcards.sae)
         if start is None:
             return []
-        variant, sae = start
-        folder = SAE_FOLDER.format(
-            model=wildcards.model, variant=variant, sae=sae, seed=wildcards.seed
-        )
-        return [f"{folder}/sae.safetensors"]
+        return self._saes(f"{SAE_FOLDER}/sae.safetensors", wildcards, [start], [wildcards.seed])
 
     def tuning_shards(self, wildcards: Wildcards) -> list[str]:
         """The validation split, for the SAE that chooses a learning rate; else nothing."""
@@ -183,13 +179,8 @@ class Inputs:
         """The record of the first seed, where that has chosen the learning rate; else nothing."""
         if self._n_rates(wildcards) == 1 or self._is_first(wildcards):
             return []
-        folder = SAE_FOLDER.format(
-            model=wildcards.model,
-            variant=wildcards.variant,
-            sae=wildcards.sae,
-            seed=self.seeds(wildcards)[0],
-        )
-        return [f"{folder}/training.json"]
+        own, first = (wildcards.variant, wildcards.sae), self.seeds(wildcards)[0]
+        return self._saes(f"{SAE_FOLDER}/training.json", wildcards, [own], [first])
 
     def _n_rates(self, wildcards: Wildcards) -> int:
         return len(learning_rates(self.models[wildcards.model]["sae"], wildcards.variant))
@@ -267,35 +258,13 @@ class Inputs:
 
         return files
 
-    def of_baseline(self, file: str) -> InputFunction:
-        """A file of every per-layer SAE, all seeds."""
-        return lambda wildcards: self._saes(
-            f"{SAE_FOLDER}/{file}", wildcards, self.plan(wildcards).arm(BASE, PER_LAYER).saes
-        )
-
-    def of_shortest(self, file: str) -> InputFunction:
-        """A file of the per-layer SAEs that were trained least, all seeds."""
-        return lambda wildcards: self._saes(
-            f"{SAE_FOLDER}/{file}", wildcards, self.plan(wildcards).shortest_saes
-        )
-
     def of_arms(self, kind: str, file: str, which: str = "measured_arms") -> InputFunction:
         """A file of one kind of measurement, of every arm; `which` is a property of `Plan`."""
-        return lambda wildcards: [
-            f"{ARM_FOLDER}/{file}".format(
-                model=wildcards.model, kind=kind, variant=variant, partition=partition
-            )
-            for variant, partition in getattr(self.plan(wildcards), which)
-        ]
+        return lambda wildcards: _arms(kind, file, wildcards, getattr(self.plan(wildcards), which))
 
     def of_browsed(self, kind: str, file: str) -> InputFunction:
         """A file of one kind of measurement, of every arm that the feature browser shows."""
-        return lambda wildcards: [
-            f"{ARM_FOLDER}/{file}".format(
-                model=wildcards.model, kind=kind, variant=variant, partition=partition
-            )
-            for variant, partition in self._browsed(wildcards)
-        ]
+        return lambda wildcards: _arms(kind, file, wildcards, self._browsed(wildcards))
 
     def of_browsed_saes(self, file: str) -> InputFunction:
         """A file of the SAEs of those arms, and of the per-layer ones, all of the first seed."""
@@ -304,12 +273,7 @@ class Inputs:
             plan, seed = self.plan(wildcards), self.seeds(wildcards)[0]
             arms = [(BASE, PER_LAYER), *self._browsed(wildcards)]
             saes = dict.fromkeys(sae for pair in arms for sae in plan.arm(*pair).saes)
-            return [
-                f"{SAE_FOLDER}/{file}".format(
-                    model=wildcards.model, variant=variant, sae=sae, seed=seed
-                )
-                for variant, sae in saes
-            ]
+            return self._saes(f"{SAE_FOLDER}/{file}", wildcards, saes, [seed])
 
         return files
 
@@ -317,14 +281,29 @@ class Inputs:
         kinds = self.models[wildcards.model]["browser"]["arms"]
         return self.plan(wildcards).browsed_arms(kinds)
 
-    def _saes(self, pattern: str, wildcards: Wildcards, saes: Iterable[SAE]) -> list[str]:
+    def _saes(
+        self,
+        pattern: str,
+        wildcards: Wildcards,
+        saes: Iterable[SAE],
+        seeds: Sequence[int | str] | None = None,
+    ) -> list[str]:
         """`pattern` for every (variant, sae), and for every seed if it has {seed}."""
-        seeds = self.seeds(wildcards) if "{seed}" in pattern else [None]
+        seeds = (seeds or self.seeds(wildcards)) if "{seed}" in pattern else [""]
         return [
             pattern.format(model=wildcards.model, variant=variant, sae=sae, seed=seed)
             for variant, sae in saes
             for seed in seeds
         ]
+
+
+def _arms(kind: str, file: str, wildcards: Wildcards, arms: Iterable[tuple[str, str]]) -> list[str]:
+    return [
+        f"{ARM_FOLDER}/{file}".format(
+            model=wildcards.model, kind=kind, variant=variant, partition=partition
+        )
+        for variant, partition in arms
+    ]
 
 
 def _read(path: str | Path) -> Plan:

@@ -6,13 +6,9 @@ from typing import Any
 
 from clustersae.experiment import schema
 from clustersae.experiment.config import SECTIONS
-from clustersae.experiment.contents import contents_digest
 from clustersae.experiment.figures import Figures
 from clustersae.experiment.inputs import Wildcards
 from clustersae.experiment.questions import Questions
-
-#: Of the library: what the page is made of beside Python.
-ASSETS = "clustersae/report/assets"
 
 
 class Page:
@@ -22,7 +18,6 @@ class Page:
         models: the complete settings of every model, as `config.load` gives them.
         figures: all that are registered.
         questions: the same.
-        scripts: the folder of the scripts and of this library.
         schema_file: of the configuration.
         trained: the section `language_models` as it was given; empty without one.
     """
@@ -32,12 +27,11 @@ class Page:
         models: Mapping[str, Mapping[str, Any]],
         figures: Figures,
         questions: Questions,
-        scripts: str | Path,
         schema_file: str | Path,
         trained: Mapping[str, Any] | None = None,
     ) -> None:
         self.models, self._figures, self._questions = models, figures, questions
-        self.scripts, self.schema_file, self.trained = Path(scripts), schema_file, trained or {}
+        self.schema_file, self.trained = schema_file, trained or {}
 
     def figures(self, wildcards: Wildcards) -> list[str]:
         """The figures of the wildcard's model, as SVG."""
@@ -67,10 +61,6 @@ class Page:
             "verdict": ("Answer", verdict.replace("{{ snakemake.wildcards.model }}", "{model}")),
             **{name: (each.category, self._figures.text(name)) for name, each in figures.items()},
         }
-
-    def assets(self, wildcards: Wildcards) -> str | None:
-        """Digest of template, style and script: no module, so no digest of code has them."""
-        return contents_digest(sorted((self.scripts / ASSETS).iterdir()))
 
     def settings(self, wildcards: Wildcards) -> dict[str, Any]:
         """`complete`, and `asked`: those that are not the defaults.

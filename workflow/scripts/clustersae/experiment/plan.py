@@ -23,8 +23,8 @@ from clustersae.experiment.arms import (
     with_ancestors,
 )
 from clustersae.experiment.clusters import layers_of, parent, start_of
-from clustersae.experiment.sae_settings import count_steps, own_batch_size
-from clustersae.experiment.variants import CROSSCODER, kind_of, layers_at_once, variant_scales
+from clustersae.experiment.sae_settings import length_of
+from clustersae.experiment.variants import CROSSCODER, kind_of, layers_at_once
 from clustersae.experiment.variants import PATTERN as VARIANT_PATTERN
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import read_object
@@ -122,6 +122,11 @@ class Plan:
         return list(dict.fromkeys(same[arm.variant, arm.partition] for arm in [*arms, *roots]))
 
     @cached_property
+    def baseline_saes(self) -> list[SAE]:
+        """(variant, sae) of the per-layer SAEs of full width and training."""
+        return list(baseline(self.arms).saes)
+
+    @cached_property
     def shortest_saes(self) -> list[SAE]:
         """(variant, sae) of the per-layer SAEs of full width that were trained least."""
         arms = [
@@ -178,24 +183,14 @@ _ARM_KEYS = ("partition", "variant", "method", "role", "count", "matched_count")
 
 def _sae_record(sae: Mapping[str, Any], variant: str, name: str) -> dict[str, Any]:
     layers = layers_of(name)
-    tokens, _ = variant_scales(variant, len(layers))
     start = start_of(variant, name)
+    batch_size, n_steps = length_of(sae, variant, len(layers))
     at_once = layers_at_once(variant, len(layers))
     return {
         **{"variant": variant, "sae": name, "layers": list(layers)},
         "starts_from": list(start) if start else None,
-        "training_tokens": n_rows(sae, variant, tokens) * at_once,
+        "training_tokens": n_steps * batch_size * at_once,
     }
-
-
-def n_rows(sae: Mapping[str, Any], variant: str, scale: float) -> int:
-    """Rows of a training: whole batches.
-
-    Raises:
-        InputError: that is less than one.
-    """
-    steps = count_steps(sae, variant, scale)
-    return steps * own_batch_size(sae, sae["training_tokens"] * scale)
 
 
 def read_plan(path: str | Path) -> Plan:

@@ -18,14 +18,14 @@ from clustersae.experiment.arms import (
     transfer_variant,
 )
 from clustersae.experiment.clusters import layers_of
-from clustersae.experiment.plan import Plan, n_rows
+from clustersae.experiment.plan import Plan
+from clustersae.experiment.sae_settings import length_of
 from clustersae.experiment.variants import (
     BASE,
     CROSSCODER,
     EQUAL_EXPOSURE,
     EVERY_LAYER,
     scaled_variant,
-    variant_scales,
 )
 
 #: A model's settings: its sections `arms`, `sae` and so on.
@@ -216,6 +216,5 @@ def make_pilots(description: Mapping[str, Any], settings: Settings) -> Plan:
 def _checked(plan: Plan, settings: Settings) -> Plan:
     """The plan, if every SAE of it gets at least one batch."""
     for variant, name in plan.trained_saes:
-        tokens, _ = variant_scales(variant, len(layers_of(name)))
-        n_rows(settings["sae"], variant, tokens)
+        length_of(settings["sae"], variant, len(layers_of(name)))
     return plan

@@ -130,9 +130,8 @@ def resolve(
             f"sae.k is {config['k']}, more than the {d_sae} latents of an SAE of variant"
             f" {variant}. Lower sae.k or raise sae.d_sae or sae.expansion_factor."
         )
-    n_steps = count_steps(config, variant, token_scale)
+    batch_size, n_steps = length_of(config, variant, n_cluster_layers)
     n_tokens = config["training_tokens"] * token_scale
-    batch_size = own_batch_size(config, n_tokens)
     default_sparsity = ARCHITECTURES[architecture].sparsity or 0.0
     return SAESettings(
         architecture=architecture,
@@ -174,12 +173,16 @@ def own_batch_size(config: Mapping[str, Any], n_tokens: float) -> int:
     return size
 
 
-def count_steps(config: Mapping[str, Any], variant: str, token_scale: float) -> int:
-    """Optimiser steps of a training on `token_scale` times sae.training_tokens.
+def length_of(config: Mapping[str, Any], variant: str, n_cluster_layers: int) -> tuple[int, int]:
+    """Rows of a batch, and the steps, of an SAE's training.
+
+    Args:
+        config: the section `sae` of the configuration.
 
     Raises:
-        InputError: that is less than one batch.
+        InputError: it is less than one batch.
     """
+    token_scale, _ = variant_scales(variant, n_cluster_layers)
     n_tokens = config["training_tokens"] * token_scale
     batch_size = own_batch_size(config, n_tokens)
     if n_tokens < batch_size:
@@ -188,7 +191,7 @@ def count_steps(config: Mapping[str, Any], variant: str, token_scale: float) -> 
             f" {batch_size} for variant {variant}, which gets {n_tokens:.0f} of them. Raise"
             " sae.training_tokens or lower sae.batch_size."
         )
-    return round(n_tokens / batch_size)
+    return batch_size, round(n_tokens / batch_size)
 
 
 def default_learning_rate(d_sae: int) -> float:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from clustersae.experiment.clusters import FROM, layers_of, start_of
-from clustersae.experiment.sae_settings import count_steps, own_batch_size
-from clustersae.experiment.variants import times_read, variant_scales
+from clustersae.experiment.sae_settings import length_of
+from clustersae.experiment.variants import times_read
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def parts_of(windows: Windows, sae: Mapping[str, Any], variant: str, name: str) 
     Args:
         sae: the section of the configuration.
     """
-    batch_size, n_steps, times = _lengths(sae, variant, name)
+    batch_size, n_steps, times = _length(sae, variant, name)
     first = first_step(sae, variant, name)
     course = Course(windows, batch_size, times)
     return dict(course.parts(range(first, first + n_steps)))
@@ -115,13 +115,17 @@ def first_step(sae: Mapping[str, Any], variant: str, name: str) -> int:
     start = start_of(variant, name)
     if not start or FROM not in name:
         return 0
-    root_batch, root_steps, times = _lengths(sae, *start)
-    return -(-(root_batch * root_steps // times) // _lengths(sae, variant, name)[0])
+    batch_size, _, _ = _length(sae, variant, name)
+    return -(-reached(sae, *start) // batch_size)
 
 
-def _lengths(sae: Mapping[str, Any], variant: str, name: str) -> tuple[int, int, int]:
-    """Batch size, steps, and how often each token is read."""
+def reached(sae: Mapping[str, Any], variant: str, name: str) -> int:
+    """How many tokens of the stream an SAE and what it starts from have read."""
+    batch_size, n_steps, times = _length(sae, variant, name)
+    return (first_step(sae, variant, name) + n_steps) * batch_size // times
+
+
+def _length(sae: Mapping[str, Any], variant: str, name: str) -> tuple[int, int, int]:
+    """Rows of a batch, steps, and how often each token is read."""
     n_layers = len(layers_of(name))
-    tokens, _ = variant_scales(variant, n_layers)
-    batch_size = own_batch_size(sae, sae["training_tokens"] * tokens)
-    return batch_size, count_steps(sae, variant, tokens), times_read(variant, n_layers)
+    return *length_of(sae, variant, n_layers), times_read(variant, n_layers)

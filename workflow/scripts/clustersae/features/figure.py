@@ -10,12 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from clustersae.experiment.arms import PER_LAYER, SINGLE
+from clustersae.experiment.arms import PER_LAYER
 from clustersae.experiment.variants import EQUAL_EXPOSURE
 from clustersae.features.summary import arm_words, most_lost, shows_difference, spoken_of
-from clustersae.presentation.points import looks_of_arms, places_of
+from clustersae.presentation.points import handles_of, looks_of_arms, places_of, point, reference
 from clustersae.presentation.style import (
-    FAINT,
     GREY,
     INK,
     METHOD_COLOURS,
@@ -117,7 +116,7 @@ def draw(
                 _against_training(axis, rows, panel, looks, places)
             if panel is _COVERAGE:
                 _name_most_lost(axis, coverage, spoken)
-        handles = _handles(looks)
+        handles = [*handles_of(looks), _by_chance()]
         if len(axes) > len(panels):
             axes[-1].axis("off")
             axes[-1].legend(handles=handles, loc="center", ncols=1)
@@ -182,7 +181,7 @@ def _against_training(
 ) -> None:
     baseline = rows[rows["arm"] == PER_LAYER].iloc[0]
     if panel.reference:
-        _reference(axis, baseline, panel.reference)
+        reference(axis, baseline, panel.reference)
     shown = rows[rows[panel.value].notna()]
     if panel is _SPREAD:  # one layer is all that a latent of its own SAE has
         shown = shown[(shown["layers_served"] > 1) | (shown["arm"] == PER_LAYER)]
@@ -199,7 +198,10 @@ def _against_training(
         if panel.most:
             axis.plot([place] * 2, arm[[panel.value, panel.most]], color=look.colour, lw=0.8)
             _dash(axis, place, arm[panel.most], look.colour)
-        _point(axis, arm, place, panel, look)
+        alone = arm["arm"] == PER_LAYER
+        filled = alone or not panel.difference or shows_difference(arm, panel.difference)
+        # The interval of per-layer SAEs is the band.
+        point(axis, arm, panel.value, place, look, filled, not (alone and panel.reference))
     axis.set_title(panel.title)
     axis.set_ylabel(panel.label)
     axis.set_xlabel("training, in per-layer SAEs")
@@ -213,36 +215,8 @@ def _against_training(
         axis.set_ylim(0, 1.04 * axis.get_ylim()[1])  # markers at the top are not cut off
 
 
-def _reference(axis: Axes, baseline: pd.Series, column: str) -> None:
-    """A line, with a band if it has an interval; nothing where it was not measured."""
-    low, high = baseline[f"{column}_low"], baseline[f"{column}_high"]
-    if not np.isnan(low):
-        axis.axhspan(low, high, color=FAINT, alpha=0.6, lw=0, zorder=0)
-    if not np.isnan(baseline[column]):
-        axis.axhline(baseline[column], color=INK, linewidth=1.2, zorder=1)
-
-
 def _dash(axis: Axes, place: float, height: float, colour: str) -> None:
     axis.plot(place, height, "_", color=colour, markersize=6, markeredgewidth=1.6, zorder=3)
-
-
-def _point(axis: Axes, arm: pd.Series, place: float, panel: _Panel, look: Look) -> None:
-    value, low, high = (arm[f"{panel.value}{end}"] for end in ("", "_low", "_high"))
-    bars = np.clip([[value - low], [high - value]], 0, None)
-    baseline = arm["arm"] == PER_LAYER
-    filled = baseline or not panel.difference or shows_difference(arm, panel.difference)
-    axis.errorbar(
-        *(place, value),
-        # The baseline's interval is the band.
-        yerr=None if np.isnan(bars).any() or (baseline and panel.reference) else bars,
-        color=look.colour,
-        marker=look.marker,
-        ls="none",
-        elinewidth=1.0,
-        markersize=9 if look.marker == "*" else 5.5,
-        markerfacecolor=look.colour if filled else "white",
-        zorder=4,
-    )
 
 
 def _by_distance(
@@ -280,14 +254,6 @@ def _name_most_lost(axis: Axes, coverage: pd.DataFrame, spoken: pd.DataFrame) ->
             axis.set_xlabel(f"training, in per-layer SAEs\n(most lost: {name}, {value})")
 
 
-def _handles(looks: Mapping[str, Look]) -> list[Line2D]:
-    handles = [Line2D([], [], color=INK, marker="o", ms=5, label="per-layer")]
-    # One SAE for all is an end of the main method's line, and drawn as that.
-    several = [name for name in looks if name != SINGLE]
-    for look in dict.fromkeys(looks[name] for name in several or looks):
-        handles.append(
-            Line2D([], [], color=look.colour, marker=look.marker, ls="none", label=look.label)
-        )
-    by_chance: dict[str, Any] = {"color": GREY, "marker": "_", "ls": "none", "mew": 1.6}
-    handles.append(Line2D([], [], label="random latent or direction", **by_chance))
-    return handles
+def _by_chance() -> Line2D:
+    drawn: dict[str, Any] = {"color": GREY, "marker": "_", "ls": "none", "mew": 1.6}
+    return Line2D([], [], label="random latent or direction", **drawn)

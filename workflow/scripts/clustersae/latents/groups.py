@@ -13,6 +13,7 @@ class Trained(NamedTuple):
     """An SAE on disk."""
 
     folder: Path
+    variant: str
     name: str
     seed: int
     layers: tuple[int, ...]
@@ -29,7 +30,9 @@ class Group(NamedTuple):
 def read_trained(folder: Path) -> Trained:
     """What the SAE in `folder` says of itself."""
     config = read_config(folder)
-    return Trained(folder, config["cluster"], config["seed"], tuple(config["layers"]))
+    return Trained(
+        *(folder, config["variant"], config["cluster"], config["seed"]), tuple(config["layers"])
+    )
 
 
 def groups_of(saes: Iterable[Trained]) -> list[Group]:

@@ -42,7 +42,10 @@ class Text:
 
     def every(self, step: int) -> "Text":
         """One token in `step`, evenly spread; each keeps what preceded it."""
-        chosen = np.arange(len(self)) % step == 0
+        return self.where(np.arange(len(self)) % step == 0)
+
+    def where(self, chosen: np.ndarray) -> "Text":
+        """The tokens that are `chosen`, bool [n_tokens]; each keeps what preceded it."""
         ends = np.cumsum([len(rows) for rows in self.rows])[:-1]
         rows = [rows[torch.from_numpy(own)] for rows, own in zip(self.rows, np.split(chosen, ends))]
         return Text(

@@ -1,11 +1,25 @@
 """Arms as points beside one another: how each is drawn, and where at a place that several share."""
 
-import pandas as pd
+from collections.abc import Mapping
 
-from clustersae.experiment.arms import PER_LAYER
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from clustersae.experiment.arms import PER_LAYER, SINGLE
 from clustersae.presentation.judging import same_training
 from clustersae.presentation.starts import looks_of
-from clustersae.presentation.style import MARKERS, METHOD_COLOURS, Look, kind_of, name_of
+from clustersae.presentation.style import (
+    FAINT,
+    INK,
+    MARKERS,
+    METHOD_COLOURS,
+    Look,
+    bars,
+    kind_of,
+    name_of,
+)
 
 
 def looks_of_arms(rows: pd.DataFrame, n_layers: int) -> dict[str, Look]:
@@ -35,3 +49,50 @@ def places_of(rows: pd.DataFrame, n_layers: int) -> dict[str, float]:
             step = (number + 1) // 2 * (-1) ** number
             places[name] = arms["matched_count"].iloc[0] + 0.025 * n_layers * step
     return places
+
+
+def point(
+    axis: Axes,
+    arm: pd.Series,
+    column: str,
+    place: float,
+    look: Look,
+    filled: bool = True,
+    interval: bool = True,
+) -> None:
+    """One arm's value of a column, with its interval."""
+    ends = bars(arm.to_frame().T, column) if interval else None
+    axis.errorbar(
+        *(place, arm[column]),
+        yerr=None if ends is None or not ends.any() else ends,
+        color=look.colour,
+        marker=look.marker,
+        ls="none",
+        elinewidth=1.0,
+        markersize=9 if look.marker == "*" else 5.5,
+        markerfacecolor=look.colour if filled else "white",
+        zorder=4,
+    )
+
+
+def reference(axis: Axes, baseline: pd.Series, column: str) -> None:
+    """The full per-layer SAEs: a line, with a band if it has an interval; nothing where not
+    measured."""
+    low, high = baseline[f"{column}_low"], baseline[f"{column}_high"]
+    if not np.isnan(low):
+        axis.axhspan(low, high, color=FAINT, alpha=0.6, lw=0, zorder=0)
+    if not np.isnan(baseline[column]):
+        axis.axhline(baseline[column], color=INK, linewidth=1.2, zorder=1)
+
+
+def handles_of(looks: Mapping[str, Look]) -> list[Line2D]:
+    """For the legend: the full per-layer SAEs, and each look once."""
+    # One SAE for all is an end of the main method's line, and drawn as that.
+    several = [name for name in looks if name != SINGLE]
+    return [
+        Line2D([], [], color=INK, marker="o", ms=5, label="per-layer"),
+        *(
+            Line2D([], [], color=look.colour, marker=look.marker, ls="none", label=look.label)
+            for look in dict.fromkeys(looks[name] for name in several or looks)
+        ),
+    ]

@@ -226,6 +226,15 @@ def intervals_note(n_seeds: int) -> str:
     return "bars: 95 % intervals over seeds" if n_seeds > 1 else "one seed: no intervals"
 
 
+def bars(rows: pd.DataFrame, column: str) -> np.ndarray:
+    """Lengths of error bars [2, n_rows] below and above a column with `_low` and `_high`.
+
+    Nothing where there is no interval; rounding makes none negative.
+    """
+    ends = rows[column] - rows[f"{column}_low"], rows[f"{column}_high"] - rows[column]
+    return np.nan_to_num(np.stack(ends).astype(float)).clip(min=0)
+
+
 def seeds_note(n_seeds: int) -> str:
     """What bars over seeds mean, or that there are none."""
     return "bars: range over seeds" if n_seeds > 1 else "one seed: no bars"

@@ -13,6 +13,7 @@ from clustersae.presentation.style import (
     GREY,
     HIGHLIGHT,
     INK,
+    bars,
     canvas,
     conditions,
     intervals_note,
@@ -70,12 +71,12 @@ def draw(table: pd.DataFrame, model: str) -> Figure:
 
 def _points(axis: Axes, rows: pd.DataFrame, measure: str) -> None:
     values, places = rows[measure], np.arange(len(rows))
-    ends = np.stack([values - rows[f"{measure}_low"], rows[f"{measure}_high"] - values])
+    ends = bars(rows, measure)
     colours = [HIGHLIGHT if role == "specialised" else INK for role in rows["role"]]
     for place, colour in enumerate(colours):
         axis.errorbar(
             *(values.iloc[place : place + 1], places[place : place + 1]),
-            xerr=np.nan_to_num(ends[:, place : place + 1]).clip(min=0),
+            xerr=ends[:, place : place + 1],
             color=colour,
             marker="o",
             markersize=4,

@@ -2,7 +2,6 @@
 
 from typing import cast
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,7 +10,7 @@ from matplotlib.transforms import offset_copy
 
 from clustersae.presentation.judging import same_training
 from clustersae.presentation.specialised import against_lengths
-from clustersae.presentation.style import FAINT, GREY, INK, Look, log_scale, percent_axis
+from clustersae.presentation.style import FAINT, GREY, INK, Look, bars, log_scale, percent_axis
 from clustersae.presentation.words import share
 
 
@@ -78,10 +77,8 @@ def _usual_ratio(rows: pd.DataFrame) -> float | None:
 def _gap_curve(axis: Axes, rows: pd.DataFrame, look: Look, open_: bool, aside: float) -> None:
     if rows.empty:
         return
-    values = rows["excess_fvu"]
-    bars = np.stack([values - rows["excess_fvu_low"], rows["excess_fvu_high"] - values])
     axis.errorbar(
-        *(rows["length"], values, bars.clip(min=0)),
+        *(rows["length"], rows["excess_fvu"], bars(rows, "excess_fvu")),
         color=look.colour,
         marker=look.marker,
         markersize=8.5 if look.marker == "*" else 5.5,

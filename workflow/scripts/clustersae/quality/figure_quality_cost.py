@@ -24,6 +24,7 @@ from clustersae.presentation.style import (
     MARKERS,
     METHOD_COLOURS,
     METHOD_NAMES,
+    bars,
     canvas,
     conditions,
     intervals_note,
@@ -165,13 +166,10 @@ def _curve(axis: Axes, rows: pd.DataFrame, column: str, aside: float = 0.0) -> N
     first = rows[~rows["method"].isin([SINGLE, PER_LAYER])] if main else rows
     kind = kind_of((first if len(first) else rows).iloc[0])
     exposure = (rows["role"] == EQUAL_EXPOSURE).all()
-    bars = np.stack(
-        [rows[column] - rows[f"{column}_low"], rows[f"{column}_high"] - rows[column]]
-    ).clip(min=0)
     axis.errorbar(
         rows["cost_relative"],
         rows[column],
-        yerr=bars,
+        yerr=bars(rows, column),
         color=METHOD_COLOURS[kind],
         marker=MARKERS[kind],
         markersize=5.5 if main else 4.5,

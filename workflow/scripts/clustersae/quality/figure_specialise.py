@@ -20,6 +20,7 @@ from clustersae.presentation.style import (
     METHOD_COLOURS,
     METHOD_NAMES,
     Look,
+    bars,
     canvas,
     conditions,
     intervals_note,
@@ -158,10 +159,8 @@ def _curve(
     """Points with intervals, joined in order of cost; dashed ones are open or thin."""
     if rows.empty:
         return
-    values = rows[column]
-    bars = np.stack([values - rows[f"{column}_low"], rows[f"{column}_high"] - values]).clip(min=0)
     axis.errorbar(
-        *(rows["cost_relative"], values, bars),
+        *(rows["cost_relative"], rows[column], bars(rows, column)),
         color=look.colour,
         marker=look.marker,
         markersize=8.5 if look.marker == "*" else 5.5,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from clustersae.cost.table import cost_table, totals_by_seed
+from clustersae.cost.table import bills_of, cost_table, totals_by_seed
 from clustersae.experiment.plan import Plan
 from clustersae.presentation.arms import check_evaluated, of_every_arm
 from clustersae.presentation.tables import (
@@ -43,8 +43,8 @@ def tables(
     measured = read_files(reconstruction, RECONSTRUCTION)
     check_evaluated(arms, measured)
     quality = layer_quality(arms, measured, read_files(layer_splice, LAYER_SPLICE))
-    bill = (arms, read_files([cost], COST), found_by_pilots)
-    costs, totals = cost_table(*bill), totals_by_seed(*bill)
+    bills = bills_of(arms, read_files([cost], COST), found_by_pilots)
+    costs, totals = cost_table(bills), totals_by_seed(bills)
     spliced = of_every_arm(read_files(partition_splice, PARTITION_SPLICE), arms)
     densities = density_table(density)
     return {

@@ -145,6 +145,7 @@ def fit(
     where: torch.device,
     code: str = "",
     start: Start | None = None,
+    first_step: int = 0,
     keep: bool = False,
     leg: Leg | None = None,
     trainer_for: Callable[[SparseAutoencoder, SAESettings, torch.device], Trainer] = alone,
@@ -155,6 +156,7 @@ def fit(
         label: for messages; it takes part in the checkpoint's identity, too.
         code: digest of the code; an interrupted training of other code is not continued.
         start: what to start from; from scratch without.
+        first_step: where to go on in the stream of batches, if not at its beginning.
         keep: save the finished training there, too, so that a job of several loses none.
         leg: train no more than this; by default, to the last step.
         trainer_for: makes the trainer; several of one SAE, in as many processes, train together.
@@ -196,8 +198,6 @@ def fit(
     for shard in data.shards:  # checksums are compared at the first touch, which is no part of T
         for layer in data.layers:
             shard.verify(layer)
-
-    first_step = start.first_step(settings.batch_size) if start else 0
 
     def after_step(trainer: Trainer, history: list[dict[str, Any]]) -> None:
         due, asked_by = trainer.agree(checkpoint.due(), stop.asked_by)

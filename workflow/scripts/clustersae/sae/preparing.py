@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from clustersae.activations.statistics import check_described, load_statistics
 from clustersae.experiment.clusters import VIA, layers_of
 from clustersae.experiment.sae_settings import SAESettings, resolve
 from clustersae.experiment.variants import EVERY_LAYER, kind_of, times_read
-from clustersae.experiment.windows import Course, Windows
+from clustersae.experiment.windows import Windows, first_step, parts_of
 from clustersae.sae.fitting import Activations, Fit, Leg, fit
 from clustersae.sae.start import Start, load_start
 
@@ -40,25 +40,18 @@ class Training:
         n_layers = len(self.data.layers)
         return resolve(self.config, self.variant, n_layers, d_model, self.seed, rate)
 
+    @cached_property
     def first_step(self) -> int:
         """Where it goes on in the stream of batches."""
-        return self.start.first_step(self.settings(None).batch_size) if self.start else 0
+        return first_step(self.config, self.variant, self.name)
 
-    def last_window(self) -> int | None:
-        """The window in which it ends; None where all shards are mixed."""
-        course, last = self._course(), self.first_step() + self.settings(None).n_steps - 1
-        return course.window(last) if course else None
-
-    def end_of(self, window: int) -> int:
-        """How many of its own steps are done when it has read a window."""
-        course = self._course()
-        assert course is not None
-        return min(self.settings(None).n_steps, course.first_step(window + 1) - self.first_step())
-
-    def _course(self) -> Course | None:
+    @cached_property
+    def ends(self) -> dict[int, int]:
+        """Window → how many steps are done when it has been read; empty where all are mixed."""
         if self.data.windows is None:
-            return None
-        return Course(self.data.windows, self.settings(None).batch_size, self.data.times)
+            return {}
+        parts = parts_of(self.data.windows, self.config, self.variant, self.name)
+        return {window: steps.stop - self.first_step for window, steps in parts.items()}
 
     def fits(
         self,
@@ -88,7 +81,7 @@ class Training:
             checkpoint = f"checkpoint-{number}.safetensors"
             settings = self.settings(rate)
             leg = Leg(
-                settings.n_steps if window is None else self.end_of(window),
+                settings.n_steps if window is None else self.ends[window],
                 before / checkpoint if before else None,
                 after / checkpoint if after else None,
             )
@@ -104,6 +97,7 @@ class Training:
                     label=f"SAE {self.name}, {self.variant}, seed {self.seed}",
                     code=code,
                     start=self.start,
+                    first_step=self.first_step,
                     keep=len(rates) > 1,
                     leg=leg,
                 )
