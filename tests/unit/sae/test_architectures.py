@@ -173,7 +173,9 @@ def test_it_is_shared_specialised_and_resumed_to_the_same_bits(name, fitted, mon
             assert expected > 0
             torch.testing.assert_close(value, expected, rtol=0.02, atol=0)  # an estimate goes on
         else:
-            torch.testing.assert_close(value, expected, rtol=0, atol=1e-6)
+            # Rows are brought to unit norm after every step, which may round them once more.
+            atol = 1e-6 if each == "W_dec" else 0
+            torch.testing.assert_close(value, expected, rtol=0, atol=atol)
 
     step = Trainer.step
 

@@ -12,8 +12,6 @@ from synthetic_shards import SETTINGS as ROOT
 
 from clustersae.activations.batches import normalised_batches
 from clustersae.activations.shards import open_shards, write_shard
-from clustersae.runtime.checkpoint import Checkpoint
-from clustersae.runtime.errors import InputError
 from clustersae.runtime.tensors import checksum, load_tensors
 from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.fitting import Activations, Fit, best_fit, converged, fit
@@ -71,20 +69,6 @@ def batches(monkeypatch):
 
     monkeypatch.setattr(Trainer, "step", recording)
     return seen
-
-
-def test_a_child_that_learns_nothing_has_its_parents_weights_and_its_own_normalisation(
-    train, cached
-):
-    root = train((0, 1, 2))
-    child = train((2,), replace(CHILD, learning_rate=0.0), start_from(root)).sae
-    for name in ("W_enc", "b_enc", "b_dec"):
-        assert torch.equal(getattr(child, name), getattr(root.sae, name))
-    # Rows are brought to unit norm after every step, which may round them once more.
-    torch.testing.assert_close(child.W_dec, root.sae.W_dec, rtol=0, atol=1e-6)
-    assert child.layers == (2,)
-    torch.testing.assert_close(child.layer_mean[0], cached[1]["mean"][2].float())
-    torch.testing.assert_close(child.layer_scale[0], cached[1]["scale"][2].float())
 
 
 def test_a_child_reads_on_where_its_parent_stopped(train, cached, batches):
@@ -157,49 +141,6 @@ def test_a_start_helps(train):
     child, scratch = train((2,), CHILD, start_from(root)), train((2,), CHILD)
     assert child.history[0]["fvu"] < 0.8 * scratch.history[0]["fvu"]
     assert child.history[-1]["fvu"] < 0.9 * scratch.history[-1]["fvu"]
-
-
-@pytest.mark.parametrize("change", [{"d_sae": 20}, {"k": 2}])
-def test_a_start_of_another_shape_is_refused(train, change):
-    root = train((0, 1, 2), replace(ROOT, **change, n_steps=1))
-    with pytest.raises(InputError, match=r"with d_sae = 24, d_model = 8, k = 3 cannot start from"):
-        train((2,), CHILD, start_from(root))
-
-
-def test_a_start_that_never_saw_the_layer_is_refused(train):
-    root = train((0, 1), replace(ROOT, n_steps=1))
-    with pytest.raises(InputError, match=r"layers \[1, 2\] cannot start from .* serves \[0, 1\]"):
-        train((1, 2), CHILD, start_from(root))
-
-
-class Killed(Exception):
-    pass
-
-
-@pytest.mark.parametrize("stop", [1, 6])
-def test_an_interrupted_child_ends_with_the_bits_of_an_undisturbed_one(
-    train, tmp_path, monkeypatch, stop
-):
-    root = train((0, 1, 2))
-    start, file = start_from(root), tmp_path / "interrupted.safetensors"
-    whole = train((1, 2), CHILD, start)
-    step = Trainer.step
-
-    def step_until_killed(trainer, batch):
-        if trainer.step_number == stop:
-            raise Killed
-        step(trainer, batch)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "step", step_until_killed)
-        patch.setattr(Checkpoint, "due", lambda _: True)  # after every step
-        with pytest.raises(Killed):
-            train((1, 2), CHILD, start, file)
-    resumed = train((1, 2), CHILD, start, file)
-    assert resumed.record["resumed_at_step"] == stop
-    assert same(resumed, whole)
-    assert resumed.first_step == whole.first_step == 20
-    assert [row["fvu"] for row in resumed.history] == [row["fvu"] for row in whole.history]
 
 
 def test_a_finished_fit_is_taken_from_its_checkpoint(train, tmp_path, batches):
