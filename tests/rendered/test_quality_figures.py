@@ -1,7 +1,5 @@
 """What a program can see of a figure: texts that collide, titles and points that are not true."""
 
-import subprocess
-import sys
 from pathlib import Path
 from unittest import mock
 
@@ -323,14 +321,6 @@ def test_labels_are_spread_apart_in_order():
     assert places[:3].mean() == pytest.approx(0.01, abs=1e-3)
     assert places[3] == 1
     assert list(np.argsort(training_curves.spread(np.array([3.0, 1.0, 2.0]), 5))) == [1, 2, 0]
-
-
-def test_figures_need_no_torch():
-    modules = ", ".join(globals()[name].__name__ for name in NAMES)
-    code = f"import sys, {modules}"
-    code += "; sys.exit('torch' in sys.modules)"
-    path = str(Path(style.__file__).parents[2])
-    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": path})
 
 
 @pytest.mark.parametrize(
