@@ -294,3 +294,4 @@ def test_the_script_writes_the_same_bytes_twice(tmp_path):
         for end in ("svg", "png"):
             one, other = (tmp_path / f"{name}_{copy}.{end}" for copy in ("a", "b"))
             assert one.read_bytes() == other.read_bytes()
+        assert b"<dc:date>" not in (tmp_path / f"{name}_a.svg").read_bytes()

@@ -225,16 +225,3 @@ def test_arms_of_one_training_stand_beside_the_main_one(drawn):
     # Budgets are fractions, and those of one size not all equal: none hides another.
     near = rows.assign(matched_count=rows["matched_count"] + 0.001 * np.arange(len(rows)))
     assert np.diff(sorted(places_of(near, 6).values())).min() > 0.1
-
-
-def test_the_script_writes_the_same_bytes_twice(tmp_path):
-    import draw
-
-    settings, more = CASES["no factors, one seed"]
-    paths = write_feature_tables(Features(Experiment(tmp_path, **settings), **more))
-    read = dict(zip(("features", "meaning", "coverage"), map(str, paths.values())))
-    for copy in ("a", "b"):
-        files = [tmp_path / f"{copy}.{end}" for end in ("svg", "png")]
-        draw.main("clustersae.features.figure", read, {}, "a model", *files)
-    for end in ("svg", "png"):
-        assert (tmp_path / f"a.{end}").read_bytes() == (tmp_path / f"b.{end}").read_bytes()

@@ -285,24 +285,6 @@ def test_ticks_of_log_axes_are_few_and_round(low, high, expected):
     assert axis.get_ylim() == (low, high)
 
 
-def test_the_same_tables_give_the_same_bytes(drawn, tmp_path):
-    import draw
-
-    tables, _ = drawn("six layers")
-    for copy in ("a", "b"):
-        draw.main(
-            "clustersae.quality.figure_quality_cost",
-            {"arms": str(tables["arms"])},
-            {"margins": MARGINS},
-            "a model",
-            tmp_path / f"{copy}.svg",
-            tmp_path / f"{copy}.png",
-        )
-    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
-    assert b"<dc:date>" not in (tmp_path / "a.svg").read_bytes()
-
-
 def test_scattered_clusters_are_outlined_cell_by_cell():
     same = layer_distances._same([(0, 2), (1,)], 3)
     assert same.tolist() == [[True, False, True], [False, True, False], [True, False, True]]
