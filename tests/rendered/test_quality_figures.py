@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic_results
-from drawn_texts import texts_of, texts_that_lie_apart
+from drawn_texts import texts_of, texts_that_lie_apart, title_of
 from matplotlib.figure import Figure
 from synthetic_results import Experiment, plan_of, write_tables
 
@@ -125,13 +125,13 @@ def test_where_caching_is_most_of_the_bill_numbers_of_saes_stand_apart(drawn):
 def test_titles_are_computed_from_the_tables(drawn):
     tables, figures = drawn("six layers")
     row = shared(read_file(tables["arms"]))
-    title = figures["quality_cost"].texts[0].get_text().replace("\u00a0", " ").replace("\n", " ")
+    title = title_of(figures["quality_cost"])
     assert title.startswith(f"{row['count']} SAEs instead of 6: mean FVU")
     assert f"+{100 * row['excess_fvu']:.1f} %" in title
     assert f"worst layer +{100 * row['excess_fvu_worst']:.1f} %" in title
-    fvu = figures["layer_fvu"].texts[0].get_text().replace("\u00a0", " ").replace("\n", " ")
+    fvu = title_of(figures["layer_fvu"])
     assert f"layer {row['worst_excess_layer']} loses most" in fvu
-    none = drawn("no K is enough")[1]["quality_cost"].texts[0].get_text()
+    none = title_of(drawn("no K is enough")[1]["quality_cost"])
     assert none.startswith("No shared arm is within the margins")
 
 
