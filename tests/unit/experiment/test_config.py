@@ -266,10 +266,6 @@ WRONG = [
     ),
     ({"sae": {"training_tokens": 127}}, "sae.training_tokens is 127, fewer than one batch of 128"),
     (
-        {"sae": {"training_tokens": 383}, "arms": {"per_layer": [0.333333]}},
-        "one batch of 128 for variant tokens-1of3, which gets 128 of them",
-    ),
-    (
         {"sae": {"training_tokens": 1279}, "arms": {"auto": ["shared"]}},
         "one batch of 128 for variant tokens-1of10, which gets 128 of them",
     ),

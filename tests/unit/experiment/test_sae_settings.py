@@ -101,7 +101,6 @@ def test_default_learning_rate_is_that_of_the_source():
         ({"k": 300}, "narrower-1of5", r"sae\.k is 300, more than the 1 latents"),
         ({"training_tokens": 400}, "base", r"sae\.training_tokens is 400, fewer than one batch"),
         ({}, "wider", "'wider' is not a variant"),
-        ({}, "narrower-6of5", "not a variant"),
         ({}, "tokens-1of200@base", r"fewer than one batch of 1000 for variant tokens-1of200@base"),
     ],
 )
