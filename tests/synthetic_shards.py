@@ -9,28 +9,18 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from sae_settings_of import topk_settings
 
 from clustersae.activations.blocks import read_blocks
 from clustersae.activations.shards import open_shards, write_shard
 from clustersae.activations.statistics import compute_statistics, save_statistics
-from clustersae.experiment.sae_settings import SAESettings
 
 FINGERPRINT = "f" * 64
 N_LAYERS, D_MODEL, D_SAE, K = 3, 8, 24, 3
 #: Of an SAE of them, which learns something in a few steps.
-SETTINGS = SAESettings(
-    architecture="topk",
-    d_sae=D_SAE,
-    k=K,
-    n_steps=20,
-    batch_size=128,
-    learning_rate=0.01,
-    warmup_steps=2,
-    decay_steps=4,
-    auxk_alpha=1 / 32,
-    dead_after=500,
-    max_grad_norm=1.0,
-    seed=1,
+SETTINGS = topk_settings(
+    **{"d_sae": D_SAE, "k": K, "n_steps": 20, "batch_size": 128, "learning_rate": 0.01},
+    **{"warmup_steps": 2, "decay_steps": 4, "dead_after": 500, "seed": 1},
 )
 
 

@@ -1,29 +1,15 @@
 """Defaults and contradictions of the SAE settings, and what specialised SAEs have of their own."""
 
 import pytest
+from sae_settings_of import sae_section
 
 from clustersae.experiment.architectures import ARCHITECTURES
 from clustersae.experiment.flops import training_flops
 from clustersae.experiment.sae_settings import default_learning_rate, learning_rates, resolve
 from clustersae.runtime.errors import InputError
 
-CONFIG = {
-    "architecture": "topk",
-    "d_sae": None,
-    "expansion_factor": 8,
-    "k": 16,
-    "training_tokens": 100_000,
-    "batch_size": 1_000,
-    "min_steps": 0,
-    "learning_rate": None,
-    "warmup_fraction": 0.1,
-    "decay_fraction": 0.2,
-    "auxk_alpha": 1 / 32,
-    "dead_after": 10_000,
-    "max_grad_norm": 1.0,
-    "sparsity": None,
-    "prefixes": None,
-    "specialise": {"shared_fraction": 0.5, "learning_rate": None},
+CONFIG = sae_section(16, 100_000, batch_size=1_000, dead_after=10_000) | {
+    "specialise": {"shared_fraction": 0.5, "learning_rate": None}
 }
 
 

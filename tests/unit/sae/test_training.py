@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from pretended_gpu import DEVICE, PretendedGPU
+from sae_settings_of import topk_settings
 
-from clustersae.experiment.sae_settings import SAESettings
 from clustersae.runtime.errors import InputError
 from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.eager import Adam, EagerStep
@@ -18,20 +18,10 @@ D_MODEL, D_SAE, K = 16, 32, 3
 
 def settings(**change):
     base = {
-        "architecture": "topk",
-        "d_sae": D_SAE,
-        "k": K,
-        "n_steps": 60,
-        "batch_size": 256,
-        "learning_rate": 3e-3,
-        "warmup_steps": 5,
-        "decay_steps": 12,
-        "auxk_alpha": 1 / 32,
-        "dead_after": 1_000,
-        "max_grad_norm": 1.0,
-        "seed": 0,
+        **{"d_sae": D_SAE, "k": K, "n_steps": 60, "batch_size": 256, "learning_rate": 3e-3},
+        **{"warmup_steps": 5, "decay_steps": 12, "dead_after": 1_000},
     }
-    return SAESettings(**(base | change))
+    return topk_settings(**(base | change))
 
 
 def trainer_for(these, device="cpu", choose=choose_step):

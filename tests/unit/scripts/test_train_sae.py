@@ -3,6 +3,7 @@
 import pytest
 import torch
 import train_sae
+from sae_settings_of import sae_section
 from synthetic_shards import write_split, write_statistics
 
 from clustersae.activations.shards import open_shards
@@ -14,25 +15,7 @@ from clustersae.sae.storage import load_sae
 from clustersae.sae.training import Trainer
 from clustersae.sae.validation import validate
 
-CONFIG = {
-    "architecture": "topk",
-    "d_sae": 24,
-    "expansion_factor": 1,
-    "k": 3,
-    "training_tokens": 6400,
-    "batch_size": 128,
-    "min_steps": 0,
-    "learning_rate": 0.005,
-    "warmup_fraction": 0.1,
-    "decay_fraction": 0.2,
-    "auxk_alpha": 0.03125,
-    "dead_after": 500,
-    "max_dead": 1.0,
-    "max_grad_norm": 1.0,
-    "sparsity": None,
-    "prefixes": None,
-    "normalisation": "scale",
-}
+CONFIG = sae_section(3, 6400, d_sae=24, learning_rate=0.005)
 #: The first barely moves, so the second is the best.
 RATES = [1e-7, 0.01, 0.003]
 
