@@ -6,13 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from sae_settings_of import topk_settings
-from synthetic_shards import N_LAYERS, write_split, write_statistics
+from synthetic_shards import N_LAYERS, all_layers
 
 from clustersae.activations.aligned import aligned_batches
 from clustersae.activations.batches import normalised_batches
 from clustersae.activations.blocks import reading_blocks
-from clustersae.activations.shards import open_shards
-from clustersae.activations.statistics import load_statistics
 from clustersae.quality.reconstruction import evaluate_reading
 from clustersae.runtime.errors import InputError
 from clustersae.sae.architectures.crosscoder import Crosscoder
@@ -137,14 +135,8 @@ def test_planted_latents_that_layers_share_are_recovered(choose):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("activations")
-    paths = write_split(folder)
-    write_statistics(folder / "statistics.safetensors", paths)
-    opened = open_shards(paths)
-    found = load_statistics(
-        folder / "statistics.safetensors", opened[0].metadata["fingerprint"], range(N_LAYERS)
-    )
-    return opened, found.mean, found.scale_by("scale")
+    data = all_layers(tmp_path_factory.mktemp("activations"))
+    return data.shards, data.mean, data.scale
 
 
 def test_rows_are_tokens_at_all_layers_in_the_order_of_per_layer_saes(data):

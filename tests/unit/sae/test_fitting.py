@@ -7,12 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from synthetic_shards import D_MODEL, D_SAE, K, write_split, write_statistics
+from synthetic_shards import D_MODEL, D_SAE, K, all_layers, of_layers
 from synthetic_shards import SETTINGS as ROOT
 
 from clustersae.activations.batches import normalised_batches
 from clustersae.activations.shards import open_shards, write_shard
-from clustersae.runtime.tensors import checksum, load_tensors
+from clustersae.runtime.tensors import checksum
 from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.fitting import Activations, Fit, best_fit, converged, fit
 from clustersae.sae.start import Start
@@ -25,24 +25,19 @@ CHILD = replace(ROOT, n_steps=7, learning_rate=0.02, warmup_steps=1, decay_steps
 
 @pytest.fixture(scope="module")
 def cached(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("activations")
-    paths = write_split(folder)
-    tensors, _ = load_tensors(write_statistics(folder / "statistics.safetensors", paths))
-    return open_shards(paths), tensors
+    return all_layers(tmp_path_factory.mktemp("activations"))
 
 
 @pytest.fixture
 def train(cached, tmp_path):
     """Fit an SAE of some layers; every call has a checkpoint of its own unless told otherwise."""
-    shards, tensors = cached
     calls = []
 
     def of(layers, settings=ROOT, start=None, file=None, label="SAE", code="", scale=None):
         calls.append(layers)
         file = file or tmp_path / f"checkpoint-{len(calls)}.safetensors"
-        index = list(layers)
-        scale = tensors["scale"][index] if scale is None else scale
-        data = Activations(shards, layers, tensors["mean"][index], scale)
+        data = of_layers(cached, layers)
+        data = data if scale is None else data._replace(scale=scale)
         return fit(data, settings, file, label, CPU, code, start, keep=True)
 
     return of
@@ -72,13 +67,12 @@ def batches(monkeypatch):
 
 
 def test_a_child_reads_on_where_its_parent_stopped(train, cached, batches):
-    shards, tensors = cached
     root = train((0, 1, 2))
     child = train((1, 2), CHILD, start_from(root))
     assert [fitted.first_step for fitted in (root, child)] == [0, 20]
     for layers, steps in (((0, 1, 2), range(20)), ((1, 2), range(20, 27))):
-        mean, scale = (tensors[name][list(layers)] for name in ("mean", "scale"))
-        expected = list(normalised_batches(shards, layers, mean, scale, 128, ROOT.seed, steps))
+        read = of_layers(cached, layers)[:4]
+        expected = list(normalised_batches(*read, 128, ROOT.seed, steps))
         found = batches[steps.start : steps.stop]
         assert len(found) == len(expected)
         assert all(torch.equal(one, other) for one, other in zip(found, expected))
@@ -293,8 +287,7 @@ def test_a_start_at_another_layer_gives_its_weights_and_nothing_else(train, cach
     seen = [batch.clone() for batch in batches]
     batches.clear()
     generator = torch.Generator().manual_seed(ROOT.seed)
-    mean, scale = (cached[1][name][[0]] for name in ("mean", "scale"))
-    untrained = TopK((0,), D_SAE, K, mean, scale)
+    untrained = TopK((0,), D_SAE, K, cached.mean[:1], cached.scale[:1])
     untrained.initialise(generator)
     other = Start(untrained, 0, checksum(untrained.state_dict()), is_other_layer=True)
     transferred = train((2,), start=other)

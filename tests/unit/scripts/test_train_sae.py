@@ -3,11 +3,11 @@
 import pytest
 import torch
 import train_sae
+from killed import killed_after
 from sae_settings_of import sae_section
 from synthetic_shards import write_split, write_statistics
 
 from clustersae.activations.shards import open_shards
-from clustersae.runtime.checkpoint import Checkpoint
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import read_json
 from clustersae.runtime.tensors import load_tensors
@@ -56,27 +56,6 @@ def test_the_same_job_gives_the_same_bits_and_another_seed_others(data, tmp_path
         tmp_path / "b/sae.safetensors"
     ).read_bytes()
     assert not same(first, run(data, tmp_path / "c", seed=2))
-
-
-class Killed(Exception):
-    pass
-
-
-def killed_after(n_steps, monkeypatch, job):
-    """Run `job`, which saves after every step, until `n_steps` are done."""
-    step, done = Trainer.step, []
-
-    def step_until_killed(trainer, batch):
-        if len(done) == n_steps:
-            raise Killed
-        done.append(trainer.step_number)
-        step(trainer, batch)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "step", step_until_killed)
-        patch.setattr(Checkpoint, "due", lambda _: True)
-        with pytest.raises(Killed):
-            job()
 
 
 def histories(*folders):
