@@ -1,13 +1,29 @@
-"""What stands on a figure: for tests that read titles and find texts that collide."""
+"""What stands on a figure: for tests that read titles and points, and find texts that collide."""
 
 from itertools import combinations
 from unittest import mock
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.text import Text
 
 from clustersae.presentation import style
+
+
+def title_of(figure, number: int = 0) -> str:
+    """The title; or the subtitle, number 1. On one line, with plain spaces."""
+    return figure.texts[number].get_text().replace("\u00a0", " ").replace("\n", " ")
+
+
+def points(axis) -> list[tuple[float, float, bool]]:
+    """(x, y, is filled) of every point that has error bars."""
+    found = []
+    for container in axis.containers:
+        line = container.lines[0]
+        ((x, y),) = line.get_xydata()
+        found.append((x, y, to_hex(line.get_markerfacecolor()) != "#ffffff"))
+    return found
 
 
 def texts_of(figure) -> list[tuple[str, np.ndarray]]:

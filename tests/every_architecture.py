@@ -3,12 +3,13 @@
 from dataclasses import asdict, replace
 
 import torch
+from sae_settings_of import topk_settings
 
 from clustersae.experiment.sae_settings import SAESettings
 from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.registry import create
 
-SETTINGS = SAESettings("topk", 20, 4, 1, 1, 1e-3, 0, 0, 0.0, 1, 1.0, 0)
+SETTINGS = topk_settings(20, 4, auxk_alpha=0.0, dead_after=1)
 #: Weights that leave about three latents active where three are.
 SPARSITY = {"jumprelu": 1.0, "relu": 2.0, "gated": 2.0}
 

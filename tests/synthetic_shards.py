@@ -9,28 +9,19 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from sae_settings_of import topk_settings
 
 from clustersae.activations.blocks import read_blocks
 from clustersae.activations.shards import open_shards, write_shard
-from clustersae.activations.statistics import compute_statistics, save_statistics
-from clustersae.experiment.sae_settings import SAESettings
+from clustersae.activations.statistics import compute_statistics, load_statistics, save_statistics
+from clustersae.sae.fitting import Activations
 
 FINGERPRINT = "f" * 64
 N_LAYERS, D_MODEL, D_SAE, K = 3, 8, 24, 3
 #: Of an SAE of them, which learns something in a few steps.
-SETTINGS = SAESettings(
-    architecture="topk",
-    d_sae=D_SAE,
-    k=K,
-    n_steps=20,
-    batch_size=128,
-    learning_rate=0.01,
-    warmup_steps=2,
-    decay_steps=4,
-    auxk_alpha=1 / 32,
-    dead_after=500,
-    max_grad_norm=1.0,
-    seed=1,
+SETTINGS = topk_settings(
+    **{"d_sae": D_SAE, "k": K, "n_steps": 20, "batch_size": 128, "learning_rate": 0.01},
+    **{"warmup_steps": 2, "decay_steps": 4, "dead_after": 500, "seed": 1},
 )
 
 
@@ -64,6 +55,19 @@ def write_statistics(path: Path, shards: Sequence[Path], fingerprint: str = FING
     statistics = compute_statistics(read_blocks(opened))
     save_statistics(path, statistics, fingerprint, opened[0].layers, opened)
     return path
+
+
+def all_layers(folder: Path) -> Activations:
+    """What SAEs are trained on: the training split, made in `folder`, and its statistics."""
+    paths = write_split(folder)
+    found = load_statistics(write_statistics(folder / "statistics.safetensors", paths))
+    return Activations(open_shards(paths), tuple(range(N_LAYERS)), found.mean, found.scale)
+
+
+def of_layers(data: Activations, layers: Sequence[int]) -> Activations:
+    """The same for an SAE of some of the layers."""
+    index = list(layers)
+    return data._replace(layers=tuple(layers), mean=data.mean[index], scale=data.scale[index])
 
 
 def _normal(*shape: int, seed: int) -> torch.Tensor:

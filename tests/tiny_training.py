@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from killed import Killed
 from torch import Tensor
 from transformers import GPT2LMHeadModel
 
@@ -34,10 +35,6 @@ def network(dropout: float = 0.0, shape: Architecture = SHAPE) -> GPT2LMHeadMode
 def text(n_rows: int = 30, seed: int = 0, dtype: torch.dtype = torch.int32) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(VOCAB_SIZE, (n_rows, N_CTX), generator=generator, dtype=dtype)
-
-
-class Killed(Exception):
-    pass
 
 
 def interrupted(path: Path, stop: int, given: TrainingSettings, model: GPT2LMHeadModel) -> None:

@@ -19,9 +19,9 @@ from typing import Any
 
 import torch
 from benchmarks.sae_step import planted, resident, write
+from sae_settings_of import topk_settings
 
 from clustersae.experiment.flops import optimiser_flops, training_flops
-from clustersae.experiment.sae_settings import SAESettings
 from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.training import Trainer
 
@@ -52,11 +52,7 @@ def measured(d_sae: int, k: int, x: torch.Tensor, times: int) -> tuple[float, fl
     before = resident("VmRSS")
     sae = TopK((0,), d_sae, k, torch.zeros(1, D_MODEL), torch.ones(1))
     sae.initialise(torch.Generator().manual_seed(0))
-    settings = SAESettings(
-        architecture="topk", d_sae=d_sae, k=k, n_steps=10**6, batch_size=len(x),
-        learning_rate=1e-4, warmup_steps=0, decay_steps=0, auxk_alpha=1 / 32,
-        dead_after=10_000_000, max_grad_norm=1.0, seed=0,
-    )  # fmt: skip
+    settings = topk_settings(d_sae, k, n_steps=10**6, batch_size=len(x), learning_rate=1e-4)
     trainer = Trainer(sae, settings)
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)

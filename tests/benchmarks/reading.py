@@ -20,10 +20,10 @@ from pathlib import Path
 
 import torch
 from benchmarks.sae_step import planted, write
+from sae_settings_of import topk_settings
 
 from clustersae.activations.batches import normalised_batches
 from clustersae.activations.shards import Shard, open_shard, write_shard
-from clustersae.experiment.sae_settings import SAESettings
 from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.training import Trainer
 
@@ -75,11 +75,7 @@ def measured(
     """A row for every way of reading, best of all turns."""
     batch, d_model, d_sae, k, layers = case
     mean, scale = torch.zeros(layers, d_model), torch.ones(layers)
-    settings = SAESettings(
-        architecture="topk", d_sae=d_sae, k=k, n_steps=10**6, batch_size=batch,
-        learning_rate=1e-4, warmup_steps=0, decay_steps=0, auxk_alpha=1 / 32,
-        dead_after=10_000_000, max_grad_norm=1.0, seed=0,
-    )  # fmt: skip
+    settings = topk_settings(d_sae, k, n_steps=10**6, batch_size=batch, learning_rate=1e-4)
     sae = TopK(range(layers), d_sae, k, mean, scale)
     sae.initialise(torch.Generator().manual_seed(0))
     trainer = Trainer(sae, settings)

@@ -47,17 +47,13 @@ def ours(batch: int, d_model: int, d_sae: int, k: int, rate: float) -> dict[str,
     """This trainer: compiled, as it is, and with PyTorch's own operations."""
     import torch
     from gpu.peers import Contestant
+    from sae_settings_of import topk_settings
 
-    from clustersae.experiment.sae_settings import SAESettings
     from clustersae.sae.architectures.topk import TopK
     from clustersae.sae.eager import EagerStep
     from clustersae.sae.training import Trainer, choose_step
 
-    settings = SAESettings(
-        architecture="topk", d_sae=d_sae, k=k, n_steps=10**6, batch_size=batch,
-        learning_rate=rate, warmup_steps=0, decay_steps=0, auxk_alpha=1 / 32,
-        dead_after=10_000_000, max_grad_norm=1.0, seed=0,
-    )  # fmt: skip
+    settings = topk_settings(d_sae, k, n_steps=10**6, batch_size=batch, learning_rate=rate)
 
     def made(choose: Callable[..., Any]) -> Any:
         sae = TopK((0,), d_sae, k, torch.zeros(1, d_model), torch.ones(1))

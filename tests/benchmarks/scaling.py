@@ -18,13 +18,13 @@ import numpy as np
 import pandas as pd
 import torch
 from benchmarks.sae_step import planted
+from sae_settings_of import topk_settings
 from scipy import stats
 
 from clustersae.activations.blocks import LAYER_BLOCK_ROWS
 from clustersae.activations.collecting import Storage, Wanted, collect
 from clustersae.cost.forecast import Shape, forecast
 from clustersae.experiment import config as configuration
-from clustersae.experiment.sae_settings import SAESettings
 from clustersae.models.residual import ResidualStream
 from clustersae.quality.reconstruction import evaluate_layer
 from clustersae.runtime.files import write_csv
@@ -63,11 +63,7 @@ def training(n_tokens: int, d_sae: int) -> Callable[[], Any]:
     """One SAE from start to end."""
     batches = list(planted(16, BATCH, D_MODEL))
     n_steps = n_tokens // BATCH
-    settings = SAESettings(
-        architecture="topk", d_sae=d_sae, k=K, n_steps=n_steps, batch_size=BATCH,
-        learning_rate=1e-3, warmup_steps=0, decay_steps=0, auxk_alpha=1 / 32,
-        dead_after=10_000_000, max_grad_norm=1.0, seed=0,
-    )  # fmt: skip
+    settings = topk_settings(d_sae, K, n_steps=n_steps, batch_size=BATCH)
 
     def run() -> None:
         trainer = Trainer(_sae(d_sae), settings)

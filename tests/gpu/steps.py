@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from sae_settings_of import topk_settings
 from torch import Tensor
 
 from clustersae.experiment.sae_settings import SAESettings
@@ -129,11 +130,7 @@ def our_step(
     d_model: int, d_sae: int, k: int, where: torch.device, choose: Chooser = choose_step
 ) -> Callable[[Tensor], None]:
     """A whole step of this project's trainer: gradients, optimiser, norms and counters."""
-    settings = SAESettings(
-        architecture="topk", d_sae=d_sae, k=k, n_steps=10**6, batch_size=0, learning_rate=1e-4,
-        warmup_steps=0, decay_steps=0, auxk_alpha=1 / 32, dead_after=10_000_000,
-        max_grad_norm=1.0, seed=0,
-    )  # fmt: skip
+    settings = topk_settings(d_sae, k, n_steps=10**6, batch_size=0, learning_rate=1e-4)
     sae = TopK((0,), d_sae, k, torch.zeros(1, d_model), torch.ones(1))
     sae.initialise(torch.Generator().manual_seed(0))
     return Trainer(sae.to(where), settings, choose).step

@@ -1,14 +1,12 @@
 """What SAEs are trained and measured with on a GPU, against slow and plain references."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 from dense_latents import dense
+from sae_settings_of import topk_settings
 
 from clustersae.activations.batches import normalised_batches
-from clustersae.experiment.sae_settings import SAESettings
 from clustersae.quality.reconstruction import evaluate_layer
 from clustersae.sae import sparse
 from clustersae.sae.architectures.topk import TopK
@@ -18,11 +16,6 @@ from clustersae.sae.training import Trainer
 pytestmark = pytest.mark.gpu
 #: The last is that of a real model, d_model 576 and 16 x as wide.
 SHAPES = [(64, 96, 384, 12), (256, 384, 3072, 32), (512, 576, 9216, 32)]
-SETTINGS: dict[str, Any] = {
-    **{"architecture": "topk", "n_steps": 60, "batch_size": 256, "learning_rate": 1e-3},
-    **{"warmup_steps": 5, "decay_steps": 10, "auxk_alpha": 1 / 32, "dead_after": 2000},
-    **{"max_grad_norm": 1.0, "seed": 0},
-}
 
 
 def normal(*shape, seed=0, dtype=torch.float32):
@@ -99,7 +92,8 @@ def test_auxk_gradients_are_those_of_float64(where, close):
 
 
 def trained(where, n_steps, start=None):
-    settings = SAESettings(d_sae=384, k=12, **SETTINGS)
+    lengths = {"n_steps": 60, "warmup_steps": 5, "decay_steps": 10, "dead_after": 2000}
+    settings = topk_settings(384, 12, batch_size=256, **lengths)
     trainer = Trainer(autoencoder(96, 384, 12, where), settings)
     if start:
         trainer.load_state(start)

@@ -8,8 +8,8 @@ import os
 
 import pytest
 import torch
+from sae_settings_of import topk_settings
 
-from clustersae.experiment.sae_settings import SAESettings
 from clustersae.sae import sparse
 from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.eager import EagerStep, rates
@@ -177,19 +177,8 @@ def test_rows_move_by_clipped_gradients_or_not_at_all(where, kernels, close, sam
 
 
 SETTINGS = {
-    **{
-        "architecture": "topk",
-        "n_steps": 60,
-        "batch_size": 8 if INTERPRETED else 256,
-        "learning_rate": 1e-3,
-    },
-    **{
-        "warmup_steps": 5,
-        "decay_steps": 10,
-        "auxk_alpha": 1 / 32,
-        "dead_after": 40 if INTERPRETED else 160,
-    },
-    **{"max_grad_norm": 1.0, "seed": 0},
+    **{"n_steps": 60, "batch_size": 256, "warmup_steps": 5, "decay_steps": 10, "dead_after": 160},
+    **({"batch_size": 8, "dead_after": 40} if INTERPRETED else {}),
 }
 STEP_SHAPES = [(12, 20, 4), (7, 19, 1)] if INTERPRETED else [(96, 384, 12), (576, 4608, 32)]
 
@@ -197,7 +186,7 @@ STEP_SHAPES = [(12, 20, 4), (7, 19, 1)] if INTERPRETED else [(96, 384, 12), (576
 def trained(where, choose, n_steps, shape, start=None, **change):
     """A trainer after so many steps; some of its latents are dead by then."""
     d_model, d_sae, k = shape
-    settings = SAESettings(d_sae=d_sae, k=k, **(SETTINGS | change))
+    settings = topk_settings(d_sae, k, **(SETTINGS | change))
     sae = TopK((0,), d_sae, k, torch.zeros(1, d_model), torch.ones(1))
     sae.initialise(torch.Generator().manual_seed(1))
     with torch.no_grad():

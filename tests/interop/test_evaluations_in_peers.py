@@ -15,9 +15,9 @@ import pytest
 import torch
 from language_models import D_MODEL, N_CTX, VOCAB_SIZE, save_tiny_model, write_description
 from peer_tools import INTEROP, ROOT, SAEBENCH, needs_interop, needs_saebench, run
+from sae_settings_of import topk_settings
 from safetensors.torch import save_file
 
-from clustersae.experiment.sae_settings import SAESettings
 from clustersae.exports.formats import LayerSAE, write_layer
 from clustersae.models.description import read_description
 from clustersae.models.residual import ResidualStream, load_model
@@ -55,7 +55,9 @@ def evaluated(tmp_path_factory):
     scale = torch.stack([(x - centre).square().mean().sqrt() for x, centre in zip(read, mean)])
     sae = TopK(LAYERS, 64, 6, mean, scale)
     sae.initialise(torch.Generator().manual_seed(0))
-    settings = SAESettings("topk", 64, 6, N_STEPS, 256, 1e-2, 0, 60, 1 / 32, 10**5, 1, 0)
+    settings = topk_settings(
+        64, 6, n_steps=N_STEPS, batch_size=256, learning_rate=1e-2, decay_steps=60, dead_after=10**5
+    )
     normalised = torch.cat([sae.normalise(x, layer) for x, layer in zip(read, LAYERS)])
     order = torch.Generator().manual_seed(1)
     picks = (torch.randint(len(normalised), (256,), generator=order) for _ in range(N_STEPS))

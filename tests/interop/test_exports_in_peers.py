@@ -10,9 +10,9 @@ from hub_server import Hub
 from loopback import serving
 from peer_tools import INTEROP, ROOT, needs_interop, run
 from published_saes import published
+from sae_settings_of import topk_settings
 from safetensors.torch import load_file, save_file
 
-from clustersae.experiment.sae_settings import SAESettings
 from clustersae.exports import hub
 from clustersae.exports.card import OWN, loading_code
 from clustersae.exports.formats import FOLDERS, FORMATS
@@ -40,7 +40,7 @@ def exported(request, tmp_path_factory):
         for parameter in sae.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
         sae.W_dec.div_(sae.W_dec.norm(dim=1, keepdim=True))
-    settings = SAESettings("topk", D_SAE, K, 1, 1, 1e-3, 0, 0, 0, 1, 1, 0)
+    settings = topk_settings(D_SAE, K)
     model = ModelDescription(
         n_layers=6, d_model=D_MODEL, n_ctx=64, vocab_size=100, bos_id=0, pad_id=None, eos_id=None,
         special_ids=(0,), adds_bos=True, blocks="h", restartable=True, fingerprint="f" * 64,

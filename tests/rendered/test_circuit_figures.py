@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from drawn_texts import texts_of, texts_that_lie_apart
-from matplotlib.colors import to_hex
+from drawn_texts import points, texts_of, texts_that_lie_apart, title_of
 from synthetic_circuits import SIZES, TASKS, Circuits, write_circuit_tables
 from synthetic_results import Experiment
 
@@ -59,27 +58,9 @@ def draw_both(tables):
     return {"areas": draw_areas(tables), "curves": draw_curves(tables)}
 
 
-def title(figure):
-    return figure.texts[0].get_text().replace("\u00a0", " ").replace("\n", " ")
-
-
-def subtitle(figure):
-    return figure.texts[1].get_text().replace("\u00a0", " ").replace("\n", " ")
-
-
 def rows_of(tables, task, control="none"):
     table = tables["circuits"].query("errors == 'ablated' and ablation == 'mean'")
     return table[(table["task"] == task) & (table["control"] == control)].set_index("arm")
-
-
-def points(axis):
-    """(x, y, is filled) of every arm but the baseline."""
-    found = []
-    for container in axis.containers:
-        line = container.lines[0]
-        ((x, y),) = line.get_xydata()
-        found.append((x, y, to_hex(line.get_markerfacecolor()) != "#ffffff"))
-    return found
 
 
 @pytest.mark.parametrize("name", ["areas", "curves"])
@@ -97,7 +78,7 @@ def test_the_title_says_which_measures_tell_arms_apart(drawn):
         name: f"{name} ({single[name]:.2f} against {baseline[name]:.2f})"
         for name in ("distance", "completeness", "deviation")
     }
-    assert title(figures["areas"]) == (
+    assert title_of(figures["areas"]) == (
         "One SAE for all layers against per-layer SAEs: worse by"
         f" {text['distance']} and {text['deviation']}; equivalent by"
         f" {text['completeness']}"
@@ -109,9 +90,9 @@ def test_a_single_sae_that_looks_better_is_called_that(drawn):
     areas = tables["circuits"].copy()
     areas["distance_verdict"] = areas["distance_verdict"].astype(object)
     areas.loc[areas["arm"] == "single", "distance_verdict"] = "better"
-    assert "better by distance" in title(draw_areas(tables | {"circuits": areas}))
+    assert "better by distance" in title_of(draw_areas(tables | {"circuits": areas}))
     without = areas[areas["arm"] != "single"]
-    assert title(draw_areas(tables | {"circuits": without})).startswith("How much of")
+    assert title_of(draw_areas(tables | {"circuits": without})).startswith("How much of")
 
 
 def test_points_stand_at_the_numbers_of_the_table(drawn):
@@ -155,7 +136,7 @@ def test_controls_are_lines_at_their_numbers(drawn):
 def test_other_modes_are_drawn_without_random_circuits(drawn):
     tables, _ = drawn("three tasks")
     figure = draw_areas(tables, "kept", "zero")
-    assert "errors kept · zero ablation" in subtitle(figure)
+    assert "errors kept · zero ablation" in title_of(figure, 1)
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert "no SAE: residual basis" in names
     assert not [name for name in names if name.startswith("random circuits")]
@@ -182,8 +163,8 @@ def test_a_task_without_numbers_is_an_empty_column(drawn):
     others = np.reshape(whole["areas"].axes, (3, 4))
     for axis, other in zip(axes[:, 0], others[:, 0]):
         assert points(axis) == points(other)
-    assert title(figures["areas"]).startswith("How much of each task")
-    assert "per-layer not known" in title(figures["curves"])
+    assert title_of(figures["areas"]).startswith("How much of each task")
+    assert "per-layer not known" in title_of(figures["curves"])
     assert np.isfinite(figures["curves"].axes[0].get_ylim()).all()
 
 
@@ -193,14 +174,14 @@ def test_nothing_to_draw_is_no_error(drawn):
     for figure in figures.values():
         assert len(texts_of(figure)) > 5
     assert figures["areas"].axes[-1].get_ylim() == (0, 1)
-    assert "not compared" in subtitle(figures["areas"])
+    assert "not compared" in title_of(figures["areas"], 1)
 
 
 def test_zero_ablation_compares_no_arms(drawn):
     tables, _ = drawn("three tasks")
     figure = draw_areas(tables, "ablated", "zero")
-    assert title(figure) == "How much of each task the circuits of every arm carry"
-    assert "hollow: not compared (with zero ablation" in subtitle(figure)
+    assert title_of(figure) == "How much of each task the circuits of every arm carry"
+    assert "hollow: not compared (with zero ablation" in title_of(figure, 1)
     found = points(figure.axes[0])
     assert found
     assert not any(filled for *_, filled in found)
@@ -217,9 +198,9 @@ def test_an_arm_without_a_number_is_left_out(drawn):
 
 def test_one_seed_has_intervals_over_prompts_alone(drawn):
     figures = drawn("one task, one seed")[1]
-    assert "95 % intervals over prompts ·" in subtitle(figures["areas"])
+    assert "95 % intervals over prompts ·" in title_of(figures["areas"], 1)
     assert len(figures["areas"].axes) == 3
-    assert "1 seed ·" in subtitle(figures["curves"])
+    assert "1 seed ·" in title_of(figures["curves"], 1)
 
 
 def test_curves_are_those_of_the_table(drawn):
@@ -249,12 +230,12 @@ def test_the_title_of_curves_counts_nodes(drawn):
     curves = tables["circuit_curves"].query("errors == 'ablated' and ablation == 'mean'")
     of_all = curves[(curves["task"] == "all") & (curves["faithfulness"] >= 0.5)]
     sizes = of_all[of_all["control"] == "none"].groupby("arm")["size"].min()
-    assert f"per-layer {sizes['per-layer']}, " in title(figures["curves"])
-    assert f"one SAE for all {sizes['single']}, " in title(figures["curves"])
+    assert f"per-layer {sizes['per-layer']}, " in title_of(figures["curves"])
+    assert f"one SAE for all {sizes['single']}, " in title_of(figures["curves"])
     curves = tables["circuit_curves"].copy()
     curves.loc[curves["arm"] == "residual-basis", "faithfulness"] *= 0.1
     figure = draw_curves(tables | {"circuit_curves": curves})
-    assert f"no SAE more than {SIZES[-1]}" in title(figure)
+    assert f"no SAE more than {SIZES[-1]}" in title_of(figure)
 
 
 def test_excursions_do_not_flatten_the_curves(drawn):
@@ -268,8 +249,8 @@ def test_excursions_do_not_flatten_the_curves(drawn):
 
 def test_without_a_task_the_figures_say_so(drawn):
     for figure in drawn("no task")[1].values():
-        assert title(figure) == ("No circuits: none of the tasks that were asked for is usable")
-        assert "tried: toy_arithmetic" in subtitle(figure)
+        assert title_of(figure) == ("No circuits: none of the tasks that were asked for is usable")
+        assert "tried: toy_arithmetic" in title_of(figure, 1)
 
 
 def test_the_script_writes_the_same_bytes_twice(tmp_path):
@@ -294,3 +275,4 @@ def test_the_script_writes_the_same_bytes_twice(tmp_path):
         for end in ("svg", "png"):
             one, other = (tmp_path / f"{name}_{copy}.{end}" for copy in ("a", "b"))
             assert one.read_bytes() == other.read_bytes()
+        assert b"<dc:date>" not in (tmp_path / f"{name}_a.svg").read_bytes()

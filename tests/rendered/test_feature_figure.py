@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from drawn_texts import texts_that_lie_apart
-from matplotlib.colors import to_hex
+from drawn_texts import points, texts_that_lie_apart, title_of
 from synthetic_features import Features, write_feature_tables
 from synthetic_results import Experiment
 
@@ -57,10 +56,6 @@ def draw_from(tables, features=None):
     return draw(features, tables["feature_meaning"], tables["feature_coverage"], "a model")
 
 
-def words(figure, number=0):
-    return figure.texts[number].get_text().replace("\u00a0", " ").replace("\n", " ")
-
-
 def panel(figure, measure):
     title = TITLES.get(measure, measure)
     return next(axis for axis in figure.axes if axis.get_title(loc="left") == title)
@@ -68,14 +63,6 @@ def panel(figure, measure):
 
 def titles(figure):
     return [axis.get_title(loc="left") for axis in figure.axes if axis.axison]
-
-
-def points(axis):
-    """(height, is filled) of every arm."""
-    lines = [container.lines[0] for container in axis.containers]
-    return [
-        (line.get_ydata()[0], to_hex(line.get_markerfacecolor()) != "#ffffff") for line in lines
-    ]
 
 
 def dashes(axis, grey):
@@ -111,7 +98,7 @@ def test_points_stand_at_the_numbers_of_the_table(drawn):
         if measure == "effective_layers":
             shared = (rows["layers_served"] > 1) | (rows["arm"] == "per-layer")
             values = rows.loc[shared, measure]
-        assert sorted(height for height, _ in found) == pytest.approx(sorted(values)), measure
+        assert sorted(height for _, height, _ in found) == pytest.approx(sorted(values)), measure
     for measure, most in {
         "meaning_other": "meaning_ceiling",
         "detection_other": "detection_own",
@@ -124,14 +111,14 @@ def test_points_stand_at_the_numbers_of_the_table(drawn):
 
 def test_a_point_is_hollow_where_no_difference_is_shown(drawn):
     tables, figure = drawn("judged")
-    assert all(filled for _, filled in points(panel(figure, "coverage")))
+    assert all(filled for *_, filled in points(panel(figure, "coverage")))
     changed = tables["features"].copy()
     single = changed["arm"] == "single"
     changed.loc[single, "coverage_vs_baseline_high"] = 0.01
     changed.loc[single, "meaning_lost_low"] = -0.01
     figure = draw_from(tables, changed)
     for measure in ("coverage", "meaning_other"):
-        hollow = [height for height, filled in points(panel(figure, measure)) if not filled]
+        hollow = [height for _, height, filled in points(panel(figure, measure)) if not filled]
         assert hollow == pytest.approx(changed.loc[single, measure].tolist())
 
 
@@ -153,7 +140,7 @@ def test_the_title_says_what_is_kept_and_what_it_costs(drawn):
     tables, figure = drawn("judged")
     row = tables["features"].set_index("arm").loc["single"]
     alone = tables["features"].set_index("arm").loc["per-layer"]
-    assert words(figure) == (
+    assert title_of(figure) == (
         f"One SAE for all layers: {100 * row['share_pairs_kept']:.0f} % of rules keep their meaning"
         f" on another layer ({100 * row['share_kept']:.1f} % of latents theirs on all); rules are"
         " right at"
@@ -163,7 +150,7 @@ def test_the_title_says_what_is_kept_and_what_it_costs(drawn):
     )
     changed = tables["features"].copy()
     changed.loc[changed["arm"] == "single", "coverage_vs_baseline_high"] = 0.01
-    assert words(draw_from(tables, changed)).endswith("(no difference shown)")
+    assert title_of(draw_from(tables, changed)).endswith("(no difference shown)")
 
 
 def test_panels_are_those_that_something_was_measured_for(drawn):
@@ -174,9 +161,9 @@ def test_panels_are_those_that_something_was_measured_for(drawn):
     _, figure = drawn("no factors, one seed")
     assert len(titles(figure)) == 4
     assert TITLES["similarity"] not in titles(figure)
-    assert "known factors" not in words(figure)
-    assert "factor values" not in words(figure, 1)
-    assert "no other seed to be similar to" in words(figure, 1)
+    assert "known factors" not in title_of(figure)
+    assert "factor values" not in title_of(figure, 1)
+    assert "no other seed to be similar to" in title_of(figure, 1)
     assert len(figure.legends) == 1
     figure = drawn("24 layers")[1]
     # Its axes would be empty; the legend stands there.
@@ -188,9 +175,9 @@ def test_without_shared_latents_the_title_says_so(drawn):
     tables, _ = drawn("no judge")
     rows = tables["features"]
     figure = draw_from(tables, rows[rows["partition"] == "per-layer"])
-    assert words(figure) == "No SAE serves several layers, so no latent can change its meaning"
+    assert title_of(figure) == "No SAE serves several layers, so no latent can change its meaning"
     assert titles(figure) == [TITLES["similarity"], TITLES["coverage"]]
-    assert "rule" not in words(figure, 1)
+    assert "rule" not in title_of(figure, 1)
 
 
 def test_latents_that_could_not_be_asked_leave_their_panels_out(drawn):
@@ -199,7 +186,7 @@ def test_latents_that_could_not_be_asked_leave_their_panels_out(drawn):
     about = [name for name in unasked if name.startswith(("meaning", "share_"))]
     unasked[[name for name in about if "n_layers" not in name]] = np.nan
     figure = draw_from(tables, unasked)
-    assert "no rule could be tested on another layer" in words(figure)
+    assert "no rule could be tested on another layer" in title_of(figure)
     assert titles(figure) == [
         TITLES[name] for name in ("effective_layers", "similarity", "coverage")
     ]
@@ -225,16 +212,3 @@ def test_arms_of_one_training_stand_beside_the_main_one(drawn):
     # Budgets are fractions, and those of one size not all equal: none hides another.
     near = rows.assign(matched_count=rows["matched_count"] + 0.001 * np.arange(len(rows)))
     assert np.diff(sorted(places_of(near, 6).values())).min() > 0.1
-
-
-def test_the_script_writes_the_same_bytes_twice(tmp_path):
-    import draw
-
-    settings, more = CASES["no factors, one seed"]
-    paths = write_feature_tables(Features(Experiment(tmp_path, **settings), **more))
-    read = dict(zip(("features", "meaning", "coverage"), map(str, paths.values())))
-    for copy in ("a", "b"):
-        files = [tmp_path / f"{copy}.{end}" for end in ("svg", "png")]
-        draw.main("clustersae.features.figure", read, {}, "a model", *files)
-    for end in ("svg", "png"):
-        assert (tmp_path / f"a.{end}").read_bytes() == (tmp_path / f"b.{end}").read_bytes()

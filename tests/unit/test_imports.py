@@ -1,6 +1,8 @@
-"""The packages of the library lie in layers: each imports from those below it alone."""
+"""The packages of the library lie in layers, and what needs no torch imports none."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,3 +57,14 @@ def test_a_package_imports_from_those_below_it(package):
 def test_nothing_imports_from_a_question_so_that_it_can_be_removed(package):
     found = {each for each in imports(package) if each[1] in QUESTIONS}
     assert sorted(found) == []
+
+
+def test_tables_figures_and_texts_need_no_torch():
+    kinds = ("figure*", "tabulate", "text")
+    found = [path for kind in kinds for path in LIBRARY.glob(f"*/{kind}.py")]
+    modules = [f"{LIBRARY.name}.{path.parent.name}.{path.stem}" for path in found]
+    assert len(modules) > 25
+    modules += ["draw", "report_page", "verdict", "write_tables"]
+    code = f"import sys, {', '.join(modules)}; sys.exit('torch' in sys.modules)"
+    scripts = {"PYTHONPATH": str(LIBRARY.parent)}
+    subprocess.run([sys.executable, "-c", code], check=True, env=scripts)

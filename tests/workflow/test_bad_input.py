@@ -52,10 +52,6 @@ def test_a_wrong_key_is_all_that_is_reported(fresh, refused):
     ("changes", "message"),
     [
         ({"sae": {"k": 33}}, "sae.k is 33, more than the 32 latents"),
-        ({"arms": {"shared": {"counts": [4]}}}, "arms.shared.counts asks for 4 clusters"),
-        ({"sae": {"tokens": 4}}, "sae.tokens is of an earlier form of the configuration"),
-        ({"models": {"a b": {}}}, 'models has the name "a b"'),
-        ({"models": {"tiny": {"source": "hub"}}}, "models.tiny.source is of an earlier form"),
         (
             {"language_models": {"tiny": {"training": {"steps": 0}}}},
             "language_models.tiny.training.steps is 0, but must be at least 1",
@@ -63,6 +59,7 @@ def test_a_wrong_key_is_all_that_is_reported(fresh, refused):
     ],
 )
 def test_contradictions_stop_the_dry_run(fresh, refused, changes, message):
+    """One of each schema; all others are in test_config and test_language_model_config."""
     config = yaml.safe_load((fresh.folder / "config.yaml").read_text())
     (fresh.folder / "wrong.yaml").write_text(yaml.safe_dump(merged(config, changes)))
     said = refused("--configfile", "wrong.yaml")
@@ -72,15 +69,6 @@ def test_contradictions_stop_the_dry_run(fresh, refused, changes, message):
 
 def test_a_missing_configfile_is_named(refused):
     assert "no.yaml" in refused("--configfile", "no.yaml")
-
-
-def test_a_text_in_another_encoding(fresh):
-    (fresh.folder / "text.txt").write_bytes("Müller ".encode("latin1") * 2000)
-    message = failure(fresh, CORPUS)
-    assert re.match(
-        r"text\.txt is not UTF-8 text \(byte 1: .*\)\. Name its encoding in .*encoding", message
-    )
-    assert left_behind(fresh) == []
 
 
 def test_a_text_that_is_too_short(fresh):
@@ -135,9 +123,3 @@ def test_a_model_that_computes_nan(fresh):
     message = failure(fresh, DESCRIPTION)
     assert "NaN or infinite activations at layer 1" in message
     assert left_behind(fresh) == []
-
-
-def test_more_clusters_than_an_imported_model_has_layers(fresh, refused):
-    use_local_model(fresh)
-    fresh.configure(arms={"shared": {"counts": [4]}})
-    assert "asks for 4 clusters, but 3 layers are studied" in refused()

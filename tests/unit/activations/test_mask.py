@@ -8,6 +8,7 @@ import pytest
 import torch
 import transformers
 from language_models import save_tiny_tokenizer, write_description
+from sae_settings_of import topk_settings
 
 from clustersae.activations.blocks import layer_blocks, read_blocks
 from clustersae.activations.caching import CachingSettings, cache_shard, measure_limits
@@ -16,16 +17,15 @@ from clustersae.activations.shards import Shard, open_shard
 from clustersae.activations.statistics import compute_statistics
 from clustersae.activations.table import stream_table
 from clustersae.corpora.tokens import TokenFile, Vocabulary, write_tokens
-from clustersae.experiment.sae_settings import SAESettings
 from clustersae.quality.reconstruction import evaluate_layer
 from clustersae.runtime.errors import InputError
 from clustersae.sae.fitting import Activations, fit
 
 N_WORDS, N_CTX, D_MODEL, LAYER = 60, 16, 24, 1
 RARE, DIMENSION, MASSIVE = 59, 5, 3000.0
-SETTINGS = SAESettings(
-    architecture="topk", d_sae=48, k=4, n_steps=900, batch_size=128, learning_rate=0.005,
-    warmup_steps=45, decay_steps=450, auxk_alpha=1 / 32, dead_after=4000, max_grad_norm=1.0, seed=0,
+SETTINGS = topk_settings(
+    48, 4, n_steps=900, batch_size=128, learning_rate=0.005, warmup_steps=45,
+    decay_steps=450, dead_after=4000,
 )  # fmt: skip
 
 

@@ -1,9 +1,5 @@
 """The tables of circuits, from files whose areas are known."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,7 +15,6 @@ from synthetic_circuits import (
 )
 from synthetic_results import Experiment
 
-from clustersae.circuits import table as module
 from clustersae.circuits.curves import log_weights
 from clustersae.circuits.needed import nodes_needed
 from clustersae.circuits.table import (
@@ -370,11 +365,3 @@ def test_missing_arms_and_other_prompts_are_named(measured, circuits):
 def test_records_without_losses():
     record = {"task": "a", "lost": {}, "usable": False, "accuracy": None}
     assert tasks_table([record])["lost"].tolist() == [""]
-
-
-def test_figures_of_circuits_need_no_torch():
-    modules = "clustersae.circuits.figure_areas, clustersae.circuits.figure_curves"
-    code = f"import sys, {modules}"
-    code += "; sys.exit('torch' in sys.modules)"
-    path = str(Path(module.__file__).parents[2])
-    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": path})

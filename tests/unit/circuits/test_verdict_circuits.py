@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from written_findings import arm, word_of
 
 from clustersae.circuits.text import line, paragraph
 from clustersae.presentation.findings import Findings
@@ -32,37 +33,18 @@ def row(arm, differences=(np.nan,) * 3, name="plural", value=0.5, **more):
         ends = difference if isinstance(difference, tuple) else (difference,) * 3
         found |= dict(zip((f"{measure}_vs_baseline{e}" for e in ("", "_low", "_high")), ends))
         found[measure] = value + (0 if np.isnan(ends[0]) else ends[0])
-        found[f"{measure}_verdict"] = word_of(ends)
+        found[f"{measure}_verdict"] = word_of(*ends[1:])
     return found | more
-
-
-def word_of(ends):
-    """Without a margin; more is worse."""
-    _, low, high = ends
-    if np.isnan(low) or low <= 0 <= high:
-        return "undecided"
-    return "worse" if low > 0 else "better"
 
 
 def findings(rows, tasks, excess=0.12, arms=("single",), errors="ablated"):
     """The arms, the first of which is chosen, are shared but for those that say otherwise."""
-    columns = ["arm", "role", "count", "matched_count"]
-    summary = pd.DataFrame(
-        [
-            ("per-layer", "baseline", 4, 4),
-            *(
-                (name, "main", 1, 1) if name == "single" else (name, "specialised", 4, 2)
-                for name in arms
-            ),
-        ],
-        columns=columns,
-    ).assign(n_layers=4, within_margins=True, dominated=False, variant="base", method="single")
-    summary["partition"] = [arm.partition(" ")[0] for arm in summary["arm"]]
+    kinds = {"per-layer": ("baseline", 4), "single": ("main", 1)}
+    names = [(name, *kinds.get(name, ("specialised", 2))) for name in ("per-layer", *arms)]
+    summary = pd.DataFrame([arm(each, excess, n_layers=4, variant="base") for each in names])
+    summary = summary.assign(within_margins=True, dominated=False)
     summary["chosen"] = summary["arm"] == arms[0]
-    for end, width in {"": 0, "_low": -0.01, "_high": 0.01, "_validation": 0}.items():
-        summary[f"excess_fvu{end}"] = excess + width
-    low, high = excess - 0.01, excess + 0.01
-    summary["verdict"] = word_of((excess, low, high))
+    summary["verdict"] = word_of(excess - 0.01, excess + 0.01)
     tables = {"arms": summary, "circuits": pd.DataFrame(rows), "tasks": pd.DataFrame(tasks)}
     return Findings(tables, {}, {}, {"errors": errors, "ablation": "mean"})
 

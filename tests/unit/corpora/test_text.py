@@ -115,7 +115,8 @@ def test_a_byte_order_mark_says_better(tmp_path, mark, said):
 
 def test_the_encoding_is_the_remedy_for_text_that_is_not_utf8(tmp_path):
     path = written(tmp_path, "Grüße".encode("latin-1"), "a b's.txt")
-    with pytest.raises(InputError, match=r"corpus\.encoding .* iconv .* 'a b'\"'\"'s\.txt'"):
+    told = r"\(byte 2: .*\)\. Name its encoding in corpus\.encoding .* iconv .* 'a b'\"'\"'s\.txt'"
+    with pytest.raises(InputError, match=told):
         list(text_pieces(path))
     assert list(text_documents([path], None, "latin-1")) == ["Grüße"]
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from dense_latents import dense
 from evaluate_correspondence import main
+from sae_settings_of import topk_settings
 from scipy import sparse
 
 from clustersae.activations.shards import write_shard
@@ -20,7 +21,6 @@ from clustersae.correspondence.measure import (
     specialised_rows,
 )
 from clustersae.correspondence.measures import CORRESPONDENCE_MEASURES as MEASURES
-from clustersae.experiment.sae_settings import SAESettings
 from clustersae.latents.code import Code, encode_tokens, first_tokens
 from clustersae.latents.matching import assign, greedy
 from clustersae.runtime.errors import InputError
@@ -201,7 +201,7 @@ def test_rows_of_a_family_that_specialising_left_as_it_was():
 
 
 def save(folder, sae, variant, name, seed):
-    settings = SAESettings("topk", sae.d_sae, sae.k, 1, 1, 1e-3, 0, 0, 0.0, 1, 1.0, seed)
+    settings = topk_settings(sae.d_sae, sae.k, seed=seed)
     save_sae(folder, sae, settings, variant, "model", name)
     return folder
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from drawn_texts import title_of
 
 from clustersae.correspondence.figure import KINDS, draw
 from clustersae.correspondence.measures import CORRESPONDENCE_MEASURES as MEASURES
@@ -41,16 +42,12 @@ def table(budgets=(0.4,), roots=("single", "complete-2"), kinds=tuple(VALUES)):
     return pd.DataFrame(rows)
 
 
-def title(figure):
-    return figure.texts[0].get_text().replace("\u00a0", " ").replace("\n", " ")
-
-
 def points(axis):
     return [container.lines[0].get_xydata() for container in axis.containers]
 
 
 def test_the_title_sets_siblings_against_the_better_of_the_rivals():
-    text = title(draw(table(), "a model"))
+    text = title_of(draw(table(), "a model"))
     assert "62 % of the latents specialised from 1 SAE" in text
     assert text.count("(from scratch at best 41 %)") == 2
 
@@ -72,7 +69,7 @@ def test_one_budget_is_drawn_the_one_that_most_starts_have():
         [table((0.1, 0.8), ("single",)), table((0.1,), ("complete-2",))], ignore_index=True
     )
     figure = draw(both, "a model")
-    assert "10 % of the training" in figure.texts[1].get_text().replace("\u00a0", " ")
+    assert "10 % of the training" in title_of(figure, 1)
     assert points(figure.axes[2])[0][:, 0] == pytest.approx([VALUES[k] - 0.05 for k in KINDS])
 
 
@@ -82,12 +79,12 @@ def test_one_seed_and_one_start_are_drawn_without_what_they_lack():
     rows[[f"{name}_low" for name in MEASURES]] = np.nan
     figure = draw(rows, "a model")
     assert len(figure.axes[0].get_yticks()) == len(KINDS) - 3
-    assert "from 3 SAEs" in title(figure)
-    assert "(from scratch 31 %)" in title(figure)
-    assert "at best" not in title(figure)
+    assert "from 3 SAEs" in title_of(figure)
+    assert "(from scratch 31 %)" in title_of(figure)
+    assert "at best" not in title_of(figure)
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == ["specialised from 3 SAEs", KINDS["same_start"], KINDS["shuffled"]]
 
 
 def test_without_specialised_saes_the_figure_says_so():
-    assert title(draw(table()[:0], "a model")) == "No specialised SAEs were asked for"
+    assert title_of(draw(table()[:0], "a model")) == "No specialised SAEs were asked for"

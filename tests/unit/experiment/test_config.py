@@ -60,6 +60,8 @@ WRONG = [
     ({"sae": {"kk": 3}}, "unknown key 'kk' in sae; allowed are architecture, auxk_alpha"),
     (tiny(sae={"kk": 3}), "unknown key 'kk' in models.tiny.sae; allowed are"),
     ({"activations": {"tokens": {"dev": 9}}}, "unknown key 'dev' in activations.tokens; allowed"),
+    ({"sae": {"tokens": 4}}, "sae.tokens is of an earlier form of the configuration"),
+    (tiny(source="hub"), "models.tiny.source is of an earlier form"),
     ({5: 1}, "the top level has the key 5, which YAML does not read as text: put it in quotes"),
     ({"sae": {"k": "four"}}, 'sae.k is "four", but must be an integer. (Active latents'),
     ({"sae": {"k": True}}, "sae.k is true, but must be an integer"),
@@ -133,6 +135,7 @@ WRONG = [
     ({"activations": {"layers": {"step": -1}}}, "activations.layers.step is -1, but must be"),
     ({"activations": {"layers": "some"}}, 'activations.layers is "some", but must'),
     ({"activations": {"layers": [0, 9]}}, "activations.layers names layer 9, but the model has"),
+    ({"models": {"a b": {}}}, 'models has the name "a b"'),
     ({"models": {"a/b": {}}}, 'models has the name "a/b", but a name is up to 100 letters, digits'),
     ({"models": {"..": {}}}, 'models has the name ".."'),
     ({"models": {"a{b}": {}}}, 'models has the name "a{b}"'),
@@ -262,10 +265,6 @@ WRONG = [
         "activations.tokens.train = 2000 is fewer than one batch of sae.batch_size = 2001",
     ),
     ({"sae": {"training_tokens": 127}}, "sae.training_tokens is 127, fewer than one batch of 128"),
-    (
-        {"sae": {"training_tokens": 383}, "arms": {"per_layer": [0.333333]}},
-        "one batch of 128 for variant tokens-1of3, which gets 128 of them",
-    ),
     (
         {"sae": {"training_tokens": 1279}, "arms": {"auto": ["shared"]}},
         "one batch of 128 for variant tokens-1of10, which gets 128 of them",

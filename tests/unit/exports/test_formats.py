@@ -5,9 +5,9 @@ import json
 import export_saes
 import pytest
 import torch
+from sae_settings_of import topk_settings
 from safetensors.torch import load_file
 
-from clustersae.experiment.sae_settings import SAESettings
 from clustersae.exports.formats import FORMATS
 from clustersae.models.description import ModelDescription
 from clustersae.runtime.errors import InputError
@@ -17,10 +17,7 @@ from clustersae.sae.storage import load_sae, save_sae
 
 D_MODEL, D_SAE, K = 12, 40, 5
 LAYERS = (1, 4)
-SETTINGS = SAESettings(
-    architecture="topk", d_sae=D_SAE, k=K, n_steps=1, batch_size=1, learning_rate=1e-3,
-    warmup_steps=0, decay_steps=0, auxk_alpha=0, dead_after=1, max_grad_norm=1, seed=3,
-)  # fmt: skip
+SETTINGS = topk_settings(D_SAE, K, seed=3)
 MODEL = ModelDescription(
     n_layers=6, d_model=D_MODEL, n_ctx=64, vocab_size=100, bos_id=0, pad_id=None, eos_id=None,
     special_ids=(0,), adds_bos=True, blocks="h", restartable=True, fingerprint="f" * 64,

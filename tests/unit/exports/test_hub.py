@@ -8,9 +8,9 @@ from hub_server import Hub
 from huggingface_hub import ModelCard
 from loopback import serving
 from published_saes import published
+from sae_settings_of import topk_settings
 
 import clustersae
-from clustersae.experiment.sae_settings import SAESettings
 from clustersae.exports import hub
 from clustersae.models.description import ModelDescription
 from clustersae.runtime.errors import InputError
@@ -37,7 +37,7 @@ def shared_sae(folder, name):
     layers = (4,) if "@" in name else (1, 4)
     sae = TopK(layers, 40, 5, torch.randn(len(layers), 12), torch.ones(len(layers)))
     sae.initialise(torch.Generator().manual_seed(0))
-    settings = SAESettings("topk", 40, 5, 10, 128, 1e-3, 0, 0, 0, 1, 1, 3)
+    settings = topk_settings(40, 5, n_steps=10, batch_size=128, seed=3)
     data = {"left_out": {"special_ids": [0], "first_without_bos": True, "max_norm_multiple": 10}}
     save_sae(folder, sae, settings, "base", MODEL.fingerprint, name, data=data)
     return load_sae(folder)

@@ -1,16 +1,11 @@
 """The tables of features, from files whose means are known."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 from synthetic_features import FACTORS, Features, write_feature_tables
 from synthetic_results import Experiment
 
-from clustersae.features import table as module
 from clustersae.features.table import (
     COMPARED,
     COVERAGE,
@@ -361,9 +356,3 @@ def test_missing_arms_and_seeds_and_other_factors_are_named(measured, features):
     fewer = coverage[~of_arm(coverage, "single", factor="subject", seed=1)]
     with pytest.raises(InputError, match="single and the per-layer SAEs were asked for other fac"):
         coverage_table(arms, measured._replace(coverage=fewer))
-
-
-def test_figures_of_features_need_no_torch():
-    code = "import sys, clustersae.features.figure; sys.exit('torch' in sys.modules)"
-    path = str(Path(module.__file__).parents[2])
-    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": path})

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from download_hub import COMMIT, serving
+from hub_server import COMMIT, hub_with
 from language_models import FAMILIES, STORIES, needs_stories, save_tiny_model, save_tiny_tokenizer
 from tiny_tokenizers import WORDS, puts, save, word_level
 
@@ -165,20 +165,20 @@ def test_special_tokens_are_found_wherever_they_are_written(tmp_path, config, na
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     source = save_tiny_model("gpt2", tmp_path / "source")
-    with serving(source, tmp_path / "cache", monkeypatch) as server:
-        yield server
+    with hub_with(source, tmp_path / "cache", monkeypatch) as there:
+        yield there
 
 
 def test_a_model_comes_from_the_hub_with_its_commit(hub, tmp_path):
     import_model("some/model", tmp_path / "model", on_hub=True, revision="main")
-    assert same_weights(hub.folder, tmp_path / "model")
+    assert same_weights(tmp_path / "source", tmp_path / "model")
     assert read_description(tmp_path / "model").revision == COMMIT
     assert read_description(tmp_path / "model").source == "some/model"
 
 
 def test_pickles_and_code_are_not_even_fetched(hub, tmp_path):
-    (hub.folder / "pytorch_model.bin").write_bytes(b"never")
-    (hub.folder / "modeling.py").write_text("raise RuntimeError")
+    hub.files["some/model"]["pytorch_model.bin"] = b"never"
+    hub.files["some/model"]["modeling.py"] = b"raise RuntimeError"
     import_model("some/model", tmp_path / "model", on_hub=True)
     fetched = {name for name, _ in hub.sent}
     assert "model.safetensors" in fetched
@@ -195,7 +195,7 @@ def test_without_a_network_the_cache_serves(hub, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     n_answers = len(hub.sent)
     import_model("some/model", tmp_path / "again", on_hub=True, revision="main")
-    assert same_weights(hub.folder, tmp_path / "again")
+    assert same_weights(tmp_path / "source", tmp_path / "again")
     assert len(hub.sent) == n_answers
 
 
@@ -216,10 +216,10 @@ def impatient(monkeypatch):
 def test_a_broken_connection_is_taken_up_where_it_broke(hub, tmp_path, impatient):
     hub.breaks = 1
     import_model("some/model", tmp_path / "model", on_hub=True)
-    assert same_weights(hub.folder, tmp_path / "model")
+    assert same_weights(tmp_path / "source", tmp_path / "model")
     pieces = [n for name, n in hub.sent if name == "model.safetensors"]
     assert pieces[0] == hub.break_at
-    assert sum(pieces) == (hub.folder / "model.safetensors").stat().st_size
+    assert sum(pieces) == (tmp_path / "source/model.safetensors").stat().st_size
 
 
 def test_an_interrupted_import_leaves_nothing_and_keeps_whole_files(hub, tmp_path, impatient):
@@ -229,5 +229,5 @@ def test_an_interrupted_import_leaves_nothing_and_keeps_whole_files(hub, tmp_pat
     assert not (tmp_path / "model").exists()
     hub.breaks = 0
     import_model("some/model", tmp_path / "model", on_hub=True)
-    assert same_weights(hub.folder, tmp_path / "model")
+    assert same_weights(tmp_path / "source", tmp_path / "model")
     assert [name for name, _ in hub.sent].count("tokenizer.json") == 1

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from drawn_texts import title_of
 from figure_language_model import main as figure_language_model
 from tabulate_seeds import main as tabulate_seeds
 from tabulate_trainings import main as tabulate_trainings
@@ -119,10 +120,6 @@ def test_the_scripts_write_what_they_say(tmp_path):
     figure_language_model(str(outputs[3]), "shakespeare_char", "mine", str(svg), str(png))
     assert svg.read_text().rstrip().endswith("</svg>")
     assert png.read_bytes().startswith(b"\x89PNG")
-
-
-def title_of(figure):
-    return figure.texts[0].get_text().replace("\n", " ")
 
 
 def test_the_figure_marks_the_best_of_every_seed_and_says_what_came_after():

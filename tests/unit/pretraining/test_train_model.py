@@ -6,8 +6,9 @@ import build_corpus
 import pytest
 import torch
 import train_model
+from killed import Killed
 from snakemake_project import words
-from tiny_training import SETTINGS, Killed
+from tiny_training import SETTINGS
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from clustersae.corpora.build import CorpusFiles

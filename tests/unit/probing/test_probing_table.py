@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 import torch
 from drawn_texts import texts_of
+from sae_settings_of import topk_settings
 from tokenizers import Tokenizer, models
 
 from clustersae.activations.shards import write_shard
 from clustersae.corpora.tokens import TokenFile, Vocabulary, write_tokens
 from clustersae.experiment.arms import Arm
-from clustersae.experiment.sae_settings import SAESettings
 from clustersae.presentation.findings import Findings
 from clustersae.presentation.tables import read_file, write_table
 from clustersae.probing import figure, tabulate, text
@@ -66,7 +66,7 @@ def write_sae(folder, layers, seed):
     with torch.no_grad():
         sae.W_dec.copy_(torch.eye(D_MODEL))
         sae.W_enc.copy_(torch.eye(D_MODEL))
-    settings = SAESettings("topk", D_MODEL, 1, 1, 1, 1e-3, 0, 0, 0.0, 1, 1.0, seed)
+    settings = topk_settings(D_MODEL, 1, seed=seed)
     save_sae(folder, sae, settings, "base", "f", "")
     return folder
 

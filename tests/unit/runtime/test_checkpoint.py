@@ -56,6 +56,7 @@ def test_a_changed_history_starts_anew(saved):
 
 
 @pytest.mark.parametrize("keep", [0, 5, 100])
-def test_a_cut_one_starts_anew(saved, keep):
+def test_a_cut_one_starts_anew(saved, keep, caplog):
     saved.write_bytes(saved.read_bytes()[:keep])
     assert restored(saved) == (0, [])
+    assert f"Training starts anew: {saved}" in caplog.text

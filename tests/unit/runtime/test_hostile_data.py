@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from hostile_files import DEEP, hostile_tensors, little_memory, pickled, with_metadata
+from sae_settings_of import topk_settings
 from synthetic_shards import write_split
 
 from clustersae.activations.shards import open_shard
@@ -14,17 +15,10 @@ from clustersae.corpora.tokens import read_tokens
 from clustersae.experiment.clusters import layers_of
 from clustersae.experiment.config import model_shape
 from clustersae.experiment.plan import read_plan
-from clustersae.experiment.sae_settings import SAESettings
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.tensors import load_tensors, save_tensors, sealed
 from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.storage import load_sae, read_config, save_sae
-
-SETTINGS = SAESettings(
-    **{"architecture": "topk", "d_sae": 12, "k": 3, "n_steps": 40, "batch_size": 16},
-    **{"learning_rate": 0.01, "warmup_steps": 2, "decay_steps": 4, "auxk_alpha": 0.0},
-    **{"dead_after": 500, "max_grad_norm": 1.0, "seed": 1},
-)
 
 
 def refusal(read, *arguments) -> str:
@@ -39,7 +33,7 @@ def sae(tmp_path):
     save_sae(
         tmp_path / "sae",
         TopK((0, 3), 12, 3, torch.zeros(2, 6), torch.ones(2)),
-        *(SETTINGS, "base", "f" * 64),
+        *(topk_settings(12, 3), "base", "f" * 64),
     )
     return tmp_path / "sae"
 

@@ -8,6 +8,7 @@ import torch
 from gpu.test_sae_on_gpu import normal
 from gpu.test_triton_on_gpu import SETTINGS, STEP_SHAPES, by_triton, trained
 from pretended_gpu import DEVICE, PretendedGPU
+from sae_settings_of import topk_settings
 
 from clustersae.experiment.sae_settings import SAESettings
 from clustersae.runtime import graphs
@@ -93,7 +94,7 @@ def test_a_batch_of_another_size_is_another_recording(monkeypatch):
 
 
 def settings(**change) -> SAESettings:
-    return SAESettings(d_sae=SHAPE[1], k=SHAPE[2], **(SETTINGS | change))
+    return topk_settings(SHAPE[1], SHAPE[2], **(SETTINGS | change))
 
 
 def test_a_machine_where_the_trial_goes_well_trains_by_triton():

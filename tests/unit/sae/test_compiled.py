@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sae_settings_of import topk_settings
 
 from clustersae.experiment.sae_settings import SAESettings
 from clustersae.sae import native
@@ -79,20 +80,10 @@ def test_what_is_no_number_is_never_among_the_largest():
 
 def configuration(**change) -> SAESettings:
     base = {
-        "architecture": "topk",
-        "d_sae": 96,
-        "k": 6,
-        "n_steps": 400,
-        "batch_size": 128,
-        "learning_rate": 3e-3,
-        "warmup_steps": 5,
-        "decay_steps": 12,
-        "auxk_alpha": 0.0,
-        "dead_after": 10**9,
-        "max_grad_norm": 1.0,
-        "seed": 0,
+        **{"d_sae": 96, "k": 6, "n_steps": 400, "batch_size": 128, "learning_rate": 3e-3},
+        **{"warmup_steps": 5, "decay_steps": 12, "auxk_alpha": 0.0},
     }
-    return SAESettings(**(base | change))
+    return topk_settings(**(base | change))
 
 
 def trainer(these: SAESettings, choose, d_model: int = 24) -> Trainer:

@@ -5,14 +5,12 @@ from dataclasses import asdict
 import pytest
 import torch
 import torch.nn.functional as F
-from synthetic_shards import N_LAYERS, write_split, write_statistics
+from sae_settings_of import topk_settings
+from synthetic_shards import N_LAYERS, all_layers
 
 from clustersae.activations.aligned import aligned_batches
 from clustersae.activations.batches import normalised_batches
 from clustersae.activations.blocks import reading_blocks
-from clustersae.activations.shards import open_shards
-from clustersae.activations.statistics import load_statistics
-from clustersae.experiment.sae_settings import SAESettings
 from clustersae.quality.reconstruction import evaluate_reading
 from clustersae.runtime.errors import InputError
 from clustersae.sae.architectures.crosscoder import Crosscoder
@@ -25,10 +23,9 @@ from clustersae.sae.training import Trainer, choose_step, train
 from clustersae.sae.validation import validate
 
 LAYERS, D_MODEL, D_SAE, K = (1, 3, 4), 6, 20, 3
-SETTINGS = SAESettings(
-    "topk", D_SAE, K, n_steps=150, batch_size=256, learning_rate=0.01, warmup_steps=5,
-    decay_steps=30, auxk_alpha=1 / 32, dead_after=2_000, max_grad_norm=1.0, seed=0,
-    layers_at_once=len(LAYERS),
+SETTINGS = topk_settings(
+    D_SAE, K, n_steps=150, batch_size=256, learning_rate=0.01, warmup_steps=5,
+    decay_steps=30, dead_after=2_000, layers_at_once=len(LAYERS),
 )  # fmt: skip
 
 
@@ -138,14 +135,8 @@ def test_planted_latents_that_layers_share_are_recovered(choose):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("activations")
-    paths = write_split(folder)
-    write_statistics(folder / "statistics.safetensors", paths)
-    opened = open_shards(paths)
-    found = load_statistics(
-        folder / "statistics.safetensors", opened[0].metadata["fingerprint"], range(N_LAYERS)
-    )
-    return opened, found.mean, found.scale_by("scale")
+    data = all_layers(tmp_path_factory.mktemp("activations"))
+    return data.shards, data.mean, data.scale
 
 
 def test_rows_are_tokens_at_all_layers_in_the_order_of_per_layer_saes(data):

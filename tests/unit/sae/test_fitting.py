@@ -7,14 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from synthetic_shards import D_MODEL, D_SAE, K, write_split, write_statistics
+from synthetic_shards import D_MODEL, D_SAE, K, all_layers, of_layers
 from synthetic_shards import SETTINGS as ROOT
 
 from clustersae.activations.batches import normalised_batches
 from clustersae.activations.shards import open_shards, write_shard
-from clustersae.runtime.checkpoint import Checkpoint
-from clustersae.runtime.errors import InputError
-from clustersae.runtime.tensors import checksum, load_tensors
+from clustersae.runtime.tensors import checksum
 from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.fitting import Activations, Fit, best_fit, converged, fit
 from clustersae.sae.start import Start
@@ -27,24 +25,19 @@ CHILD = replace(ROOT, n_steps=7, learning_rate=0.02, warmup_steps=1, decay_steps
 
 @pytest.fixture(scope="module")
 def cached(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("activations")
-    paths = write_split(folder)
-    tensors, _ = load_tensors(write_statistics(folder / "statistics.safetensors", paths))
-    return open_shards(paths), tensors
+    return all_layers(tmp_path_factory.mktemp("activations"))
 
 
 @pytest.fixture
 def train(cached, tmp_path):
     """Fit an SAE of some layers; every call has a checkpoint of its own unless told otherwise."""
-    shards, tensors = cached
     calls = []
 
     def of(layers, settings=ROOT, start=None, file=None, label="SAE", code="", scale=None):
         calls.append(layers)
         file = file or tmp_path / f"checkpoint-{len(calls)}.safetensors"
-        index = list(layers)
-        scale = tensors["scale"][index] if scale is None else scale
-        data = Activations(shards, layers, tensors["mean"][index], scale)
+        data = of_layers(cached, layers)
+        data = data if scale is None else data._replace(scale=scale)
         first_step = ROOT.n_steps if start and not start.is_other_layer else 0
         return fit(data, settings, file, label, CPU, code, start, first_step, keep=True)
 
@@ -73,28 +66,13 @@ def batches(monkeypatch):
     return seen
 
 
-def test_a_child_that_learns_nothing_has_its_parents_weights_and_its_own_normalisation(
-    train, cached
-):
-    root = train((0, 1, 2))
-    child = train((2,), replace(CHILD, learning_rate=0.0), start_from(root)).sae
-    for name in ("W_enc", "b_enc", "b_dec"):
-        assert torch.equal(getattr(child, name), getattr(root.sae, name))
-    # Rows are brought to unit norm after every step, which may round them once more.
-    torch.testing.assert_close(child.W_dec, root.sae.W_dec, rtol=0, atol=1e-6)
-    assert child.layers == (2,)
-    torch.testing.assert_close(child.layer_mean[0], cached[1]["mean"][2].float())
-    torch.testing.assert_close(child.layer_scale[0], cached[1]["scale"][2].float())
-
-
 def test_a_child_reads_on_where_its_parent_stopped(train, cached, batches):
-    shards, tensors = cached
     root = train((0, 1, 2))
     child = train((1, 2), CHILD, start_from(root))
     assert [fitted.first_step for fitted in (root, child)] == [0, 20]
     for layers, steps in (((0, 1, 2), range(20)), ((1, 2), range(20, 27))):
-        mean, scale = (tensors[name][list(layers)] for name in ("mean", "scale"))
-        expected = list(normalised_batches(shards, layers, mean, scale, 128, ROOT.seed, steps))
+        read = of_layers(cached, layers)[:4]
+        expected = list(normalised_batches(*read, 128, ROOT.seed, steps))
         found = batches[steps.start : steps.stop]
         assert len(found) == len(expected)
         assert all(torch.equal(one, other) for one, other in zip(found, expected))
@@ -156,49 +134,6 @@ def test_a_start_helps(train):
     child, scratch = train((2,), CHILD, start_from(root)), train((2,), CHILD)
     assert child.history[0]["fvu"] < 0.8 * scratch.history[0]["fvu"]
     assert child.history[-1]["fvu"] < 0.9 * scratch.history[-1]["fvu"]
-
-
-@pytest.mark.parametrize("change", [{"d_sae": 20}, {"k": 2}])
-def test_a_start_of_another_shape_is_refused(train, change):
-    root = train((0, 1, 2), replace(ROOT, **change, n_steps=1))
-    with pytest.raises(InputError, match=r"with d_sae = 24, d_model = 8, k = 3 cannot start from"):
-        train((2,), CHILD, start_from(root))
-
-
-def test_a_start_that_never_saw_the_layer_is_refused(train):
-    root = train((0, 1), replace(ROOT, n_steps=1))
-    with pytest.raises(InputError, match=r"layers \[1, 2\] cannot start from .* serves \[0, 1\]"):
-        train((1, 2), CHILD, start_from(root))
-
-
-class Killed(Exception):
-    pass
-
-
-@pytest.mark.parametrize("stop", [1, 6])
-def test_an_interrupted_child_ends_with_the_bits_of_an_undisturbed_one(
-    train, tmp_path, monkeypatch, stop
-):
-    root = train((0, 1, 2))
-    start, file = start_from(root), tmp_path / "interrupted.safetensors"
-    whole = train((1, 2), CHILD, start)
-    step = Trainer.step
-
-    def step_until_killed(trainer, batch):
-        if trainer.step_number == stop:
-            raise Killed
-        step(trainer, batch)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "step", step_until_killed)
-        patch.setattr(Checkpoint, "due", lambda _: True)  # after every step
-        with pytest.raises(Killed):
-            train((1, 2), CHILD, start, file)
-    resumed = train((1, 2), CHILD, start, file)
-    assert resumed.record["resumed_at_step"] == stop
-    assert same(resumed, whole)
-    assert resumed.first_step == whole.first_step == 20
-    assert [row["fvu"] for row in resumed.history] == [row["fvu"] for row in whole.history]
 
 
 def test_a_finished_fit_is_taken_from_its_checkpoint(train, tmp_path, batches):
@@ -351,8 +286,7 @@ def test_a_start_at_another_layer_gives_its_weights_and_nothing_else(train, cach
     seen = [batch.clone() for batch in batches]
     batches.clear()
     generator = torch.Generator().manual_seed(ROOT.seed)
-    mean, scale = (cached[1][name][[0]] for name in ("mean", "scale"))
-    untrained = TopK((0,), D_SAE, K, mean, scale)
+    untrained = TopK((0,), D_SAE, K, cached.mean[:1], cached.scale[:1])
     untrained.initialise(generator)
     other = Start(untrained, checksum(untrained.state_dict()), is_other_layer=True)
     transferred = train((2,), start=other)

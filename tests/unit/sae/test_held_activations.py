@@ -3,6 +3,7 @@
 import pytest
 import torch
 from pretended_gpu import DEVICE, PretendedGPU
+from sae_settings_of import sae_section
 from synthetic_shards import write_split
 
 from clustersae.activations.shards import open_shards
@@ -59,12 +60,7 @@ def test_what_is_held_are_the_rows_of_the_layers_alone(data, size):
 
 
 def test_batches_have_the_same_bits(data, monkeypatch):
-    config = {
-        **{"architecture": "topk", "d_sae": 16, "expansion_factor": None, "k": 2},
-        **{"training_tokens": 1024, "batch_size": 128, "min_steps": 0, "learning_rate": 0.01},
-        **{"warmup_fraction": 0, "decay_fraction": 0, "auxk_alpha": 0, "dead_after": 1000},
-        **{"max_grad_norm": 1.0, "sparsity": None, "prefixes": None},
-    }
+    config = sae_section(2, 1024, d_sae=16, learning_rate=0.01)
     settings = Training("0+2", "base", 0, config, data).settings(None)
     arguments = (settings, range(8))
     cpu = torch.device("cpu")

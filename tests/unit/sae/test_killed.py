@@ -10,9 +10,8 @@ from functools import partial
 import pytest
 import synthetic_shards
 import torch
-from synthetic_shards import write_split, write_statistics
+from synthetic_shards import all_layers, of_layers
 
-from clustersae.activations.shards import open_shards
 from clustersae.runtime.checkpoint import Checkpoint
 from clustersae.runtime.tensors import checksum, load_tensors
 from clustersae.sae import fitting
@@ -22,10 +21,7 @@ SETTINGS = replace(synthetic_shards.SETTINGS, n_steps=300, decay_steps=60)
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("activations")
-    paths = write_split(folder)
-    tensors, _ = load_tensors(write_statistics(folder / "statistics.safetensors", paths))
-    return fitting.Activations(open_shards(paths), (0,), tensors["mean"][:1], tensors["scale"][:1])
+    return of_layers(all_layers(tmp_path_factory.mktemp("activations")), (0,))
 
 
 def fit(data, file, every_seconds, monkeypatch, settings=SETTINGS):

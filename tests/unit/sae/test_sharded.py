@@ -14,13 +14,12 @@ import synthetic_shards
 import torch
 from snakemake_project import REPOSITORY
 from spread_training import CPU, outcome
-from synthetic_shards import D_SAE, K, write_split, write_statistics
+from synthetic_shards import D_SAE, K, all_layers, of_layers
 
-from clustersae.activations.shards import open_shards
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.tensors import load_tensors
 from clustersae.runtime.together import together_on
-from clustersae.sae.fitting import Activations, fit
+from clustersae.sae.fitting import fit
 from clustersae.sae.preparing import fit_on
 from clustersae.sae.sharded import ShardedTrainer
 from clustersae.sae.training import Diverged
@@ -63,11 +62,7 @@ def test_a_state_is_that_of_the_whole_sae_and_any_number_of_processes_takes_it()
 @pytest.fixture(scope="module")
 def training(tmp_path_factory):
     """Arguments of `fit` but for its files."""
-    folder = tmp_path_factory.mktemp("activations")
-    paths = write_split(folder)
-    tensors, _ = load_tensors(write_statistics(folder / "statistics.safetensors", paths))
-    shards = open_shards(paths)
-    data = Activations(shards, (0, 1), tensors["mean"][:2], tensors["scale"][:2])
+    data = of_layers(all_layers(tmp_path_factory.mktemp("activations")), (0, 1))
     settings = replace(SETTINGS, d_sae=D_SAE, k=K)
     return {"data": data, "settings": settings, "label": "SAE", "keep": True}
 

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from sae_settings_of import topk_settings
 
-from clustersae.experiment.sae_settings import SAESettings
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import read_json
 from clustersae.runtime.tensors import checksum, save_tensors, sealed
@@ -12,20 +12,7 @@ from clustersae.sae.start import load_start
 from clustersae.sae.storage import load_sae, read_config, save_sae
 from clustersae.sae.training import Trainer
 
-SETTINGS = SAESettings(
-    architecture="topk",
-    d_sae=12,
-    k=3,
-    n_steps=40,
-    batch_size=16,
-    learning_rate=0.01,
-    warmup_steps=2,
-    decay_steps=4,
-    auxk_alpha=0.0,
-    dead_after=500,
-    max_grad_norm=1.0,
-    seed=1,
-)
+SETTINGS = topk_settings(12, 3, n_steps=40, batch_size=16, learning_rate=0.01, warmup_steps=2)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Training: it learns, it repeats bit for bit, and an interruption leaves no trace."""
+"""Training: it learns, it revives dead latents, and it says when it diverges."""
 
 import copy
 
@@ -6,9 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from pretended_gpu import DEVICE, PretendedGPU
+from sae_settings_of import topk_settings
 
-from clustersae.experiment.sae_settings import SAESettings
-from clustersae.runtime.checkpoint import Checkpoint, identity
 from clustersae.runtime.errors import InputError
 from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.eager import Adam, EagerStep
@@ -19,20 +18,10 @@ D_MODEL, D_SAE, K = 16, 32, 3
 
 def settings(**change):
     base = {
-        "architecture": "topk",
-        "d_sae": D_SAE,
-        "k": K,
-        "n_steps": 60,
-        "batch_size": 256,
-        "learning_rate": 3e-3,
-        "warmup_steps": 5,
-        "decay_steps": 12,
-        "auxk_alpha": 1 / 32,
-        "dead_after": 1_000,
-        "max_grad_norm": 1.0,
-        "seed": 0,
+        **{"d_sae": D_SAE, "k": K, "n_steps": 60, "batch_size": 256, "learning_rate": 3e-3},
+        **{"warmup_steps": 5, "decay_steps": 12, "dead_after": 1_000},
     }
-    return SAESettings(**(base | change))
+    return topk_settings(**(base | change))
 
 
 def trainer_for(these, device="cpu", choose=choose_step):
@@ -128,65 +117,6 @@ def test_training_recovers_a_known_dictionary():
     assert history[-1]["fvu"] < 0.15
     best = (dictionary() @ trainer.sae.W_dec.detach().t()).max(1).values
     assert best.mean() > 0.9
-
-
-def test_two_trainings_give_the_same_bits():
-    runs = []
-    for _ in range(2):
-        trainer = trainer_for(settings())
-        train(trainer, batches(range(60)))
-        runs.append(weights(trainer))
-    assert all(torch.equal(runs[0][name], runs[1][name]) for name in runs[0])
-
-
-class Killed(Exception):
-    pass
-
-
-@pytest.mark.parametrize("stop", [1, 33, 59])
-def test_an_interrupted_training_ends_with_the_bits_of_an_uninterrupted_one(tmp_path, stop):
-    # A low `dead_after` makes AuxK and its refresh of dead latents part of what must resume.
-    these = settings(dead_after=300)
-    whole = trainer_for(these)
-    expected_history = train(whole, batches(range(60)))
-
-    def save_and_die(trainer, history):
-        if trainer.step_number == stop:
-            checkpoint.save(trainer, history)
-            raise Killed
-
-    path = tmp_path / "checkpoint.safetensors"
-    checkpoint = Checkpoint(path, identity(these))
-    with pytest.raises(Killed):
-        train(trainer_for(these), batches(range(60)), after_step=save_and_die)
-
-    resumed = trainer_for(these)
-    checkpoint = Checkpoint(path, identity(these))
-    checkpoint.restore(resumed)
-    assert resumed.step_number == stop
-    history = checkpoint.history + train(resumed, batches(range(stop, 60)))
-    expected, found = weights(whole), weights(resumed)
-    assert all(torch.equal(expected[name], found[name]) for name in expected)
-    assert [row["fvu"] for row in history] == [row["fvu"] for row in expected_history]
-
-
-def test_a_checkpoint_of_other_settings_is_not_continued(tmp_path):
-    path = tmp_path / "checkpoint.safetensors"
-    trainer = trainer_for(settings())
-    train(trainer, batches(range(60)))
-    Checkpoint(path, identity(settings())).save(trainer, [])
-    other = trainer_for(settings(learning_rate=1e-3))
-    Checkpoint(path, identity(settings(learning_rate=1e-3))).restore(other)
-    assert other.step_number == 0
-
-
-def test_a_damaged_checkpoint_is_named_and_ignored(tmp_path, caplog):
-    path = tmp_path / "checkpoint.safetensors"
-    path.write_bytes(b"not a checkpoint")
-    trainer = trainer_for(settings())
-    Checkpoint(path, identity(settings())).restore(trainer)
-    assert trainer.step_number == 0
-    assert str(path) in caplog.text
 
 
 def test_decoder_rows_keep_unit_norm():

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from sae_settings_of import topk_settings
 
-from clustersae.experiment.sae_settings import SAESettings
 from clustersae.sae import native, training, triton_step
 from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.triton_step import triton_step as chosen
@@ -20,10 +20,7 @@ INTERPRETED = (
     Path(__file__).with_name("interpreted_triton.py"),
 )
 NO_TRITON = "triton is not installed: pip install -r envs/triton.txt"
-SETTINGS = SAESettings(
-    architecture="topk", d_sae=20, k=3, n_steps=9, batch_size=8, learning_rate=1e-3,
-    warmup_steps=0, decay_steps=0, auxk_alpha=0.0, dead_after=100, max_grad_norm=1.0, seed=0,
-)  # fmt: skip
+SETTINGS = topk_settings(20, 3, n_steps=9, batch_size=8, auxk_alpha=0.0, dead_after=100)
 
 
 @pytest.fixture(autouse=True)

@@ -6,11 +6,11 @@ import pytest
 import torch
 from evaluate_directions import main
 from language_models import D_MODEL, save_tiny_model, write_description
+from sae_settings_of import topk_settings
 from synthetic_browser import make_invented_plan
 
 from clustersae.browser.groups import shown_groups
 from clustersae.experiment.plan import BROWSED
-from clustersae.experiment.sae_settings import SAESettings
 from clustersae.models.description import read_description
 from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.storage import save_sae
@@ -26,7 +26,7 @@ FIRES = {
 def write_sae(folder, variant, name, layers, seed, scale):
     sae = TopK(layers, N_LATENTS, 2, torch.zeros(len(layers), D_MODEL), scale)
     sae.initialise(torch.Generator().manual_seed(seed))
-    settings = SAESettings("topk", N_LATENTS, 2, 1, 1, 1e-3, 0, 0, 0.0, 1, 1.0, SEED)
+    settings = topk_settings(N_LATENTS, 2, seed=SEED)
     description = read_description(folder / "model")
     place = folder / "saes" / variant / name / f"seed-{SEED}"
     save_sae(place, sae, settings, variant, description.fingerprint, name)

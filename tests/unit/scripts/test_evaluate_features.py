@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 import torch
 from evaluate_features import Outputs, Split, main
+from sae_settings_of import topk_settings
 from tokenizers import Tokenizer, models
 
 from clustersae.activations.shards import write_shard
 from clustersae.corpora.tokens import TokenFile, Vocabulary, write_tokens
-from clustersae.experiment.sae_settings import SAESettings
 from clustersae.features.coverage import COVERAGE_COLUMNS
 from clustersae.features.judge.contexts import read_latents
 from clustersae.features.measuring import FeatureSettings
@@ -66,7 +66,7 @@ def write_sae(folder: Path, layers, seed=0, name="", order=range(D_MODEL)) -> Pa
     with torch.no_grad():
         sae.W_dec.copy_(directions)
         sae.W_enc.copy_(directions.t())
-    settings = SAESettings("topk", D_MODEL, 3, 1, 1, 1e-3, 0, 0, 0.0, 1, 1.0, seed)
+    settings = topk_settings(D_MODEL, 3, seed=seed)
     save_sae(folder, sae, settings, "base", "f", name)
     return folder
 

@@ -2,7 +2,6 @@
 
 import csv
 import math
-from dataclasses import replace
 
 import evaluate_language_model
 import evaluate_splice
@@ -18,11 +17,11 @@ from language_models import (
     token_file,
     write_description,
 )
+from sae_settings_of import topk_settings
 
 from clustersae.activations.mask import NormLimits, save_limits
 from clustersae.activations.statistics import Statistics, save_statistics
 from clustersae.corpora.tokens import write_tokens
-from clustersae.experiment.sae_settings import SAESettings
 from clustersae.models.anatomy import describe
 from clustersae.runtime.errors import InputError
 from clustersae.sae.architectures.crosscoder import Crosscoder
@@ -54,15 +53,8 @@ def results(tmp_path, mean):
             sae = TopK(layers, D_SAE, K, mean[list(layers)], torch.ones(len(layers)))
             sae.initialise(torch.Generator().manual_seed(seed))
             folder = tmp_path / "saes" / f"{layers[0]}" / f"{seed}"
-            save_sae(folder, sae, settings(seed), "base", fingerprint)
+            save_sae(folder, sae, topk_settings(D_SAE, K, seed=seed), "base", fingerprint)
     return tmp_path
-
-
-def settings(seed):
-    return SAESettings(
-        architecture="topk", d_sae=D_SAE, k=K, n_steps=1, batch_size=1, learning_rate=1e-3,
-        warmup_steps=0, decay_steps=0, auxk_alpha=0, dead_after=1, max_grad_norm=1, seed=seed,
-    )  # fmt: skip
 
 
 def run_scripts(results, saes, n_tokens=80):
@@ -120,7 +112,7 @@ def test_with_a_crosscoder_nothing_is_said_of_all_layers_at_once(results, mean):
         sae = Crosscoder((0, 1), D_SAE, K, mean[:2], torch.ones(2))
         sae.initialise(torch.Generator().manual_seed(seed))
         saes.append(results / "crosscoder" / str(seed))
-        own = replace(settings(seed), layers_at_once=2)
+        own = topk_settings(D_SAE, K, seed=seed, layers_at_once=2)
         save_sae(saes[-1], sae, own, "crosscoder-1of2", fingerprint)
     rows, together = run_scripts(results, [*saes, *folders(results, clusters="2")])
     assert [(row["cluster"], row["layer"]) for row in rows[:2]] == [("0-1", "0"), ("0-1", "1")]

@@ -3,35 +3,19 @@
 import pytest
 import torch
 import train_sae
+from killed import killed_after
+from sae_settings_of import sae_section
 from synthetic_shards import write_split, write_statistics
 
 from clustersae.activations.shards import open_shards
-from clustersae.runtime.checkpoint import Checkpoint
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import read_json
+from clustersae.runtime.tensors import load_tensors
 from clustersae.sae.storage import load_sae
 from clustersae.sae.training import Trainer
 from clustersae.sae.validation import validate
 
-CONFIG = {
-    "architecture": "topk",
-    "d_sae": 24,
-    "expansion_factor": 1,
-    "k": 3,
-    "training_tokens": 6400,
-    "batch_size": 128,
-    "min_steps": 0,
-    "learning_rate": 0.005,
-    "warmup_fraction": 0.1,
-    "decay_fraction": 0.2,
-    "auxk_alpha": 0.03125,
-    "dead_after": 500,
-    "max_dead": 1.0,
-    "max_grad_norm": 1.0,
-    "sparsity": None,
-    "prefixes": None,
-    "normalisation": "scale",
-}
+CONFIG = sae_section(3, 6400, d_sae=24, learning_rate=0.005)
 #: The first barely moves, so the second is the best.
 RATES = [1e-7, 0.01, 0.003]
 
@@ -74,27 +58,6 @@ def test_the_same_job_gives_the_same_bits_and_another_seed_others(data, tmp_path
     assert not same(first, run(data, tmp_path / "c", seed=2))
 
 
-class Killed(Exception):
-    pass
-
-
-def killed_after(n_steps, monkeypatch, job):
-    """Run `job`, which saves after every step, until `n_steps` are done."""
-    step, done = Trainer.step, []
-
-    def step_until_killed(trainer, batch):
-        if len(done) == n_steps:
-            raise Killed
-        done.append(trainer.step_number)
-        step(trainer, batch)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "step", step_until_killed)
-        patch.setattr(Checkpoint, "due", lambda _: True)
-        with pytest.raises(Killed):
-            job()
-
-
 def histories(*folders):
     """All columns but the last, which is the speed."""
     return [
@@ -128,10 +91,14 @@ def test_a_crosscoder_reads_tokens_at_all_layers_and_goes_on_where_it_was_killed
 
 @pytest.mark.parametrize("stop", [1, 17, 49])
 def test_a_killed_job_ends_with_the_bits_of_an_undisturbed_one(data, tmp_path, monkeypatch, stop):
-    undisturbed = run(data, tmp_path / "whole")
-    killed_after(stop, monkeypatch, lambda: run(data, tmp_path / "killed"))
+    """What AuxK revives, looked for every 16 steps, is part of what must resume."""
+    config = CONFIG | {"dead_after": 128}
+    undisturbed = run(data, tmp_path / "whole", config=config)
+    killed_after(stop, monkeypatch, lambda: run(data, tmp_path / "killed", config=config))
     assert not (tmp_path / "killed" / "sae.safetensors").exists()
-    assert same(run(data, tmp_path / "killed"), undisturbed)
+    state, _ = load_tensors(tmp_path / "killed" / "checkpoint-0.safetensors")
+    assert bool(len(state["dead"])) == (stop > 16)
+    assert same(run(data, tmp_path / "killed", config=config), undisturbed)
     record = read_json(tmp_path / "killed" / "training.json")
     assert record["resumed_at_step"] == stop
     whole, resumed = histories(tmp_path / "whole", tmp_path / "killed")
@@ -320,13 +287,6 @@ def test_a_chain_of_transfers_says_where_it_came_from(data, tmp_path):
         assert (config["first_step"], config["n_steps"]) == (0, 10)
         assert (record["activations"], record["learning_rate"]) == (1280, 0.01)
     assert read_json(tmp_path / "0/cfg.json")["starts_from"] is None
-
-
-def test_a_start_from_the_wrong_side_is_refused(data, tmp_path):
-    own = CONFIG | {"specialise": {"learning_rate": 0.01}}
-    run(data, tmp_path / "1", "1")
-    with pytest.raises(InputError, match=r"take over as another layer from one that serves \[1\]"):
-        run(data, tmp_path / "b", "1~0", "base~base", config=own, start=tmp_path / "1")
 
 
 def test_a_multi_layer_sae_of_one_layer_is_a_plain_one(data, tmp_path):

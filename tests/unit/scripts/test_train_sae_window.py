@@ -7,8 +7,9 @@ import pytest
 import torch
 import train_sae
 import train_sae_window
+from killed import killed_after
 from synthetic_shards import write_split, write_statistics
-from test_train_sae import CONFIG, histories, killed_after, same
+from test_train_sae import CONFIG, histories, same
 
 from clustersae.experiment.windows import Windows, parts_of
 from clustersae.runtime.errors import InputError

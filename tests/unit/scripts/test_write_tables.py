@@ -1,9 +1,5 @@
 """Files of a question become its tables, by the names that the rule gives them."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pandas as pd
 import write_tables
 from synthetic_results import Experiment, plan_of
@@ -32,12 +28,3 @@ def test_it_writes_what_the_question_makes(tmp_path, monkeypatch):
     assert pd.read_csv(out["rows"])["value"].tolist() == [0, 10, 20]
     assert pd.read_csv(out["arms"])["arm"].tolist() == [arm.name for arm in experiment.arms]
     assert not (tmp_path / "left out.csv").exists()
-
-
-def test_tables_need_no_torch():
-    scripts = Path(write_tables.__file__).parent
-    found = scripts.glob("clustersae/*/tabulate.py")
-    modules = [".".join(path.relative_to(scripts).with_suffix("").parts) for path in found]
-    assert len(modules) > 5
-    code = f"import sys, write_tables, {', '.join(modules)}; sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(scripts)})

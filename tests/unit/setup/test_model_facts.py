@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from download_hub import serving
 from gguf_files import TOKENS, tiny_llama, write_gguf
+from hub_server import hub_with
 from language_models import D_MODEL, N_CTX, N_LAYERS, VOCAB_SIZE, save_tiny_model
 from tokenizers import Tokenizer, models, pre_tokenizers
 
@@ -48,7 +48,7 @@ def test_the_head_of_a_gguf_file_is_enough(tmp_path):
 
 def test_of_a_repository_two_small_files_are_fetched(tmp_path, monkeypatch):
     source = save_tiny_model("gpt2", tmp_path / "source")
-    with serving(source, tmp_path / "cache", monkeypatch) as hub:
+    with hub_with(source, tmp_path / "cache", monkeypatch) as hub:
         model = look_at_model("some/model")
         assert {name for name, _ in hub.sent if name} == {"config.json", "tokenizer.json"}
     assert (model.key, model.place, model.n_layers) == ("repo", "some/model", N_LAYERS)

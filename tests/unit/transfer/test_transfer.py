@@ -5,12 +5,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sae_settings_of import topk_settings
 from synthetic_shards import D_SAE, FINGERPRINT, N_LAYERS, K, write_split
 
 from clustersae.activations.blocks import layer_blocks, read_blocks
 from clustersae.activations.shards import open_shards
 from clustersae.activations.statistics import compute_statistics
-from clustersae.experiment.sae_settings import SAESettings
 from clustersae.presentation.findings import Findings
 from clustersae.quality.reconstruction import evaluate_layer
 from clustersae.runtime.errors import InputError
@@ -19,11 +19,6 @@ from clustersae.sae.storage import save_sae
 from clustersae.transfer import figure, tabulate, text
 from clustersae.transfer.measure import moved
 from clustersae.transfer.table import pairs_table, partitions_table, similarity_table
-
-SETTINGS = SAESettings(
-    architecture="topk", d_sae=D_SAE, k=K, n_steps=1, batch_size=1, learning_rate=1e-3,
-    warmup_steps=0, decay_steps=0, auxk_alpha=0, dead_after=1, max_grad_norm=1, seed=0,
-)  # fmt: skip
 
 
 @pytest.fixture
@@ -55,7 +50,7 @@ def test_the_script_reads_every_sae_on_every_layer(shards, tmp_path):
     for seed in (0, 1):
         for layer in range(N_LAYERS):
             folders.append(tmp_path / f"{layer}-{seed}")
-            settings = SAESettings(**{**SETTINGS.__dict__, "seed": seed})
+            settings = topk_settings(D_SAE, K, seed=seed)
             save_sae(folders[-1], sae_of((layer,), shards, seed), settings, "base", FINGERPRINT)
     output = tmp_path / "transfer.csv"
     evaluate_transfer.main(folders, shards, output, 1200, torch.device("cpu"))
