@@ -92,7 +92,7 @@ def test_a_crosscoder_reads_tokens_at_all_layers_and_goes_on_where_it_was_killed
 @pytest.mark.parametrize("stop", [1, 17, 49])
 def test_a_killed_job_ends_with_the_bits_of_an_undisturbed_one(data, tmp_path, monkeypatch, stop):
     """What AuxK revives, looked for every 16 steps, is part of what must resume."""
-    config = CONFIG | {"dead_after": 128}
+    config = CONFIG | {"d_sae": 256, "dead_after": 128}
     undisturbed = run(data, tmp_path / "whole", config=config)
     killed_after(stop, monkeypatch, lambda: run(data, tmp_path / "killed", config=config))
     assert not (tmp_path / "killed" / "sae.safetensors").exists()
