@@ -6,7 +6,6 @@ import time
 from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import evaluate_language_model
 import evaluate_reconstruction
@@ -75,18 +74,17 @@ def measure(experiment: Experiment) -> None:
         split: list(map(Path, experiment.inputs.shards(split)(at)))
         for split in ("validation", "test")
     }
-    with patch.object(evaluate_reconstruction, "open_shards", experiment.held.open):
-        for variant, sae in experiment.plan.evaluated_saes:
-            outputs = (
-                folder / f"reconstruction/{variant}/{sae}.csv",
-                folder / f"density/{variant}/{sae}.csv",
-            )
-            saes = [experiment.sae_folder(variant, sae, seed) for seed in experiment.seeds]
-            experiment.make(
-                f"evaluate_reconstruction/{variant}/{sae}",
-                outputs,
-                partial(evaluate_reconstruction.main, saes, splits, *outputs, experiment.where),
-            )
+    for variant, sae in experiment.plan.evaluated_saes:
+        outputs = (
+            folder / f"reconstruction/{variant}/{sae}.csv",
+            folder / f"density/{variant}/{sae}.csv",
+        )
+        saes = [experiment.sae_folder(variant, sae, seed) for seed in experiment.seeds]
+        experiment.make(
+            f"evaluate_reconstruction/{variant}/{sae}",
+            outputs,
+            partial(evaluate_reconstruction.main, saes, splits, *outputs, experiment.where),
+        )
     _splice(experiment)
 
 
