@@ -83,9 +83,9 @@ def test_one_direction_is_said_without_a_quarrel():
 @pytest.mark.parametrize(
     ("differences", "words"),
     [
-        ((HIGH, OPEN, OPEN), "worse by distance +0.100 [+0.050 to +0.150]; rest undecided"),
+        ((HIGH, OPEN, OPEN), "worse by distance +0.100 [+0.050 to +0.150]; undecided by the rest"),
         ((LOW, LOW, HIGH), "worse by deviation; better by distance and completeness"),
-        ((OPEN,) * 3, "undecided by distance +0.010 [−0.020 to +0.040]; rest undecided"),
+        ((OPEN,) * 3, "undecided by distance +0.010 [−0.020 to +0.040]; undecided by the rest"),
         (((np.nan,) * 3,) * 3, "has no numbers to compare"),
     ],
 )

@@ -49,8 +49,10 @@ def _outcomes(row: pd.Series, numbers: bool) -> str:
         for word in _OUTCOMES[:-1]
         if outcomes[word]
     ]
-    told = told or [f"undecided by {named(outcomes['undecided'][0])}"]
-    return "; ".join([*told, *(["rest undecided"] if outcomes["undecided"] else [])])
+    undecided = outcomes["undecided"]
+    if not told:
+        told, undecided = [f"undecided by {named(undecided[0])}"], undecided[1:]
+    return "; ".join([*told, *(["undecided by the rest"] if undecided else [])])
 
 
 def paragraph(found: Findings) -> str:
