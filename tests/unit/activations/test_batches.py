@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pretended_gpu import DEVICE, PretendedGPU
 from synthetic_shards import write_split
 
-from clustersae.activations.batches import BLOCK_ROWS, BatchPlan, normalised_batches
+from clustersae.activations.batches import BLOCK_ROWS, BatchPlan, normalised_batches, seed_of_window
 from clustersae.activations.shards import open_shards
 from clustersae.runtime.errors import InputError
 
@@ -85,6 +85,25 @@ def test_passes_and_seeds_differ():
     first, second = list(plan.segments(0)), list(plan.segments(plan.steps_per_pass))
     assert first != second
     assert first != list(BatchPlan([2000], 1, 128, 1).segments(0))
+
+
+def starts(seed):
+    return [segment.start for segment in BatchPlan([4096], 1, 4096, seed).segments(0)]
+
+
+@pytest.mark.parametrize("seed", [0, 9_300_000, 18_400_000])
+def test_the_order_of_a_window_follows_from_the_product(seed):
+    generator = torch.Generator().manual_seed((seed * 1_000_003 + 1) * 1_000_003)
+    torch.randint(1, (), generator=generator)
+    expected = 128 * torch.randperm(32, generator=generator)
+    assert starts(seed_of_window(seed, 0)) == expected.tolist()
+
+
+def test_a_window_may_have_any_seed_that_a_generator_takes():
+    seeds = 20_240_101, 2**62, 2**63 - 1
+    orders = [starts(seed_of_window(seed, window)) for seed in seeds for window in (0, 1)]
+    assert all(sorted(order) == list(range(0, 4096, 128)) for order in orders)
+    assert len(set(map(tuple, orders))) == 6
 
 
 def test_all_clusters_see_the_same_tokens_in_the_same_order():

@@ -67,6 +67,15 @@ WRONG = [
     ({"sae": {"k": True}}, "sae.k is true, but must be an integer"),
     ({"sae": {"k": 0}}, "sae.k is 0, but must be at least 1"),
     ({"sae": {"seeds": 0}}, "sae.seeds is 0, but must be a list"),
+    ({"sae": {"seeds": [0, 2**63]}}, "sae.seeds.1 is 9223372036854775808, but must be at most"),
+    (
+        {"evaluation": {"circuits": {"seed": 10**23}}},
+        f"circuits.seed is {10**23}, but must be at most {2**63 - 1}",
+    ),
+    (
+        {"language_models": {"tiny": {"training": {"other_seeds": [2**63]}}}},
+        "training.other_seeds.0 is 9223372036854775808, but must be at most",
+    ),
     ({"sae": 3}, "sae is 3, but must be a section"),
     # shards that do not stay
     (streaming(None), "activations.keep: false removes training shards when they have been read"),

@@ -158,8 +158,8 @@ def _largest_divisor(number: int, at_most: int) -> int:
 
 
 def _mix(seed: int, which: int) -> int:
-    """Different for every pair of small integers."""
-    return seed * 1_000_003 + which
+    """Different for every pair of small integers; as many bits as a generator takes."""
+    return (seed * 1_000_003 + which) % 2**64
 
 
 def seed_of_window(seed: int, window: int) -> int:
