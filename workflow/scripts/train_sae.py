@@ -16,9 +16,8 @@ from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import read_json, write_csv, write_json
 from clustersae.sae.fitting import best_fit, converged
 from clustersae.sae.module import SparseAutoencoder
-from clustersae.sae.preparing import prepare
+from clustersae.sae.preparing import diverged_before, prepare
 from clustersae.sae.storage import save_sae
-from clustersae.sae.training import Diverged
 from clustersae.sae.validation import Validation, validate
 
 
@@ -51,7 +50,7 @@ def main(
         start: folder of the SAE to start from.
         tuned: training.json of the seed whose choice of the learning rate is taken over.
         windows: in which shards are read, the fields of `Windows`; None where all are mixed.
-        before: folder of the checkpoints of the window before the last.
+        before: folder of the checkpoints of the window before the last, its record beside it.
     """
     opened = open_shards(shards)
     training = prepare(opened, statistics, name, variant, seed, config, windows, start)
@@ -69,7 +68,7 @@ def main(
     # Those of the last window are there whether or not the others are kept.
     read = data.of_window(max(training.ends)).shards if training.ends else data.shards
 
-    diverged: list[Diverged] = []
+    diverged = diverged_before(before)
 
     def score(sae: SparseAutoencoder) -> Validation:
         if not held_out:
@@ -80,7 +79,7 @@ def main(
         return found
 
     best, scores, tuning_seconds = best_fit(converged(trainings, diverged), score, limit)
-    tuning_seconds += sum(each.seconds for each in diverged)
+    tuning_seconds += sum(each["seconds"] for each in diverged)
 
     settings, sae = best.settings, best.sae
     save_sae(
@@ -111,7 +110,7 @@ def main(
                 rate: each.dead_fraction for rate, each in scores.items() if held_out
             },
             "tuning_seconds": tuning_seconds,
-            "tuning_flops": flops * (len(scores) - 1 + sum(each.share for each in diverged)),
+            "tuning_flops": flops * (len(scores) - 1 + sum(each["share"] for each in diverged)),
             "activations": settings.n_activations,
             # The place in the stream of tokens, which passes over the cached ones again and again.
             "tokens_reached": reached(config, variant, name),

@@ -11,7 +11,7 @@ from clustersae.experiment.sae_settings import learning_rates
 from clustersae.runtime import device, job
 from clustersae.runtime.files import write_json
 from clustersae.sae.fitting import Fit, converged
-from clustersae.sae.preparing import prepare
+from clustersae.sae.preparing import diverged_before, prepare
 
 
 def main(
@@ -35,15 +35,19 @@ def main(
 
     Args:
         folder: of the SAE.
-        window: whose shards are given; before: folder of the checkpoints of the one before.
+        window: whose shards are given; before: folder of the checkpoints of the one before, its
+            record beside it.
         Others as of `train_sae`.
     """
     opened = open_shards(shards)
     training = prepare(opened, statistics, name, variant, seed, config, windows, start)
     rates = learning_rates(config, variant)
     trainings = training.fits(rates, folder, devices, code, window, before, after)
-    done = [_told(fitted) for fitted in converged(trainings)]
-    write_json(record, {"window": window, "steps": training.ends[window], "trainings": done})
+    diverged = diverged_before(before)
+    done = [_told(fitted) for fitted in converged(trainings, diverged)]
+    steps = training.ends[window]
+    told = {"window": window, "steps": steps, "trainings": done, "diverged": diverged}
+    write_json(record, told)
     for checkpoint in folder.glob("checkpoint-*.safetensors"):
         checkpoint.unlink()
 

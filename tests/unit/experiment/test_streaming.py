@@ -63,8 +63,8 @@ def test_shards_that_were_deleted_are_asked_for_again(streaming, tmp_path, monke
 def test_a_job_goes_on_from_the_window_before(streaming):
     assert streaming.before(of(0)) == []
     folder = FOLDER.format("m", "base", "0", 7)
-    assert streaming.before(of(1)) == [f"{folder}/windows/0"]
-    assert streaming.before(of(None)) == [f"{folder}/windows/1"]
+    assert streaming.before(of(1)) == [f"{folder}/windows/0", f"{folder}/windows/0.json"]
+    assert streaming.before(of(None)) == [f"{folder}/windows/1", f"{folder}/windows/1.json"]
     assert streaming.before(of(None, variant="tokens-1of10")) == []
     assert streaming.text(of(1)) == ["results/m/corpus/train.safetensors"]
 

@@ -1,5 +1,6 @@
 """One job for each window, of whose shards the others are absent, against one job with all."""
 
+import math
 import shutil
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from test_train_sae import CONFIG, histories, same
 from clustersae.experiment.windows import Windows, parts_of
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import read_json
+from clustersae.sae import training
 from clustersae.sae.storage import load_sae
+from clustersae.sae.training import Trainer
 
 #: Six shards of about 256 tokens, not exactly as many as the configuration says.
 ROWS = (260, 250, 270, 240, 255, 265)
@@ -121,6 +124,37 @@ def test_learning_rates_are_chosen_as_with_all_shards(data, tmp_path):
     assert one["learning_rate"] == 0.01
     for key in ("learning_rate", "validation_fvu", "validation_dead", "tuning_flops"):
         assert one[key] == other[key]
+
+
+@pytest.mark.parametrize(("rows", "steps"), [(12, (2, 6)), (1, (4, 8))])
+def test_rates_that_diverge_in_an_early_window_are_paid_for(
+    data, tmp_path, monkeypatch, rows, steps
+):
+    """Noticed by a look at the loss after the step, or where the window's end is saved."""
+    monkeypatch.setattr(training, "HISTORY_ROWS", rows)
+    several = SHORT | {"learning_rate": [1e37, 0.05, 1e-3]}
+    job = ByWindows(data, tmp_path, "base", "1", several)
+    job(0)
+    step = Trainer.step
+
+    def step_then_diverge(trainer, batch):
+        step(trainer, batch)
+        if trainer.settings.learning_rate == 0.05 and trainer.step_number == 6:
+            trainer.sums.fill_(math.nan)
+
+    monkeypatch.setattr(Trainer, "step", step_then_diverge)
+    job(1)
+    job(2)
+    first, second = (read_json(tmp_path / f"windows/{window}.json") for window in (0, 1))
+    assert [each["learning_rate"] for each in first["trainings"]] == [0.05, 1e-3]
+    assert [each["learning_rate"] for each in second["trainings"]] == [1e-3]
+    assert [each["learning_rate"] for each in second["diverged"]] == [1e37, 0.05]
+    assert first["diverged"] == second["diverged"][:1]
+    assert all(each["seconds"] > 0 for each in second["diverged"])
+    assert [each["share"] * 12 for each in second["diverged"]] == [*steps]
+    record = read_json(tmp_path / "training.json")
+    assert record["tuning_seconds"] == sum(each["seconds"] for each in second["diverged"])
+    assert record["tuning_flops"] == pytest.approx(record["flops"] * sum(steps) / 12)
 
 
 def test_what_a_window_came_to(data, tmp_path):

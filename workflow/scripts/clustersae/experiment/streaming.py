@@ -75,12 +75,15 @@ class Streaming:
         return [self.inputs.tokens("train")(wildcards)]
 
     def before(self, wildcards: Wildcards) -> list[str]:
-        """The checkpoints of the window before the wildcard's; nothing where training begins."""
+        """Checkpoints and record of the window before the wildcard's; none where it begins."""
         if self.inputs.streams(wildcards.model) is None:
             return []
         own = self._windows(wildcards.model, (wildcards.variant, wildcards.sae))
         number = own.index(self._window(wildcards))
-        return [WINDOW.format(**_of(wildcards), window=own[number - 1])] if number else []
+        if not number:
+            return []
+        folder = WINDOW.format(**_of(wildcards), window=own[number - 1])
+        return [folder, f"{folder}.json"]
 
     def read(self, wildcards: Wildcards) -> list[str]:
         """What tells that every SAE has read the window two before, so that there is room for one.

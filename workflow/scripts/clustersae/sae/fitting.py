@@ -213,14 +213,17 @@ def fit(
             steps = range(first_step + resumed_at, first_step + leg.until)
             batches = batches_of(data, settings, steps, where, sae.joint)
             history = train(trainer, batches, label, after_step, leg.until)
+        if keep:
+            checkpoint.save(trainer, history)
+        if leg.after:
+            checkpoint.hand_over(trainer, history, leg.after)
     except Diverged as error:
-        error.seconds = meter.record["seconds"] + checkpoint.seconds
-        error.share = trainer.step_number / settings.n_steps
+        error.cost = {
+            "learning_rate": settings.learning_rate,
+            "seconds": meter.record["seconds"] + checkpoint.seconds,
+            "share": trainer.step_number / settings.n_steps,
+        }
         raise
-    if keep:
-        checkpoint.save(trainer, history)
-    if leg.after:
-        checkpoint.hand_over(trainer, history, leg.after)
     seconds = meter.record["seconds"] + checkpoint.seconds
     record = meter.record | {"seconds": seconds, "resumed_at_step": resumed_at}
     record["step"] = trainer.optimise.name
@@ -245,27 +248,27 @@ def batches_of(
 
 
 def converged(
-    trainings: Iterable[Callable[[], Fit]], diverged: list[Diverged] | None = None
+    trainings: Iterable[Callable[[], Fit]], diverged: list[Mapping[str, float]]
 ) -> Iterator[Fit]:
     """The fits of those trainings that do not diverge: one rate of several may be too high.
 
     Args:
-        diverged: what the others raised is put here, for what they cost.
+        diverged: what the others cost is put here.
 
     Raises:
         Diverged: all do.
     """
-    lost: list[Diverged] = [] if diverged is None else diverged
-    found = False
+    last, found = None, False
     for training in trainings:
         try:
             yield training()
             found = True
         except Diverged as error:
             logger.warning("%s", error)
-            lost.append(error)
-    if lost and not found:
-        raise lost[-1]
+            diverged.append(error.cost)
+            last = error
+    if last and not found:
+        raise last
 
 
 class Choice(NamedTuple):

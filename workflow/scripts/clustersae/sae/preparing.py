@@ -14,6 +14,7 @@ from clustersae.experiment.clusters import VIA, layers_of
 from clustersae.experiment.sae_settings import SAESettings, resolve
 from clustersae.experiment.variants import EVERY_LAYER, kind_of, times_read
 from clustersae.experiment.windows import Windows, first_step, parts_of
+from clustersae.runtime.files import read_json
 from clustersae.sae.fitting import Activations, Fit, Leg, fit
 from clustersae.sae.start import Start, load_start
 
@@ -69,7 +70,8 @@ class Training:
             folder: where interrupted ones leave their checkpoints.
             devices: one, or those over which the latents are spread.
             window: to train to the end of that window; to the last step without.
-            before: folder of the checkpoints to go on from. A rate that has none there diverged.
+            before: folder of the checkpoints to go on from. A rate that has none there diverged
+                (see `diverged_before`).
             after: folder for those of the end.
         """
         data = self.data
@@ -103,6 +105,15 @@ class Training:
                 )
             )
         return found
+
+
+def diverged_before(before: Path | None) -> list[Mapping[str, float]]:
+    """What rates cost that diverged in windows before, from the record of the last of them.
+
+    Args:
+        before: folder of that one's checkpoints, which the record lies beside.
+    """
+    return list(read_json(Path(f"{before}.json"))["diverged"]) if before else []
 
 
 def fit_on(devices: Sequence[torch.device], **arguments: Any) -> Fit:

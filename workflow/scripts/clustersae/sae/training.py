@@ -1,7 +1,7 @@
 """Training of one SAE on a stream of normalised activations."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -25,11 +25,11 @@ class Diverged(InputError):
     """The loss is no number any more.
 
     Attributes:
-        seconds: that the training took, as of `Meter`.
-        share: of its steps, done by then.
+        cost: `learning_rate`; `seconds` that the training took, as of `Meter`; `share` of its
+            steps, done by then.
     """
 
-    seconds, share = 0.0, 0.0
+    cost: Mapping[str, float] = {}
 
 
 #: About this many rows in every history.csv; each waits for a GPU once.
