@@ -30,7 +30,10 @@ from clustersae.runtime.errors import InputError
         (1, "base"),
         (0.99999, "base"),
         (Fraction(6, 6), "base"),
-        (1e-9, "tokens-1of1000"),  # never nothing, and never a whole training
+        (0.3333, "tokens-1of3"),
+        (0.0004, "tokens-1of2500"),
+        (1e-9, "tokens-1of1000000000"),  # never nothing, and never a whole training
+        (Fraction(999, 4000), "tokens-999of4000"),
     ],
 )
 def test_a_share_has_one_name_in_lowest_terms(share, name):
@@ -46,10 +49,10 @@ def test_a_name_gives_back_its_share_whatever_the_number_of_layers(share, n_laye
     assert re.fullmatch(PATTERN, variant)
 
 
-@given(st.floats(0.001, 10))
-def test_a_float_is_met_to_half_a_thousandth(share):
+@given(st.floats(1e-9, 10))
+def test_a_float_is_met_to_a_5000th_of_itself(share):
     tokens, width = variant_scales(scaled_variant("tokens", share), 1)
-    assert tokens == pytest.approx(share, abs=0.0005)
+    assert tokens == pytest.approx(share, rel=0.0002)
     assert width == 1
 
 

@@ -14,8 +14,10 @@ from clustersae.experiment.variants import (
     CROSSCODER,
     EQUAL_EXPOSURE,
     EVERY_LAYER,
+    fraction_near,
     kind_of,
     scaled_variant,
+    share_of,
     variant_scales,
 )
 from clustersae.runtime.errors import InputError
@@ -119,7 +121,7 @@ def saes_of(description: Mapping[str, Any], variant: str, partition: str) -> tup
     if variant == EQUAL_EXPOSURE:
         alone = BASE
     elif kind_of(variant) == CROSSCODER:
-        alone = scaled_variant("tokens", variant_scales(variant, 1)[0])
+        alone = scaled_variant("tokens", share_of(variant) or 1)
     return tuple(
         (variant if len(layers_of(cluster)) > 1 else alone, cluster)
         for cluster in _clusters(description, partition)
@@ -138,7 +140,7 @@ def _specialised_saes(
         if root != cluster:
             saes.append((variant, f"{cluster}{FROM}{root}"))
         else:  # a root that is a single layer gets both trainings in one
-            share = sum(Fraction(variant_scales(each, 1)[0]) for each in (own, shared))
+            share = sum((share_of(each) or Fraction(1) for each in (own, shared)), Fraction())
             saes.append((scaled_variant("tokens", share), cluster))
     return tuple(saes)
 
@@ -178,8 +180,8 @@ def budget_variant(budget: float, shared_fraction: float) -> str:
         budget: activations of the whole arm over those of all per-layer SAEs.
         shared_fraction: part of the budget that the shared SAEs get.
     """
-    total = Fraction(budget).limit_denominator(1000)
-    shared = total * Fraction(shared_fraction).limit_denominator(1000)
+    total = fraction_near(budget)
+    shared = total * fraction_near(shared_fraction)
     own = scaled_variant("tokens", total - shared)
     return FROM.join((own, scaled_variant(EQUAL_EXPOSURE, shared)))
 
@@ -193,7 +195,7 @@ def transfer_variant(n_layers: int, budget: float) -> str:
     Raises:
         InputError: the first SAE alone takes all of the budget.
     """
-    rest = Fraction(budget).limit_denominator(1000) * n_layers - 1
+    rest = fraction_near(budget) * n_layers - 1
     if rest <= 0:
         raise InputError(
             f"arms.transfer asks for a budget of {budget:g}, but the first of {n_layers} SAEs is"

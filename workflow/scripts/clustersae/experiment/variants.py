@@ -90,13 +90,21 @@ def share_of(variant: str) -> Fraction | None:
     )
 
 
+def fraction_near(share: float) -> Fraction:
+    """What was meant by 0.4 or 0.3333: a fraction of small numbers, at most a 5,000th of it off."""
+    exact, limit = Fraction(share), 1000
+    while abs((near := exact.limit_denominator(limit)) - exact) * 5000 > exact:
+        limit *= 1000
+    return near
+
+
 def scaled_variant(kind: str, share: float | Fraction) -> str:
     """The variant of `kind` (tokens, narrower, …) for a share of its base, in lowest terms.
 
     A share is of the base cost; of an mlsae and a crosscoder, whose whole is no base variant, of
     the base tokens.
     """
-    exact = max(Fraction(share).limit_denominator(1000), Fraction(1, 1000))
+    exact = share if isinstance(share, Fraction) else fraction_near(share)
     if exact == 1 and kind not in (EVERY_LAYER, CROSSCODER):
         return EQUAL_EXPOSURE if kind == EQUAL_EXPOSURE else BASE
     return f"{kind}-{exact.numerator}of{exact.denominator}"
