@@ -141,6 +141,17 @@ def test_arms_have_their_bill_and_their_live_latents_beside_their_quality(arms, 
     assert np.isnan(arms.loc["single", "excess_fvu_equal_flops"])
 
 
+def test_a_layer_without_a_live_latent_counts_with_none(tmp_path):
+    """By hand: five layers of 980 live latents, and one whose latents are all dead."""
+    own = Experiment(tmp_path, counts=(3,), controls=False)
+    (path,) = (path for path in own.paths["density"] if path.match("density/base/0-5.csv"))
+    density = pd.read_csv(path)
+    density[(density["layer"] != 2) | (density["kind"] == "dead")].to_csv(path, index=False)
+    found = read_file(write_tables(own)["arms"]).set_index("arm")["live_latents"]
+    assert found["single"] == pytest.approx(980 * 5 / 6)
+    assert found["complete-3"] == 980
+
+
 def test_comparisons_are_between_arms_of_one_k(written):
     rows = read_file(written["comparisons"]).set_index(["arm", "against"])
     narrower = rows.loc[("complete-3", "per-layer (narrower-1of2)")]

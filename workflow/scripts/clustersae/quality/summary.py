@@ -173,8 +173,9 @@ def _are_rivals(arm: Arm, rival: Arm) -> bool:
 
 def _live_latents(density: pd.DataFrame, arm: Arm) -> float:
     rows = select(density, arm)
-    live = rows[rows["kind"] == "live"].groupby(["cluster", "layer", "seed"])["n_latents"].sum()
-    return float(live.mean())
+    # A layer whose latents are all dead has no row of live ones, and counts with none.
+    live = rows["n_latents"].where(rows["kind"] == "live", 0)
+    return float(live.groupby([rows[key] for key in ("cluster", "layer", "seed")]).sum().mean())
 
 
 def _active(rows: pd.DataFrame, n_layers: int) -> dict[str, float]:
