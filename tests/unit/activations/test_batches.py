@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from pretended_gpu import DEVICE, PretendedGPU
 from synthetic_shards import write_split
 
-from clustersae.activations.batches import BLOCK_ROWS, BatchPlan, normalised_batches, seed_of_window
+from clustersae.activations.batches import BatchPlan, normalised_batches, seed_of_window
 from clustersae.activations.shards import open_shards
+from clustersae.experiment.sae_settings import BLOCK_ROWS
 from clustersae.runtime.errors import InputError
 
 
@@ -116,8 +117,8 @@ def test_all_clusters_see_the_same_tokens_in_the_same_order():
 
 
 def test_too_few_tokens_for_a_batch():
-    with pytest.raises(InputError, match=r"hold 100 tokens, fewer than one batch of 256"):
-        BatchPlan([100], 1, 256, 0)
+    with pytest.raises(InputError, match=r"300 tokens, 256 of.*fewer than one batch of .* 384"):
+        BatchPlan([150, 150], 1, 384, 0)
 
 
 class FakeShard:

@@ -81,8 +81,8 @@ WRONG = [
     (streaming(None), "activations.keep: false removes training shards when they have been read"),
     (
         streaming(sae={"batch_size": 128}),
-        "activations.window = 1 leaves windows of 250 tokens, fewer than two batches of"
-        " sae.batch_size = 128",
+        "activations.window = 1 leaves windows of 128 tokens in whole blocks of 128, fewer than two"
+        " batches of sae.batch_size = 128",
     ),
     (
         streaming(sae={"seeds": [0, 1], "learning_rate": [0.1, 0.2]}),
@@ -271,7 +271,20 @@ WRONG = [
     ),
     (
         {"sae": {"batch_size": 2001}},
-        "activations.tokens.train = 2000 is fewer than one batch of sae.batch_size = 2001",
+        "Training shards hold 2000 tokens, 1914 of them in whole blocks of 87: fewer than one batch"
+        " of sae.batch_size = 2001. Raise activations.tokens.train or activations.shard_tokens, or",
+    ),
+    (
+        # 9 shards of 227 or 228 tokens, one block of each.
+        {
+            "sae": {"batch_size": 2048},
+            "activations": {"tokens": {"train": 2048}, "shard_tokens": 250},
+        },
+        "Training shards hold 2048 tokens, 1152 of them in whole blocks of 128",
+    ),
+    (
+        {"sae": {"batch_size": 131}},
+        "models.tiny: sae.batch_size = 131 has no divisor between 8 and 128, so rows",
     ),
     ({"sae": {"training_tokens": 127}}, "sae.training_tokens is 127, fewer than one batch of 128"),
     (

@@ -11,13 +11,8 @@ from typing import NamedTuple
 import torch
 
 from clustersae.activations.shards import Shard
+from clustersae.experiment.sae_settings import block_rows, check_batch, rows_in_blocks
 from clustersae.runtime.device import upload
-from clustersae.runtime.errors import InputError
-
-#: Rows read in one go; a batch of 2,048 is mixed from 16 places.
-BLOCK_ROWS = 128
-#: Smaller blocks would make reading slower than training.
-MIN_BLOCK_ROWS = 8
 
 
 class Segment(NamedTuple):
@@ -50,6 +45,9 @@ class BatchPlan:
         n_layers: layers in the cluster.
         every_layer: read every token at every layer.
         n_tokens: read no other tokens than so many; None for all. A batch is always full.
+
+    Raises:
+        InputError: there is no batch to be read.
     """
 
     def __init__(
@@ -63,23 +61,13 @@ class BatchPlan:
     ) -> None:
         self.n_layers, self.batch_size, self.seed = n_layers, batch_size, seed
         self.rows_per_shard = list(rows_per_shard)
-        self.block_rows = _largest_divisor(batch_size, BLOCK_ROWS)
-        if self.block_rows < min(batch_size, MIN_BLOCK_ROWS):
-            raise InputError(
-                f"sae.batch_size = {batch_size} has no divisor between {MIN_BLOCK_ROWS} and"
-                f" {BLOCK_ROWS}, so rows could not be read in blocks. Use a multiple of"
-                f" {BLOCK_ROWS}."
-            )
-        n_blocks = sum(n_rows // self.block_rows for n_rows in self.rows_per_shard)
+        check_batch(self.rows_per_shard, batch_size)
+        self.block_rows = block_rows(batch_size)
+        n_blocks = rows_in_blocks(self.rows_per_shard, batch_size) // self.block_rows
         limit = n_blocks if n_tokens is None else -(-max(n_tokens, batch_size) // self.block_rows)
         self._is_limited = limit < n_blocks
         n_blocks = min(limit, n_blocks)
         self.steps_per_pass = n_blocks * self.block_rows // batch_size
-        if self.steps_per_pass == 0:
-            raise InputError(
-                f"The cached activations hold {sum(rows_per_shard)} tokens, fewer than one batch"
-                f" of {batch_size}. Raise activations.tokens.train or lower sae.batch_size."
-            )
         self.every_layer, self._n_blocks = every_layer, n_blocks
         self._pass = -1
         self._blocks: list[tuple[int, int]] = []
@@ -151,10 +139,6 @@ class BatchPlan:
 
 def _permuted(blocks: list[tuple[int, int]], generator: torch.Generator) -> list[tuple[int, int]]:
     return [blocks[i] for i in torch.randperm(len(blocks), generator=generator).tolist()]
-
-
-def _largest_divisor(number: int, at_most: int) -> int:
-    return max(i for i in range(1, min(number, at_most) + 1) if number % i == 0)
 
 
 def _mix(seed: int, which: int) -> int:

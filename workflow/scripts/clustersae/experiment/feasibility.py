@@ -7,9 +7,17 @@ from clustersae.experiment.arms import transfer_variant
 from clustersae.experiment.clusters import FROM
 from clustersae.experiment.layers import studied_layers
 from clustersae.experiment.planning import AUTO_BUDGETS, auto_roots
-from clustersae.experiment.sae_settings import learning_rates, length_of, own_batch_size, resolve
+from clustersae.experiment.sae_settings import (
+    block_rows,
+    check_batch,
+    learning_rates,
+    length_of,
+    own_batch_size,
+    resolve,
+    rows_in_blocks,
+)
 from clustersae.experiment.variants import scaled_variant
-from clustersae.experiment.windows import windows_of
+from clustersae.experiment.windows import shard_sizes, windows_of
 from clustersae.runtime.errors import InputError
 
 #: The least that a pilot of a specialised arm must get for its FVU to mean anything.
@@ -65,12 +73,10 @@ def check_arms(
 
 def _check_saes(where: str, settings: Mapping[str, Any], d_model: int | None) -> None:
     sae, asked = settings["sae"], settings["arms"]
-    tokens = settings["activations"]["tokens"]["train"]
-    if tokens < sae["batch_size"]:
-        raise InputError(
-            f"{where}: activations.tokens.train = {tokens} is fewer than one batch of"
-            f" sae.batch_size = {sae['batch_size']}. Raise the former or lower the latter."
-        )
+    try:
+        check_batch(shard_sizes(settings["activations"]), sae["batch_size"])
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
     starts = asked["specialised"]
     budgets = [*asked["per_layer"], *(budget for entry in starts for budget in entry["budgets"])]
     rivals = asked["transfer"]["budgets"], asked["mlsae"], asked["crosscoder"]["budgets"]
@@ -102,12 +108,16 @@ def _check_windows(where: str, settings: Mapping[str, Any]) -> None:
         )
     if windows is None:
         return
-    fewest = min(windows.tokens(each) for each in range(windows.count))
-    if fewest < 2 * sae["batch_size"]:
+    sizes, batch_size = shard_sizes(activations), sae["batch_size"]
+    fewest = min(
+        rows_in_blocks([sizes[shard] for shard in windows.shards(each)], batch_size)
+        for each in range(windows.count)
+    )
+    if fewest < 2 * batch_size:
         raise InputError(
             f"{where}: activations.window = {activations['window']} leaves windows of {fewest}"
-            f" tokens, fewer than two batches of sae.batch_size = {sae['batch_size']}. Raise"
-            " activations.window or activations.shard_tokens."
+            f" tokens in whole blocks of {block_rows(batch_size)}, fewer than two batches of"
+            f" sae.batch_size = {batch_size}. Raise activations.window or activations.shard_tokens."
         )
     if activations["keep"]:
         return

@@ -1,7 +1,7 @@
 """The settings of one SAE, from the configuration, the variant and the cluster."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,11 @@ from clustersae.experiment.flops import matched_width, optimiser_flops, training
 from clustersae.experiment.variants import layers_at_once, variant_scales
 from clustersae.runtime.errors import InputError
 
-#: Batches are halved to multiples of this alone: what is read in one block (`activations.batches`),
-#: so that all sizes read the same rows in the same order.
-SMALLEST_BATCH = 128
+#: Rows of a shard that are read in one go: a batch of 2,048 is mixed from 16 places. Batches are
+#: halved to multiples of this alone, so that all sizes read the same rows in the same order.
+BLOCK_ROWS = 128
+#: Smaller blocks would make reading slower than training.
+MIN_BLOCK_ROWS = 8
 
 
 @dataclass(frozen=True)
@@ -168,9 +170,45 @@ def own_batch_size(config: Mapping[str, Any], n_tokens: float) -> int:
     alike, so that a specialised one meets per-layer SAEs of equal training on equal terms.
     """
     size = config["batch_size"]
-    while n_tokens < size * config["min_steps"] and size % (2 * SMALLEST_BATCH) == 0:
+    while n_tokens < size * config["min_steps"] and size % (2 * BLOCK_ROWS) == 0:
         size //= 2
     return size
+
+
+def block_rows(batch_size: int) -> int:
+    """Rows of a shard that are read in one go, of which a batch is a multiple.
+
+    Raises:
+        InputError: they would be too few.
+    """
+    found = max(i for i in range(1, min(batch_size, BLOCK_ROWS) + 1) if batch_size % i == 0)
+    if found < min(batch_size, MIN_BLOCK_ROWS):
+        raise InputError(
+            f"sae.batch_size = {batch_size} has no divisor between {MIN_BLOCK_ROWS} and"
+            f" {BLOCK_ROWS}, so rows could not be read in blocks. Use a multiple of {BLOCK_ROWS}."
+        )
+    return found
+
+
+def rows_in_blocks(rows_per_shard: Iterable[int], batch_size: int) -> int:
+    """How many rows of a pass are read: those of a shard that do not fill a block are left out."""
+    block = block_rows(batch_size)
+    return sum(n_rows // block * block for n_rows in rows_per_shard)
+
+
+def check_batch(rows_per_shard: Sequence[int], batch_size: int) -> None:
+    """Whether there is a batch to be read.
+
+    Raises:
+        InputError: there is none, or it cannot be read in blocks.
+    """
+    n_rows = rows_in_blocks(rows_per_shard, batch_size)
+    if n_rows < batch_size:
+        raise InputError(
+            f"Training shards hold {sum(rows_per_shard)} tokens, {n_rows} of them in whole blocks"
+            f" of {block_rows(batch_size)}: fewer than one batch of sae.batch_size = {batch_size}."
+            " Raise activations.tokens.train or activations.shard_tokens, or lower sae.batch_size."
+        )
 
 
 def length_of(config: Mapping[str, Any], variant: str, n_cluster_layers: int) -> tuple[int, int]:

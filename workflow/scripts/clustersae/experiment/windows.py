@@ -95,6 +95,13 @@ def windows_of(activations: Mapping[str, Any]) -> Windows | None:
     return Windows(n_tokens, n_shards, size) if size and size < n_shards else None
 
 
+def shard_sizes(activations: Mapping[str, Any]) -> list[int]:
+    """Tokens of every training shard, by the numbers of tokens in the section `activations`."""
+    n_tokens = activations["tokens"]["train"]
+    each = Windows(n_tokens, math.ceil(n_tokens / activations["shard_tokens"]), 1)
+    return [each.tokens(shard) for shard in range(each.n_shards)]
+
+
 def parts_of(windows: Windows, sae: Mapping[str, Any], variant: str, name: str) -> dict[int, range]:
     """Window → the steps that an SAE is trained for in it, from those of its start on.
 
