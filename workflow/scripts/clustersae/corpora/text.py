@@ -223,12 +223,16 @@ def dataset_tokens(
 ) -> Iterator[np.ndarray]:
     """The token ids in column `field` of a dataset, as of `dataset_documents`: int32 [n_tokens].
 
+    Rows without a token are left out.
+
     Raises:
         InputError: the dataset, its split or the column cannot be found, or holds something else.
     """
     rows = _named_errors(dataset, _dataset_rows(dataset, split, subset, revision))
     for number, row in enumerate(rows):
         ids = np.asarray(row.get(field))
+        if ids.shape == (0,):  # of which NumPy does not know that they would be whole numbers
+            continue
         if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
             raise InputError(
                 f"Row {number} of dataset {dataset} has no token ids in column {field!r}. Its"
