@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from clustersae.runtime.environment import user_cache
+
 #: Names the folder of downloaded corpora where the configuration does not.
 VARIABLE = "CLUSTERSAE_DATA"
 
@@ -82,9 +84,10 @@ NAMED = {
 
 def cache_folder(configured: str | None) -> Path:
     """Where downloaded corpora lie: what the configuration, else the environment names, else
-    the user's cache."""
+    the user's cache.
+
+    Raises:
+        InputError: nothing is named, and there is no home folder.
+    """
     named = configured or os.environ.get(VARIABLE)
-    if named:
-        return Path(os.path.expanduser(named))
-    root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(root) / "clustersae"
+    return Path(os.path.expanduser(named)) if named else user_cache()

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from clustersae.runtime.errors import InputError
+
 #: The environment variable that tells jobs Snakemake's process: its number, and among which
 #: processes it has that.
 SNAKEMAKE_PROCESS = "CLUSTERSAE_SNAKEMAKE_PROCESS"
@@ -14,6 +16,18 @@ def namespace() -> str:
         return os.readlink("/proc/self/ns/pid")
     except OSError:  # not on Linux
         return "all"
+
+
+def user_cache() -> Path:
+    """The folder of what the user has downloaded or compiled, and can have again.
+
+    Raises:
+        InputError: there is no home folder, as in a container whose user has none.
+    """
+    root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if root.startswith("~"):
+        raise InputError("There is no home folder to keep a cache in: set XDG_CACHE_HOME to one.")
+    return Path(root, "clustersae")
 
 
 def prepare(scripts: str | Path) -> None:

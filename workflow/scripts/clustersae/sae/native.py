@@ -18,6 +18,9 @@ from pathlib import Path
 
 import torch
 
+from clustersae.runtime.environment import user_cache
+from clustersae.runtime.errors import InputError
+
 logger = logging.getLogger(__name__)
 
 SOURCES = [Path(__file__).with_name(name) for name in ("step.h", "topk.c", "step.c")]
@@ -63,7 +66,7 @@ def library() -> ctypes.CDLL | None:
         return None
     try:
         found = ctypes.CDLL(str(_build()))
-    except (OSError, subprocess.SubprocessError) as error:
+    except (OSError, subprocess.SubprocessError, InputError) as error:
         logger.info(
             "SAEs are trained and read without compiled code, more slowly: %s", _reason(error)
         )
@@ -113,7 +116,7 @@ def _build() -> Path:
         raise FileNotFoundError("there is no C compiler (gcc) on the PATH")
     told = [*(source.read_bytes() for source in SOURCES), " ".join(FLAGS).encode(), _processor()]
     digest = hashlib.sha256(b"\0".join([*told, compiler.encode()])).hexdigest()[:16]
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "clustersae")
+    folder = user_cache()
     file = folder / f"sae-{digest}.so"
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)

@@ -93,7 +93,7 @@ def look_at_model(place: str) -> ModelFacts:
     Raises:
         InputError: there is no such model, or it does not say how many layers it has.
     """
-    local = Path(place).expanduser()
+    local = Path(os.path.expanduser(place))  # without a home folder as it is, and not there
     if local.exists():
         packed = gguf_file(local)
         if packed:
@@ -210,7 +210,7 @@ def look_at_text(places: Sequence[str], model: ModelFacts, field: str | None = N
     Raises:
         InputError: there is no such text, or it cannot be read.
     """
-    paths = [Path(place).expanduser() for place in places]
+    paths = [Path(os.path.expanduser(place)) for place in places]
     if all(path.is_file() for path in paths):
         if all(path.suffix in (".jsonl", ".ndjson") for path in paths):
             return _json_lines(paths, model, field)
