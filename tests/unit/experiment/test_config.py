@@ -391,6 +391,11 @@ def test_whole_numbers_written_with_a_dot_become_integers(config):
     assert json.dumps([settings["k"], settings["seeds"]]) == "[4, [1]]"
     arms = load(merged(config, shared(2.0)))["tiny"]["arms"]
     assert json.dumps(arms["shared"]["counts"]) == "[2]"
+    changes = specialising({"from": 2.0, "budgets": [1.0]})
+    changes["activations"] = {"layers": {"first": 0.0, "last": 2.0}}
+    settings = load(merged(config, changes))["tiny"]
+    assert json.dumps(settings["activations"]["layers"]) == '{"first": 0, "last": 2}'
+    assert json.dumps(settings["arms"]["specialised"]) == '[{"from": 2, "budgets": [1.0]}]'
 
 
 def test_equal_exposure_of_all_layers_is_the_baseline_and_needs_no_arm(config):

@@ -89,6 +89,10 @@ def _with_integers(value: Any, entry: Schema) -> Any:
         items = [entry, *entry.get("anyOf", [])]
         inner: Schema = next((each["items"] for each in items if "items" in each), {})
         return [_with_integers(each, inner) for each in value]
+    if isinstance(value, Mapping):
+        known, others = entry.get("properties", {}), entry.get("additionalProperties")
+        others = others if isinstance(others, Mapping) else {}
+        return {key: _with_integers(each, known.get(key, others)) for key, each in value.items()}
     types = entry.get("type", [])
     if isinstance(value, float) and "integer" in types:
         return int(value)
