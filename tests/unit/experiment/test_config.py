@@ -252,6 +252,11 @@ WRONG = [
         "prefixes.0 is 1, but must be below",
     ),
     (
+        {"sae": {"architecture": "matryoshka", "prefixes": [0.01, 0.99]}},
+        "models.tiny: sae.prefixes = [0.01, 0.99] leaves no inner dictionary: each comes to none or"
+        " all of the 32 latents.",
+    ),
+    (
         {"sae": {"architecture": "jumprelu"}, "exports": {"formats": ["saelens", "sparsify"]}},
         "models.tiny: exports.formats has sparsify, but that tool knows only topk SAEs, no"
         " jumprelu. Use saelens or dictionary_learning.",

@@ -84,7 +84,8 @@ def _check_saes(where: str, settings: Mapping[str, Any], d_model: int | None) ->
     budgets += [asked["pilot_fraction"]] if asked["auto"] else []
     variants = ["base", *(scaled_variant("tokens", budget) for budget in budgets)]
     if d_model is None and not sae["d_sae"]:
-        sae = {**sae, "d_sae": sae["k"]}  # not to be known before the model is here
+        # Not to be known before the model is here.
+        sae = {**sae, "d_sae": sae["k"], "prefixes": None}
     else:
         variants += [scaled_variant("narrower", budget) for budget in asked["narrower"]]
     for variant in variants:

@@ -155,11 +155,21 @@ def resolve(
 
 
 def prefix_widths(config: Mapping[str, Any], d_sae: int) -> tuple[int, ...]:
-    """Latents of the inner dictionaries: sae.prefixes of d_sae, ascending; of Matryoshka SAEs."""
+    """Latents of the inner dictionaries: sae.prefixes of d_sae, ascending; of Matryoshka SAEs.
+
+    Raises:
+        InputError: shares are given, and none of them makes an inner dictionary.
+    """
     if config["architecture"] != "matryoshka":
         return ()
     shares = PREFIXES if config["prefixes"] is None else config["prefixes"]
-    return tuple(sorted({round(share * d_sae) for share in shares} - {0, d_sae}))
+    widths = sorted({round(share * d_sae) for share in shares} - {0, d_sae})
+    if config["prefixes"] and not widths:
+        raise InputError(
+            f"sae.prefixes = {shares} leaves no inner dictionary: each comes to none or all of the"
+            f" {d_sae} latents. Use a share in between, or the architecture batchtopk."
+        )
+    return tuple(widths)
 
 
 def own_batch_size(config: Mapping[str, Any], n_tokens: float) -> int:
