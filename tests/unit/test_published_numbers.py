@@ -210,6 +210,13 @@ def test_the_readme_says_of_results_what_tables_and_verdict_say_and_no_other_num
     for claim in claims():
         assert claim in rest
         rest = rest.replace(claim, "")
-    for name in ("SmolLM2-135M", "(4-bit weights)", "SmolLM2", "smollm2", "stories260k", "brackets: 95 %"):
+    for name in (
+        "SmolLM2-135M",
+        "(4-bit weights)",
+        "SmolLM2",
+        "smollm2",
+        "stories260k",
+        "brackets: 95 %",
+    ):
         rest = rest.replace(name, "")
     assert re.findall(r"\d+", rest) == []

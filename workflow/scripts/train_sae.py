@@ -14,7 +14,7 @@ from clustersae.experiment.windows import reached
 from clustersae.runtime import device, job
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import read_json, write_csv, write_json
-from clustersae.sae.fitting import best_fit, converged
+from clustersae.sae.choosing import best_fit, converged
 from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.preparing import diverged_before, prepare
 from clustersae.sae.storage import save_sae
@@ -72,7 +72,7 @@ def main(
 
     def score(sae: SparseAutoencoder) -> Validation:
         if not held_out:
-            return Validation(0.0, 0.0)
+            return Validation(0.0, 0.0, 0.0)
         home = sae.W_dec.device  # of one that was spread, the CPU
         found = validate(sae.to(devices[0]), held_out, read, limit)
         sae.to(home)
@@ -109,6 +109,7 @@ def main(
             "validation_dead": {
                 rate: each.dead_fraction for rate, each in scores.items() if held_out
             },
+            "validation_l0": {rate: each.l0 for rate, each in scores.items() if held_out},
             "tuning_seconds": tuning_seconds,
             "tuning_flops": flops * (len(scores) - 1 + sum(each["share"] for each in diverged)),
             "activations": settings.n_activations,

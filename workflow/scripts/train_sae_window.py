@@ -10,7 +10,8 @@ from clustersae.activations.statistics import described_shards
 from clustersae.experiment.sae_settings import learning_rates
 from clustersae.runtime import device, job
 from clustersae.runtime.files import write_json
-from clustersae.sae.fitting import Fit, converged
+from clustersae.sae.choosing import converged
+from clustersae.sae.fitting import Fit
 from clustersae.sae.preparing import diverged_before, prepare
 
 

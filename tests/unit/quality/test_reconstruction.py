@@ -108,7 +108,12 @@ def test_validation_weighs_the_layers_alike_whatever_their_scale(tmp_path):
         error = (x - sae.reconstruct(whole[layer], layer).double()).square().sum()
         expected.append(float(error / (x - x.mean(0)).square().sum()))
     assert expected[0] != pytest.approx(expected[1], rel=0.01)
-    assert validate(sae, shards).fvu == pytest.approx(sum(expected) / 2, rel=1e-5)
+    score = validate(sae, shards)
+    assert score.fvu == pytest.approx(sum(expected) / 2, rel=1e-5)
+    latents = [sae.encode(whole[layer], layer) for layer in layers]
+    active = [(each.values > 0).sum(-1).double().mean() for each in latents]
+    assert score.l0 == pytest.approx(float(sum(active)) / 2)
+    assert score.l0 <= 3
     assert whole[0].shape == (150, D_MODEL)
 
 

@@ -1,9 +1,6 @@
-"""Fitting: what an SAE starts from, what it reads next, and which learning rate it ends up with."""
+"""Fitting: what an SAE starts from, and what it reads next."""
 
-import math
-import weakref
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,10 +11,9 @@ from clustersae.activations.batches import normalised_batches
 from clustersae.activations.shards import open_shards, write_shard
 from clustersae.runtime.tensors import checksum
 from clustersae.sae.architectures.topk import TopK
-from clustersae.sae.fitting import Activations, Fit, best_fit, converged, fit
+from clustersae.sae.fitting import Activations, fit
 from clustersae.sae.start import Start
 from clustersae.sae.training import Diverged, Trainer
-from clustersae.sae.validation import Validation
 
 CPU = torch.device("cpu")
 CHILD = replace(ROOT, n_steps=7, learning_rate=0.02, warmup_steps=1, decay_steps=2)
@@ -165,106 +161,6 @@ def test_a_checkpoint_of_another_training_is_not_used(train, tmp_path):
         assert fitted.record["resumed_at_step"] == 0, change
         assert same(fitted, train((2,), **base | change)), change
     assert train((2,), file=file, **base | change).record["resumed_at_step"] == CHILD.n_steps
-
-
-def invented(rate, fvu, seconds, dead=0.0):
-    """A fit that is its own score."""
-    settings = SimpleNamespace(learning_rate=rate)
-    return Fit(Validation(fvu, dead), settings, 0, [], {"seconds": seconds})
-
-
-def best_of(fits, max_dead=1.0):
-    return best_fit(fits, lambda sae: sae, max_dead)
-
-
-@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
-def test_the_best_fit_has_the_lowest_fvu_and_the_others_are_counted(order):
-    fits = [invented(0.001, 0.3, 10.0), invented(0.01, 0.1, 20.0), invented(0.1, 0.2, 40.0)]
-    best, scores, seconds = best_of(fits[i] for i in order)
-    assert best is fits[1]
-    assert {rate: each.fvu for rate, each in scores.items()} == {
-        "0.001": 0.3,
-        "0.01": 0.1,
-        "0.1": 0.2,
-    }
-    assert seconds == 50
-
-
-DYING = [(0.001, 0.3, 0.02), (0.003, 0.2, 0.10), (0.01, 0.1, 0.4), (0.03, 0.15, 0.3)]
-
-
-@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (2, 0, 3, 1)])
-@pytest.mark.parametrize(
-    ("max_dead", "rate"),
-    [
-        (1.0, 0.01),  # no limit: the least FVU
-        (0.3, 0.03),  # the limit itself is within it
-        (0.1, 0.003),
-        (0.05, 0.001),
-        (0.01, 0.001),  # none is within it: the fewest dead latents
-    ],
-)
-def test_a_rate_is_chosen_under_a_limit_on_dead_latents(order, max_dead, rate):
-    fits = [invented(rate, fvu, 1.0, dead) for rate, fvu, dead in DYING]
-    best, scores, _ = best_of((fits[i] for i in order), max_dead)
-    assert best.settings.learning_rate == rate
-    assert len(scores) == 4
-
-
-def test_that_no_rate_keeps_to_the_limit_is_said(caplog):
-    fits = [invented(rate, fvu, 1.0, dead) for rate, fvu, dead in DYING]
-    best_of(fits, 0.1)
-    assert "sae.max_dead" not in caplog.text
-    best_of(fits, 0.01)
-    assert "so few latents dead as sae.max_dead asks for (0.01)" in caplog.text
-
-
-def test_what_is_no_number_is_taken_last():
-    fits = [invented(0.1, math.nan, 1.0), invented(0.01, 0.5, 1.0, dead=0.9)]
-    for order in (fits, fits[::-1]):
-        assert best_of(order, 0.1).fit is fits[1]
-
-
-def test_of_equal_scores_the_first_is_taken():
-    fits = [invented(0.1, 0.3, 1.0), invented(0.01, 0.3, 2.0)]
-    best, _, seconds = best_of(fits)
-    assert (best, seconds) == (fits[0], 2.0)
-
-
-def test_a_single_fit_costs_no_tuning():
-    only = invented(0.1, 0.3, 5.0, dead=0.5)
-    assert best_of([only], 0.1) == (only, {"0.1": (0.3, 0.5)}, 0.0)
-
-
-def test_there_must_be_a_fit():
-    with pytest.raises(ValueError, match="no fit"):
-        best_of([])
-
-
-def test_no_more_than_the_best_and_the_newest_are_held():
-    alive = []
-
-    def made(number):
-        each = invented(10.0**-number, [0.1, 0.4, 0.3, 0.2][number], 1.0)
-        alive.append(weakref.ref(each))
-        assert sum(ref() is not None for ref in alive) <= 2
-        return each
-
-    best, _, _ = best_of(made(number) for number in range(4))
-    assert best.settings.learning_rate == 1
-
-
-def test_a_rate_that_diverges_is_left_out_and_all_of_them_are_an_error():
-    def diverges():
-        error = Diverged("FVU is nan")
-        error.cost = {"seconds": 2.0}
-        raise error
-
-    lost = []
-    assert list(converged([diverges, lambda: "fit", diverges], lost)) == ["fit"]
-    assert lost == [{"seconds": 2.0}] * 2
-    with pytest.raises(Diverged, match="FVU is nan"):
-        list(converged([diverges, diverges], []))
 
 
 def test_a_training_that_diverges_says_what_it_took(train, monkeypatch):

@@ -25,6 +25,11 @@ class Architecture(NamedTuple):
     active: str = ""
     sparsity: float | None = None
 
+    @property
+    def aims_at_k(self) -> bool:
+        """Whether the loss brings L0 to k, which it may miss."""
+        return bool(self.active) and self.sparsity is not None
+
 
 #: `sae.architecture` → the facts. Of products with latents, what is not TopK or akin to it does
 #: them all densely: 2 each for encoder and decoder, 6 for the gradients of both and of the latents.

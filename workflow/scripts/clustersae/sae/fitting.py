@@ -6,8 +6,7 @@ the SAE of another layer begins with the first tokens: of its own layer nothing 
 """
 
 import logging
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +28,6 @@ from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.registry import create
 from clustersae.sae.start import Start
 from clustersae.sae.training import Diverged, Trainer, alone, train
-from clustersae.sae.validation import Validation
 
 logger = logging.getLogger(__name__)
 
@@ -245,97 +243,3 @@ def batches_of(
             yield from aligned_batches(*stream, *how)
         else:
             yield from normalised_batches(*stream, *how, data.every_layer, data.limit(settings))
-
-
-def converged(
-    trainings: Iterable[Callable[[], Fit]], diverged: list[Mapping[str, float]]
-) -> Iterator[Fit]:
-    """The fits of those trainings that do not diverge: one rate of several may be too high.
-
-    Args:
-        diverged: what the others cost is put here.
-
-    Raises:
-        Diverged: all do.
-    """
-    last, found = None, False
-    for training in trainings:
-        try:
-            yield training()
-            found = True
-        except Diverged as error:
-            logger.warning("%s", error)
-            diverged.append(error.cost)
-            last = error
-    if last and not found:
-        raise last
-
-
-class Choice(NamedTuple):
-    """The fit that was taken of several.
-
-    Attributes:
-        scores: of every learning rate that was tried.
-        seconds: of the fits that were not taken.
-    """
-
-    fit: Fit
-    scores: dict[str, Validation]
-    seconds: float
-
-
-def best_fit(
-    fits: Iterable[Fit], score: Callable[[SparseAutoencoder], Validation], max_dead: float
-) -> Choice:
-    """The fit of the least FVU among those with few dead latents.
-
-    FVU alone would favour high rates, which kill latents: over a short training fewer latents that
-    learn fast reconstruct better. Where every fit has too many dead latents, the one with the
-    fewest is taken.
-
-    `fits` may be a generator: no more than two SAEs are held at once.
-
-    Args:
-        max_dead: share of the latents that may be dead.
-    """
-    best, best_name, seconds = None, "", 0.0
-    scores: dict[str, Validation] = {}
-    for each in fits:
-        name = f"{each.settings.learning_rate:g}"
-        scores[name] = score(each.sae)
-        seconds += each.record["seconds"]
-        if best is None or _rank(scores[name], max_dead) < _rank(scores[best_name], max_dead):
-            best, best_name = each, name
-        del each  # or the worse of two would be held while a third is trained
-    if best is None:
-        raise ValueError("There is no fit to choose from.")
-    if len(scores) > 1:
-        _say_which(best_name, scores, max_dead)
-    return Choice(best, scores, seconds - best.record["seconds"])
-
-
-def _rank(score: Validation, max_dead: float) -> tuple[float, ...]:
-    """Smaller is better."""
-    if not math.isfinite(score.fvu):
-        return (2,)
-    if score.dead_fraction <= max_dead:
-        return (0, score.fvu)
-    return (1, score.dead_fraction, score.fvu)
-
-
-def _say_which(best: str, scores: Mapping[str, Validation], max_dead: float) -> None:
-    told = ", ".join(
-        f"{name}: FVU {each.fvu:.4g}, {each.dead_fraction:.0%} dead"
-        for name, each in scores.items()
-    )
-    logger.info("Learning rate %s is the best (%s)", best, told)
-    if scores[best].dead_fraction > max_dead:
-        logger.warning(
-            "At no learning rate are so few latents dead as sae.max_dead asks for (%g); the rate"
-            " with the fewest is taken. Lower rates, a longer training or a smaller sae.d_sae"
-            " leave fewer.",
-            max_dead,
-        )
-    rates = sorted(map(float, scores))
-    if len(rates) > 2 and float(best) in (rates[0], rates[-1]):
-        logger.warning("It is the first or last of them: a better one may lie outside.")

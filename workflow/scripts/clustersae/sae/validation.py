@@ -18,10 +18,12 @@ class Validation(NamedTuple):
     Attributes:
         fvu: mean over the SAE's layers.
         dead_fraction: share of the latents that were active on no token of any of the layers.
+        l0: active latents per token, mean over the layers; of a crosscoder, per token.
     """
 
     fvu: float
     dead_fraction: float
+    l0: float
 
 
 @torch.no_grad()
@@ -31,7 +33,7 @@ def validate(
     training: Sequence[Rows] = (),
     max_dead: float = 0.0,
 ) -> Validation:
-    """FVU and dead latents on `shards`.
+    """FVU, dead and active latents on `shards`.
 
     The figures of `quality.reconstruction`, and nothing else of it, so that a change of what is
     reported trains no SAE again.
@@ -41,18 +43,20 @@ def validate(
             small, these are read for latents that are active after all: until so few are silent,
             or ENOUGH activations are read.
     """
-    values = []
+    values, counts = [], []
     alive = torch.zeros(sae.d_sae, dtype=torch.bool, device=sae.W_dec.device)
     for layers in sae.readings:
         centres = [sae.layer_mean[sae.layers.index(layer)].double() for layer in layers]
-        sums = [_Sums(centre) for centre in centres]
+        sums, active = [_Sums(centre) for centre in centres], alive.new_zeros((), dtype=torch.int64)
         for block in reading_blocks(shards, layers):
             xs = [x.to(alive.device) for x in block]
             latents = sae.encode_reading(xs, layers)
             _mark(alive, latents)
+            active += (latents.values > 0).sum()
             for each, x, found in zip(sums, xs, sae.decode_reading(latents, layers)):
                 each.add(x, found)
         values += [each.fvu() for each in sums]
+        counts.append(active.item() / sums[0].n_tokens)
     for layers in sae.readings:
         n_read = 0
         for block in reading_blocks(training, layers):
@@ -60,7 +64,7 @@ def validate(
                 break
             _mark(alive, sae.encode_reading([x.to(alive.device) for x in block], layers))
             n_read += len(block[0])
-    return Validation(sum(values) / len(values), _dead_fraction(alive))
+    return Validation(_mean(values), _dead_fraction(alive), _mean(counts))
 
 
 class _Sums:
@@ -84,6 +88,10 @@ class _Sums:
 
 def _mark(alive: torch.Tensor, latents: Latents) -> None:
     alive[latents.indices[latents.values > 0]] = True
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def _dead_fraction(alive: torch.Tensor) -> float:
