@@ -8,7 +8,7 @@ import torch
 
 from clustersae.circuits.affordable import settled
 from clustersae.circuits.dictionaries import Dictionaries, dictionaries_of, residual_basis
-from clustersae.circuits.measuring import CircuitSettings, measure_circuits
+from clustersae.circuits.measuring import CircuitSettings, Measured, measure_circuits
 from clustersae.circuits.storage import load_recordings
 from clustersae.models.description import read_description
 from clustersae.models.residual import ResidualStream, load_model
@@ -40,20 +40,23 @@ def main(
     description = read_description(model_dir)
     recorded, runs = load_recordings(recordings, description.fingerprint, where)
     stream = ResidualStream(load_model(model_dir, description, where), description)
-    loaded = [load_sae(folder, where, description.fingerprint) for folder in saes]
-    bases: dict[int, Dictionaries] = {
-        group[0].config["seed"]: dictionaries_of(group) for group in by_seed(loaded)
-    }
-    if not saes:
-        bases[0] = residual_basis(list(recorded[0].clean), description.d_model, where)
     settled_settings = CircuitSettings(
         **settled(settings, description.n_layers, description.d_model)
     )
+
+    def measured(seed: int, folders: Sequence[Path]) -> Measured:
+        """Of one seed, whose SAEs are let go at the end."""
+        dictionaries: Dictionaries = dictionaries_of(
+            [load_sae(folder, where, description.fingerprint) for folder in folders]
+        )
+        if not folders:
+            dictionaries = residual_basis(list(recorded[0].clean), description.d_model, where)
+        return measure_circuits(stream, dictionaries, recorded, runs, settled_settings, seed)
+
     rows: list[list[dict[str, Any]]] = [[], [], []]
-    for seed, dictionaries in bases.items():
+    for seed, folders in (by_seed(saes) or {0: []}).items():
         arm = {"task": task, "variant": variant, "partition": partition, "seed": seed}
-        measured = measure_circuits(stream, dictionaries, recorded, runs, settled_settings, seed)
-        for table, measured_rows in zip(rows, measured):
+        for table, measured_rows in zip(rows, measured(seed, folders)):
             table.extend(arm | row for row in measured_rows)
     for path, found in zip(outputs, rows, strict=True):
         write_csv(path, found)

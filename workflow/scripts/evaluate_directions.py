@@ -1,6 +1,7 @@
 """What the latents that the feature browser shows write: effects on logits, and nearest latents."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ from clustersae.runtime import device, job
 from clustersae.runtime.files import replacing
 from clustersae.runtime.log import Progress
 from clustersae.sae.module import SparseAutoencoder
-from clustersae.sae.storage import load_sae
+from clustersae.sae.storage import load_sae, read_config
 
 #: (variant, partition, group) and layer → latents that fire there, ascending.
 Live = Mapping[tuple[tuple[str, str, str], int], np.ndarray]
@@ -53,9 +54,14 @@ def main(
     """
     description = read_description(model_dir)
     stream = ResidualStream(load_model(model_dir, description, where), description)
-    loaded = [load_sae(folder, where, description.fingerprint) for folder in saes]
-    named = {(sae.config["variant"], sae.config["cluster"]): sae for sae in loaded}
-    live = live_latents(layers, loaded[0].config["seed"])
+    configs = {folder: read_config(folder) for folder in saes}
+    folders = {(each["variant"], each["cluster"]): folder for folder, each in configs.items()}
+    live = live_latents(layers, configs[saes[0]]["seed"])
+
+    @lru_cache(maxsize=3)  # an SAE, what it started from, and that of one of its layers
+    def sae_of(variant: str, name: str) -> SparseAutoencoder:
+        return load_sae(folders[variant, name], where, description.fingerprint)
+
     every_token = np.arange(description.vocab_size)
     spelling = np.array(read_words(model_dir / "tokenizer.json", every_token).strings, dtype=object)
     progress = Progress("Reading the directions of groups of latents", len(groups))
@@ -63,15 +69,16 @@ def main(
         for group in groups:
             label = dict(zip(("variant", "partition", "group"), group.key))
             for name in dict.fromkeys(group.saes.values()):
-                sae = named[group.own_variant, name]
-                start = named.get((parent(group.own_variant), parent(name)))
+                sae = sae_of(group.own_variant, name)
+                origin = parent(group.own_variant), parent(name)
+                start = sae_of(*origin) if origin in folders else None
                 found = {layer: live.get((group.key, layer), NONE) for layer in sae.layers}
                 effects_of = effects_by_layer(stream.unembed, sae, found)
                 for layer, effects in effects_of.items():
                     rows = sae.W_dec[torch.from_numpy(found[layer]).to(where)]
                     others = live.get(((BASE, PER_LAYER, str(layer)), layer), NONE)
                     index = torch.from_numpy(others).to(where)
-                    near = nearest(rows, named[BASE, str(layer)].W_dec, index)
+                    near = nearest(rows, sae_of(BASE, str(layer)).W_dec, index)
                     cosines = start_cosines(rows, start, found[layer])
                     own: dict[str, str | int] = {**label, "layer": layer}
                     file.write_table(table(own, found[layer], effects, near, cosines, spelling))

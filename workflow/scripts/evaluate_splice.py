@@ -1,9 +1,11 @@
 """What the language model loses with an arm's SAEs spliced in: each layer alone, all at once.
 
 One job per arm, all seeds: loading the model takes longer than to measure an SAE that another arm
-has too once more, and all cases share the clean pass over the text.
+has too once more. Seeds share the clean pass over the text where their SAEs are small, and come one
+after the other where they are not: the clean pass is then one among those of dozens of layers.
 """
 
+from collections.abc import Iterator, Mapping, Sequence
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,10 @@ from clustersae.quality.splice import Effect, measure, recovered, splice_of
 from clustersae.runtime import device, job
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import write_csv
-from clustersae.sae.storage import by_seed, load_sae
+from clustersae.sae.storage import by_seed, load_sae, read_config
+
+#: SAEs of several seeds are held at once as long as they take no more than this.
+SHARED_BYTES = 10**9
 
 
 def main(
@@ -52,53 +57,79 @@ def main(
     """
     description = read_description(model_dir)
     norms = load_limits(limits, description.fingerprint)
-    loaded = [load_sae(folder, where, description.fingerprint) for folder in saes]
-    alone = [([sae], [layer]) for sae in loaded for layer in sae.layers]
-    together = []
-    for group in by_seed(loaded):
-        layers = sorted(layer for sae in group for layer in sae.layers)
+    seeds = by_seed(saes)
+    for seed, folders in seeds.items():
+        layers = sorted(layer for folder in folders for layer in read_config(folder)["layers"])
         if layers != list(norms.layers):
             raise InputError(
-                f"The SAEs of partition {partition}, seed {group[0].config['seed']}, serve the"
-                f" layers {layers} instead of each of {list(norms.layers)} once."
+                f"The SAEs of partition {partition}, seed {seed}, serve the layers {layers}"
+                f" instead of each of {list(norms.layers)} once."
             )
-        together.append((group, layers))
 
     stream = ResidualStream(load_model(model_dir, description, where), description)
     text = read_evaluation_tokens(tokens, n_tokens, stream, len(norms.layers))
-    at_once = [] if any(sae.joint for sae in loaded) else together
-    splices = [splice_of(group, layers) for group, layers in (*alone, *at_once)]
-    splices += [splice_of(group, layers, bounded=True) for group, layers in at_once]
-    clean, effects, n_scored = measure(stream, text, splices, batch_rows, norms)
     ablated = read_ablations(language_model)
-    if abs(ablated["clean", ""] - clean) > 1e-3:
-        raise InputError(
-            f"{language_model} gives the untouched model {ablated['clean', '']:.4f} nats per token,"
-            f" and it has {clean:.4f} here: another text or model. Delete it and run again."
-        )
+    alone: dict[Path, list[dict[str, Any]]] = {}
+    together = []
 
-    def row(effect: Effect, layer: int | str) -> dict[str, Any]:
-        return {
-            "ce_clean": clean,
-            "ce_spliced": effect.ce,
-            "delta_ce": effect.ce - clean,
-            "ce_recovered_zero": recovered(ablated["zero", str(layer)], effect.ce, clean),
-            "ce_recovered_mean": recovered(ablated["mean", str(layer)], effect.ce, clean),
-            "kl": effect.kl,
-            "n_tokens": n_scored,
-        }
+    def measure_seeds(some: Sequence[int]) -> None:
+        """Rows of some seeds, whose SAEs are let go at the end."""
+        groups = [
+            [load_sae(folder, where, description.fingerprint) for folder in seeds[seed]]
+            for seed in some
+        ]
+        splices = []
+        for group in groups:
+            splices += [splice_of([sae], [layer]) for sae in group for layer in sae.layers]
+            if not any(sae.joint for sae in group):
+                splices += [splice_of(group), splice_of(group, bounded=True)]
+        clean, effects, n_scored = measure(stream, text, splices, batch_rows, norms)
+        if abs(ablated["clean", ""] - clean) > 1e-3:
+            raise InputError(
+                f"{language_model} gives the untouched model {ablated['clean', '']:.4f} nats per"
+                f" token, and it has {clean:.4f} here: another text or model. Delete it and run"
+                " again."
+            )
 
-    rows = []
-    for ([sae], [layer]), effect in zip(alone, effects):
-        name = {key: sae.config[key] for key in ("variant", "cluster", "seed")}
-        rows.append(name | {"partition": partition, "layer": layer} | row(effect, layer))
-    write_csv(each_layer, rows)
-    of_all = effects[len(alone) :] or [Effect(nan, nan)] * (2 * len(together))
-    rows = []
-    for (group, _), effect, bounded in zip(together, of_all, of_all[len(together) :]):
-        name = {"variant": variant, "partition": partition, "seed": group[0].config["seed"]}
-        rows.append(name | row(effect, ALL) | {"ce_spliced_bounded": bounded.ce})
-    write_csv(all_layers, rows)
+        def row(effect: Effect, layer: int | str) -> dict[str, Any]:
+            return {
+                "ce_clean": clean,
+                "ce_spliced": effect.ce,
+                "delta_ce": effect.ce - clean,
+                "ce_recovered_zero": recovered(ablated["zero", str(layer)], effect.ce, clean),
+                "ce_recovered_mean": recovered(ablated["mean", str(layer)], effect.ce, clean),
+                "kl": effect.kl,
+                "n_tokens": n_scored,
+            }
+
+        found = iter(effects)
+        for seed, group in zip(some, groups):
+            for folder, sae in zip(seeds[seed], group):
+                name = {key: sae.config[key] for key in ("variant", "cluster", "seed")}
+                alone[folder] = [
+                    name | {"partition": partition, "layer": layer} | row(next(found), layer)
+                    for layer in sae.layers
+                ]
+            joint = any(sae.joint for sae in group)
+            of_all, bounded = [Effect(nan, nan) if joint else next(found) for _ in range(2)]
+            name = {"variant": variant, "partition": partition, "seed": seed}
+            together.append(name | row(of_all, ALL) | {"ce_spliced_bounded": bounded.ce})
+
+    for some in seeds_at_once(seeds):
+        measure_seeds(some)
+    write_csv(each_layer, [row for folder in saes for row in alone[folder]])
+    write_csv(all_layers, together)
+
+
+def seeds_at_once(seeds: Mapping[int, Sequence[Path]]) -> Iterator[Sequence[int]]:
+    """Seeds that share a pass: as many as SHARED_BYTES have room for, or one."""
+    largest = max(
+        sum((folder / "sae.safetensors").stat().st_size for folder in folders)
+        for folders in seeds.values()
+    )
+    n_seeds = max(1, SHARED_BYTES // largest)
+    for first in range(0, len(seeds), n_seeds):
+        yield list(seeds)[first : first + n_seeds]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """What every layer's own SAE loses on every other layer."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -8,10 +10,9 @@ from clustersae.activations.blocks import layer_blocks
 from clustersae.activations.shards import open_shards
 from clustersae.latents.code import first_tokens
 from clustersae.runtime import device, job, log
-from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import write_csv
-from clustersae.sae.storage import by_seed, load_sae
-from clustersae.transfer.measure import transfer_rows
+from clustersae.sae.storage import by_seed, load_sae, read_config
+from clustersae.transfer.measure import home_of, transfer_rows
 
 
 def main(
@@ -27,18 +28,21 @@ def main(
     fingerprint = opened[0].metadata["fingerprint"]
     rows = []
     progress = log.Progress("Reading SAEs on other layers, by layer", len(saes))
-    for group in by_seed([load_sae(folder, where, fingerprint) for folder in saes]):
-        several = [sae.layers for sae in group if len(sae.layers) > 1]
-        if several:
-            raise InputError(f"Transfer needs SAEs of single layers, not of {list(several[0])}.")
-        own = {sae.layers[0]: sae for sae in group}
-        blocks = {
-            layer: first_tokens(layer_blocks(opened, layer), n_tokens) for layer in sorted(own)
-        }
-        label = {"variant": group[0].config["variant"], "seed": group[0].config["seed"]}
-        for row in transfer_rows(dict(sorted(own.items())), blocks):
-            rows.append(label | row)
-            progress.update(row["source"] == max(own))
+
+    def blocks(layer: int) -> Iterator[torch.Tensor]:
+        return first_tokens(layer_blocks(opened, layer), n_tokens)
+
+    for seed, folders in by_seed(saes).items():
+        homes = {folder: home_of(folder) for folder in folders}
+        own = {home.layers[0]: folder for folder, home in homes.items()}
+        by_layer = {layer: homes[own[layer]] for layer in sorted(own)}
+        found: list[dict[str, Any]] = []
+        for layer in by_layer:  # one SAE is held at a time
+            found += transfer_rows(load_sae(own[layer], where, fingerprint), by_layer, blocks)
+            progress.update()
+        label = {"variant": read_config(folders[0])["variant"], "seed": seed}
+        found.sort(key=lambda row: (row["target"], row["source"]))
+        rows += [label | row for row in found]
     progress.close()
     write_csv(output, rows)
 

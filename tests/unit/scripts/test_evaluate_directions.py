@@ -1,10 +1,12 @@
 """The script on a tiny model: whose rows it writes, and to what they are compared."""
 
+import evaluate_directions
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from evaluate_directions import main
+from held_saes import Held
 from language_models import D_MODEL, save_tiny_model, write_description
 from sae_settings_of import topk_settings
 from synthetic_browser import make_invented_plan
@@ -92,6 +94,13 @@ def test_nearest_are_live_latents_of_the_layers_own_sae(rows):
 def test_specialised_latents_know_how_near_they_are_to_their_start(rows):
     assert rows.loc["@0-1", "start_cosine"].to_numpy() == pytest.approx(1, abs=1e-6)
     assert rows.drop("@0-1")["start_cosine"].isna().all()
+
+
+def test_few_saes_are_held_at_once(tmp_path, monkeypatch):
+    """Its own, the one it started from, a layer's, and the one that makes room for the next."""
+    held = Held(monkeypatch, evaluate_directions)
+    rows_of(tmp_path, torch.tensor([2.0, 3.0]))
+    assert held.most <= 4
 
 
 def test_with_a_scale_per_dimension_effects_are_of_each_layer(tmp_path):

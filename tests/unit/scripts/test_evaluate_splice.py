@@ -7,6 +7,7 @@ import evaluate_language_model
 import evaluate_splice
 import pytest
 import torch
+from held_saes import Held
 from language_models import (
     BOS,
     D_MODEL,
@@ -135,6 +136,22 @@ def test_the_saes_may_come_in_any_order(results):
 
     for one, other in zip(expected, found):
         assert losses(one) == pytest.approx(losses(other))
+
+
+def test_large_saes_are_read_seed_by_seed_and_nothing_else_changes(results, monkeypatch):
+    saes = folders(results, clusters="20", seeds="10")
+    held = Held(monkeypatch, evaluate_splice)
+    run_scripts(results, saes)
+    assert held.most == 4, "small SAEs of all seeds share the pass over the text"
+    expected = [(results / name).read_bytes() for name in ("layers.csv", "all.csv")]
+    largest = sum((each / "sae.safetensors").stat().st_size for each in folders(results, seeds="0"))
+    for room in (1, largest, 2 * largest - 1):
+        monkeypatch.setattr(evaluate_splice, "SHARED_BYTES", room)
+        held = Held(monkeypatch, evaluate_splice)
+        splice(results, saes, 80)
+        assert held.most == 2, "those of one seed"
+        found = [(results / name).read_bytes() for name in ("layers.csv", "all.csv")]
+        assert found == expected
 
 
 def test_rows_of_a_layer_have_the_variant_of_the_sae_and_those_of_all_that_of_the_arm(results):

@@ -1,10 +1,13 @@
 """SAEs read on other layers, and distances held against what that costs."""
 
+from itertools import product
+
 import evaluate_transfer
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from held_saes import Held
 from sae_settings_of import topk_settings
 from synthetic_shards import D_SAE, FINGERPRINT, N_LAYERS, K, write_split
 
@@ -17,7 +20,7 @@ from clustersae.runtime.errors import InputError
 from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.storage import save_sae
 from clustersae.transfer import figure, tabulate, text
-from clustersae.transfer.measure import moved
+from clustersae.transfer.measure import home_of, moved
 from clustersae.transfer.table import pairs_table, partitions_table, similarity_table
 
 
@@ -45,7 +48,7 @@ def test_an_sae_that_is_read_elsewhere_is_what_a_shared_one_would_be_there(shard
         there.encode(blocks[0], 0)
 
 
-def test_the_script_reads_every_sae_on_every_layer(shards, tmp_path):
+def test_the_script_reads_every_sae_on_every_layer(shards, tmp_path, monkeypatch):
     folders = []
     for seed in (0, 1):
         for layer in range(N_LAYERS):
@@ -53,14 +56,24 @@ def test_the_script_reads_every_sae_on_every_layer(shards, tmp_path):
             settings = topk_settings(D_SAE, K, seed=seed)
             save_sae(folders[-1], sae_of((layer,), shards, seed), settings, "base", FINGERPRINT)
     output = tmp_path / "transfer.csv"
-    evaluate_transfer.main(folders, shards, output, 1200, torch.device("cpu"))
+    held = Held(monkeypatch, evaluate_transfer)
+    evaluate_transfer.main(folders[::-1], shards, output, 1200, torch.device("cpu"))
+    assert held.most == 1
     rows = pd.read_csv(output)
-    assert len(rows) == 2 * N_LAYERS**2
     assert set(rows["n_tokens"]) == {1200}
-    own = rows[(rows["seed"] == 1) & (rows["source"] == 2) & (rows["target"] == 2)]["fvu"]
-    blocks = [torch.cat(list(layer_blocks(open_shards(shards), 2)))[:1200]]
-    expected = evaluate_layer(sae_of((2,), shards, 1), 2, blocks).compute()["fvu"]
-    assert own.item() == pytest.approx(expected, rel=1e-6)
+    pairs = list(product((0, 1), range(N_LAYERS), range(N_LAYERS)))
+    assert list(zip(rows["seed"], rows["target"], rows["source"])) == pairs
+    for (seed, target, source), fvu in zip(pairs, rows["fvu"]):
+        there = moved(*(sae_of((layer,), shards, seed) for layer in (source, target)))
+        blocks = [torch.cat(list(layer_blocks(open_shards(shards), target)))[:1200]]
+        expected = evaluate_layer(there, target, blocks).compute()["fvu"]
+        assert fvu == pytest.approx(expected, rel=1e-6)
+
+
+def test_an_sae_of_several_layers_is_refused(shards, tmp_path):
+    save_sae(tmp_path, sae_of((0, 2), shards), topk_settings(D_SAE, K), "base", FINGERPRINT)
+    with pytest.raises(InputError, match=r"Transfer needs SAEs of single layers, not of \[0, 2\]"):
+        home_of(tmp_path)
 
 
 def measured(places, noise=0.0, seeds=(0, 1, 2), layers=None):

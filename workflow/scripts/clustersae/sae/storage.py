@@ -5,7 +5,7 @@ after.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -145,7 +145,9 @@ def load_sae(
     return sae.to(device).eval().requires_grad_(False)
 
 
-def by_seed(saes: Sequence[SparseAutoencoder]) -> list[list[SparseAutoencoder]]:
-    """SAEs of the same seed together, seeds ascending."""
-    seeds = sorted({sae.config["seed"] for sae in saes})
-    return [[sae for sae in saes if sae.config["seed"] == seed] for seed in seeds]
+def by_seed(folders: Iterable[Path]) -> dict[int, list[Path]]:
+    """The folders of SAEs of each seed, seeds ascending. Weights are not read: a seed's take GB."""
+    seeds: dict[int, list[Path]] = {}
+    for folder in folders:
+        seeds.setdefault(read_config(folder)["seed"], []).append(folder)
+    return dict(sorted(seeds.items()))

@@ -6,16 +6,41 @@ its dictionary has seen nothing of layer j. The excess of a pair is
     FVU of layer i's SAE on layer j / FVU of layer j's own SAE − 1.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 
 from clustersae.quality.reconstruction import evaluate_layer
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.tensors import open_tensors
 from clustersae.sae.module import SparseAutoencoder
+from clustersae.sae.storage import read_config
 
 
-def moved(sae: SparseAutoencoder, to: SparseAutoencoder) -> SparseAutoencoder:
+class Home(NamedTuple):
+    """What an SAE knows of its one layer, as it has it."""
+
+    layers: tuple[int, ...]
+    layer_mean: torch.Tensor
+    layer_scale: torch.Tensor
+
+
+def home_of(folder: Path) -> Home:
+    """The home of the SAE in `folder`, whose weights are not read.
+
+    Raises:
+        InputError: it serves several layers, or the file is damaged.
+    """
+    layers = read_config(folder)["layers"]
+    if len(layers) > 1:
+        raise InputError(f"Transfer needs SAEs of single layers, not of {layers}.")
+    with open_tensors(folder / "sae.safetensors") as file:
+        return Home(tuple(layers), *map(file.get_tensor, ("layer_mean", "layer_scale")))
+
+
+def moved(sae: SparseAutoencoder, to: Home | SparseAutoencoder) -> SparseAutoencoder:
     """The dictionary of `sae` with the layer and the normalisation of `to`; nothing is copied."""
     options = {name: getattr(sae, name) for name in sae.options}
     other = type(sae)(to.layers, sae.d_sae, sae.k, to.layer_mean, to.layer_scale, **options)
@@ -25,21 +50,21 @@ def moved(sae: SparseAutoencoder, to: SparseAutoencoder) -> SparseAutoencoder:
 
 
 def transfer_rows(
-    saes: Mapping[int, SparseAutoencoder], blocks: Mapping[int, Iterable[torch.Tensor]]
+    sae: SparseAutoencoder,
+    homes: Mapping[int, Home],
+    blocks: Callable[[int], Iterable[torch.Tensor]],
 ) -> Iterator[dict[str, Any]]:
-    """FVU of every layer's SAE on every layer: rows with source, target, n_tokens and fvu.
+    """FVU of one layer's SAE on every layer: rows with source, target, n_tokens and fvu.
 
     Args:
-        saes: layer → its own SAE.
-        blocks: layer → held-out activations [n, d_model]; each is read once for every SAE.
+        homes: of the SAE of every layer, its own included.
+        blocks: gives the held-out activations [n, d_model] of a layer.
     """
-    for target, own in saes.items():
-        held = list(blocks[target])
-        for source, sae in saes.items():
-            found = evaluate_layer(moved(sae, own), target, held).compute()
-            yield {
-                "source": source,
-                "target": target,
-                "n_tokens": found["n_tokens"],
-                "fvu": found["fvu"],
-            }
+    for target, home in homes.items():
+        found = evaluate_layer(moved(sae, home), target, blocks(target)).compute()
+        yield {
+            "source": sae.layers[0],
+            "target": target,
+            "n_tokens": found["n_tokens"],
+            "fvu": found["fvu"],
+        }
