@@ -1,15 +1,24 @@
 """The price of a configuration, against counts made by hand and against the published ones."""
 
+import evaluate_splice
 import pytest
 import yaml
 from configurations import load
 from snakemake_project import REPOSITORY, merged
 
-from clustersae.cost.forecast import Forecast, Shape, forecast, token_bytes
+from clustersae.cost.forecast import (
+    MAX_LOGITS,
+    SHARED_BYTES,
+    Forecast,
+    Shape,
+    forecast,
+    token_bytes,
+)
 from clustersae.cost.supposed import supposed_partitions
 from clustersae.experiment.clusters import parse_cluster
 from clustersae.experiment.flops import optimiser_flops
 from clustersae.experiment.layers import studied_layers
+from clustersae.quality import splice as quality_splice
 
 CONFIG = {
     "models": {"m": {"repo": "some/model", "corpus": {"source": "dataset", "dataset": "a/b"}}},
@@ -151,6 +160,28 @@ def test_memory_is_that_of_the_largest_job():
     assert price.memory["cache_activations"] == 500_000_000 + weights + shard + batch
     held = 128 * 4 * (3 * 40 + 7 * 10 + 12 * 2)
     assert price.memory["train_sae"] == 500_000_000 + 4 * 4 * (2 * 10 * 40 + 40 + 10) + held
+
+
+def test_evaluations_hold_the_saes_of_a_seed():
+    """Of several where they are small, as the scripts have it."""
+    assert SHARED_BYTES == evaluate_splice.SHARED_BYTES
+    assert MAX_LOGITS == quality_splice.MAX_LOGITS
+    memory = price_of().memory
+    one = 4 * (2 * 10 * 40 + 40 + 10)
+    model = 500_000_000 + 4 * (4800 + 2 * 100 * 10)
+    text = 64 * 25 * (10 * 4 * (4 + 16) + 100 * 4 * 4)
+    assert memory["evaluate_splice"] == model + 2 * 4 * one + text
+    assert memory["evaluate_circuits"] == model + 4 * one + text
+    assert memory["evaluate_transfer"] == 500_000_000 + 2 * one
+    assert memory["evaluate_directions"] == model + 4 * one
+    # Five seeds of 4 x 0.8 GB, and rows of 2.5 million logits: 26 of them at once.
+    large = {"sae": {"d_sae": 10**7, "seeds": [0, 1, 2, 3, 4]}}
+    (settings,) = load(merged(CONFIG, large)).values()
+    memory = forecast(settings, SHAPE._replace(vocab_size=100_000)).memory
+    one = 4 * (2 * 10 * 10**7 + 10**7 + 10)
+    text = 26 * 25 * (10 * 4 * (4 + 16) + 100_000 * 4 * 4)
+    model = 500_000_000 + 4 * (4800 + 2 * 100_000 * 10)
+    assert memory["evaluate_splice"] == model + 4 * one + text
 
 
 def test_pilots_are_paid_for():

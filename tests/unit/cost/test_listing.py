@@ -86,7 +86,8 @@ def test_jobs_stand_with_the_memory_of_the_largest(price):
     assert rows["train_sae"][0] == str(15 * 2)
     assert rows["cache_activations"][0] == str(8 + 1 + 1)
     assert " ".join(rows["train_sae"][1:3]) == number_of_bytes(price.memory["train_sae"])
-    assert rows["evaluate_splice"] == ["5"]
+    assert rows["evaluate_splice"][0] == "5"
+    assert rows["evaluate_reconstruction"] == ["14"]
 
 
 def test_a_machine_that_has_enough_is_not_warned_of(price):

@@ -28,6 +28,8 @@ PROCESS_BYTES = 5 * 10**8
 STREAMS = 16
 #: A checkpoint holds the weights and Adam's two moments.
 COPIES = 3
+#: `evaluate_splice.SHARED_BYTES` and `quality.splice.MAX_LOGITS`; logits are held four times.
+SHARED_BYTES, MAX_LOGITS = 10**9, 2**26
 
 
 class Shape(NamedTuple):
@@ -143,7 +145,7 @@ def forecast(
         n_seeds=len(plan.seeds),
         **prices.of_all(len(plan.seeds)),
         **prices.of_disk(len(plan.seeds)),
-        memory=prices.memory(settings["corpus"]),
+        memory=prices.memory(settings, plan),
         jobs=jobs_of(settings, plan, pilots),
     )
 
@@ -273,12 +275,8 @@ class _Prices:
             ),
         }
 
-    def memory(self, corpus: Mapping[str, Any] | None) -> dict[str, int]:
-        """Bytes of the largest job of the rules that need most.
-
-        Args:
-            corpus: the section of the configuration, where the model has a text of its own.
-        """
+    def memory(self, settings: Mapping[str, Any], plan: Plan) -> dict[str, int]:
+        """Bytes of the largest job of the rules that need most."""
         shape, cached = self.shape, self.activations
         # Whether embedding and unembedding are one is not known.
         n_weights = shape.n_block_weights + 2 * shape.vocab_size * shape.d_model
@@ -289,9 +287,20 @@ class _Prices:
         model = n_weights * (2 if self.dtype == "bfloat16" else 4)
         step = max(own.step_bytes(shape.d_model) for own in self.saes.values())
         n_read = sum(cached["tokens"].values())
-        n_read = max(n_read, (corpus or {}).get("max_tokens") or 0)
+        n_read = max(n_read, (settings["corpus"] or {}).get("max_tokens") or 0)
+        one = max(map(self._weights, self.saes))
+        of_seed = max(sum(map(self._weights, arm.saes)) for arm in plan.arms)
+        shared = min(len(plan.seeds) * of_seed, SHARED_BYTES)
+        entries = shape.n_ctx * shape.vocab_size
+        rows = max(1, min(settings["evaluation"]["batch_rows"], MAX_LOGITS // entries))
+        text = rows * shape.n_ctx * shape.d_model * 4 * n_streams
+        text += 4 * 4 * min(rows * entries, MAX_LOGITS)
         return {
             "tokenise_corpus": PROCESS_BYTES + 2 * 4 * n_read,  # ids, and once more laid out
             "cache_activations": PROCESS_BYTES + model + shard + batch,
             "train_sae": PROCESS_BYTES + step,
+            "evaluate_splice": PROCESS_BYTES + model + max(of_seed, shared) + text,
+            "evaluate_transfer": PROCESS_BYTES + 2 * one,  # once more while it is read
+            "evaluate_circuits": PROCESS_BYTES + model + of_seed + text,
+            "evaluate_directions": PROCESS_BYTES + model + 4 * one,
         }

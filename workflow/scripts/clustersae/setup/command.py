@@ -104,7 +104,7 @@ def _report(
     yield ""
     n_jobs = 1 if machine.gpu else machine.cores
     yield from totals(price, rates, machine, n_jobs)
-    largest = max(price.memory.values())
+    largest = max(price.memory[rule] for rule in price.memory if rule in price.jobs)
     yield f"Memory: up to {number_of_bytes(largest)} for each of {_jobs(machine)}."
     if hasattr(os, "getloadavg") and os.getloadavg()[0] > machine.cores / 2:
         yield "This machine is busy now, so that it may be faster than it looks."
