@@ -11,7 +11,7 @@ One row per layer. A share is of Σ‖x − μ‖² around the mean of the same 
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -31,21 +31,19 @@ def stream_table(
 
     Reads every layer once more.
     """
-    reasons = torch.cat([shard.reasons() for shard in shards])
     rounding = sum(shard.rounding() for shard in shards)
     assert isinstance(rounding, torch.Tensor)
-    counts = {f"n_{reason.name.lower()}": int((reasons == reason).sum()) for reason in Reason}
     rows = []
     for index, layer in enumerate(shards[0].layers):
         mean = statistics.mean[index]
         kept = statistics.scale[index].square() * len(mean) * statistics.count
         variances = statistics.deviation[index].square()
-        left = torch.cat([shard.left_out(layer) for shard in shards]).double() - mean
+        left = {reason: _left_out(shards, layer, reason, mean) for reason in Reason}
         rows.append(
             {
                 "layer": layer,
                 "n_tokens": statistics.count,
-                **counts,
+                **{f"n_{reason.name.lower()}": each.n_tokens for reason, each in left.items()},
                 "median_norm": limits.median[index].item(),
                 "max_norm": limits.limit[index].item(),
                 "mean_norm": statistics.mean_norm[index].item(),
@@ -53,12 +51,10 @@ def stream_table(
                 "largest_dimension": int(variances.argmax()),
                 "largest_dimension_share": (variances.max() / variances.sum()).item(),
                 "ten_tokens_share": (_largest(layer_blocks(shards, layer), mean) / kept).item(),
-                "left_out_share": _share(left, kept, statistics.count),
+                "left_out_share": _share(left.values(), kept, statistics.count),
                 **{
-                    f"{reason.name.lower()}_share": _share(
-                        left[reasons == reason], kept, statistics.count
-                    )
-                    for reason in Reason
+                    f"{reason.name.lower()}_share": _share([each], kept, statistics.count)
+                    for reason, each in left.items()
                 },
                 "rounding_share": (rounding[index] / kept).item(),
             }
@@ -66,15 +62,34 @@ def stream_table(
     return rows
 
 
-def _share(left: torch.Tensor, kept: torch.Tensor, count: int) -> float:
+class _Sums(NamedTuple):
+    """Of left-out tokens x, with μ the mean of the kept ones, in float64."""
+
+    n_tokens: int
+    total: torch.Tensor  # Σ (x − μ), [d_model]
+    squares: torch.Tensor  # Σ‖x − μ‖², a number
+
+
+def _left_out(shards: Sequence[Shard], layer: int, reason: Reason, mean: torch.Tensor) -> _Sums:
+    """Over what was left out for a reason, shard by shard: these may be millions of tokens."""
+    count, total, squares = 0, torch.zeros_like(mean), mean.new_zeros(())
+    for shard in shards:
+        x = shard.left_out(layer)[shard.reasons() == reason].double() - mean
+        count, total, squares = count + len(x), total + x.sum(0), squares + x.square().sum()
+    return _Sums(count, total, squares)
+
+
+def _share(left: Iterable[_Sums], kept: torch.Tensor, count: int) -> float:
     """Share of the variance of kept and left-out tokens together that the latter bring.
 
     Args:
-        left: float64 [n, d_model], less the mean of the kept tokens.
+        left: sums that are added up.
         kept: Σ‖x − μ‖² of the `count` kept tokens.
     """
-    total = kept + left.square().sum() - left.sum(0).square().sum() / (count + len(left))
-    return (1 - kept / total).item()
+    counts, totals, squares = zip(*left)
+    between = torch.stack(totals).sum(0).square().sum() / (count + sum(counts))
+    whole = kept + torch.stack(squares).sum() - between
+    return (1 - kept / whole).item()
 
 
 def _largest(blocks: Iterable[torch.Tensor], mean: torch.Tensor) -> torch.Tensor:
