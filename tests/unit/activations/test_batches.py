@@ -1,6 +1,7 @@
 """Batches: stratified over layers, each token once per pass, a pure function of (seed, step)."""
 
 import hashlib
+import tracemalloc
 from collections import Counter
 
 import pytest
@@ -114,6 +115,18 @@ def test_all_clusters_see_the_same_tokens_in_the_same_order():
         for n in (1, 2, 5)
     ]
     assert tokens[0] == tokens[1] == tokens[2]
+
+
+def test_a_plan_of_many_tokens_takes_little_memory():
+    """Of a billion tokens, two numbers for each of 7.8 million blocks."""
+    tracemalloc.start()
+    plan = BatchPlan([100_000] * 100, 1, 2048, 0)
+    next(iter(plan.segments(0)))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    n_blocks = 100 * (100_000 // BLOCK_ROWS)
+    assert most < n_blocks, "of Python's objects, which take a hundred bytes for each block"
+    assert plan._blocks.untyped_storage().nbytes() == 16 * n_blocks
 
 
 def test_too_few_tokens_for_a_batch():
@@ -255,7 +268,9 @@ def test_a_limited_plan_passes_over_the_first_tokens_again_and_again(
             assert list(plan.segments(step)) == list(whole.segments(step))
         return
     pool = {
-        (shard, start + i) for shard, start in whole._blocks_of(0)[:first] for i in range(block)
+        (shard, start + i)
+        for shard, start in whole._blocks_of(0)[:first].tolist()
+        for i in range(block)
     }
     assert plan.steps_per_pass == first * block // batch_size
     read, at_layers = Counter(), Counter()
@@ -296,10 +311,17 @@ def test_passes_over_few_tokens_mix_them_anew_at_other_layers():
 
 
 @pytest.mark.parametrize(
-    ("every_layer", "digest"), [(False, "ade1b2c2f37a6c76"), (True, "63caa75b9b25c830")]
+    ("rows", "every_layer", "n_tokens", "digest"),
+    [
+        ([1000, 700], False, None, "ade1b2c2f37a6c76"),
+        ([1000, 700], True, None, "63caa75b9b25c830"),
+        ([1000, 700], False, 600, "247b95654823dfc7"),
+        ([90, 1000, 0, 128, 255], False, None, "190401a57e39418a"),
+        ([90, 1000, 0, 128, 255], True, None, "62e67b7cec88439a"),
+    ],
 )
-def test_the_order_is_that_of_earlier_versions(every_layer, digest):
-    """SAEs that were trained before windows could be asked for are not to be trained again."""
-    plan = BatchPlan([1000, 700], 3, 128, 4, every_layer)
+def test_the_order_is_that_of_earlier_versions(rows, every_layer, n_tokens, digest):
+    """SAEs that were trained before are not to be trained again."""
+    plan = BatchPlan(rows, 3, 128, 4, every_layer, n_tokens)
     told = repr([tuple(each) for step in range(60) for each in plan.segments(step)])
     assert hashlib.sha256(told.encode()).hexdigest()[:16] == digest

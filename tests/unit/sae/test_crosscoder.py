@@ -1,6 +1,7 @@
 """A crosscoder is a TopK SAE of its layers' normalised activations, one beside the other."""
 
 from dataclasses import asdict
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch.nn.functional as F
 from sae_settings_of import topk_settings
 from synthetic_shards import N_LAYERS, all_layers
 
+from clustersae.activations import aligned
 from clustersae.activations.aligned import aligned_batches
 from clustersae.activations.batches import normalised_batches
 from clustersae.activations.blocks import reading_blocks
@@ -142,7 +144,9 @@ def data(tmp_path_factory):
 def test_rows_are_tokens_at_all_layers_in_the_order_of_per_layer_saes(data):
     shards, mean, scale = data
     layers, steps = [0, 2], range(3, 40)
-    together = aligned_batches(shards, layers, mean[layers], scale[layers], 128, 5, steps)
+    with patch.object(aligned, "BatchPlan", wraps=aligned.BatchPlan) as plan:
+        together = list(aligned_batches(shards, layers, mean[layers], scale[layers], 128, 5, steps))
+    assert plan.call_count == 1, "for all layers: of a long training it takes many MB"
     apart = [
         normalised_batches(shards, [each], mean[[each]], scale[[each]], 128, 5, steps)
         for each in layers

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from clustersae.activations.batches import normalised_batches
+from clustersae.activations.batches import BatchPlan, planned_batches
 from clustersae.activations.shards import Shard
 
 
@@ -25,14 +25,14 @@ def aligned_batches(
 
     Args: as of `normalised_batches`.
     """
+    plan = BatchPlan([shard.n_rows for shard in shards], 1, batch_size, seed)
     streams = [
-        normalised_batches(
+        planned_batches(
             shards,
             [layer],
             layer_mean[place : place + 1],
             layer_scale[place : place + 1],
-            batch_size,
-            seed,
+            plan,
             steps,
             device,
         )

@@ -70,7 +70,7 @@ class BatchPlan:
         self.steps_per_pass = n_blocks * self.block_rows // batch_size
         self.every_layer, self._n_blocks = every_layer, n_blocks
         self._pass = -1
-        self._blocks: list[tuple[int, int]] = []
+        self._blocks = torch.empty(0, 2, dtype=torch.int64)
 
     def segments(self, step: int) -> Iterator[Segment]:
         """The pieces of the batch of `step`, in order of position."""
@@ -79,7 +79,7 @@ class BatchPlan:
             return
         which, within = divmod(step, self.steps_per_pass)
         n_blocks = self.batch_size // self.block_rows
-        chosen = self._blocks_of(which)[within * n_blocks : (within + 1) * n_blocks]
+        chosen = self._blocks_of(which)[within * n_blocks : (within + 1) * n_blocks].tolist()
         # Contiguous stretches of the batch, one per layer; who comes first rotates with the step,
         # so that no layer always gets the longer stretch.
         cuts = [self.batch_size * i // self.n_layers for i in range(self.n_layers + 1)]
@@ -107,38 +107,41 @@ class BatchPlan:
             while place < stop:
                 block, offset = divmod(place, self.block_rows)
                 which, within = divmod(block, self._n_blocks)
-                shard, start = self._blocks_of(which)[within]
+                shard, start = self._blocks_of(which)[within].tolist()
                 n_rows = min(self.block_rows - offset, stop - place)
                 yield Segment(shard, start + offset, layer, position, n_rows)
                 position, place = position + n_rows, place + n_rows
 
-    def _blocks_of(self, which: int) -> list[tuple[int, int]]:
-        """(shard, first row) of the blocks of a pass, in the order in which they are read."""
+    def _blocks_of(self, which: int) -> torch.Tensor:
+        """Shard and first row of the blocks of a pass, in the order in which they are read.
+
+        int64 [n_blocks, 2], which may be a million blocks.
+        """
         if which != self._pass:
             self._pass, self._blocks = which, self._of_pass(which)
         return self._blocks
 
-    def _of_pass(self, which: int) -> list[tuple[int, int]]:
+    def _of_pass(self, which: int) -> torch.Tensor:
         if not self._is_limited:
             return self._shuffled(which)
         first = self._shuffled(0)[: self._n_blocks]
         generator = torch.Generator().manual_seed(_mix(self.seed, which))
         return _permuted(first, generator) if which else first
 
-    def _shuffled(self, which: int) -> list[tuple[int, int]]:
+    def _shuffled(self, which: int) -> torch.Tensor:
         """The blocks of a pass over all shards."""
         generator = torch.Generator().manual_seed(_mix(self.seed, which))
         blocks = []
         for shard, n_rows in enumerate(self.rows_per_shard):
             spare = n_rows % self.block_rows
             offset = int(torch.randint(spare + 1, (), generator=generator))
-            stop = n_rows - self.block_rows + 1
-            blocks += [(shard, start) for start in range(offset, stop, self.block_rows)]
-        return _permuted(blocks, generator)
+            starts = offset + self.block_rows * torch.arange(n_rows // self.block_rows)
+            blocks.append(torch.stack([torch.full_like(starts, shard), starts], 1))
+        return _permuted(torch.cat(blocks), generator)
 
 
-def _permuted(blocks: list[tuple[int, int]], generator: torch.Generator) -> list[tuple[int, int]]:
-    return [blocks[i] for i in torch.randperm(len(blocks), generator=generator).tolist()]
+def _permuted(blocks: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    return blocks[torch.randperm(len(blocks), generator=generator)]
 
 
 def _mix(seed: int, which: int) -> int:
@@ -176,13 +179,26 @@ def normalised_batches(
     """
     rows = [shard.n_rows for shard in shards]
     plan = BatchPlan(rows, len(layers), batch_size, seed, every_layer, n_tokens)
+    yield from planned_batches(shards, layers, layer_mean, layer_scale, plan, steps, device)
+
+
+def planned_batches(
+    shards: Sequence[Shard],
+    layers: Sequence[int],
+    layer_mean: torch.Tensor,
+    layer_scale: torch.Tensor,
+    plan: BatchPlan,
+    steps: range,
+    device: torch.device | str = "cpu",
+) -> Iterator[torch.Tensor]:
+    """The same of a plan that others may follow, too."""
     mean, inverse = layer_mean.float(), 1 / layer_scale.float()
     if shards[0].device.type != "cpu":
         yield from _gathered(shards, layers, mean, inverse, plan, steps)
         return
     pinned = torch.device(device).type == "cuda"  # else the copy to the GPU would not overlap
     for step in steps:
-        batch = torch.empty(batch_size, mean.shape[1], pin_memory=pinned)
+        batch = torch.empty(plan.batch_size, mean.shape[1], pin_memory=pinned)
         for shard, start, layer, position, n_rows in plan.segments(step):
             piece = batch[position : position + n_rows]
             piece.copy_(shards[shard].layer(layers[layer], start, start + n_rows))
