@@ -22,7 +22,8 @@ def main(shards: list[Path], limits: Path, output: Path, table: Path) -> None:
     """
     opened = open_shards(shards)
     fingerprint = opened[0].metadata["fingerprint"]
-    statistics = compute_statistics(read_blocks(opened, label="activation statistics"))
+    blocks = read_blocks(opened, label="activation statistics")
+    statistics = compute_statistics(blocks, opened[0].layers)
     write_csv(table, stream_table(opened, statistics, load_limits(limits, fingerprint)))
     save_statistics(output, statistics, fingerprint, opened[0].layers, opened)
 

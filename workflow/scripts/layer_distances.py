@@ -33,7 +33,7 @@ def main(
     fingerprint = opened[0].metadata["fingerprint"]
     mean = load_statistics(statistics, fingerprint).mean
     blocks = read_blocks(opened, n_rows=tokens, label="layer distances")
-    distances = layers.layer_distances(blocks, mean.to(where))
+    distances = layers.layer_distances(blocks, mean.to(where), opened[0].layers)
     layers.save_distances(tensors, table, distances, fingerprint, opened[0].layers)
 
 

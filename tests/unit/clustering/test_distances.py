@@ -235,6 +235,41 @@ def test_an_unknown_distance_is_refused_with_the_known_ones(tmp_path):
         load_distance(tmp_path / "distances.safetensors", "euclidean")
 
 
+@pytest.mark.parametrize("bad", ["constant", "nan"])
+def test_the_scripts_name_the_layer_of_the_model(rows, tmp_path, bad):
+    """Two layers are studied, 5 and 9, and something is wrong with the second."""
+    limits = settle_limits(torch.ones(2, 9), lambda kept: rows[:2].mean(1), (5, 9), 10, "cafe")
+    save_limits(tmp_path / "n", limits)
+
+    def write(second):
+        ids = torch.arange(N_ROWS, dtype=torch.int32)
+        write_shard(
+            tmp_path / "shard", [rows[0].float(), second], ids, ids + 1, ids + 2, shard=0, seed=0,
+            fingerprint="cafe", hook="h", split="train", studied=(5, 9),
+        )  # fmt: skip
+
+    def take_statistics():
+        activation_statistics.main(
+            [tmp_path / "shard"], tmp_path / "n", tmp_path / "s", tmp_path / "t"
+        )
+
+    write(2 * (torch.arange(N_ROWS) % 2)[:, None].expand(-1, D_MODEL).float())  # of mean 1
+    take_statistics()
+    broken = torch.ones(N_ROWS, D_MODEL)
+    if bad == "nan":
+        broken[3, 2] = torch.nan
+    write(broken)
+    with pytest.raises(InputError, match=r"activations of layer 9 (are the same|contain NaN)"):
+        take_statistics()
+    with pytest.raises(
+        InputError, match=r"(undefined: layer 9 is|activations of layer 9 contain NaN)"
+    ):
+        layer_distances_script.main(
+            [tmp_path / "shard"], tmp_path / "s", tmp_path / "d", tmp_path / "e", None,
+            torch.device("cpu"),
+        )  # fmt: skip
+
+
 def test_the_scripts_measure_cached_activations(rows, tmp_path):
     activations = rows.bfloat16()
     shards = [tmp_path / "shard-0.safetensors", tmp_path / "shard-1.safetensors"]

@@ -87,6 +87,11 @@ def test_what_is_no_distance_matrix_is_refused(matrix, message):
         tabulate(matrix)
 
 
+def test_of_some_layers_those_of_the_model_are_named():
+    with pytest.raises(InputError, match=r"layers 5 and 9 are 1\.0 apart one way and 2\.0 the"):
+        tabulate_partitions(np.array([[0, 1], [2, 0]]), (5, 9), "cka", METHODS, (), 1, 0)
+
+
 def test_the_script_clusters_by_the_distance_it_is_told(tmp_path):
     angular, centred = on_a_line(0, 1, 8, 9), on_a_line(0, 8, 1, 9)
     matrices = (torch.from_numpy(m) / 10 for m in (angular, centred, angular))

@@ -71,8 +71,11 @@ def split_rows(sizes: Sequence[int], n_rows: int | None = None) -> list[int]:
     return quotas
 
 
-def check_finite(sums: Tensor) -> None:
+def check_finite(sums: Tensor, layers: Sequence[int] | None) -> None:
     """Refuse layers that contain NaN or infinity, told by `sums [n_layers]` over their entries.
+
+    Args:
+        layers: as of `flagged`.
 
     Any float64 sum or norm will do: it carries NaN and infinity along, and float32 values are too
     small to overflow it.
@@ -80,14 +83,19 @@ def check_finite(sums: Tensor) -> None:
     bad = ~sums.isfinite()
     if bad.any():
         raise InputError(
-            f"The activations of layer {flagged(bad)} contain NaN or infinity."
+            f"The activations of layer {flagged(bad, layers)} contain NaN or infinity."
             " Check the model, or cache in a wider format (activations.dtype: bfloat16 or float32)."
         )
 
 
-def flagged(mask: Tensor) -> str:
-    """The indices where `mask [n_layers]` is true, for a message."""
-    return ", ".join(str(layer) for layer in torch.nonzero(mask).flatten().tolist())
+def flagged(mask: Tensor, layers: Sequence[int] | None) -> str:
+    """The layers where `mask [n_layers]` is true, for a message.
+
+    Args:
+        layers: the studied layers, as indices in the model; None for the first ones.
+    """
+    names = range(len(mask)) if layers is None else layers
+    return ", ".join(str(names[place]) for place in torch.nonzero(mask).flatten().tolist())
 
 
 def layer_blocks(

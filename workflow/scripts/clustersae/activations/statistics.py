@@ -63,10 +63,13 @@ class RunningStatistics:
     Each block's mean and sum of squared deviations are merged by the update of Chan, Golub &
     LeVeque (1983), which never subtracts two large sums: residual streams have dimensions whose
     mean is thousands of times their spread, where E[x²] − E[x]² would lose every digit.
+
+    Args:
+        layers: as of `compute_statistics`.
     """
 
-    def __init__(self) -> None:
-        self.count = 0
+    def __init__(self, layers: Sequence[int] | None = None) -> None:
+        self.layers, self.count = layers, 0
         self._mean = torch.zeros(())  # [n_layers, d_model]
         self._squares = torch.zeros(())  # [n_layers], sum over tokens of ‖x − mean‖²
         self._norms = torch.zeros(())  # [n_layers], sum over tokens of ‖x‖
@@ -83,7 +86,7 @@ class RunningStatistics:
             return
         parts = [_layer_moments(layer.to(torch.float64)) for layer in block]
         mean, squares, norms, by_dimension = (torch.stack(part) for part in zip(*parts))
-        check_finite(norms)
+        check_finite(norms, self.layers)
         total = self.count + rows
         shift = mean - self._mean
         self._squares = (
@@ -113,8 +116,9 @@ class RunningStatistics:
         dead = variance <= DEAD_SCALE**2 * mean_square
         if dead.any():
             raise InputError(
-                f"The activations of layer {flagged(dead)} are the same for every token,"
-                " so no SAE can be trained on them. Check that the model's weights were loaded."
+                f"The activations of layer {flagged(dead, self.layers)} are the same for every"
+                " token, so no SAE can be trained on them. Check that the model's weights were"
+                " loaded."
             )
         deviation = (self._by_dimension / self.count).sqrt()
         return Statistics(
@@ -130,9 +134,13 @@ def _layer_moments(rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return mean, squares.sum(), rows.norm(dim=-1).sum(), squares.sum(0)
 
 
-def compute_statistics(blocks: Iterable[Tensor]) -> Statistics:
-    """Statistics over all `blocks [n_layers, rows, d_model]`; does not depend on the split."""
-    running = RunningStatistics()
+def compute_statistics(blocks: Iterable[Tensor], layers: Sequence[int] | None = None) -> Statistics:
+    """Statistics over all `blocks [n_layers, rows, d_model]`; does not depend on the split.
+
+    Args:
+        layers: the studied layers, as indices in the model, which errors name; None for the first.
+    """
+    running = RunningStatistics(layers)
     for block in blocks:
         running.add_batch(block)
     return running.compute()

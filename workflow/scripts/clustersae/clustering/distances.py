@@ -80,13 +80,16 @@ class LinearCKA:
     estimator does. HSIC_1 of two kernels is the inner product of their U-centred Gram matrices
     over n(n − 3) (Székely & Rizzo 2014). By Cauchy–Schwarz CKA is then at most 1; for unrelated
     layers it may fall slightly below 0, and the distance rise above 1.
+
+    Args:
+        layers: as of `layer_distances`.
     """
 
     #: HSIC_1 is undefined on fewer rows.
     MIN_ROWS = 4
 
-    def __init__(self) -> None:
-        self.n_tokens = 0
+    def __init__(self, layers: Sequence[int] | None = None) -> None:
+        self.layers, self.n_tokens = layers, 0
         self._sum = torch.zeros(())  # [n_layers, n_layers], HSIC_1 times rows
 
     def add_batch(self, block: Tensor) -> None:
@@ -106,7 +109,8 @@ class LinearCKA:
         dead = own <= 0
         if dead.any():
             raise InputError(
-                f"Linear CKA is undefined: layer {flagged(dead)} is the same for every token."
+                f"Linear CKA is undefined: layer {flagged(dead, self.layers)} is the same for every"
+                " token."
             )
         return _symmetric((1.0 - self._sum / (own[:, None] * own).sqrt()).clamp(min=0.0))
 
@@ -128,21 +132,24 @@ def _symmetric(matrix: Tensor) -> Tensor:
     return upper + upper.T
 
 
-def layer_distances(blocks: Iterable[Tensor], mean: Tensor) -> LayerDistances:
+def layer_distances(
+    blocks: Iterable[Tensor], mean: Tensor, layers: Sequence[int] | None = None
+) -> LayerDistances:
     """All distances between layers, in one pass over `blocks [n_layers, rows, d_model]`.
 
     Args:
         blocks: rows aligned over the layers, as `activations.blocks.read_blocks` gives them.
         mean: `[n_layers, d_model]` float64, the mean activations (`Statistics.mean`). The work is
             done on its device.
+        layers: the studied layers, as indices in the model, which errors name; None for the first.
 
     Raises:
         InputError: a layer contains NaN or infinity, or there are too few tokens.
     """
-    angular, angular_centred, cka = AngularDistance(), AngularDistance(), LinearCKA()
+    angular, angular_centred, cka = AngularDistance(), AngularDistance(), LinearCKA(layers)
     for block in blocks:
         rows = block.to(mean.device, torch.float64)
-        check_finite(rows.sum((1, 2)))
+        check_finite(rows.sum((1, 2)), layers)
         centred = rows - mean[:, None, :]
         angular.add_batch(rows)
         angular_centred.add_batch(centred)

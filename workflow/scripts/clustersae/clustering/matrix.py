@@ -1,12 +1,17 @@
 """Check a distance matrix before anything is clustered by it."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from clustersae.runtime.errors import InputError
 
 
-def check_distances(distances: np.ndarray) -> np.ndarray:
+def check_distances(distances: np.ndarray, layers: Sequence[int]) -> np.ndarray:
     """The matrix `[n_layers, n_layers]` as float64, once it is one of distances.
+
+    Args:
+        layers: the studied layers, as indices in the model.
 
     Raises:
         InputError: it is not square, finite, non-negative and exactly symmetric with a zero
@@ -20,8 +25,8 @@ def check_distances(distances: np.ndarray) -> np.ndarray:
     if (matrix != matrix.T).any():
         i, j = np.argwhere(matrix != matrix.T)[0]
         raise InputError(
-            f"Layer distances must be symmetric: layers {i} and {j} are {matrix[i, j]} apart one"
-            f" way and {matrix[j, i]} the other."
+            f"Layer distances must be symmetric: layers {layers[i]} and {layers[j]} are"
+            f" {matrix[i, j]} apart one way and {matrix[j, i]} the other."
         )
     if matrix.diagonal().any():
         raise InputError("The distance of a layer from itself must be zero.")

@@ -48,7 +48,7 @@ def tabulate_partitions(
     Raises:
         InputError: bad distances, or an unknown method.
     """
-    distances = check_distances(distances)
+    distances = check_distances(distances, layers)
     n_layers = len(distances)
 
     trees = {
