@@ -69,3 +69,13 @@ def test_memory_that_jobs_exceed_is_said(here, capsys, monkeypatch):
     said = capsys.readouterr().out
     assert "a job of train_sae wants about 500" in said
     assert "this machine has 1.0 MB: lower sae.batch_size" in said
+
+
+@pytest.mark.parametrize("again", ["text.txt", "./text.txt", "link.txt"])
+def test_a_text_that_is_given_twice_is_refused(here, capsys, again):
+    (here / "link.txt").symlink_to("text.txt")
+    assert init(again) == 1
+    same = "text.txt" if again == "./text.txt" else again
+    assert capsys.readouterr().err.startswith(
+        f"error: --text: text.txt and {same} are the same file"
+    )

@@ -12,9 +12,10 @@ from clustersae.experiment import schema
 from clustersae.experiment.architectures import check_architecture
 from clustersae.experiment.feasibility import check_arms
 from clustersae.experiment.moved import check_form
-from clustersae.experiment.paths import RULE, located
+from clustersae.experiment.paths import located
 from clustersae.experiment.sources import gguf_file
 from clustersae.experiment.tasks import check_tasks, is_file
+from clustersae.experiment.texts import check_text, locate_text
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import read_object
 
@@ -87,14 +88,6 @@ def _locate(settings: dict[str, Any], folders: Sequence[str | Path]) -> None:
     settings["evaluation"]["tasks"] = [
         located(task, folders) if is_file(task) else task for task in tasks
     ]
-
-
-def locate_text(corpus: dict[str, Any], folders: Sequence[str | Path]) -> None:
-    """The same for a section `corpus`; a dataset is a path only where there is one."""
-    corpus["files"] = [located(file, folders) for file in corpus["files"]]
-    if corpus["dataset"]:
-        dataset = located(corpus["dataset"], folders)
-        corpus["dataset"] = dataset if Path(dataset).exists() else corpus["dataset"]
 
 
 def with_shared(config: Any) -> Any:
@@ -209,47 +202,6 @@ def _check_trained(
             f" {most} tokens of the validation split of {name}: ask for at most {most}."
         )
     return trained[name]
-
-
-def check_text(where: str, corpus: Mapping[str, Any]) -> None:
-    """Refuse a corpus of text, jsonl or dataset whose text is not there.
-
-    Args:
-        where: what messages begin with, e.g. `config: models.gpt2.corpus`.
-
-    Raises:
-        InputError: names the key and the remedy.
-    """
-    source = corpus["source"]
-    if source in ("text", "jsonl"):
-        _check_encoding(where, corpus["encoding"])
-        if not corpus["files"]:
-            raise InputError(f"{where}.files is empty: a {source} corpus needs at least one file.")
-        for file in corpus["files"]:
-            if not Path(file).is_file():
-                raise InputError(f"{where}.files: {file} does not exist or is no file. {RULE}")
-            if Path(file).stat().st_size == 0:
-                raise InputError(f"{where}.files: {file} is empty: remove it from the list.")
-    if source == "dataset" and not corpus["dataset"]:
-        raise InputError(f"{where}.dataset is missing: source dataset needs a name or a path.")
-    if corpus.get("tokenised"):
-        if source != "dataset":
-            raise InputError(f"{where}.tokenised is for datasets, not for a {source} corpus.")
-        if corpus["bos"] in ("row", "document"):
-            raise InputError(
-                f"{where}.bos is {corpus['bos']}, but tokens of a tokenised dataset are taken as"
-                " they are: write auto."
-            )
-
-
-def _check_encoding(where: str, encoding: str) -> None:
-    try:
-        "".encode(encoding)  # refuses codecs such as hex, which are not of text
-    except LookupError:
-        raise InputError(
-            f"{where}.encoding: there is no encoding {encoding}. Write a name that Python knows,"
-            " such as utf-8, latin-1, cp1252 or utf-16."
-        ) from None
 
 
 def _check_judge(where: str, judge: Mapping[str, Any]) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 
 from clustersae.corpora.named import ANY, NAMED, NamedCorpus
 from clustersae.experiment import schema
-from clustersae.experiment.config import Trained, check_text, locate_text
+from clustersae.experiment.config import Trained
 from clustersae.experiment.paths import RULE, located
+from clustersae.experiment.texts import check_text, locate_text
 from clustersae.runtime.errors import InputError
 
 SECTION = "language_models"

@@ -13,6 +13,7 @@ from clustersae.corpora.text import dataset_documents, jsonl_documents, text_pie
 from clustersae.cost.forecast import Shape
 from clustersae.experiment.config import D_MODEL_KEYS, N_LAYERS_KEYS
 from clustersae.experiment.sources import dataset_files, gguf_file
+from clustersae.experiment.texts import check_repeats
 from clustersae.models.residual import read_config
 from clustersae.models.size import block_weights
 from clustersae.runtime import machine
@@ -212,6 +213,7 @@ def look_at_text(places: Sequence[str], model: ModelFacts, field: str | None = N
     """
     paths = [Path(os.path.expanduser(place)) for place in places]
     if all(path.is_file() for path in paths):
+        check_repeats("--text", paths)
         if all(path.suffix in (".jsonl", ".ndjson") for path in paths):
             return _json_lines(paths, model, field)
         return _text_files(paths, model)
