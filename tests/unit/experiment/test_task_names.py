@@ -33,12 +33,13 @@ def test_a_file_is_called_by_its_stem(tmp_path):
         (["toy_agreement"], "toy_agreement is for models of toy-english"),
         (["absent.jsonl"], "absent.jsonl does not exist or is no file"),
         (["my prompts.jsonl"], "has a name with blanks"),
+        (["all.csv"], "all.csv has the name that tables give to all tasks together: rename it"),
         (["a/p.jsonl", "b/p.csv"], "a/p.jsonl and b/p.csv would have the same folder"),
     ],
 )
 def test_a_wrong_task_is_named(tasks, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for file in ("my prompts.jsonl", "a/p.jsonl", "b/p.csv"):
+    for file in ("my prompts.jsonl", "all.csv", "a/p.jsonl", "b/p.csv"):
         (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).touch()
     with pytest.raises(InputError, match=message):

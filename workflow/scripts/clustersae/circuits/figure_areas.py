@@ -11,8 +11,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from clustersae.circuits.summary import listed, of_mode, verdict
-from clustersae.circuits.table import ALL_TASKS, RESIDUAL_BASIS, overall
+from clustersae.circuits.table import RESIDUAL_BASIS, overall
 from clustersae.experiment.arms import PER_LAYER, SINGLE
+from clustersae.experiment.tasks import ALL_TASKS
 from clustersae.experiment.variants import EQUAL_EXPOSURE
 from clustersae.presentation.points import handles_of, looks_of_arms, places_of, point, reference
 from clustersae.presentation.style import (

@@ -29,6 +29,7 @@ import pandas as pd
 from clustersae.circuits.summary import MEASURES as DIRECTIONS
 from clustersae.circuits.table_nodes import found_nodes
 from clustersae.experiment.arms import PER_LAYER, Arm, baseline
+from clustersae.experiment.tasks import ALL_TASKS
 from clustersae.experiment.variants import BASE
 from clustersae.presentation.arms import arm_columns
 from clustersae.presentation.tables import Format
@@ -53,8 +54,6 @@ _ROW = ("n_prompts", "n_groups", "n_seeds", "full", "empty")
 _OWN_GAP = "zero"
 #: The control without SAEs: its partition, and its name as an arm.
 RESIDUAL_BASIS = "residual-basis"
-#: In the place of a task: the mean over all tasks.
-ALL_TASKS = "all"
 
 
 def tasks_table(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

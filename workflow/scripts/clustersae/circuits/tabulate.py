@@ -7,7 +7,6 @@ import pandas as pd
 from clustersae.circuits.needed import with_nodes_needed
 from clustersae.circuits.summary import of_mode
 from clustersae.circuits.table import (
-    ALL_TASKS,
     CURVES,
     NODES,
     PROMPTS,
@@ -17,6 +16,7 @@ from clustersae.circuits.table import (
     tasks_table,
 )
 from clustersae.experiment.plan import Plan
+from clustersae.experiment.tasks import ALL_TASKS
 from clustersae.presentation.arms import of_every_arm
 from clustersae.presentation.tables import read_files
 from clustersae.runtime.files import read_json

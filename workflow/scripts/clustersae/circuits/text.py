@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 
 from clustersae.circuits.summary import MEASURES, by_outcome, measures_named, of_mode
-from clustersae.circuits.table import ALL_TASKS, overall
+from clustersae.circuits.table import overall
 from clustersae.experiment.arms import PER_LAYER
+from clustersae.experiment.tasks import ALL_TASKS
 from clustersae.presentation.arms import best, full_label, spoken_of
 from clustersae.presentation.findings import Findings
 from clustersae.presentation.words import WIDTH, bounds, fitted, listed, percent

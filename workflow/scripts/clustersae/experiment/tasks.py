@@ -27,6 +27,9 @@ TOY_NAMES = tuple(
     f"{TOY_PREFIX}{name}" for name in ("indirect_object", "agreement", "greater_than")
 )
 
+#: In the place of a task: the mean over all tasks.
+ALL_TASKS = "all"
+
 #: Of the files that prompts are read from.
 SUFFIXES = (".jsonl", ".json", ".csv")
 
@@ -48,7 +51,7 @@ def check_tasks(where: str, tasks: Sequence[str], toy: bool) -> None:
         toy: whether the model reads toy English.
 
     Raises:
-        InputError: a task is unknown, its file is absent, or two have one name.
+        InputError: a task is unknown, its file is absent, or its name is another's.
     """
     seen: dict[str, str] = {}
     for task in tasks:
@@ -77,6 +80,10 @@ def _check_task(where: str, task: str, toy: bool) -> None:
         )
     if not Path(task).is_file():
         raise InputError(f"{where}: {task} does not exist or is no file. {RULE}")
+    if task_name(task) == ALL_TASKS:
+        raise InputError(
+            f"{where}: {task} has the name that tables give to all tasks together: rename it."
+        )
     if not re.fullmatch(r"\w[\w.-]*", task_name(task)):
         raise InputError(
             f"{where}: {task} has a name with blanks or signs, and it becomes a folder: rename it"

@@ -28,9 +28,15 @@ _TEXT = dict.fromkeys(
         "errors",
         "ablation",
         "reason",
+        "explanation",
     ),
     str,
 )
+
+
+#: What stands for a number that there is none of. In text, "nan" and pandas' own "None" or "NA" are
+#: words.
+_NO_NUMBER = ("", "nan")
 
 
 class Format(NamedTuple):
@@ -99,19 +105,21 @@ def read_files(paths: Sequence[str | Path], format: Format) -> pd.DataFrame:
 
 
 def read_file(path: str | Path, columns: Sequence[str] = ()) -> pd.DataFrame:
-    """One CSV file with at least `columns`; cluster names stay text."""
+    """One CSV file with at least `columns`; names stay text, and empty cells are missing."""
     written.check([path])
     try:
-        frame = pd.read_csv(path, dtype=_TEXT)
+        names = pd.read_csv(path, nrows=0)
+        missing = {name: [""] if name in _TEXT else _NO_NUMBER for name in names}
+        frame = pd.read_csv(path, dtype=_TEXT, keep_default_na=False, na_values=missing)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist.") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(
             f"{path} is not a table ({str(error).strip()}). Delete it and run again."
         ) from None
-    missing = [name for name in columns if name not in frame]
-    if missing:
-        raise InputError(f"{path} lacks the columns {', '.join(missing)}.")
+    lacking = [name for name in columns if name not in frame]
+    if lacking:
+        raise InputError(f"{path} lacks the columns {', '.join(lacking)}.")
     return frame
 
 
