@@ -39,6 +39,12 @@ def test_without_specialised_arms_nothing_is_measured_for_them():
     assert [each.group for each in shown_groups(make_invented_plan(), ["per-layer"])] == ["0", "1"]
 
 
+def test_where_pilots_have_chosen_no_arm_per_layer_saes_are_shown():
+    plan = make_invented_plan()
+    alone = replace(plan, arms=tuple(arm for arm in plan.arms if arm.role == "baseline"))
+    assert [each.group for each in shown_groups(alone, ["shared", "specialised"])] == ["0", "1"]
+
+
 @pytest.fixture
 def four_layers():
     """Three SAEs, of which two serve one layer, and those specialised from them."""

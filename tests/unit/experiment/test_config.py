@@ -236,6 +236,13 @@ WRONG = [
     ({"arms": {"per_layer": [2, 0.03]}}, "for variant tokens-3of100, which gets 120 of them"),
     ({"arms": {"per_layer": [0]}}, "arms.per_layer.0 is 0, but must be above 0"),
     ({"arms": {"margins": {"mean": 0}}}, "arms.margins.mean is 0, but must be above 0"),
+    # the page
+    (
+        shared(browser={"arms": ["shared", "specialised"]}),
+        "models.tiny: browser.arms asks for shared and specialised SAEs, of which the section arms"
+        " has none: add per-layer, or write browser.arms: [].",
+    ),
+    (shared(3, browser={"arms": ["shared"]}), "browser.arms asks for shared SAEs, of which"),
     # architectures
     ({"sae": {"architecture": "vanilla"}}, 'sae.architecture is "vanilla", but must be topk or'),
     (
@@ -381,6 +388,20 @@ def test_an_empty_section_means_the_defaults(config, empty):
     assert load({**config, **with_empty}) == load(config)
     here = merged(config, imported("llama"))
     assert load({**here, "language_models": empty}) == load(here)
+
+
+@pytest.mark.parametrize(
+    "allowed",
+    [
+        shared(browser={"arms": []}),
+        shared(browser={"arms": ["per-layer", "shared"]}),
+        shared(2, browser={"arms": ["shared"]}),
+        {"arms": {"shared": {"counts": []}, "auto": ["shared"]}, "browser": {"arms": ["shared"]}},
+    ],
+)
+def test_the_page_wants_an_arm_that_it_can_show(config, allowed):
+    config["sae"]["training_tokens"] = 40_000  # enough for pilots
+    load(merged(config, allowed))
 
 
 def test_a_model_overrides_what_it_names_and_nothing_else(config):

@@ -40,6 +40,7 @@ def check_arms(
     _check_saes(where, settings, d_model)
     _check_windows(where, settings)
     if n_layers is None:
+        _check_browser(where, settings, None)
         return
     try:
         n_layers = len(studied_layers(settings["activations"]["layers"], n_layers))
@@ -69,6 +70,7 @@ def check_arms(
     _check_specialised(where, settings, n_layers)
     _check_crosscoders(where, settings, n_layers)
     _check_transfers(where, settings, n_layers)
+    _check_browser(where, settings, n_layers)
 
 
 def _check_saes(where: str, settings: Mapping[str, Any], d_model: int | None) -> None:
@@ -201,6 +203,21 @@ def _check_crosscoders(where: str, settings: Mapping[str, Any], n_layers: int) -
             f"{where}: arms.crosscoder asks for TopK crosscoders, but sae.architecture is"
             f" {architecture}, and arms must not differ in it: write sae.architecture: topk, or"
             " arms.crosscoder: {}."
+        )
+
+
+def _check_browser(where: str, settings: Mapping[str, Any], n_layers: int | None) -> None:
+    """An arm that the page can show. As many clusters as layers are per-layer SAEs."""
+    asked, kinds = settings["arms"], settings["browser"]["arms"]
+    there = {
+        "per-layer": True,
+        "shared": any(count != n_layers for count in asked["shared"]["counts"]),
+        "specialised": bool(asked["specialised"]),
+    }
+    if kinds and not any(there[kind] or kind in asked["auto"] for kind in kinds):
+        raise InputError(
+            f"{where}: browser.arms asks for {' and '.join(kinds)} SAEs, of which the section arms"
+            " has none: add per-layer, or write browser.arms: []."
         )
 
 

@@ -111,12 +111,16 @@ class Plan:
     def browsed_arms(self, kinds: Collection[str]) -> list[tuple[str, str]]:
         """(variant, partition) of the arms whose latents are shown, none twice.
 
+        The full per-layer SAEs where no arm is of the kinds: `auto` may choose none.
+
         Args:
             kinds: of `BROWSED`: per-layer, shared and specialised, those with what they started
                 from.
         """
         roles = {BROWSED[kind] for kind in kinds}
         arms = [arm for arm in self.arms if arm.role in roles]
+        if kinds and not arms:
+            arms = [baseline(self.arms)]
         roots = self.root_arms if "specialised" in roles else []
         same = measured_as([*self.arms, *roots])
         return list(dict.fromkeys(same[arm.variant, arm.partition] for arm in [*arms, *roots]))
