@@ -12,6 +12,7 @@ from sae_settings_of import topk_settings
 
 import clustersae
 from clustersae.exports import hub
+from clustersae.exports.card import public_name, public_text
 from clustersae.models.description import ModelDescription
 from clustersae.runtime.errors import InputError
 from clustersae.sae.architectures.topk import TopK
@@ -80,6 +81,40 @@ def test_no_path_of_this_machine_is_told(uploadable):
     assert not any(b"secret" in content or b"data/text" in content for content in told.values())
     assert b"little-gpt" in told["README.md"]
     assert b"stories.txt" in told["README.md"]
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("dataset /home/alice/secret-project/data train", "dataset data train"),
+        ("dataset /home/alice/secret project/my data sub train", "dataset my data sub train"),
+        ("dataset secret project/data train", "dataset data train"),
+        ("dataset ../secret/data train", "dataset data train"),
+        ("dataset a/secret/data train refs/pr/1", "dataset 1"),
+        ("dataset wikitext train", "dataset wikitext train"),
+        ("dataset some/stories sub train 9bb295", "dataset some/stories sub train 9bb295"),
+        ("dataset some/stories train refs/pr/1", "dataset some/stories train refs/pr/1"),
+        ("/home/alice/one.txt, secret/two.txt", "one.txt, two.txt"),
+        ("/home/alice/model", "model"),
+    ],
+)
+def test_of_a_text_only_what_lies_on_the_hub_has_its_whole_name(source, told):
+    assert public_text(source) == told
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("/home/alice/model", "model"),
+        ("model", "model"),
+        ("results/language_models/toy/model", "toy"),
+        ("/home/alice/work/results/little/model", "little"),
+        ("/home/alice/results/model", "model"),
+        ("/home/alice/little.gguf", "little.gguf"),
+    ],
+)
+def test_a_model_here_is_told_by_its_folder_alone(source, told):
+    assert public_name(source) == told
 
 
 def test_the_card_has_quality_ancestry_and_what_was_left_out(uploadable):

@@ -1,5 +1,6 @@
 """The model card of SAEs on the Hugging Face Hub: what they are, how good, and how to load them."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 #: Where the SAEs themselves lie in a repository, beside the exports.
 OWN = "clustersae"
+#: What a dataset begins with in a corpus.json; on the Hub it is NAME or OWNER/NAME.
+_DATASET = "dataset "
+_ON_HUB = re.compile(_DATASET + r"\w[\w.-]*(/[\w.-]+)?( [^/]*)?( refs/\S+)?")
 
 
 class Published(NamedTuple):
@@ -44,9 +48,22 @@ class Published(NamedTuple):
 
 
 def public_name(source: str) -> str:
-    """What may be told of a path of this machine: its last part that says something."""
+    """What may be told of a path of this machine: its last part that says something.
+
+    In results, that of a model is above `model`; elsewhere what is above may be a person's name.
+    """
     path = PurePosixPath(source)
-    return path.parent.name if path.name == "model" else path.name
+    made_here = path.name == "model" and "results" in path.parts[:-2]
+    return path.parent.name if made_here else path.name
+
+
+def public_text(source: str) -> str:
+    """The same of the `source` in a corpus.json: files, or a dataset with subset and so on."""
+    if _ON_HUB.fullmatch(source):
+        return source
+    if source.startswith(_DATASET):
+        return _DATASET + public_name(source.removeprefix(_DATASET))
+    return ", ".join(public_name(name) for name in source.split(", "))
 
 
 def model_card(published: Published) -> "ModelCard":
@@ -86,12 +103,9 @@ def _training(published: Published) -> str:
         f" `{model.fingerprint}`"
     ]
     if corpus:
-        names = corpus["source"]
-        if not names.startswith("dataset "):
-            names = ", ".join(public_name(name) for name in names.split(", "))
         lines.append(
-            f"- Text: {names}; {corpus['n_tokens']['train']:,} training tokens in rows of"
-            f" {corpus['n_ctx']}; SHA-256 of the text `{corpus['source_sha256']}`"
+            f"- Text: {public_text(corpus['source'])}; {corpus['n_tokens']['train']:,} training"
+            f" tokens in rows of {corpus['n_ctx']}; SHA-256 of the text `{corpus['source_sha256']}`"
         )
     left_out = published.saes[min(published.saes)].config.get("left_out")
     if left_out:
