@@ -123,7 +123,7 @@ def test_the_encoding_is_the_remedy_for_text_that_is_not_utf8(tmp_path):
 
 @pytest.mark.parametrize("encoding", ["klingon", "hex", "rot13", ""])
 def test_an_encoding_that_does_not_exist_is_named(tmp_path, encoding):
-    with pytest.raises(InputError, match=f"corpus.encoding: there is no {encoding}"):
+    with pytest.raises(InputError, match=f"corpus.encoding: there is no {encoding!r}"):
         list(text_pieces(written(tmp_path, "a"), encoding))
 
 

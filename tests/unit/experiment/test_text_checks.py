@@ -49,3 +49,11 @@ def test_a_file_that_is_read_twice_is_refused(config, section, read, again):
 @both
 def test_two_files_may_say_the_same(config, section, read):
     read(merged(config, section({"source": "text", "files": ["other.txt", "text.txt"]})))
+
+
+@both
+@pytest.mark.parametrize("encoding", ["utf8-mb4", "hex", "undefined", "ut\0f", ""])
+def test_what_is_no_encoding_is_refused(config, section, read, encoding):
+    corpus = {"source": "text", "files": ["text.txt"], "encoding": encoding}
+    with pytest.raises(InputError, match=re.escape(f"corpus.encoding: there is no {encoding!r}.")):
+        read(merged(config, section(corpus)))

@@ -37,6 +37,7 @@ WRONG = [
     ({"language_models": {"a/b": {}}}, 'language_models has the name "a/b", but a name is'),
     ({"language_models": {"b": {}}}, "language_models.b lacks 'corpus'"),
     (tiny(architecture={"n_heads": 3}), "n_heads = 3 does not divide d_model = 16"),
+    (tiny(architecture={"n_layers": 1001}), "n_layers is 1001, but must be at most 1000"),
     (tiny(architecture={"initializer_range": 0}), "initializer_range is 0, but must be above 0"),
     # training
     (tiny(training={"sampling": "words"}), 'tiny.training.sampling is "words", but must be rows'),

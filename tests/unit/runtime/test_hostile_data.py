@@ -13,8 +13,8 @@ from clustersae.circuits.tasks.prompts import read_prompts
 from clustersae.corpora.text import dataset_documents, jsonl_documents, text_documents
 from clustersae.corpora.tokens import read_tokens
 from clustersae.experiment.clusters import layers_of
-from clustersae.experiment.config import model_shape
 from clustersae.experiment.plan import read_plan
+from clustersae.experiment.shape import model_shape
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.tensors import load_tensors, save_tensors, sealed
 from clustersae.sae.architectures.topk import TopK

@@ -1,6 +1,7 @@
 """`clustersae init` as a user calls it."""
 
 import re
+import shlex
 
 import pytest
 import yaml
@@ -54,6 +55,22 @@ def test_a_configuration_elsewhere_names_whole_paths(here):
     settings = yaml.safe_load((here / "configs" / "mine.yaml").read_text())["models"]["tiny-gpt2"]
     assert settings["path"] == str(here / "tiny-gpt2")
     assert settings["corpus"]["files"] == [str(here / "text.txt")]
+
+
+@pytest.mark.parametrize("name", ["a b", "a\x7fb", "a\x07\U0001f600b"])
+def test_any_name_of_a_text_can_be_written(here, name):
+    (here / "text.txt").rename(here / name)
+    assert main(["init", "--model", "tiny-gpt2", "--text", f"./{name}"]) == 0
+    written = yaml.safe_load((here / "tiny-gpt2.yaml").read_text())
+    assert written["models"]["tiny-gpt2"]["corpus"]["files"] == [name]
+
+
+def test_the_command_to_go_on_with_can_be_pasted(here, capsys):
+    assert init("--output", "my dir/c\x7f.yaml") == 0
+    said = next(line for line in capsys.readouterr().out.splitlines() if "--configfile" in line)
+    assert shlex.split(said)[-1] == "my dir/c\x7f.yaml"
+    comment = (here / "my dir" / "c\x7f.yaml").read_text().splitlines()[1]
+    assert comment.endswith("--configfile 'my dir/c\\U0000007f.yaml'")
 
 
 def test_a_mistake_is_one_line_and_leaves_no_file(here, capsys):

@@ -60,7 +60,20 @@ def wrong_models(folder: Path) -> dict[str, tuple[str, str]]:
     (folder / "some.txt").write_text("text")
     (folder / "bad.gguf").write_bytes(b"GGUF" + bytes(60))
     t5 = write_config(folder / "t5", is_encoder_decoder=True, num_layers=2, d_model=3)
+    (folder / "list").mkdir()
+    (folder / "list" / "config.json").write_text("[]")
+    shape = {"num_hidden_layers": 3, "hidden_size": 8, "vocab_size": 9}
+
+    def with_(name, **facts):
+        return write_config(folder / name, **{**shape, **facts})
+
     return {
+        "list": (str(folder / "list"), r"list/config\.json holds no JSON object \(\{\.\.\.\}\)"),
+        "text part": (with_("x", text_config="x"), "text_config is 'x', but must be a section"),
+        "negative": (with_("n", num_hidden_layers=-3), "num_hidden_layers is -3, but must be at"),
+        "endless": (with_("e", num_hidden_layers=2 * 10**9), "but must be at most 1000"),
+        "flat": (with_("f", hidden_size=0), "hidden_size is 0, but must be at least 1"),
+        "mute": (with_("v", vocab_size=0), "vocab_size is 0, but must be at least 1"),
         "nothing": ("no-such-model", "no such directory or GGUF file, and a repository of the"),
         "empty": (str(folder / "empty"), "has no config.json"),
         "text": (str(folder / "some.txt"), "is a file, but no GGUF file"),
@@ -70,7 +83,10 @@ def wrong_models(folder: Path) -> dict[str, tuple[str, str]]:
     }
 
 
-@pytest.mark.parametrize("kind", ["nothing", "empty", "text", "gguf", "encoder", "unknown"])
+KINDS = ("nothing", "empty", "text", "gguf", "encoder", "unknown", "list", "text part")
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "negative", "endless", "flat", "mute"])
 def test_what_is_no_language_model_is_named(kind, tmp_path):
     place, message = wrong_models(tmp_path)[kind]
     with pytest.raises(InputError, match=message) as error:
@@ -102,6 +118,23 @@ def test_tokens_are_those_of_the_models_own_tokenizer(model, tmp_path):
     blind = ModelFacts("path", "m", 2, 8, 50, None, "float32")
     text = look_at_text([str(tmp_path / "text.txt")], blind)
     assert (text.n_tokens, text.measured) == (750, False)
+
+
+def test_tokens_are_counted_beyond_what_the_tokenizer_would_cut(model, tmp_path):
+    words = Tokenizer(models.WordLevel({"w3": 0}, unk_token="w3"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    words.enable_truncation(max_length=7)
+    words.enable_padding(length=5000)
+    words.save(str(model.tokenizer))
+    (tmp_path / "text.txt").write_text(" ".join(["w3"] * 1000))
+    assert look_at_text([str(tmp_path / "text.txt")], model).n_tokens == 1000
+
+
+def test_what_is_no_tokenizer_is_named(model, tmp_path):
+    model.tokenizer.write_text("{}")
+    (tmp_path / "text.txt").write_text("w3")
+    with pytest.raises(InputError, match=r"model/tokenizer\.json is no tokenizer that this"):
+        look_at_text([str(tmp_path / "text.txt")], model)
 
 
 def test_the_separator_that_a_text_has_is_found(model, tmp_path):
@@ -143,13 +176,18 @@ def test_a_dataset_in_a_folder_is_read_by_its_field(model, tmp_path):
         (["no.txt"], "--text no.txt: there is no such file"),
         (["model", "no.txt"], "--text: no.txt does not exist"),
         (["model", "model"], "--text: one of them is a folder"),
+        (["x" * 5000], "there is no such file"),
+        (["~nobody-of-this-name/a.txt"], "there is no such file"),
         (["empty.txt"], "empty.txt is empty"),
+        (["deep.jsonl"], r"deep.jsonl, line 1: not valid JSON \(too deeply nested\)"),
+        (["latin.txt", "deep.jsonl"], "--text: deep.jsonl is JSON Lines, others are not"),
         (["latin.txt"], r"latin.txt is not UTF-8 text \(byte 1"),
     ],
 )
 def test_a_text_that_cannot_be_read_is_named(model, tmp_path, monkeypatch, places, message):
     monkeypatch.chdir(tmp_path)
     Path("empty.txt").touch()
+    Path("deep.jsonl").write_text("[" * 100_000)
     Path("latin.txt").write_bytes("Müller".encode("latin1"))
     with pytest.raises(InputError, match=message):
         look_at_text(places, model)

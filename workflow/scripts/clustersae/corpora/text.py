@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from clustersae.experiment.texts import ENCODINGS, is_encoding
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import parsed_json
 
@@ -161,14 +162,9 @@ def _check_no_wide_characters(path: Path, encoding: str, start: bytes) -> None:
 
 
 def _decoder(encoding: str) -> codecs.IncrementalDecoder:
-    try:
-        "".encode(encoding)  # refuses codecs such as hex, which are not of text
-        return codecs.getincrementaldecoder(encoding)()
-    except LookupError:
-        raise InputError(
-            f"corpus.encoding: there is no {encoding}. Write a name that Python knows, such as"
-            " utf-8, latin-1, cp1252 or utf-16."
-        ) from None
+    if not is_encoding(encoding):
+        raise InputError(f"corpus.encoding: there is no {encoding!r}. {ENCODINGS}")
+    return codecs.getincrementaldecoder(encoding)()
 
 
 def jsonl_documents(

@@ -109,8 +109,6 @@ def model_tokenizer(model_dir: Path) -> LoadedTokenizer:
             " AutoTokenizer.from_pretrained(...).save_pretrained(...) (a fast tokenizer)."
         )
     tokenizer = read_tokenizer(path)
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
     description = model_dir / "description.json"
     if description.is_file():
         facts = read_object(description)
@@ -135,7 +133,7 @@ def model_tokenizer(model_dir: Path) -> LoadedTokenizer:
 
 
 def read_tokenizer(path: Path) -> Tokenizer:
-    """What a tokenizer.json says.
+    """What a tokenizer.json says, for texts of any length: it neither cuts nor fills up.
 
     Raises:
         InputError: it is none.
@@ -143,11 +141,14 @@ def read_tokenizer(path: Path) -> Tokenizer:
     if path.stat().st_size > LARGEST_JSON:
         raise InputError(f"{path} is no tokenizer: it has over {LARGEST_JSON} bytes.")
     try:
-        return Tokenizer.from_str(path.read_text(encoding="utf-8"))
+        tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
     except Exception as error:  # the library knows no kinds of errors
         raise InputError(
             f"{path} is no tokenizer that this version of tokenizers can read ({error})."
         ) from None
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def _as_transformers_reads(model_dir: Path) -> Any:

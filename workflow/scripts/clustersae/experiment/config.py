@@ -13,11 +13,11 @@ from clustersae.experiment.architectures import check_architecture
 from clustersae.experiment.feasibility import check_arms
 from clustersae.experiment.moved import check_form
 from clustersae.experiment.paths import located
+from clustersae.experiment.shape import model_shape
 from clustersae.experiment.sources import gguf_file
 from clustersae.experiment.tasks import check_tasks, is_file
 from clustersae.experiment.texts import check_text, locate_text
 from clustersae.runtime.errors import InputError
-from clustersae.runtime.files import read_object
 
 SECTIONS = ("activations", "clustering", "sae", "arms", "evaluation", "exports", "browser")
 
@@ -29,10 +29,6 @@ SHARED = (
     *("path", "repo", "revision", "trust_remote_code", "dtype", "device_map", "trained"),
     *("corpus", "activations"),
 )
-
-#: Where config.json of the usual model families keeps these figures.
-N_LAYERS_KEYS = ("num_hidden_layers", "n_layer", "num_layers")
-D_MODEL_KEYS = ("hidden_size", "n_embd", "d_model")
 
 
 class Trained(NamedTuple):
@@ -154,7 +150,11 @@ def _check_model(name: str, settings: dict[str, Any], trained: Mapping[str, Trai
     else:
         check_text(f"{where}.corpus", settings["corpus"])
         settings["toy_english"] = False
-        check_arms(where, settings, *model_shape(settings))
+        try:
+            shape = model_shape(settings)
+        except InputError as error:
+            raise InputError(f"{where}.path: {error}") from None
+        check_arms(where, settings, *shape)
     tasks = settings["evaluation"]["tasks"]
     check_tasks(f"{where}: evaluation.tasks", tasks, settings["toy_english"])
     _check_judge(where, settings["evaluation"]["judge"])
@@ -210,16 +210,3 @@ def _check_judge(where: str, judge: Mapping[str, Any]) -> None:
             f"{where}: evaluation.judge.model is missing: name the model that"
             f" {judge['base_url']} is to answer with."
         )
-
-
-def model_shape(settings: Mapping[str, Any]) -> tuple[int | None, int | None]:
-    """n_layers and d_model of a model directory; GGUF files and the Hub tell at the import."""
-    if not settings["path"] or gguf_file(settings["path"]):
-        return None, None
-    facts = read_object(Path(settings["path"]) / "config.json")
-    facts = facts.get("text_config") or facts
-
-    def first(keys: tuple[str, ...]) -> int | None:
-        return next((facts[key] for key in keys if isinstance(facts.get(key), int)), None)
-
-    return first(N_LAYERS_KEYS), first(D_MODEL_KEYS)

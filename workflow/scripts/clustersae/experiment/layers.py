@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from clustersae.runtime.errors import InputError
 
+#: Of the largest published models, 126 layers.
+MOST_LAYERS = 1000
+
 
 def studied_layers(
     asked: str | Sequence[int] | Mapping[str, int], n_layers: int
@@ -18,18 +21,19 @@ def studied_layers(
     Raises:
         InputError: there are none, or the model has no such layer.
     """
+    layers: Sequence[int]
     if isinstance(asked, str):
-        layers = list(range(n_layers))
+        layers = range(n_layers)
     elif isinstance(asked, Mapping):
         if asked.get("step", 1) < 1:
             raise InputError("activations.layers: step must be at least 1.")
         last = asked.get("last", n_layers - 1)
-        layers = [*range(asked.get("first", 0), last + 1, asked.get("step", 1))]
+        layers = range(asked.get("first", 0), last + 1, asked.get("step", 1))
     else:
         layers = sorted(asked)
     if not layers:
         raise InputError(f"activations.layers = {asked} names no layer.")
-    highest = max(*layers, asked.get("last", 0) if isinstance(asked, Mapping) else 0)
+    highest = max(layers[-1], asked.get("last", 0) if isinstance(asked, Mapping) else 0)
     if highest >= n_layers:
         raise InputError(
             f"activations.layers names layer {highest}, but the model has the layers 0 to"

@@ -1,5 +1,6 @@
 """Which local files a language model or a data set consists of."""
 
+import os
 from pathlib import Path
 
 from clustersae.experiment.paths import RULE
@@ -17,14 +18,14 @@ def gguf_file(path: str | Path) -> Path | None:
         InputError: `path` is neither, or holds several GGUF files.
     """
     path = Path(path)
-    if path.is_file():
+    if os.path.isfile(path):  # Path would fail at a name too long
         if path.suffix == GGUF:
             return path
         raise InputError(
             f"{path} is a file, but no GGUF file. Give a Hugging Face directory, or a file that"
             f" ends in {GGUF}."
         )
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise InputError(f"{path} is not a directory, and no GGUF file. {RULE}")
     if (path / "config.json").is_file():
         return None

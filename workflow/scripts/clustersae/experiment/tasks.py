@@ -1,5 +1,6 @@
 """What tasks are called. Apart from making them, so that a configuration is checked in no time."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,7 +79,7 @@ def _check_task(where: str, task: str, toy: bool) -> None:
             f"{where}: there is no task {task}. Name one of {known}, or a file of prompts"
             f" ({', '.join(SUFFIXES)})."
         )
-    if not Path(task).is_file():
+    if not os.path.isfile(task):
         raise InputError(f"{where}: {task} does not exist or is no file. {RULE}")
     if task_name(task) == ALL_TASKS:
         raise InputError(

@@ -8,13 +8,16 @@ from typing import Any
 from clustersae.experiment.paths import RULE, located
 from clustersae.runtime.errors import InputError
 
+#: What to write for one that is unknown.
+ENCODINGS = "Write a name that Python knows, such as utf-8, latin-1, cp1252 or utf-16."
+
 
 def locate_text(corpus: dict[str, Any], folders: Sequence[str | Path]) -> None:
     """Make paths such as jobs can open, in place; a dataset is a path only where there is one."""
     corpus["files"] = [located(file, folders) for file in corpus["files"]]
     if corpus["dataset"]:
         dataset = located(corpus["dataset"], folders)
-        corpus["dataset"] = dataset if Path(dataset).exists() else corpus["dataset"]
+        corpus["dataset"] = dataset if os.path.exists(dataset) else corpus["dataset"]
 
 
 def check_text(where: str, corpus: Mapping[str, Any]) -> None:
@@ -28,13 +31,14 @@ def check_text(where: str, corpus: Mapping[str, Any]) -> None:
     """
     source = corpus["source"]
     if source in ("text", "jsonl"):
-        _check_encoding(where, corpus["encoding"])
+        if not is_encoding(corpus["encoding"]):
+            raise InputError(f"{where}.encoding: there is no {corpus['encoding']!r}. {ENCODINGS}")
         if not corpus["files"]:
             raise InputError(f"{where}.files is empty: a {source} corpus needs at least one file.")
         for file in corpus["files"]:
-            if not Path(file).is_file():
+            if not os.path.isfile(file):  # Path would fail at a name too long
                 raise InputError(f"{where}.files: {file} does not exist or is no file. {RULE}")
-            if Path(file).stat().st_size == 0:
+            if os.path.getsize(file) == 0:
                 raise InputError(f"{where}.files: {file} is empty: remove it from the list.")
         check_repeats(f"{where}.files", corpus["files"])
     if source == "dataset" and not corpus["dataset"]:
@@ -67,11 +71,10 @@ def check_repeats(where: str, files: Sequence[str | Path]) -> None:
         seen[place] = file
 
 
-def _check_encoding(where: str, encoding: str) -> None:
+def is_encoding(name: str) -> bool:
+    """Whether Python knows an encoding of text by this name; hex, say, is none of text."""
     try:
-        "".encode(encoding)  # refuses codecs such as hex, which are not of text
-    except LookupError:
-        raise InputError(
-            f"{where}.encoding: there is no encoding {encoding}. Write a name that Python knows,"
-            " such as utf-8, latin-1, cp1252 or utf-16."
-        ) from None
+        "".encode(name)
+    except (LookupError, ValueError):  # as of a name with a NUL, and of `undefined`
+        return False
+    return True

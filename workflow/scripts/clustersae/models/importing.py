@@ -13,13 +13,14 @@ from typing import Any
 import torch
 
 from clustersae.corpora.tokenizer import read_tokenizer
+from clustersae.experiment.shape import text_facts
 from clustersae.experiment.sources import gguf_file
 from clustersae.models import gguf, residual
 from clustersae.models.anatomy import describe
 from clustersae.models.description import DTYPES
 from clustersae.models.size import check_size
 from clustersae.runtime.errors import InputError, first_line
-from clustersae.runtime.files import read_object, replacing, write_json
+from clustersae.runtime.files import GIVEN, read_object, replacing, write_json
 from clustersae.runtime.tensors import load_tensors, open_tensors, save_tensors
 
 logger = logging.getLogger(__name__)
@@ -127,7 +128,8 @@ def _copy_config(folder: Path, output_dir: Path) -> None:
             f"{folder} holds no config.json: it is not a model directory as"
             " transformers' save_pretrained writes it."
         )
-    config = read_object(folder / "config.json")
+    config = read_object(folder / "config.json", GIVEN)
+    text_facts(config, folder / "config.json")  # can be told
     if config.get("is_encoder_decoder"):
         raise InputError(
             f"{folder} holds an encoder-decoder model. Use a decoder-only language model."
@@ -145,7 +147,7 @@ def _copy_tokenizer(folder: Path, output_dir: Path) -> None:
     read_tokenizer(folder / "tokenizer.json")  # is one, before it is copied
     _copy(folder / "tokenizer.json", output_dir / "tokenizer.json")
     config = folder / "tokenizer_config.json"
-    facts = read_object(config) if config.is_file() else {}
+    facts = read_object(config, GIVEN) if config.is_file() else {}
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", **_special_names(folder), **facts}
     write_json(output_dir / config.name, settings)
 
@@ -159,15 +161,20 @@ def _special_names(folder: Path) -> dict[str, str | list[str]]:
     if not path.is_file():
         return {}
 
-    def name(token: Any) -> str:
-        return token["content"] if isinstance(token, dict) else token
+    def name(key: str, token: Any) -> str:
+        content = token.get("content") if isinstance(token, dict) else token
+        if not isinstance(content, str):
+            raise InputError(
+                f"{path}: {key} is {token!r}, but must be a text, or have one as content. {GIVEN}"
+            )
+        return content
 
     names: dict[str, str | list[str]] = {}
-    for key, value in read_object(path).items():
+    for key, value in read_object(path, GIVEN).items():
         if value and isinstance(value, list):
-            names["extra_special_tokens"] = [name(token) for token in value]
+            names["extra_special_tokens"] = [name(key, token) for token in value]
         elif value and key.endswith("_token"):
-            names[key] = name(value)
+            names[key] = name(key, value)
     return names
 
 
@@ -193,7 +200,7 @@ def _copy_weights(folder: Path, output: Path) -> None:
 
 def _merge(folder: Path, output: Path) -> None:
     """Write the weights that lie in several files into one; they are mapped, not loaded."""
-    where = read_object(folder / INDEX).get("weight_map")
+    where = read_object(folder / INDEX, GIVEN).get("weight_map")
     if not isinstance(where, dict) or not all(map(_is_plain, where.values())):
         raise InputError(
             f"{folder / INDEX} does not say in which .safetensors file beside it each tensor is"

@@ -10,10 +10,8 @@ import gguf
 import numpy as np
 import torch
 
+from clustersae.experiment.layers import MOST_LAYERS
 from clustersae.runtime.errors import InputError
-
-#: Of the largest published models, 126 layers.
-MOST_LAYERS = 1000
 
 #: The least that a weight takes in a file: two bits.
 WEIGHTS_PER_BYTE = 4

@@ -3,6 +3,7 @@
 Imported by a Snakefile, so it loads nothing heavy.
 """
 
+import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -112,7 +113,7 @@ def _size(corpus: Mapping[str, Any]) -> int:
 def _check_copy(where: str, named: NamedCorpus, corpus: Mapping[str, Any]) -> None:
     """The user's own copy must be a file that can be the corpus."""
     path = Path(corpus["path"])
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(f"{where}.path: {path} does not exist or is no file. {RULE}")
     if zipfile.is_zipfile(path):
         raise InputError(

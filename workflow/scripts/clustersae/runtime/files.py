@@ -17,6 +17,9 @@ from clustersae.runtime.errors import InputError
 
 #: Bytes. The largest that are written here have a few MB; parsed, JSON may take 25 times as much.
 LARGEST_JSON = 1 << 27
+#: What to do with a damaged file that a job has written, and with one of somebody's model.
+MADE = "Delete it and run again."
+GIVEN = "Correct it, or fetch the model again."
 
 
 @contextmanager
@@ -90,8 +93,11 @@ def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
         writer.writerows(rows)
 
 
-def read_json(path: str | Path) -> Any:
+def read_json(path: str | Path, remedy: str = MADE) -> Any:
     """The value in a JSON file.
+
+    Args:
+        remedy: for messages.
 
     Raises:
         InputError: the file is absent, damaged, no JSON, or larger than memory should be spent on.
@@ -107,14 +113,14 @@ def read_json(path: str | Path) -> Any:
     except FileNotFoundError:
         raise InputError(f"{path} does not exist.") from None
     except ValueError as error:
-        raise InputError(f"{path} is not valid JSON ({error}). Delete it and run again.") from None
+        raise InputError(f"{path} is not valid JSON ({error}). {remedy}") from None
 
 
-def read_object(path: str | Path) -> dict[str, Any]:
+def read_object(path: str | Path, remedy: str = MADE) -> dict[str, Any]:
     """The object in a JSON file, such as a config.json; errors as of `read_json`."""
-    value = read_json(path)
+    value = read_json(path, remedy)
     if not isinstance(value, dict):
-        raise InputError(f"{path} holds no JSON object ({{...}}). Fetch or make it again.")
+        raise InputError(f"{path} holds no JSON object ({{...}}). {remedy}")
     return value
 
 

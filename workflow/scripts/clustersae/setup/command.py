@@ -1,6 +1,7 @@
 """`clustersae init`: look, write, and say what was seen and what it will cost."""
 
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,8 @@ def _report(
         yield "This machine is busy now, so that it may be faster than it looks."
     yield ""
     gpus = "--resources gpu=" + ("1" if machine.gpu else "0")
-    yield f"Look at the file; then:  snakemake --cores all {gpus} --configfile {output}"
+    file = shlex.quote(str(output))
+    yield f"Look at the file; then:  snakemake --cores all {gpus} --configfile {file}"
     yield "To see every SAE and job first, add:  --quiet all -- plan"
 
 

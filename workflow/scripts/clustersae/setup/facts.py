@@ -1,24 +1,26 @@
 """What a model, a text and a machine are like, found without loading the model."""
 
-import json
+import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from clustersae.corpora.text import dataset_documents, jsonl_documents, text_pieces
+from clustersae.corpora.tokenizer import read_tokenizer
 from clustersae.cost.forecast import Shape
-from clustersae.experiment.config import D_MODEL_KEYS, N_LAYERS_KEYS
+from clustersae.experiment.layers import MOST_LAYERS
+from clustersae.experiment.shape import D_MODEL_KEYS, N_LAYERS_KEYS, positive, text_facts
 from clustersae.experiment.sources import dataset_files, gguf_file
 from clustersae.experiment.texts import check_repeats
 from clustersae.models.residual import read_config
 from clustersae.models.size import block_weights
 from clustersae.runtime import machine
 from clustersae.runtime.errors import InputError, first_line
-from clustersae.runtime.files import read_json
+from clustersae.runtime.files import GIVEN, parsed_json, read_object
 from clustersae.runtime.machine import Machine
 
 N_CTX_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "seq_length", "max_seq_len")
@@ -95,7 +97,7 @@ def look_at_model(place: str) -> ModelFacts:
         InputError: there is no such model, or it does not say how many layers it has.
     """
     local = Path(os.path.expanduser(place))  # without a home folder as it is, and not there
-    if local.exists():
+    if os.path.exists(local):
         packed = gguf_file(local)
         if packed:
             return _packed_facts(packed)
@@ -135,18 +137,28 @@ def _from_hub(repository: str, name: str, optional: bool = False) -> Path | None
 
 
 def _facts(key: str, place: str, config: Path, tokenizer: Path | None) -> ModelFacts:
-    facts = read_json(config)
+    facts = read_object(config, GIVEN)
     if facts.get("is_encoder_decoder"):
         raise InputError(
             f"--model {place} is an encoder-decoder model. Use a decoder-only language model."
         )
-    facts = {**facts, **(facts.get("text_config") or {})}
+    facts = text_facts(facts, config)
+
+    def whole(keys: Sequence[str], most: float = math.inf) -> int:
+        found = positive(facts, keys, config, most)
+        if found is None:
+            raise InputError(
+                f"--model {place}: config.json has none of {', '.join(keys)}, so that it is no"
+                " language model that this workflow knows."
+            )
+        return found
+
     return ModelFacts(
         key,
         place,
-        n_layers=_whole(facts, N_LAYERS_KEYS, place),
-        d_model=_whole(facts, D_MODEL_KEYS, place),
-        vocab_size=_whole(facts, ("vocab_size",), place),
+        n_layers=whole(N_LAYERS_KEYS, MOST_LAYERS),
+        d_model=whole(D_MODEL_KEYS),
+        vocab_size=whole(["vocab_size"]),
         n_ctx=next((facts[k] for k in N_CTX_KEYS if isinstance(facts.get(k), int)), None),
         # Older versions of transformers say torch_dtype.
         dtype=str(facts.get("dtype") or facts.get("torch_dtype") or "float32"),
@@ -162,16 +174,6 @@ def _block_weights(config: Path) -> int | None:
         return None
 
 
-def _whole(facts: Mapping[str, Any], keys: Sequence[str], place: str) -> int:
-    for key in keys:
-        if isinstance(facts.get(key), int):
-            return facts[key]
-    raise InputError(
-        f"--model {place}: config.json has none of {', '.join(keys)}, so that it is no language"
-        " model that this workflow knows."
-    )
-
-
 def _packed_facts(file: Path) -> ModelFacts:
     """Of a GGUF file, whose weights are mapped but not read."""
     import gguf
@@ -185,6 +187,8 @@ def _packed_facts(file: Path) -> ModelFacts:
             for key in ("block_count", "embedding_length", "context_length")
         )
         vocabulary = len(fields["tokenizer.ggml.tokens"].data)
+        if not 1 <= n_layers <= MOST_LAYERS or d_model < 1:
+            raise ValueError(f"{n_layers} layers, d_model {d_model}")
         blocks = sum(int(x.n_elements) for x in reader.tensors if x.name.startswith("blk."))
     except (KeyError, ValueError, IndexError) as error:
         raise InputError(
@@ -212,12 +216,17 @@ def look_at_text(places: Sequence[str], model: ModelFacts, field: str | None = N
         InputError: there is no such text, or it cannot be read.
     """
     paths = [Path(os.path.expanduser(place)) for place in places]
-    if all(path.is_file() for path in paths):
+    if all(map(os.path.isfile, paths)):
         check_repeats("--text", paths)
-        if all(path.suffix in (".jsonl", ".ndjson") for path in paths):
+        of_lines = [path for path in paths if path.suffix.lower() in (".jsonl", ".ndjson")]
+        if len(of_lines) == len(paths):
             return _json_lines(paths, model, field)
+        if of_lines:
+            raise InputError(
+                f"--text: {of_lines[0]} is JSON Lines, others are not. Give files of one kind."
+            )
         return _text_files(paths, model)
-    missing = [place for place, path in zip(places, paths) if not path.exists()]
+    missing = [place for place, path in zip(places, paths) if not os.path.exists(path)]
     if len(places) > 1:
         what = f"{missing[0]} does not exist" if missing else "one of them is a folder"
         raise InputError(f"--text: {what}. Give files, or one dataset.")
@@ -262,8 +271,8 @@ def _longest_field(path: Path) -> str:
     with open(path, encoding="utf-8", errors="replace") as file:
         first = next((line for line in file if line.strip()), "{}")
     try:
-        record = json.loads(first)
-    except json.JSONDecodeError:
+        record = parsed_json(first)
+    except ValueError:
         record = {}
     if not isinstance(record, dict) or "text" in record:
         return "text"
@@ -292,10 +301,8 @@ def _with_tokens(
         raise InputError(f"--text {corpus.get('dataset') or corpus['files'][0]} has no text.")
     per_token = CHARACTERS_PER_TOKEN
     if model.tokenizer:
-        from tokenizers import Tokenizer
-
-        n_tokens = len(Tokenizer.from_file(str(model.tokenizer)).encode(sample).ids)
-        per_token = len(sample) / max(1, n_tokens)
+        encoding = read_tokenizer(model.tokenizer).encode(sample, add_special_tokens=False)
+        per_token = len(sample) / max(1, len(encoding.ids))
     n_characters = None if n_bytes is None else n_bytes * len(sample) / len(sample.encode())
     total = None if n_characters is None else round(n_characters / per_token)
     return TextFacts(corpus, n_bytes, total, measured=model.tokenizer is not None)

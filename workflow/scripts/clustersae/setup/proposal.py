@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,7 @@ def as_yaml(config: Mapping[str, Any], model: ModelFacts, text: TextFacts, file:
     lines = [
         f"# {name}: {model.n_layers} layers, d_model {model.d_model}, vocabulary"
         f" {model.vocab_size:,}. Written by clustersae init; change what you like.",
-        f"#   snakemake --cores all --configfile {file}",
+        f"#   snakemake --cores all --configfile {_printable(shlex.quote(str(file)))}",
         "# Every key, its meaning and its default: docs/config.md.",
         "",
         "models:",
@@ -224,4 +225,9 @@ def _flow(value: Any) -> str:
         return value if value.lower() not in reserved else json.dumps(value)
     if isinstance(value, float):  # YAML takes 5e-05 for text
         return f"{value:.10f}".rstrip("0").removesuffix(".")
-    return json.dumps(value, ensure_ascii=False)
+    return _printable(json.dumps(value, ensure_ascii=False))
+
+
+def _printable(text: str) -> str:
+    """A text in quotes, without characters that YAML refuses."""
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in text)

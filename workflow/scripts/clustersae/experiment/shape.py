@@ -1,0 +1,64 @@
+"""How large a language model is, as its config.json says before the model is loaded."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from clustersae.experiment.layers import MOST_LAYERS
+from clustersae.experiment.sources import gguf_file
+from clustersae.runtime.errors import InputError
+from clustersae.runtime.files import GIVEN, read_object
+
+#: Where config.json of the usual model families keeps these figures.
+N_LAYERS_KEYS = ("num_hidden_layers", "n_layer", "num_layers")
+D_MODEL_KEYS = ("hidden_size", "n_embd", "d_model")
+
+
+def model_shape(settings: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    """n_layers and d_model of a model directory; GGUF files and the Hub tell at the import.
+
+    Args:
+        settings: of the model; `path` counts.
+
+    Raises:
+        InputError: its config.json says what no model can be.
+    """
+    if not settings["path"] or gguf_file(settings["path"]):
+        return None, None
+    file = Path(settings["path"]) / "config.json"
+    facts = text_facts(read_object(file, GIVEN), file)
+    n_layers = positive(facts, N_LAYERS_KEYS, file, MOST_LAYERS)
+    return n_layers, positive(facts, D_MODEL_KEYS, file)
+
+
+def text_facts(facts: Mapping[str, Any], file: Path) -> dict[str, Any]:
+    """What a config.json says; of a model of several kinds, what it says of text comes first.
+
+    Args:
+        facts: the content of `file`.
+
+    Raises:
+        InputError: what it says of text is no section.
+    """
+    of_text = facts.get("text_config") or {}
+    if not isinstance(of_text, dict):
+        raise InputError(f"{file}: text_config is {of_text!r}, but must be a section. {GIVEN}")
+    return {**facts, **of_text}
+
+
+def positive(
+    facts: Mapping[str, Any], keys: Sequence[str], file: Path, most: float = math.inf
+) -> int | None:
+    """The whole number under the first of `keys` that has one; None if none has.
+
+    Raises:
+        InputError: it is not between 1 and `most`.
+    """
+    key = next((key for key in keys if isinstance(facts.get(key), int)), None)
+    if key is None:
+        return None
+    if not 1 <= facts[key] <= most:
+        limit = "at least 1" if facts[key] < 1 else f"at most {most}"
+        raise InputError(f"{file}: {key} is {facts[key]}, but must be {limit}. {GIVEN}")
+    return facts[key]
