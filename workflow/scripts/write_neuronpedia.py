@@ -1,5 +1,6 @@
 """Write the latents of the feature browser as Neuronpedia and SAEDashboard store them."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,13 @@ def main(
 ) -> None:
     """Write `{layer}-{set}/batch-{number}.json` beside `index`, and then that.
 
+    Folders of batches that an earlier run has left there are removed.
+
     Args:
         measured, directions, kinds, n_contexts: see `build_browser.main`.
     """
+    for earlier in {batch.parent for batch in index.parent.glob("*/batch-*.json")}:
+        shutil.rmtree(earlier)
     entries: list[dict[str, Any]] = []
     for group in shown_groups(plan, kinds):
         files = measured[group.variant, group.partition]

@@ -24,14 +24,30 @@ FEATURE = {
 ACTIVATION = {"bin_min", "bin_max", "bin_contains", "tokens", "values"}
 
 
+def write(run: Run, path: Path, kinds=tuple(BROWSED)) -> Path:
+    write_neuronpedia.main(
+        "invented", run.plan, run.measured, run.directions, path, list(kinds), n_contexts=2
+    )
+    return path
+
+
 @pytest.fixture(scope="module")
 def index(tmp_path_factory) -> Path:
     run = Run(tmp_path_factory.mktemp("run"), n_shared=BATCH + 12)
-    path = run.folder / "neuronpedia/index.json"
-    write_neuronpedia.main(
-        "invented", run.plan, run.measured, run.directions, path, list(BROWSED), n_contexts=2
-    )
-    return path
+    return write(run, run.folder / "neuronpedia/index.json")
+
+
+def test_nothing_of_an_earlier_run_stays(tmp_path):
+    path = tmp_path / "neuronpedia/index.json"
+    write(Run(tmp_path / "many", n_shared=BATCH + 12), path)
+    few = Run(tmp_path / "few", n_shared=12)
+    write(few, path, ["shared"])
+    write(few, tmp_path / "fresh/index.json", ["shared"])
+
+    def files(folder):
+        return sorted(each.relative_to(folder) for each in folder.rglob("*"))
+
+    assert files(path.parent) == files(tmp_path / "fresh")
 
 
 def test_the_index_names_a_folder_for_every_sae_and_layer(index):
