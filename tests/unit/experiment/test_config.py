@@ -239,6 +239,24 @@ WRONG = [
     ({"arms": {"per_layer": [2, 0.03]}}, "for variant tokens-3of100, which gets 120 of them"),
     ({"arms": {"per_layer": [0]}}, "arms.per_layer.0 is 0, but must be above 0"),
     ({"arms": {"margins": {"mean": 0}}}, "arms.margins.mean is 0, but must be above 0"),
+    # the judge
+    *(
+        (
+            {"evaluation": {"judge": {"base_url": address, "model": "x"}}},
+            f"models.tiny: evaluation.judge.base_url is {address!r}, which is no address: write",
+        )
+        for address in (
+            "localhost:8000/v1",
+            "file:///etc/passwd",
+            "http://:80/v1",
+            "http://a:b",
+            "",
+        )
+    ),
+    (
+        {"evaluation": {"judge": {"base_url": "http://localhost:8000/v1"}}},
+        "models.tiny: evaluation.judge.model is missing: name the model that http://localhost:8000",
+    ),
     # the page
     (
         shared(browser={"arms": ["shared", "specialised"]}),

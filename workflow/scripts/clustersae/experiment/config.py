@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from clustersae.experiment import schema
 from clustersae.experiment.architectures import check_architecture
 from clustersae.experiment.feasibility import check_arms
+from clustersae.experiment.judge import check_judge
 from clustersae.experiment.moved import check_form
 from clustersae.experiment.paths import located
 from clustersae.experiment.shape import model_shape
@@ -157,7 +158,7 @@ def _check_model(name: str, settings: dict[str, Any], trained: Mapping[str, Trai
         check_arms(where, settings, *shape)
     tasks = settings["evaluation"]["tasks"]
     check_tasks(f"{where}: evaluation.tasks", tasks, settings["toy_english"])
-    _check_judge(where, settings["evaluation"]["judge"])
+    check_judge(f"{where}: ", settings["evaluation"]["judge"])
 
 
 def _check_origin(where: str, settings: Mapping[str, Any]) -> None:
@@ -202,11 +203,3 @@ def _check_trained(
             f" {most} tokens of the validation split of {name}: ask for at most {most}."
         )
     return trained[name]
-
-
-def _check_judge(where: str, judge: Mapping[str, Any]) -> None:
-    if judge["base_url"] and not judge["model"]:
-        raise InputError(
-            f"{where}: evaluation.judge.model is missing: name the model that"
-            f" {judge['base_url']} is to answer with."
-        )

@@ -3,8 +3,8 @@
 import logging
 import threading
 from typing import Any
-from urllib.parse import urlsplit
 
+from clustersae.experiment.judge import check_address
 from clustersae.features.judge.questions import Malformed, Question
 from clustersae.features.judge.store import Store, digest
 from clustersae.runtime.errors import InputError
@@ -188,16 +188,7 @@ class Judge:
 
 
 def _check(base_url: str, key: str | None) -> None:
-    try:
-        parts = urlsplit(base_url)
-        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number
-        is_address = False
-    if not is_address:
-        raise InputError(
-            f"evaluation.judge.base_url is {base_url!r}, which is no address: write one such as"
-            " http://localhost:8000/v1."
-        )
+    check_address("", base_url)
     if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
         raise InputError(
             "The judge's key has spaces, line breaks or foreign letters in it. Set its"
