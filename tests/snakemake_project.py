@@ -15,6 +15,8 @@ import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TINY = REPOSITORY / "tests" / "configs" / "tiny.yaml"
+#: Takes back what TINY says of its text and corpora of other sources cannot read.
+UNSAID: dict[str, Any] = {"files": [], "fractions": {"validation": 0.05, "test": 0.05}}
 PARTS = ("Snakefile", "workflow", "envs")
 WORDS = ["the", "a", "cat", "dog", "man", "sat", "saw", "ran", "on", "by", "tree", "house"]
 

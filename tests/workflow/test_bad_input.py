@@ -7,7 +7,7 @@ import torch
 import yaml
 from language_models import save_tiny_model, save_tiny_tokenizer
 from safetensors.torch import load_file, save_file
-from snakemake_project import merged
+from snakemake_project import UNSAID, merged
 
 CORPUS = "results/language_models/tiny/corpus/corpus.json"
 DESCRIPTION = "results/tiny/model/description.json"
@@ -81,7 +81,9 @@ def test_a_text_that_is_too_short(fresh):
 
 
 def test_a_named_corpus_that_is_neither_here_nor_to_be_had(fresh):
-    fresh.configure(language_models={"tiny": {"corpus": {"source": "named", "name": "enwik8"}}})
+    fresh.configure(
+        language_models={"tiny": {"corpus": {"source": "named", "name": "enwik8", **UNSAID}}}
+    )
     fresh.configure(language_models={"tiny": {"corpus": {"cache": "texts"}}})
     message = failure(fresh, CORPUS)
     assert message == (
@@ -95,7 +97,9 @@ def test_a_named_corpus_that_is_neither_here_nor_to_be_had(fresh):
 
 
 def test_a_named_corpus_that_was_damaged_in_the_cache(fresh):
-    fresh.configure(language_models={"tiny": {"corpus": {"source": "named", "name": "text8"}}})
+    fresh.configure(
+        language_models={"tiny": {"corpus": {"source": "named", "name": "text8", **UNSAID}}}
+    )
     (fresh.folder / "text.txt").rename(fresh.folder / "text8")
     message = failure(fresh, CORPUS, CLUSTERSAE_DATA=str(fresh.folder))
     assert re.search(r"/text8 is not text8 as published \(md5 .*: delete it and run", message)

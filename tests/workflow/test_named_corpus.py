@@ -2,10 +2,12 @@
 
 import json
 
+from snakemake_project import UNSAID
+
 from clustersae.corpora.tokens import read_tokens
 
 SUMMARY = "results/language_models/tiny/corpus/corpus.json"
-OWN = {"source": "named", "name": "text8", "path": "text.txt", "checksum": "any"}
+OWN = {"source": "named", "name": "text8", "path": "text.txt", "checksum": "any", **UNSAID}
 HELD_OUT = {"validation": 300, "test": 300}
 
 
@@ -36,5 +38,7 @@ def test_a_file_of_ones_own_becomes_a_named_corpus(fresh):
 
 
 def test_a_published_corpus_needs_no_file_before_its_job(fresh):
-    fresh.configure(language_models={"tiny": {"corpus": {"source": "named", "name": "enwik8"}}})
+    fresh.configure(
+        language_models={"tiny": {"corpus": {"source": "named", "name": "enwik8", **UNSAID}}}
+    )
     assert fresh.plan(SUMMARY) == {"build_corpus": 1}

@@ -7,7 +7,7 @@ import re
 import pytest
 import yaml
 from configurations import LANGUAGE_MODELS, SCHEMA, load
-from snakemake_project import TINY, merged
+from snakemake_project import TINY, UNSAID, merged
 
 from clustersae.experiment.shape import model_shape
 from clustersae.runtime.errors import InputError
@@ -245,13 +245,7 @@ WRONG = [
             {"evaluation": {"judge": {"base_url": address, "model": "x"}}},
             f"models.tiny: evaluation.judge.base_url is {address!r}, which is no address: write",
         )
-        for address in (
-            "localhost:8000/v1",
-            "file:///etc/passwd",
-            "http://:80/v1",
-            "http://a:b",
-            "",
-        )
+        for address in ("localhost:8000/v1", "file:///etc/passwd", "http://:80/v1", "http://a:b")
     ),
     (
         {"evaluation": {"judge": {"base_url": "http://localhost:8000/v1"}}},
@@ -350,18 +344,29 @@ WRONG = [
     ),
     (imported("llama", {"files": ["x" * 5000]}), "x does not exist or is no file"),
     (
-        imported("llama", {"source": "dataset"}),
+        imported("llama", {"source": "dataset", "files": []}),
         "models.tiny.corpus.dataset is missing: source dataset needs a name or a path",
     ),
     (
-        imported("llama", {"source": "text", "files": ["text.txt"], "tokenised": True}),
-        "models.tiny.corpus.tokenised is for datasets, not for a text corpus",
+        imported("llama", {"tokenised": True}),
+        "models.tiny.corpus.tokenised is for a corpus of source dataset, and this is of source"
+        " text: take it out, or correct source.",
     ),
     (
-        imported("llama", {"source": "dataset", "dataset": "a/b", "tokenised": True, "bos": "row"}),
+        imported(
+            "llama",
+            {"source": "dataset", "dataset": "a/b", "files": [], "tokenised": True, "bos": "row"},
+        ),
         "models.tiny.corpus.bos is row, but tokens of a tokenised dataset are taken as they are",
     ),
+    (
+        imported("llama", {"source": "dataset", "dataset": "x"}),
+        "models.tiny.corpus.files is for a corpus of source text or jsonl, and this is of source"
+        " dataset: take it out, or correct source.",
+    ),
     # where a model comes from
+    (imported("llama", revision="main"), "models.tiny.revision is for a repository of the Hub"),
+    (tiny(revision="main"), "revision is for a repository of the Hub (repo), and trained names"),
     (tiny(trained=None), "models.tiny does not say which model it is: give path (a Hugging Face"),
     (tiny(path="llama"), "models.tiny has path and trained: take out one of them"),
     (imported("llama", repo="a/b"), "models.tiny has path and repo: take out one of them"),
@@ -379,7 +384,14 @@ WRONG = [
     (
         {
             "language_models": {
-                "tiny": {"corpus": {"source": "named", "name": "shakespeare_char", "n_ctx": 256}}
+                "tiny": {
+                    "corpus": {
+                        "source": "named",
+                        "name": "shakespeare_char",
+                        "n_ctx": 256,
+                        **UNSAID,
+                    }
+                }
             },
             "activations": {"tokens": {"validation": 55336}},
         },

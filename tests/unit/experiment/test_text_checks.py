@@ -57,3 +57,51 @@ def test_what_is_no_encoding_is_refused(config, section, read, encoding):
     corpus = {"source": "text", "files": ["text.txt"], "encoding": encoding}
     with pytest.raises(InputError, match=re.escape(f"corpus.encoding: there is no {encoding!r}.")):
         read(merged(config, section(corpus)))
+
+
+@both
+@pytest.mark.parametrize(
+    ("source", "key", "value", "owners"),
+    [
+        ("dataset", "files", ["nix.txt"], "text or jsonl"),
+        ("dataset", "encoding", "latin-1", "text or jsonl"),
+        ("jsonl", "separator", "---", "text"),
+        ("text", "field", "story", "jsonl or dataset"),
+        ("text", "dataset", "a/b", "dataset"),
+        ("jsonl", "subset", "small", "dataset"),
+        ("text", "split", "test", "dataset"),
+        ("text", "revision", "main", "dataset"),
+    ],
+)
+def test_a_key_of_another_source_is_refused(config, section, read, source, key, value, owners):
+    own = {"dataset": {"dataset": "x"}}.get(source, {"files": ["text.txt"]})
+    given = {**{"files": [], "source": source}, **own, key: value}
+    said = f"corpus.{key} is for a corpus of source {owners}, and this is of source {source}: take"
+    with pytest.raises(InputError, match=re.escape(said)):
+        read(merged(config, section(given)))
+    given[key] = {"files": [], "field": "text", "split": "train", "encoding": "utf-8"}.get(key)
+    read(merged(config, section(given)))  # at its default it says nothing
+
+
+@pytest.mark.parametrize(
+    ("source", "key", "value"),
+    [
+        ("toy-english", "files", ["text.txt"]),
+        ("toy-english", "max_tokens", 99),
+        ("toy-english", "fractions", {"test": 0.2}),
+        ("toy-english", "name", "text8"),
+        ("text", "rows", {"test": 9}),
+        ("text", "seed", 1),
+        ("text", "path", "text.txt"),
+        ("named", "fractions", {"test": 0.2}),
+        ("named", "split", "test"),
+    ],
+)
+def test_a_key_of_another_source_is_refused_where_models_are_trained(config, source, key, value):
+    own = {"text": {"files": ["text.txt"]}, "named": {"name": "text8"}}.get(source, {})
+    corpus = {"source": source, **own}
+    config["language_models"]["tiny"]["corpus"] = corpus
+    language_models(config)
+    corpus[key] = value
+    with pytest.raises(InputError, match=rf"corpus\.{key} is for a corpus of source"):
+        language_models(config)

@@ -6,7 +6,7 @@ import zipfile
 import pytest
 import yaml
 from configurations import language_models
-from snakemake_project import TINY, merged
+from snakemake_project import TINY, UNSAID, merged
 
 from clustersae.experiment.config import Trained
 from clustersae.pretraining.config import known
@@ -29,7 +29,7 @@ def tiny(**changes):
 
 def named(**changes):
     corpus = {"source": "named", "name": "text8", "path": "text.txt", "checksum": "any"}
-    return tiny(corpus=corpus | changes)
+    return tiny(corpus=corpus | UNSAID | changes)
 
 
 WRONG = [
@@ -48,17 +48,17 @@ WRONG = [
     (tiny(training={"published": "text8", "record": True}), "and this model reads another text"),
     (tiny(training={"evaluate_batches": 0}), "evaluate_batches is 0, but must be at least 1"),
     (
-        tiny(corpus={"source": "toy-english"}, training={"sampling": "offsets"}),
+        tiny(corpus={"source": "toy-english", **UNSAID}, training={"sampling": "offsets"}),
         "language_models.tiny.training.sampling: the rows of toy-english are sentences of their",
     ),
     (
-        tiny(corpus={"source": "toy-english"}, training={"record": True}),
+        tiny(corpus={"source": "toy-english", **UNSAID}, training={"record": True}),
         "language_models.tiny.training.record is for models of characters",
     ),
     # texts
     (tiny(corpus={"files": ["no.txt"]}), "tiny.corpus.files: no.txt does not exist or is no file"),
     (
-        tiny(corpus={"source": "named"}),
+        tiny(corpus={"source": "named", **UNSAID}),
         "tiny.corpus.name is missing: write one of shakespeare_char, enwik8, text8",
     ),
     (named(name="wiki"), 'corpus.name is "wiki", but must be shakespeare_char or enwik8 or text8'),

@@ -17,7 +17,7 @@ from clustersae.experiment.paths import located
 from clustersae.experiment.shape import model_shape
 from clustersae.experiment.sources import gguf_file
 from clustersae.experiment.tasks import check_tasks, is_file
-from clustersae.experiment.texts import check_text, locate_text
+from clustersae.experiment.texts import check_keys, check_text, locate_text
 from clustersae.runtime.errors import InputError
 
 SECTIONS = ("activations", "clustering", "sae", "arms", "evaluation", "exports", "browser")
@@ -69,6 +69,8 @@ def load(
             merged = _merged(config.get(key, {}), section.get(key, {}))
             complete[key] = schema.filled(merged, rules["$defs"][key], rules)
         complete["corpus"] = complete["corpus"] if "corpus" in section else None
+        if complete["corpus"]:
+            check_keys(f"config: models.{name}.corpus", complete["corpus"], rules)
         _locate(complete, folders)
         _check_model(name, complete, trained or {})
         models[name] = complete
@@ -183,6 +185,11 @@ def _check_origin(where: str, settings: Mapping[str, Any]) -> None:
             gguf_file(settings["path"])
         except InputError as error:
             raise InputError(f"{where}.path: {error}") from None
+    if settings["revision"] and not settings["repo"]:
+        raise InputError(
+            f"{where}.revision is for a repository of the Hub (repo), and {given[0]} names"
+            " something else: take out revision."
+        )
 
 
 def _check_trained(

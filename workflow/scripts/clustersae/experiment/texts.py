@@ -6,9 +6,23 @@ from pathlib import Path
 from typing import Any
 
 from clustersae.experiment.paths import RULE, located
+from clustersae.experiment.schema import Schema, filled
 from clustersae.runtime.errors import InputError
 
-#: What to write for one that is unknown.
+#: Sources that are files.
+OF_FILES = ("text", "jsonl")
+#: Keys that some sources read → these.
+READ_BY = {
+    **dict.fromkeys(("files", "encoding"), OF_FILES),
+    "separator": ("text",),
+    "field": ("jsonl", "dataset"),
+    **dict.fromkeys(("dataset", "subset", "split", "revision", "tokenised"), ("dataset",)),
+    **dict.fromkeys(("name", "path", "cache", "checksum"), ("named",)),
+    **dict.fromkeys(("rows", "seed"), ("toy-english",)),
+    "fractions": (*OF_FILES, "dataset"),
+    "max_tokens": (*OF_FILES, "dataset", "named"),  # of which it says more
+}
+#: What to write for an encoding that is unknown.
 ENCODINGS = "Write a name that Python knows, such as utf-8, latin-1, cp1252 or utf-16."
 
 
@@ -18,6 +32,25 @@ def locate_text(corpus: dict[str, Any], folders: Sequence[str | Path]) -> None:
     if corpus["dataset"]:
         dataset = located(corpus["dataset"], folders)
         corpus["dataset"] = dataset if os.path.exists(dataset) else corpus["dataset"]
+
+
+def check_keys(where: str, corpus: Mapping[str, Any], rules: Schema) -> None:
+    """Refuse keys that the corpus's source does not read; at their defaults they say nothing.
+
+    Args:
+        where: what messages begin with, e.g. `config: models.gpt2.corpus`.
+        rules: the schema, with the section `corpus`.
+
+    Raises:
+        InputError: names the key.
+    """
+    source, nothing = corpus["source"], filled({}, rules["$defs"]["corpus"], rules)
+    for key, sources in READ_BY.items():
+        if source not in sources and key in nothing and corpus[key] != nothing[key]:
+            raise InputError(
+                f"{where}.{key} is for a corpus of source {' or '.join(sources)}, and this is of"
+                f" source {source}: take it out, or correct source."
+            )
 
 
 def check_text(where: str, corpus: Mapping[str, Any]) -> None:
@@ -30,7 +63,7 @@ def check_text(where: str, corpus: Mapping[str, Any]) -> None:
         InputError: names the key and the remedy.
     """
     source = corpus["source"]
-    if source in ("text", "jsonl"):
+    if source in OF_FILES:
         if not is_encoding(corpus["encoding"]):
             raise InputError(f"{where}.encoding: there is no {corpus['encoding']!r}. {ENCODINGS}")
         if not corpus["files"]:
@@ -43,14 +76,11 @@ def check_text(where: str, corpus: Mapping[str, Any]) -> None:
         check_repeats(f"{where}.files", corpus["files"])
     if source == "dataset" and not corpus["dataset"]:
         raise InputError(f"{where}.dataset is missing: source dataset needs a name or a path.")
-    if corpus.get("tokenised"):
-        if source != "dataset":
-            raise InputError(f"{where}.tokenised is for datasets, not for a {source} corpus.")
-        if corpus["bos"] in ("row", "document"):
-            raise InputError(
-                f"{where}.bos is {corpus['bos']}, but tokens of a tokenised dataset are taken as"
-                " they are: write auto."
-            )
+    if corpus.get("tokenised") and corpus["bos"] in ("row", "document"):
+        raise InputError(
+            f"{where}.bos is {corpus['bos']}, but tokens of a tokenised dataset are taken as they"
+            " are: write auto."
+        )
 
 
 def check_repeats(where: str, files: Sequence[str | Path]) -> None:

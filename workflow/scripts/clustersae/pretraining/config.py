@@ -13,7 +13,7 @@ from clustersae.corpora.named import ANY, NAMED, NamedCorpus
 from clustersae.experiment import schema
 from clustersae.experiment.config import Trained
 from clustersae.experiment.paths import RULE, located
-from clustersae.experiment.texts import check_text, locate_text
+from clustersae.experiment.texts import check_keys, check_text, locate_text
 from clustersae.runtime.errors import InputError
 
 SECTION = "language_models"
@@ -39,6 +39,7 @@ def load(
     }
     for name, settings in models.items():
         where = f"config: {SECTION}.{name}"
+        check_keys(f"{where}.corpus", settings["corpus"], rules)
         locate_text(settings["corpus"], folders)
         if settings["corpus"]["path"]:
             settings["corpus"]["path"] = located(settings["corpus"]["path"], folders)
