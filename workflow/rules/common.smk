@@ -49,9 +49,12 @@ try:
         SCRIPTS.parent / "schemas" / "config.schema.yaml",
         trained=language_models.KNOWN if TRAINED_HERE else {},
         folders=[Path(file).parent for file in workflow.configfiles],
+        command_line=workflow.config_settings.config,
     )
 except InputError as error:
-    raise WorkflowError(placed(str(error), workflow.configfiles)) from None
+    raise WorkflowError(
+        placed(str(error), workflow.configfiles, workflow.config_settings.config)
+    ) from None
 
 inputs = Inputs(MODELS, checkpoints)
 streaming = Streaming(inputs)

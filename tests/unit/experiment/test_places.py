@@ -4,8 +4,10 @@ import re
 
 import pytest
 import yaml
-from configurations import load
+from configurations import SCHEMA, load
+from snakemake_project import merged
 
+from clustersae.experiment.config import load as load_config
 from clustersae.experiment.places import check_duplicates, key_lines, placed
 from clustersae.runtime.errors import InputError
 
@@ -74,6 +76,22 @@ def test_a_mistake_has_its_line(here, old, new, said):
     message = placed(str(error.value), ["my.yaml"])
     assert message.startswith(f"my.yaml, {said}")
     assert "config: " not in message
+
+
+def test_a_mistake_on_the_command_line_is_not_looked_for_in_a_file(here):
+    (here / "my.yaml").write_text(FILE)
+    spoken = {"sae": {"k": "0", "learning_rate": ["0.1", "x"]}}
+    config = merged(yaml.safe_load(FILE), spoken)
+    for model in config["models"].values():
+        del model["sae"]
+    with pytest.raises(InputError) as error:
+        load_config(config, SCHEMA, command_line=spoken)
+    said = placed(str(error.value), ["my.yaml"], spoken)
+    assert said.startswith("--config: sae.k is 0, but must be at least 1.")
+    said = placed("config: sae.k is 0.", ["my.yaml"], spoken)
+    assert said == "--config: sae.k is 0."
+    said = placed("config: sae.d_sae is 0.", ["my.yaml"], spoken)
+    assert said == "my.yaml, line 13: sae.d_sae is 0."
 
 
 def test_what_was_left_out_is_shown_where_its_section_stands(here):

@@ -46,6 +46,7 @@ def load(
     schema_file: str | Path,
     trained: Mapping[str, Trained] | None = None,
     folders: Sequence[str | Path] = (),
+    command_line: Mapping[str, Any] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """The complete settings of every model: its own section plus activations, clustering, sae,
     arms and evaluation, overrides merged and defaults filled in.
@@ -55,19 +56,22 @@ def load(
     Args:
         trained: the models of the section `language_models`, by name.
         folders: of the configuration files, for relative paths.
+        command_line: what `config` has from there, see `schema.typed`.
 
     Raises:
         InputError: names the key, what was given and what is allowed.
     """
     check_form(config)
     rules = schema.read(schema_file)
+    if command_line:
+        config = merged(config, schema.typed(command_line, rules, rules))
     config = schema.checked(with_shared(config), rules)
     models = {}
     for name, section in config["models"].items():
         complete = schema.filled(section, rules["$defs"]["model"], rules)
         for key in SECTIONS:
-            merged = _merged(config.get(key, {}), section.get(key, {}))
-            complete[key] = schema.filled(merged, rules["$defs"][key], rules)
+            own = merged(config.get(key, {}), section.get(key, {}))
+            complete[key] = schema.filled(own, rules["$defs"][key], rules)
         complete["corpus"] = complete["corpus"] if "corpus" in section else None
         if complete["corpus"]:
             check_keys(f"config: models.{name}.corpus", complete["corpus"], rules)
@@ -128,12 +132,12 @@ def _with_shared(
     return {**{key: copy.deepcopy(first[key]) for key in SHARED if key in first}, **section}
 
 
-def _merged(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+def merged(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with the entries of `override`, section by section."""
     result = copy.deepcopy(dict(base))
     for key, value in override.items():
         nested = isinstance(value, dict) and isinstance(result.get(key), dict)
-        result[key] = _merged(result[key], value) if nested else copy.deepcopy(value)
+        result[key] = merged(result[key], value) if nested else copy.deepcopy(value)
     return result
 
 

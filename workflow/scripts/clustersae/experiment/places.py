@@ -5,8 +5,9 @@ more, for their lines alone, when there is something to say.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -20,20 +21,25 @@ _NAME = re.compile(r'(?P<section>\S+) has the name "(?P<key>.*?)"')
 _PLAIN = re.compile(r"(?P<section>[\w.-]+)(?:: (?P<key>[\w.-]+))?")
 
 
-def placed(message: str, files: Iterable[str | Path]) -> str:
+def placed(
+    message: str, files: Iterable[str | Path], command_line: Mapping[str, Any] | None = None
+) -> str:
     """A message about the configuration, with `FILE, line N` in front of the key it names.
 
-    A key that was left out stands where its section does. What no file has, because it comes from
-    the command line, keeps its message.
+    A key that was left out stands where its section does. What neither has keeps its message.
 
     Args:
         files: of the configuration; Snakemake lets the last one win.
+        command_line: what --config says, which wins over files.
     """
     if not message.startswith(PREFIX):
         return message
     body = message.removeprefix(PREFIX)
     read = [(file, key_lines(file)) for file in reversed([*files])]
+    spoken = {*_dotted(command_line or {})}
     for key in _keys(body):
+        if key in spoken:
+            return f"--config: {body}"
         for file, lines in read:
             if key in lines:
                 return f"{file}, line {lines[key]}: {body}"
@@ -55,6 +61,15 @@ def _keys(body: str) -> Iterator[str]:
         while "." in each:
             each = each.rpartition(".")[0]
             yield each
+
+
+def _dotted(value: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """Dotted keys of sections and lists, the latter by number."""
+    if path:
+        yield ".".join(path)
+    inner = value.items() if isinstance(value, Mapping) else ()
+    for key, each in enumerate(value) if isinstance(value, list) else inner:
+        yield from _dotted(each, (*path, str(key)))
 
 
 def key_lines(file: str | Path) -> dict[str, int]:

@@ -64,6 +64,36 @@ def filled(value: Mapping[str, Any], entry: Schema, schema: Schema) -> dict[str,
     return result
 
 
+def typed(value: Any, entry: Schema, schema: Schema) -> Any:
+    """`value` with numbers, true, false and null where it has them as text and text is not meant.
+
+    Snakemake reads sections on the command line without them: `--config 'sae={k: 4}'` is "4".
+    """
+    entry = resolved(entry, schema)
+    if isinstance(value, Mapping):
+        others = entry.get("additionalProperties") or {}
+        inner = entry.get("properties", {})
+        return {key: typed(each, inner.get(key, others), schema) for key, each in value.items()}
+    if isinstance(value, list):
+        return [typed(each, entry.get("items", {}), schema) for each in value]
+    return _plain(value, entry) if isinstance(value, str) else value
+
+
+def _plain(text: str, entry: Schema) -> Any:
+    """What YAML takes a text for, or a number with an exponent, if that is allowed."""
+    types, values = entry.get("type", []), entry.get("enum", [])
+    try:
+        value = yaml.safe_load(text)
+        value = float(text) if isinstance(value, str) else value
+    except (yaml.YAMLError, ValueError):
+        return text
+    if value is None:
+        return None if "null" in types or None in values else text
+    kinds = {bool: ("boolean",), int: ("integer", "number"), float: ("integer", "number")}
+    fitting = "string" not in types and any(kind in types for kind in kinds.get(type(value), ()))
+    return value if fitting else text
+
+
 def resolved(entry: Schema, schema: Schema) -> Schema:
     if "$ref" in entry:
         return schema["$defs"][entry["$ref"].rsplit("/", 1)[1]]

@@ -11,7 +11,7 @@ from typing import Any
 
 from clustersae.corpora.named import ANY, NAMED, NamedCorpus
 from clustersae.experiment import schema
-from clustersae.experiment.config import Trained
+from clustersae.experiment.config import Trained, merged
 from clustersae.experiment.paths import RULE, located
 from clustersae.experiment.texts import check_keys, check_text, locate_text
 from clustersae.runtime.errors import InputError
@@ -20,19 +20,26 @@ SECTION = "language_models"
 
 
 def load(
-    section: Mapping[str, Any], schema_file: str | Path, folders: Sequence[str | Path] = ()
+    section: Mapping[str, Any],
+    schema_file: str | Path,
+    folders: Sequence[str | Path] = (),
+    command_line: Mapping[str, Any] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """The complete settings of every language model that is trained here, by name.
 
     Args:
         section: `language_models` of the configuration.
         folders: of the configuration files, for relative paths.
+        command_line: what the whole configuration has from there, see `schema.typed`.
 
     Raises:
         InputError: names the key, what was given and what is allowed.
     """
     rules = schema.read(schema_file)
-    given = schema.checked({SECTION: section}, rules)[SECTION]
+    whole: dict[str, Any] = {SECTION: section}
+    if command_line and SECTION in command_line:
+        whole = merged(whole, schema.typed({SECTION: command_line[SECTION]}, rules, rules))
+    given = schema.checked(whole, rules)[SECTION]
     models = {
         name: schema.filled(each, rules["$defs"]["language_model"], rules)
         for name, each in given.items()
