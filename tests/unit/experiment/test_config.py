@@ -151,6 +151,8 @@ WRONG = [
     ({"models": {"a/b": {}}}, 'models has the name "a/b", but a name is up to 100 letters, digits'),
     ({"models": {"..": {}}}, 'models has the name ".."'),
     ({"models": {"a{b}": {}}}, 'models has the name "a{b}"'),
+    ({"models": {"m\n": {}}}, r'models has the name "m\n", but a name is up to 100 letters'),
+    ({"activations": {"layers": "all\n"}}, r'activations.layers is "all\n", but must'),
     ({"models": {"x" * 101: {}}}, "models has the name"),
     # numbers of clusters
     (shared(2, 2), "arms.shared.counts is [2, 2], but must not repeat"),
@@ -411,7 +413,7 @@ def test_a_mistake_is_named_with_what_is_allowed(config, changes, message):
 
 
 @pytest.mark.parametrize(
-    "name", ["logs", "benchmarks", "language_models", "README.md", "report.html"]
+    "name", ["logs", "benchmarks", "language_models", "README.md", "report.html", "plan.log"]
 )
 def test_a_model_may_not_take_a_folder_with_another_use(config, name):
     config["models"] = {name: config["models"]["tiny"]}
@@ -508,7 +510,8 @@ def test_learning_rates_may_be_a_list_for_roots_and_for_specialised_saes(config)
 
 
 def test_a_model_may_be_the_same_as_another(config):
-    config["models"]["wide"] = {"same_as": "tiny", "sae": {"d_sae": 48}}
+    config["models"]["wide"] = {"same_as": "tiny", "sae": {"d_sae": 48}, "browser": {"arms": []}}
+    config["models"]["wide"] |= {"exports": {"formats": ["saelens"]}}
     models = load(config)
     tiny, wide = models["tiny"], models["wide"]
     for key in ("path", "trained", "corpus", "activations", "clustering"):

@@ -35,13 +35,21 @@ def named(**changes):
 WRONG = [
     (tiny(kk=1), "unknown key 'kk' in language_models.tiny; allowed are architecture, corpus"),
     ({"language_models": {"a/b": {}}}, 'language_models has the name "a/b", but a name is'),
+    ({"language_models": {"m\n": {}}}, r'language_models has the name "m\n", but a name is'),
+    *(
+        ({"language_models": {name: {"corpus": {"source": "toy-english"}}}}, f"{name}: a file is")
+        for name in ("trainings.json", "trainings.csv", "tabulate_trainings.log")
+    ),
     ({"language_models": {"b": {}}}, "language_models.b lacks 'corpus'"),
     (tiny(architecture={"n_heads": 3}), "n_heads = 3 does not divide d_model = 16"),
     (tiny(architecture={"n_layers": 1001}), "n_layers is 1001, but must be at most 1000"),
     (tiny(architecture={"initializer_range": 0}), "initializer_range is 0, but must be above 0"),
     # training
     (tiny(training={"sampling": "words"}), 'tiny.training.sampling is "words", but must be rows'),
-    (tiny(training={"seed": 3, "other_seeds": [3], "record": True}), "other_seeds has 3, which is"),
+    (
+        tiny(training={"seed": 3, "other_seeds": [3], "record": True}),
+        "seeds has 3, which is training.seed",
+    ),
     (tiny(training={"other_seeds": [3]}), "record to true, or leave other_seeds out"),
     (tiny(training={"published": "text8"}), "record to true, or leave published out"),
     (tiny(training={"published": "text9", "record": True}), "be shakespeare_char or enwik8 or"),

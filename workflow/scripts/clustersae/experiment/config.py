@@ -22,8 +22,8 @@ from clustersae.runtime.errors import InputError
 
 SECTIONS = ("activations", "clustering", "sae", "arms", "evaluation", "exports", "browser")
 
-#: Beside the models' folders in results/.
-RESERVED_NAMES = ("logs", "benchmarks", "language_models", "README.md", "report.html")
+#: Beside the models' folders in results/, and in that of logs.
+RESERVED_NAMES = ("logs", "benchmarks", "language_models", "README.md", "report.html", "plan.log")
 
 #: What a model that is the `same_as` another takes from it.
 SHARED = (

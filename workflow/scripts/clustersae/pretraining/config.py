@@ -18,6 +18,14 @@ from clustersae.runtime.errors import InputError
 
 SECTION = "language_models"
 
+#: Files beside the models' folders in results/, logs and benchmarks.
+RESERVED_NAMES = (
+    "trainings.json",
+    "trainings.csv",
+    "tabulate_trainings.log",
+    "tabulate_trainings.tsv",
+)
+
 
 def load(
     section: Mapping[str, Any],
@@ -46,6 +54,8 @@ def load(
     }
     for name, settings in models.items():
         where = f"config: {SECTION}.{name}"
+        if name in RESERVED_NAMES:
+            raise InputError(f"{where}: a file is called so; give the model another name.")
         check_keys(f"{where}.corpus", settings["corpus"], rules)
         locate_text(settings["corpus"], folders)
         if settings["corpus"]["path"]:
@@ -147,13 +157,13 @@ def _check_training(where: str, settings: Mapping[str, Any]) -> None:
         )
     if training["seed"] in training["other_seeds"]:
         raise InputError(
-            f"{where}.other_seeds has {training['seed']}, which is {where}.seed already: remove it."
+            f"{where}.other_seeds has {training['seed']}, which is training.seed: remove it."
         )
     for key in ("other_seeds", "published"):
         if training[key] and not training["record"]:
             raise InputError(
                 f"{where}.{key} is for the table of seeds, which nobody has asked for: set"
-                f" {where}.record to true, or leave {key} out."
+                f" training.record to true, or leave {key} out."
             )
     if training["published"] not in (None, settings["corpus"]["name"]):
         raise InputError(
