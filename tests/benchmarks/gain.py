@@ -1,9 +1,10 @@
 """Does the gain of specialising last as training grows? FVU over training, and what it tends to.
 
-    python tests/benchmarks/gain.py results/gain docs/results/gain/stories260k.csv
+    python tests/benchmarks/gain.py results/gain results/gain-long docs/results/gain/stories260k.csv
 
 after a run of the preset stories260k_gain, or of any experiment with per-layer and specialised SAEs
-of several budgets. Per seed, the mean log FVU over layers of specialised SAEs minus that of
+of several budgets; of several runs on the same activations, as with other learning rates, the last
+one that has a training counts. Per seed, the mean log FVU over layers of specialised SAEs minus that of
 per-layer SAEs of equal training is extrapolated by straight lines in the logarithm of training;
 Student's t over seeds. The figure lies beside the table. Asserts nothing.
 """
@@ -145,19 +146,21 @@ def draw(table: pd.DataFrame, note: str, path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path, help="results/MODEL")
+    parser.add_argument("runs", type=Path, nargs="+", help="results/MODEL, one or several")
     parser.add_argument("table", type=Path, help="its name is that of the model in the figure")
     given = parser.parse_args()
     given.table.parent.mkdir(parents=True, exist_ok=True)
-    found = losses(given.run)
+    own = pd.concat([losses(run).assign(run=number) for number, run in enumerate(given.runs)])
+    last = own.groupby("training")["run"].transform("max")
+    found = own[own["run"] == last].drop(columns="run")
     table = summary(found)
     table.to_csv(given.table, index=False, float_format="%.5g")
-    n_layers = read_json(given.run / "plan.json")["n_layers"]
+    n_layers = read_json(given.runs[0] / "plan.json")["n_layers"]
     n_seeds = found["seed"].nunique()
     note = conditions(given.table.stem, n_layers, n_seeds, "bars: 95 % intervals over seeds")
     draw(table, note, given.table.with_suffix(".png"))
     print(table.to_string())
-    full = per_latent(given.run)
+    full = per_latent(given.runs[0])
     print(f"full training is {full:.0f} activations per latent")
     for since in (table["training"].min(), table["training"].iloc[-3]):
         values = extrapolated(found, since, RIVAL_PER_LATENT / full)
