@@ -160,6 +160,11 @@ def claims() -> Iterator[str]:
     dear = 100 * at(0.2, "smollm2")["excess_fvu_equal_seconds"]
     said = f"{short:+.1f} % with 20 % of it (equal cost: {dear:+.1f} %), {long:+.1f} % with all"
     yield said.replace("-", "−")
+    gain = pd.read_csv(RESULTS / "gain" / "stories260k.csv").set_index("training")
+    assert gain["doubling_per_layer"].iloc[-1] > -0.03  # flat
+    assert gain["doubling_per_layer"].iloc[-2] < -0.03
+    said = f"stories260k {100 * gain['ratio'].iloc[-1]:+.1f} % at {gain.index[-1]:.0f} times"
+    yield said.replace("-", "−")
     little = at(0.1, "stories260k")
     assert little["verdict_equal_seconds"] == "worse"
     yield f"10 %, equal cost: {100 * little['excess_fvu_equal_seconds']:+.1f} %"
