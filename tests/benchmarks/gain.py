@@ -4,9 +4,9 @@
 
 after a run of the preset stories260k_gain, or of any experiment with per-layer and specialised SAEs
 of several budgets; of several runs on the same activations, as with other learning rates, the last
-one that has a training counts. Per seed, the mean log FVU over layers of specialised SAEs minus that of
-per-layer SAEs of equal training is extrapolated by straight lines in the logarithm of training;
-Student's t over seeds. The figure lies beside the table. Asserts nothing.
+one that has a training counts. Per seed, the mean log FVU over layers of specialised SAEs minus
+that of per-layer SAEs of equal training is extrapolated by straight lines in the logarithm of
+training; Student's t over seeds. The figure lies beside the table. Asserts nothing.
 """
 
 import argparse

@@ -158,6 +158,7 @@ def test_an_edited_text_is_read_again(finished):
     assert finished.plan().items() >= start.items()
 
 
+@pytest.mark.long
 def test_activations_may_be_deleted_after_a_run(finished):
     """They are the largest files by far; they come back when something needs them."""
     shutil.rmtree(finished.folder / "results" / "tiny" / "activations" / "train")
@@ -171,6 +172,7 @@ def test_activations_may_be_deleted_after_a_run(finished):
     assert (finished.folder / sae.format(0)).stat() == before
 
 
+@pytest.mark.long
 def test_an_imported_model_is_imported_again_when_it_was_replaced(fresh):
     corpus = {"source": "text", "files": ["text.txt"], "n_ctx": 16}
     fresh.configure(models={"tiny": {"trained": None, "path": "model", "corpus": corpus}})
@@ -255,6 +257,7 @@ def test_the_copies_hold_the_workflow_of_the_repository(fresh):
     assert shutil.which("git") is None or not (fresh.folder / ".git").exists()
 
 
+@pytest.mark.long
 def test_tracking_writes_what_it_is_for_and_trains_nothing(finished):
     before = finished.files()
     finished.configure(exports={"tracking": "tensorboard"})

@@ -1,6 +1,6 @@
 """Write the latents of the feature browser as Neuronpedia and SAEDashboard store them."""
 
-import shutil
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from clustersae.browser.reading import Measured, read_group, read_scores
 from clustersae.experiment.plan import Plan, read_plan
 from clustersae.runtime import job
 from clustersae.runtime.files import write_json
+
+_BATCH = re.compile(r"batch-\d+\.json")
 
 
 def main(
@@ -24,13 +26,17 @@ def main(
 ) -> None:
     """Write `{layer}-{set}/batch-{number}.json` beside `index`, and then that.
 
-    Folders of batches that an earlier run has left there are removed.
+    Batches that an earlier run has left there are removed, and folders that had nothing else.
 
     Args:
         measured, directions, kinds, n_contexts: see `build_browser.main`.
     """
-    for earlier in {batch.parent for batch in index.parent.glob("*/batch-*.json")}:
-        shutil.rmtree(earlier)
+    earlier = [file for file in index.parent.glob("*/batch-*.json") if _BATCH.fullmatch(file.name)]
+    for file in earlier:
+        file.unlink()
+    for parent in {file.parent for file in earlier}:
+        if not parent.is_symlink() and not any(parent.iterdir()):
+            parent.rmdir()
     entries: list[dict[str, Any]] = []
     for group in shown_groups(plan, kinds):
         files = measured[group.variant, group.partition]

@@ -67,3 +67,17 @@ def test_what_is_no_number_or_should_be_none_stays_text(text, key):
     for part in reversed(key.split(".")):
         given = {part: given}
     assert typed(given, rules, rules) == given
+
+
+@pytest.mark.parametrize("text", ["\n\n", "---", "###", "# 1", ""])
+def test_text_that_yaml_takes_for_nothing_stays_text(text):
+    assert typed({"a": text}, {"properties": {"a": {"type": ["string", "null"]}}}, {}) == {
+        "a": text
+    }
+
+
+@pytest.mark.parametrize("text", ["null", "~"])
+def test_null_may_be_spelled(text):
+    assert typed({"a": text}, {"properties": {"a": {"type": ["number", "null"]}}}, {}) == {
+        "a": None
+    }

@@ -14,7 +14,7 @@ from clustersae.sae.validation import Validation
 
 def invented(rate, fvu, seconds, dead=0.0, l0=16.0, architecture="topk"):
     """A fit that is its own score."""
-    settings = SimpleNamespace(learning_rate=rate, architecture=architecture, k=16)
+    settings = SimpleNamespace(learning_rate=rate, architecture=architecture, k=16, sparsity=3.0)
     return Fit(Validation(fvu, dead, l0), settings, 0, [], {"seconds": seconds})
 
 
@@ -144,3 +144,10 @@ def test_a_rate_that_diverges_is_left_out_and_all_of_them_are_an_error():
     assert lost == [{"seconds": 2.0}] * 2
     with pytest.raises(Diverged, match="FVU is nan"):
         list(converged([diverges, diverges], []))
+
+
+def test_a_loss_without_weight_aims_at_nothing():
+    fits = [invented(rate, fvu, 1.0, dead, l0, "jumprelu") for rate, fvu, dead, l0 in ARRIVING]
+    for each in fits:
+        each.settings.sparsity = 0.0
+    assert best_of(fits, 0.1).fit is fits[0]

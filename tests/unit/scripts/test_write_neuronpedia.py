@@ -48,6 +48,12 @@ def test_nothing_of_an_earlier_run_stays(tmp_path):
         return sorted(each.relative_to(folder) for each in folder.rglob("*"))
 
     assert files(path.parent) == files(tmp_path / "fresh")
+    own = [path.parent / "mine/batch-notes.json", path.parent / "mine/explanations.csv"]
+    own[0].parent.mkdir()
+    for file in (*own, own[0].with_name("batch-0.json")):
+        file.write_text("{}")
+    write(few, path, ["shared"])
+    assert sorted(own[0].parent.iterdir()) == own  # what others have put there does
 
 
 def test_the_index_names_a_folder_for_every_sae_and_layer(index):

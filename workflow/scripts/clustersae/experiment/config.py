@@ -192,7 +192,7 @@ def _check_origin(where: str, settings: Mapping[str, Any]) -> None:
     if settings["revision"] and not settings["repo"]:
         raise InputError(
             f"{where}.revision is for a repository of the Hub (repo), and {given[0]} names"
-            " something else: take out revision."
+            " something else: take out revision, or write revision: null."
         )
 
 

@@ -87,8 +87,9 @@ def _plain(text: str, entry: Schema) -> Any:
         value = float(text) if isinstance(value, str) else value
     except (yaml.YAMLError, ValueError):
         return text
-    if value is None:
-        return None if "null" in types or None in values else text
+    if value is None:  # also of text that begins with # or is a separator of YAML's documents
+        is_null = text in ("~", "null", "Null", "NULL")
+        return None if is_null and ("null" in types or None in values) else text
     kinds = {bool: ("boolean",), int: ("integer", "number"), float: ("integer", "number")}
     fitting = "string" not in types and any(kind in types for kind in kinds.get(type(value), ()))
     return value if fitting else text

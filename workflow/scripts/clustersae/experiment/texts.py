@@ -1,5 +1,6 @@
 """A section `corpus` of the configuration: its text is found, or refused before any job."""
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -49,7 +50,8 @@ def check_keys(where: str, corpus: Mapping[str, Any], rules: Schema) -> None:
         if source not in sources and key in nothing and corpus[key] != nothing[key]:
             raise InputError(
                 f"{where}.{key} is for a corpus of source {' or '.join(sources)}, and this is of"
-                f" source {source}: take it out, or correct source."
+                f" source {source}: take it out, or correct source. Where it comes from another"
+                f" file, write its default, {key}: {json.dumps(nothing[key])}."
             )
 
 

@@ -89,7 +89,8 @@ def best_fit(
 
 
 def _aim(settings: SAESettings) -> int | None:
-    return settings.k if ARCHITECTURES[settings.architecture].aims_at_k else None
+    aims = ARCHITECTURES[settings.architecture].aims_at_k and settings.sparsity
+    return settings.k if aims else None
 
 
 def _missed_by(score: Validation, aim: int | None) -> float:
