@@ -2,4 +2,14 @@
 
 import os
 
+import pytest
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+#: Modules whose experiment takes minutes to run before their first test.
+SLOW = ("test_rivals", "test_specialised", "test_library")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those come first: at the end, one process would wait for the other."""
+    items.sort(key=lambda item: item.path.stem not in SLOW)
