@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from snakemake_project import REPOSITORY
+from snakemake_project import REPOSITORY, merged
 
 from clustersae.experiment import config
 from clustersae.pretraining import config as pretraining
@@ -20,3 +20,30 @@ def load(given: Any) -> dict[str, dict[str, Any]]:
     """The complete settings of every model under study."""
     section = given if isinstance(given, Mapping) else {}
     return config.load(given, SCHEMA, pretraining.known(language_models(section)))
+
+
+# Parts to be merged into the tiny experiment.
+
+
+def tiny(**changes):
+    return {"models": {"tiny": changes}}
+
+
+def imported(path, corpus=None, **changes):
+    """The model in the directory `path`, which reads text.txt."""
+    text = {"source": "text", "files": ["text.txt"]}
+    return tiny(trained=None, path=path, corpus=text | (corpus or {}), **changes)
+
+
+def specialising(*entries):
+    return {"arms": {"specialised": list(entries)}}
+
+
+def shared(*counts, **sections):
+    return {"arms": {"shared": {"counts": list(counts)}}, **sections}
+
+
+def streaming(window=1, **sections):
+    """Eight shards of 250 tokens that do not stay."""
+    activations = {"shard_tokens": 250, "window": window, "keep": False}
+    return merged({"activations": activations, "sae": {"batch_size": 64}}, sections)

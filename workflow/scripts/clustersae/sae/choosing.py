@@ -77,9 +77,9 @@ def best_fit(
         name = f"{each.settings.learning_rate:g}"
         scores[name] = score(each.sae)
         seconds += each.record["seconds"]
-        aim = _aim(each.settings)
-        if best is None or _rank(scores[name], max_dead, aim) < best_rank:
-            best, best_name, best_rank = each, name, _rank(scores[name], max_dead, aim)
+        rank = _rank(scores[name], max_dead, _aim(each.settings))
+        if best is None or rank < best_rank:
+            best, best_name, best_rank = each, name, rank
         del each  # or the worse of two would be held while a third is trained
     if best is None:
         raise ValueError("There is no fit to choose from.")
