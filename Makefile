@@ -7,6 +7,9 @@ VENV := .venv
 GPUS ?= $(shell nvidia-smi -L 2>/dev/null | grep -c '^GPU')
 SNAKEMAKE := $(VENV)/bin/snakemake --cores $(CORES) --resources gpu=$(GPUS)
 
+# Every job is a Python of its own: without bytecode each would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help run plan real report bench test test-all lint gpu gpu-pack
 
 run: $(VENV)/installed  ## set up .venv and run the experiment of config.yaml; ends with the answer

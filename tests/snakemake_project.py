@@ -34,8 +34,7 @@ class Project:
         for part in PARTS:
             source = REPOSITORY / part
             if source.is_dir():
-                ignored = shutil.ignore_patterns("__pycache__")
-                shutil.copytree(source, folder / part, ignore=ignored)
+                shutil.copytree(source, folder / part)
             else:
                 shutil.copy2(source, folder / part)
         shutil.copy2(config, folder / "config.yaml")

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from collections.abc import Sequence
 
 import torch
 
@@ -48,6 +49,11 @@ def outcome(*arguments, **others) -> tuple[dict[str, torch.Tensor], dict]:
     """State and metrics at the end."""
     trainer = trained(*arguments, **others)
     return trainer.state(), trainer.metrics()
+
+
+def outcomes(cases: Sequence[tuple], **others) -> list[tuple[dict[str, torch.Tensor], dict]]:
+    """Of several trainings, one after the other."""
+    return [outcome(*case, **others) for case in cases]
 
 
 def others_die(where: torch.device, together: Together) -> None:

@@ -16,6 +16,10 @@ ARMS = {
     "single (mlsae-1of2)": ["0-2"],
     "single (crosscoder-1of2)": ["0-2"],
 }
+TABLES = [
+    f"results/tiny/tables/{name}"
+    for name in ("arms.csv", "cost.csv", "comparisons.csv", "features.csv", "verdict_long.txt")
+]
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +28,9 @@ def folder(first_run, made_once):
 
     def make(place):
         project = first_run[0].copy(place)
-        # The demo's circuits are tested elsewhere.
-        project.configure(arms=RIVALS, evaluation={"tasks": []})
-        project.run()
+        # Circuits and probes of single layers' codes are tested elsewhere.
+        project.configure(arms=RIVALS, evaluation={"tasks": [], "features": {"probe_tokens": 0}})
+        project.run(*TABLES)
 
     return made_once("rivals", make)[0] / "results/tiny"
 

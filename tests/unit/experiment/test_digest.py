@@ -1,11 +1,13 @@
 """A digest changes with the code that a script can reach, and with nothing else."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
-from clustersae.experiment.digest import _imported, _parsed, script_digest
+from clustersae.experiment import code_files
+from clustersae.experiment.digest import files_below, script_digest
 
 FILES = {
     "script.py": "from lib.a import f\nimport lib.pkg.c\n",
@@ -21,8 +23,7 @@ FILES = {
 
 def forget():
     """What files held: within one run of Snakemake none is edited."""
-    _parsed.cache_clear()
-    _imported.cache_clear()
+    files_below.cache_clear()
 
 
 @pytest.fixture
@@ -83,3 +84,57 @@ def test_what_is_for_notebooks_trains_no_sae_again(tmp_path):
             file.write("\nx = 1\n")
     forget()
     assert script_digest("train_sae.py", tmp_path / "scripts") == before
+
+
+@pytest.fixture
+def memory(project, tmp_path, monkeypatch):
+    """The file in which a first process leaves what it has found."""
+    monkeypatch.setattr("sys.dont_write_bytecode", False)
+    script_digest("script.py", tmp_path)
+    (file,) = (tmp_path / "__pycache__").iterdir()
+    return file
+
+
+def test_what_one_process_has_parsed_the_next_one_knows(project, memory, tmp_path, monkeypatch):
+    before = script_digest("script.py", tmp_path)
+    forget()
+    monkeypatch.setattr(code_files, "parsed", None)
+    assert script_digest("script.py", tmp_path) == before
+    monkeypatch.undo()
+    assert project("lib/b.py", "def g():\n    return 3\n")
+    assert not project("lib/b.py", "def g():\n    return (3)\n")
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"a": 1}', '{"a": ["b"]}', "\0\xff"])
+def test_a_damaged_memory_is_made_anew(memory, tmp_path, damage):
+    before, whole = script_digest("script.py", tmp_path), memory.read_bytes()
+    memory.write_text(damage, encoding="latin-1")
+    forget()
+    assert script_digest("script.py", tmp_path) == before
+    assert memory.read_bytes() == whole
+
+
+def test_a_memory_that_has_grown_is_begun_anew(project, memory, tmp_path, monkeypatch):
+    monkeypatch.setattr(code_files, "LARGEST", len(FILES) - 1)
+    (tmp_path / "lib/b.py").write_text("x = 1\n")
+    (tmp_path / "lib/d.py").write_text("x = 2\n")
+    forget()
+    script_digest("script.py", tmp_path)
+    assert len(json.loads(memory.read_text())) == 2
+
+
+def test_without_leave_to_write_nothing_is_kept(project, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    assert script_digest("script.py", tmp_path)
+    assert not (tmp_path / "__pycache__").exists()
+    monkeypatch.setattr("sys.dont_write_bytecode", False)
+    (tmp_path / "__pycache__").write_text("a file where the folder would be")
+    forget()
+    assert script_digest("script.py", tmp_path)
+
+
+def test_a_file_that_is_no_python_is_named(project, tmp_path):
+    (tmp_path / "lib/b.py").write_text("def g(:\n")
+    forget()
+    with pytest.raises(SyntaxError, match=r"b\.py"):
+        script_digest("script.py", tmp_path)

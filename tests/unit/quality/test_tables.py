@@ -4,9 +4,11 @@ import pytest
 from synthetic_results import CACHING_SECONDS, Experiment, write_tables
 
 from clustersae.cost.table import bills_of, cost_table
-from clustersae.experiment.arms import Arm
+from clustersae.experiment.arms import PER_LAYER, Arm
 from clustersae.presentation.arms import check_evaluated
 from clustersae.presentation.tables import DENSITY, RECONSTRUCTION, read_file, read_files
+from clustersae.quality.choice import marked
+from clustersae.quality.pairs import pairs_of
 from clustersae.quality.series import density_table, training_table
 from clustersae.runtime.errors import InputError
 
@@ -191,11 +193,17 @@ def test_every_layer_has_an_excess_and_what_holm_leaves_of_it(written):
     # At the training of two SAEs, per-layer ones lose 3 % and two shared ones 10 %.
     [(0.30, "single"), (0.12, "per-layer (tokens-1of3)"), (0.01, "per-layer")],
 )
-def test_the_cheapest_arm_within_the_margins_is_marked(experiment, margin, chosen):
+def test_the_cheapest_arm_within_the_margins_is_marked(arms, written, margin, chosen):
     margins = {"mean": margin, "worst": margin}
-    arms = read_file(write_tables(experiment, margins)["arms"]).set_index("arm")
-    assert list(arms.index[arms["chosen"]]) == [chosen]
-    assert arms.loc["per-layer", ["within_margins", "dominated"]].tolist() == [True, False]
+    pair_of = pairs_of(read_file(written["layer_quality"]))
+
+    def words(name, other):
+        return pair_of(name, PER_LAYER).words_beside(pair_of(other, PER_LAYER), margins)
+
+    marks = ["within_margins", "dominated", "dominated_by", "chosen"]
+    found = marked(arms.drop(columns=marks).reset_index(), margins, words).set_index("arm")
+    assert list(found.index[found["chosen"]]) == [chosen]
+    assert found.loc["per-layer", ["within_margins", "dominated"]].tolist() == [True, False]
 
 
 def test_training_and_density_tables_hold_every_sae(experiment, written):

@@ -7,11 +7,11 @@ import pytest
 import torch
 from snakemake_project import REPOSITORY
 
-from clustersae.runtime import device
+from clustersae.runtime import claims, device
 
 CLAIMER = """
 import sys
-from clustersae.runtime.device import claim
+from clustersae.runtime.claims import claim
 print(claim(sys.argv[2:], sys.argv[1]), flush=True)
 sys.stdin.read()
 """
@@ -55,7 +55,7 @@ def test_more_jobs_than_devices_share_them_evenly(claimer):
 def test_a_job_of_several_devices_takes_none_twice(claimer, tmp_path):
     names = ("0", "1", "2", "3")
     assert [claimer(*names)[0] for _ in range(2)] == [0, 1]
-    assert sorted(device.different(names, 4, tmp_path)) == [0, 1, 2, 3]
+    assert sorted(claims.different(names, 4, tmp_path)) == [0, 1, 2, 3]
 
 
 def test_a_device_is_the_same_one_in_every_list(claimer):
@@ -82,7 +82,7 @@ def test_devices_are_named_as_the_scheduler_does(monkeypatch, visible, count, na
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert device._names(count) == names
+    assert claims.names_of(count) == names
 
 
 @pytest.mark.parametrize("gpus", [0, 1])
@@ -95,8 +95,8 @@ def test_a_job_works_on_the_device_that_it_claims(monkeypatch, tmp_path):
     """The current device is set to it, so that streams, graphs and pinned memory are its own."""
     chosen = []
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6")
-    monkeypatch.setattr(device.tempfile, "gettempdir", lambda: str(tmp_path))
-    monkeypatch.setattr(device, "_claims", [])
+    monkeypatch.setattr(claims.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(claims, "_claims", [])
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)

@@ -13,7 +13,7 @@ import pytest
 import synthetic_shards
 import torch
 from snakemake_project import REPOSITORY
-from spread_training import CPU, outcome
+from spread_training import CPU, outcome, outcomes
 from synthetic_shards import D_SAE, K, all_layers, of_layers
 
 from clustersae.runtime.errors import InputError
@@ -38,25 +38,18 @@ def close(found, expected):
         torch.testing.assert_close(found[name], tensor, rtol=1e-3, atol=1e-5, msg=name)
 
 
-@pytest.mark.parametrize(("n", "change"), [(2, {}), (3, {"k": 20})])
-def test_several_processes_learn_what_one_learns(n, change):
-    settings = replace(SETTINGS, **change)
-    expected, told = outcome(settings, range(40))
-    if "k" not in change:
-        assert told["dead_fraction"] > 0.1, "AuxK has something to do"
-    with together_on([CPU] * n, partial(outcome, settings, range(40))) as together:
-        found, said = outcome(settings, range(40), where=CPU, together=together)
-    close(found, expected)
-    assert said == pytest.approx(told, rel=1e-4)
-
-
-def test_a_state_is_that_of_the_whole_sae_and_any_number_of_processes_takes_it():
+def test_several_processes_learn_what_one_learns_and_take_up_its_state():
+    steps, more = range(40), range(20, 40)
+    dense = replace(SETTINGS, k=20)
     before, _ = outcome(SETTINGS, range(20))
-    expected, _ = outcome(SETTINGS, range(20, 40), before)
-    work = partial(outcome, SETTINGS, range(20, 40), before)
-    with together_on([CPU] * 3, work) as together:
-        found, _ = work(where=CPU, together=together)
-    close(found, expected)
+    cases = [(SETTINGS, steps), (dense, steps), (SETTINGS, more, before)]
+    alone = [outcome(*case) for case in cases]
+    assert alone[0][1]["dead_fraction"] > 0.1, "AuxK has something to do"
+    with together_on([CPU] * 3, partial(outcomes, cases)) as together:
+        found = outcomes(cases, where=CPU, together=together)
+    for (state, told), (expected, said) in zip(found, alone, strict=True):
+        close(state, expected)
+        assert told == pytest.approx(said, rel=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +60,11 @@ def training(tmp_path_factory):
     return {"data": data, "settings": settings, "label": "SAE", "keep": True}
 
 
-def test_a_fit_on_two_devices_is_that_on_one(training, tmp_path):
+def test_a_fit_on_two_devices_is_that_on_one_also_after_one_that_diverged(training, tmp_path):
     one = fit(where=CPU, checkpoint_file=tmp_path / "one", **training)
+    wild = training | {"settings": replace(training["settings"], learning_rate=1e30)}
+    with pytest.raises(Diverged, match="SAE training diverged"):
+        fit_on([CPU, CPU], checkpoint_file=tmp_path / "wild", **wild)
     two = fit_on([CPU, CPU], checkpoint_file=tmp_path / "two", **training)
     for name, weights in one.sae.state_dict().items():
         torch.testing.assert_close(two.sae.state_dict()[name], weights, rtol=1e-3, atol=1e-5)
@@ -101,15 +97,6 @@ def test_a_warning_to_the_first_process_saves_the_step_of_all(training, tmp_path
     state, _ = load_tensors(file)
     assert state["steps"][0] == 48, "the next step at which processes agree"
     assert state["silent_for"].shape == (D_SAE,)
-
-
-def test_all_diverge_together_and_another_rate_may_follow(training, tmp_path):
-    settings = replace(training["settings"], n_steps=20)
-    wild = training | {"settings": replace(settings, learning_rate=1e30)}
-    with pytest.raises(Diverged, match="SAE training diverged"):
-        fit_on([CPU, CPU], checkpoint_file=tmp_path / "wild", **wild)
-    calm = training | {"settings": settings}
-    assert fit_on([CPU, CPU], checkpoint_file=tmp_path / "calm", **calm).history
 
 
 def test_if_one_process_dies_the_first_does_not_wait_for_it():

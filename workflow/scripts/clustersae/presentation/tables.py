@@ -1,5 +1,6 @@
 """Evaluation files read into frames whose columns and keys are known to be right."""
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -108,12 +109,13 @@ def read_file(path: str | Path, columns: Sequence[str] = ()) -> pd.DataFrame:
     """One CSV file with at least `columns`; names stay text, and empty cells are missing."""
     written.check([path])
     try:
-        names = pd.read_csv(path, nrows=0)
+        with open(path, newline="", encoding="utf-8") as file:
+            names = next(csv.reader(file), [])
         missing = {name: [""] if name in _TEXT else _NO_NUMBER for name in names}
         frame = pd.read_csv(path, dtype=_TEXT, keep_default_na=False, na_values=missing)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist.") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+    except (ValueError, csv.Error) as error:
         raise InputError(
             f"{path} is not a table ({str(error).strip()}). Delete it and run again."
         ) from None

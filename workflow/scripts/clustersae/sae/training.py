@@ -177,7 +177,7 @@ class Trainer:
         device = self.silent_for.device
         self.silent_for.copy_(tensors["silent_for"])
         self.dead = tensors["dead"].to(device)
-        self.sums = tensors["sums"].to(device)
+        self.sums.copy_(tensors["sums"])  # added to in place: not the tensor of the caller
         self.step_number, self.summed_steps = tensors["steps"].tolist()
 
 
