@@ -29,7 +29,7 @@ def folder(first_run, made_once):
     def make(place):
         project = first_run[0].copy(place)
         # Circuits and probes of single layers' codes are tested elsewhere.
-        project.configure(arms=RIVALS, evaluation={"tasks": [], "features": {"probe_tokens": 0}})
+        project.configure(arms=RIVALS, evaluation={"tasks": [], "probe_tokens": 0})
         project.run(*TABLES)
 
     return made_once("rivals", make)[0] / "results/tiny"
