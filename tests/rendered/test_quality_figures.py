@@ -122,6 +122,18 @@ def test_where_caching_is_most_of_the_bill_numbers_of_saes_stand_apart(drawn):
     texts_that_lie_apart(quality_cost.draw(arms, MARGINS, "a model"))
 
 
+def test_a_layer_whose_latents_are_all_dead_has_no_histogram(drawn):
+    tables, _ = drawn("one seed, one K")
+    arms, quality, density = (
+        read_file(tables[name]) for name in ("arms", "layer_quality", "latent_density")
+    )
+    silent = (density["variant"] == "base") & (density["cluster"] == "3")
+    density = density[~silent | (density["kind"] == "dead")]
+    panels = latent_density.draw(density, quality, arms, "a model").axes
+    assert "dead 100 %" in [text.get_text() for text in panels[3].texts]
+    assert len(panels[3].patches) == len(panels[2].patches) - 1
+
+
 def test_titles_are_computed_from_the_tables(drawn):
     tables, figures = drawn("six layers")
     row = shared(read_file(tables["arms"]))

@@ -84,6 +84,8 @@ def test_arms_are_called_by_what_they_are():
         "1 shared SAE": named("single", "main", 1),
         "3 shared SAEs, complete linkage": named("complete-3", "main", 3),
         "3 shared SAEs, evenly spaced": named("even-3", "control", 3, method="even"),
+        "3 shared SAEs, random": named("random-3", "control", 3, method="random"),
+        "3 shared SAEs, random (draw 2)": named("random-3.1", "control", 3, method="random"),
         "3 shared SAEs, complete linkage, equal exposure": named(
             "complete-3", "equal-exposure", 3, "equal-exposure"
         ),

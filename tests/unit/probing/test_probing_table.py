@@ -175,3 +175,25 @@ def test_words_and_figure_say_worse_only_where_the_interval_does(tmp_path):
         assert "0.680, 0.710 with full per-layer SAEs" in said
         assert finding in drawn(table)
     assert text.line(Findings({"probing": table}, {}, {}, {})) == ""
+
+
+def test_each_of_several_random_draws_has_a_place_of_its_own():
+    clusters = (("base", "0"), ("base", "1-2"))
+    draws = [
+        Arm(name, "base", "random", 2, 2, "control", clusters)
+        for name in ("random-2", "random-2.1")
+    ]
+    rows, whole = measured()
+    shared = rows["partition"] == "single"
+    copies = [rows[shared].assign(partition=each.partition) for each in draws]
+    copies[1]["accuracy"] -= 0.1
+    table = probing_table([*ARMS, *draws], pd.concat([rows, *copies]), whole)
+    table["n_layers"] = 3
+    axis = figure.draw(table, "m").axes[0]
+    names = [label.get_text() for label in axis.get_yticklabels()]
+    found = [line.lines[0].get_xydata()[0] for line in axis.containers]
+    by_name = {names[int(place)]: accuracy for accuracy, place in found}
+    assert len(by_name) == len(names) == 4
+    expected = table[(table["label"] == "all") & (table["k"] == 1)].set_index("arm")["accuracy"]
+    assert by_name["2 shared SAEs, random at 66.7 %"] == expected["random-2"]
+    assert by_name["2 shared SAEs, random (draw 2) at 66.7 %"] == expected["random-2.1"]

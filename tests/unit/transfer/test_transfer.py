@@ -144,8 +144,12 @@ def test_tables_figure_and_text_of_one_experiment(tmp_path):
     tables = {"similarity": similarity, "transfer_partitions": partitions}
     found = Findings(tables, {}, {"mean": 0.05, "worst": 0.1}, {})
     said = text.paragraph(found)
-    assert "over 10 pairs of layers" in said
+    assert said.startswith("Over 10 pairs of layers")
     assert "angular_centred 0.9" in said
+    # The other distance falls where the loss rises; even runs are no linkage.
+    assert "cka -0.9" in said
+    assert "by even" not in said
+    assert ", and even runs leave" in said
     assert text.line(found) == ""
 
 

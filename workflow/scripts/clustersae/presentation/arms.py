@@ -89,6 +89,8 @@ def label(arm: pd.Series) -> str:
     one = arm["count"] == 1
     text = "1 shared SAE" if one else f"{arm['count']} shared SAEs"
     text += "" if one else f", {METHODS.get(arm['method'], arm['method'])}"
+    draw = arm["partition"].partition(".")[2]  # random-3.1 is the second
+    text += f" (draw {int(draw) + 1})" if draw else ""
     return f"{text}, equal exposure" if arm["role"] == "equal-exposure" else text
 
 

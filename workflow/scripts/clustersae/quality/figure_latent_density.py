@@ -128,7 +128,8 @@ def _panel(
         live = rows[rows["kind"] == "live"]
         edges = ["log10_density_low", "log10_density_high"]
         bins = (live.groupby(edges)["n_latents"].sum() / total).reset_index()
-        _stairs(axis, bins, colour, filled=arm == shown)
+        if len(bins):  # else all latents of the layer are dead
+            _stairs(axis, bins, colour, filled=arm == shown)
         dead = percent(_dead(rows))
         axis.annotate(
             dead if i else f"dead {dead}",

@@ -69,7 +69,7 @@ def _finding(similarity: pd.DataFrame) -> str:
     best, others = ranked.iloc[0], ranked.iloc[1:]
     if not (best["rank_correlation_low"] > others["rank_correlation_high"].max()):
         return (
-            "How far layers are apart says what an SAE loses between them: rank correlations"
+            "Rank correlations of distances between layers with what an SAE loses between them:"
             f" {ranked['rank_correlation'].min():.2f} to {best['rank_correlation']:.2f}"
         )
     name = _NAMES.get(best["distance"], best["distance"])

@@ -24,9 +24,8 @@ def paragraph(found: Findings) -> str:
         for _, row in table.sort_values("rank_correlation", ascending=False).iterrows()
     ]
     sentences = [
-        "An SAE of one layer read on another loses more the farther apart the two are: over"
-        f" {int(first['n_pairs'])} pairs of layers, the rank correlation with this loss is"
-        f" {listed(ranked)}."
+        f"Over {int(first['n_pairs'])} pairs of layers, the rank correlation of what the SAE of one"
+        f" loses when it is read on the other with the distance of the two is {listed(ranked)}."
     ]
     return " ".join([*sentences, *_partitions(partitions)])
 
@@ -43,9 +42,10 @@ def _partitions(partitions: pd.DataFrame) -> list[str]:
     counts = sorted(set(partitions["count"]))
     count = counts[len(counts) // 2]
     rows = partitions[partitions["count"] == count].set_index("distance")["mean_excess"]
-    parts = [f"{percent(value)} by {name}" for name, value in rows.items() if name != LOSS]
+    others = rows.drop([LOSS, "even"])
+    parts = [f"{percent(value)} by {name}" for name, value in others.items()]
     return [
         f"In {count} clusters, complete linkage leaves the average layer with SAEs of its"
         f" neighbours that lose {listed(parts)}; by the loss itself it would be"
-        f" {percent(rows[LOSS])}."
+        f" {percent(rows[LOSS])}, and even runs leave {percent(rows['even'])}."
     ]
