@@ -4,17 +4,19 @@ A specialised arm is compared within each seed, index by index. The per-layer ar
 have in common that were trained from scratch. In both, each seed meets the next one.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from itertools import chain, starmap
+from itertools import chain, groupby, starmap
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from scipy import sparse
 
 from clustersae.activations.blocks import layer_blocks
 from clustersae.activations.shards import Shard, open_shards
+from clustersae.correspondence.codes import Codes, Decoders
 from clustersae.correspondence.measure import (
     independent_rows,
     same_start_rows,
@@ -22,7 +24,7 @@ from clustersae.correspondence.measure import (
     specialised_rows,
 )
 from clustersae.experiment.clusters import FROM
-from clustersae.latents.code import Code, encode_tokens, first_tokens
+from clustersae.latents.code import encode_tokens, first_tokens
 from clustersae.latents.groups import Trained, read_trained
 from clustersae.runtime import device, job, log
 from clustersae.runtime.errors import InputError
@@ -37,15 +39,24 @@ class Text(NamedTuple):
     n_tokens: int
     where: torch.device
     progress: log.Progress
+    decoders: Decoders
 
-    def codes(self, sae: Trained, layers: list[int]) -> dict[int, Code]:
-        """What an SAE makes of them, by layer."""
+    def codes(self, serving: Mapping[int, Trained]) -> Codes:
+        """What SAEs make of them, by the layer that each reads; one SAE is held at a time."""
+        activations: dict[int, sparse.csr_array] = {}
+        for sae, layers in groupby(serving, key=serving.__getitem__):
+            activations |= self._activations(sae, layers)
+        folders = {layer: sae.folder for layer, sae in serving.items()}
+        return Codes(self.decoders, folders, activations)
+
+    def _activations(self, sae: Trained, layers: Iterable[int]) -> dict[int, sparse.csr_array]:
         loaded = load_sae(sae.folder, self.where, self.shards[0].metadata["fingerprint"])
-        blocks = {layer: layer_blocks(self.shards, layer) for layer in layers}
         found = {}
         for layer in layers:
-            tokens = first_tokens(blocks[layer], self.n_tokens)
-            found[layer] = encode_tokens(loaded, layer, tokens)
+            tokens = first_tokens(layer_blocks(self.shards, layer), self.n_tokens)
+            code = encode_tokens(loaded, layer, tokens)
+            found[layer] = code.activations
+            self.decoders.hold(sae.folder, code.decoder)
             self.progress.update()
         return found
 
@@ -73,7 +84,7 @@ def main(
     leaves = [sae for sae in trained if FROM in sae.name]
     # Roots are read on every layer of their leaves.
     progress = log.Progress("Encoding layers", 2 * len(leaves) or len(trained))
-    text = Text(open_shards(shards), n_tokens, where, progress)
+    text = Text(open_shards(shards), n_tokens, where, progress, Decoders(where))
     if FROM in partition:
         found = specialised(trained, text, np.random.default_rng(seed))
     elif all(sae.name.isdigit() for sae in trained):
@@ -107,16 +118,14 @@ def specialised(
                     yield label | {"other_seed": each.following} | row
 
 
-def _before_and_now(
-    text: Text, family: list[Trained], seed: int
-) -> tuple[dict[int, Code], dict[int, Code]]:
+def _before_and_now(text: Text, family: list[Trained], seed: int) -> tuple[Codes, Codes]:
     """By layer, codes of a root and of the SAEs that started from it."""
     own = [sae for sae in family if sae.seed == seed]
     leaves = {sae.layers[0]: sae for sae in own if FROM in sae.name}
     layers = sorted(leaves)
     (root,) = (sae for sae in own if FROM not in sae.name)
-    now = {layer: text.codes(leaves[layer], [layer])[layer] for layer in layers}
-    return text.codes(root, layers), now
+    now = text.codes({layer: leaves[layer] for layer in layers})
+    return text.codes(dict.fromkeys(layers, root)), now
 
 
 def independent(saes: list[Trained], text: Text) -> Iterator[dict[str, Any]]:
@@ -126,9 +135,9 @@ def independent(saes: list[Trained], text: Text) -> Iterator[dict[str, Any]]:
     in common; a lone seed has neither.
     """
 
-    def codes_of(seed: int) -> dict[int, Code]:
+    def codes_of(seed: int) -> Codes:
         own = {int(sae.name): sae for sae in saes if sae.seed == seed}
-        return {layer: text.codes(own[layer], [layer])[layer] for layer in sorted(own)}
+        return text.codes({layer: own[layer] for layer in sorted(own)})
 
     for each in _with_next({sae.seed for sae in saes}, codes_of):
         for row in same_start_rows(each.codes):
@@ -164,7 +173,7 @@ class Neighbours(NamedTuple):
 
 
 def _with_next(seeds: set[int], codes_of: Callable[[int], Any]) -> Iterator[Neighbours]:
-    """Every seed; codes of at most three are held."""
+    """Every seed; activations of at most three are held."""
     ordered = sorted(seeds)
     first = codes = codes_of(ordered[0])
     for seed, following in zip(ordered, [*ordered[1:], ordered[0]]):

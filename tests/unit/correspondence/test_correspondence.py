@@ -1,16 +1,21 @@
 """Correspondence of latents: identical, permuted, dead and hand-worked cases."""
 
 import csv
+from functools import partial
+from weakref import WeakValueDictionary
 
+import evaluate_correspondence
 import numpy as np
 import pytest
 import torch
 from dense_latents import dense
 from evaluate_correspondence import main
+from held_saes import Held
 from sae_settings_of import topk_settings
 from scipy import sparse
 
 from clustersae.activations.shards import write_shard
+from clustersae.correspondence.codes import Decoders
 from clustersae.correspondence.measure import (
     agreement,
     at_random,
@@ -273,3 +278,37 @@ def test_per_layer_saes_meet_those_of_the_next_seed(tmp_path, shard):
     cluster = save(tmp_path / "cluster", random_sae(), "base", "0-1", 0)
     with pytest.raises(InputError, match="SAE for every layer"):
         written(tmp_path, shard, [cluster], "base", "single")
+
+
+class Counted(Decoders):
+    """Counts the decoders that are alive, as `held_saes` does SAEs."""
+
+    alive, most_alive = WeakValueDictionary(), 0
+
+    def hold(self, folder, decoder):
+        super().hold(folder, decoder)
+        self.alive[id(decoder)] = decoder
+        type(self).most_alive = max(self.most_alive, len(self.alive))
+
+
+def test_few_decoders_are_held_and_the_rows_are_those_of_all_held(tmp_path, shard, monkeypatch):
+    arms = {"per-layer": [], "per-layer@single": []}
+    for seed in range(4):
+        root = random_sae(seed=seed)
+        arms["per-layer@single"].append(save(tmp_path / f"root-{seed}", root, "a", "0-1", seed))
+        for layer in (0, 1):
+            alone = random_sae((layer,), seed=seed)
+            own = random_sae((layer,), seed=9)
+            own.take_over(root)
+            places = tmp_path / f"{layer}-{seed}", tmp_path / f"own-{layer}-{seed}"
+            arms["per-layer"].append(save(places[0], alone, "base", str(layer), seed))
+            arms["per-layer@single"].append(save(places[1], own, "b@a", f"{layer}@0-1", seed))
+    for partition, folders in arms.items():
+        whole = written(tmp_path, shard, folders, "v", partition)
+        with monkeypatch.context() as patched:
+            held = Held(patched, evaluate_correspondence)
+            patched.setattr(evaluate_correspondence, "Decoders", partial(Counted, most=0))
+            assert written(tmp_path, shard, folders, "v", partition) == whole
+        assert held.most == 1
+    # One is held, a pair is compared, and one is read.
+    assert 0 < Counted.most_alive <= 4

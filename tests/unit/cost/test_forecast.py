@@ -6,7 +6,9 @@ import yaml
 from configurations import load
 from snakemake_project import REPOSITORY, merged
 
+from clustersae.correspondence import codes as correspondence_codes
 from clustersae.cost.forecast import (
+    HELD_BYTES,
     MAX_LOGITS,
     SHARED_BYTES,
     Forecast,
@@ -174,6 +176,10 @@ def test_evaluations_hold_the_saes_of_a_seed():
     assert memory["evaluate_circuits"] == model + 4 * one + text
     assert memory["evaluate_transfer"] == 500_000_000 + 2 * one
     assert memory["evaluate_directions"] == model + 4 * one
+    # Two seeds of four layers, an SAE as it is read, and cosines of all latents with all, twice.
+    correspondence = 500_000_000 + 2 * 4 * one + 2 * one + 2 * 4 * 40 * 40
+    assert memory["evaluate_correspondence"] == correspondence
+    assert HELD_BYTES == correspondence_codes.HELD_BYTES
     # Five seeds of 4 x 0.8 GB, and rows of 2.5 million logits: 26 of them at once.
     large = {"sae": {"d_sae": 10**7, "seeds": [0, 1, 2, 3, 4]}}
     (settings,) = load(merged(CONFIG, large)).values()
@@ -182,6 +188,8 @@ def test_evaluations_hold_the_saes_of_a_seed():
     text = 26 * 25 * (10 * 4 * (4 + 16) + 100_000 * 4 * 4)
     model = 500_000_000 + 4 * (4800 + 2 * 100_000 * 10)
     assert memory["evaluate_splice"] == model + 4 * one + text
+    held = 2 * one + HELD_BYTES
+    assert memory["evaluate_correspondence"] == 500_000_000 + held + 8 * 10**14
 
 
 def test_pilots_are_paid_for():

@@ -30,6 +30,8 @@ STREAMS = 16
 COPIES = 3
 #: `evaluate_splice.SHARED_BYTES` and `quality.splice.MAX_LOGITS`; logits are held four times.
 SHARED_BYTES, MAX_LOGITS = 10**9, 2**26
+#: `correspondence.codes.HELD_BYTES`.
+HELD_BYTES = 2 * 10**9
 
 
 class Shape(NamedTuple):
@@ -291,6 +293,8 @@ class _Prices:
         one = max(map(self._weights, self.saes))
         of_seed = max(sum(map(self._weights, arm.saes)) for arm in plan.arms)
         shared = min(len(plan.seeds) * of_seed, SHARED_BYTES)
+        decoders = min(len(plan.seeds) * of_seed, HELD_BYTES)
+        cosines = 2 * 4 * max(own.d_sae for own in self.saes.values()) ** 2
         entries = shape.n_ctx * shape.vocab_size
         rows = max(1, min(settings["evaluation"]["batch_rows"], MAX_LOGITS // entries))
         text = rows * shape.n_ctx * shape.d_model * 4 * n_streams
@@ -301,6 +305,8 @@ class _Prices:
             "train_sae": PROCESS_BYTES + step,
             "evaluate_splice": PROCESS_BYTES + model + max(of_seed, shared) + text,
             "evaluate_transfer": PROCESS_BYTES + 2 * one,  # once more while it is read
+            # Decoders of a pair beside those that are held; matching copies cosines once.
+            "evaluate_correspondence": PROCESS_BYTES + decoders + 2 * one + cosines,
             "evaluate_circuits": PROCESS_BYTES + model + of_seed + text,
             "evaluate_directions": PROCESS_BYTES + model + 4 * one,
         }
