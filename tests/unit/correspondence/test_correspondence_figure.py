@@ -88,3 +88,12 @@ def test_one_seed_and_one_start_are_drawn_without_what_they_lack():
 
 def test_without_specialised_saes_the_figure_says_so():
     assert title_of(draw(table()[:0], "a model")) == "No specialised SAEs were asked for"
+
+
+def test_an_arm_of_whose_saes_one_is_silent_has_no_siblings_and_is_left_out():
+    silent = table(roots=("single",), kinds=("ancestor", "specialised_seed"))
+    title = title_of(draw(silent, "a model"))
+    assert title == "No two specialised SAEs fire in the same latents"
+    both = pd.concat([silent, table(roots=("complete-2",))])
+    assert "62 % of" not in (title := title_of(draw(both, "a model")))
+    assert "52 % of the latents specialised from 2 SAEs" in title

@@ -56,6 +56,9 @@ def draw(table: pd.DataFrame, model: str) -> Figure:
                 *(7.5, 0.1, "No specialised SAEs were asked for"),
                 f"{model} · set arms.specialised to train some",
             )
+        table = table[table["arm"].isin(table.loc[table["kind"] == "siblings", "arm"])]
+        if table.empty:
+            return canvas(7.5, 0.1, "No two specialised SAEs fire in the same latents", model)
         shown, spent = _of_one_budget(table)
         widest = _widest(shown)
         siblings = _over_all(shown[shown["arm"] == widest]).loc["siblings"]
