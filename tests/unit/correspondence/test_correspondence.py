@@ -144,9 +144,11 @@ def test_greedy_takes_the_most_similar_pair_again_and_again():
         row, column = np.unravel_index(left.argmax(), left.shape)
         expected[row] = column
         left[row], left[:, column] = -1, -1
-    assert dict(zip(*greedy(similarity))) == expected
-    assert sorted(greedy(np.ones((3, 4)))[1]) == [0, 1, 2]
-    assert greedy(np.ones((0, 4)))[0].size == 0
+    assert dict(zip(*greedy(torch.from_numpy(similarity)))) == expected
+    assert sorted(greedy(torch.ones(3, 4))[1]) == [0, 1, 2]
+    # Of equally similar pairs the first is taken, on every device.
+    assert [each.tolist() for each in greedy(torch.ones(2, 2))] == [[0, 1], [0, 1]]
+    assert greedy(torch.ones(0, 4))[0].size == 0
 
 
 def test_codes_are_what_the_sae_says_and_do_not_depend_on_blocks():

@@ -59,8 +59,7 @@ def matched(a: Code, b: Code, limit: int = HUNGARIAN_LIMIT) -> Pairing:
     Dead latents are left out beforehand, so that none is spent on a partner that never fires.
     """
     live, other_live = np.flatnonzero(a.live), np.flatnonzero(b.live)
-    cosines = (a.decoder[live] @ b.decoder[other_live].T).cpu().numpy()
-    own, other, method = assign(cosines, limit)
+    own, other, method = assign(a.decoder[live] @ b.decoder[other_live].T, limit)
     return Pairing(live[own], other_live[other], method, max(len(live), len(other_live)))
 
 

@@ -43,7 +43,7 @@ def partners(saes: Mapping[int, Alone], limit: int = LIMIT) -> dict[tuple[int, i
     for first, second in combinations(saes, 2):
         a, b = saes[first], saes[second]
         own, other = np.flatnonzero(a.live), np.flatnonzero(b.live)
-        rows, columns, _ = assign((a.decoder[own] @ b.decoder[other].T).cpu().numpy(), limit)
+        rows, columns, _ = assign(a.decoder[own] @ b.decoder[other].T, limit)
         there, back = np.full(len(a.live), -1), np.full(len(b.live), -1)
         there[own[rows]], back[other[columns]] = other[columns], own[rows]
         found[first, second], found[second, first] = there, back
