@@ -122,6 +122,19 @@ def test_where_caching_is_most_of_the_bill_numbers_of_saes_stand_apart(drawn):
     texts_that_lie_apart(quality_cost.draw(arms, MARGINS, "a model"))
 
 
+def test_where_sharing_gains_no_layer_is_said_to_lose(drawn):
+    tables, _ = drawn("one seed, one K")
+    arms, quality = (read_file(tables[name]) for name in ("arms", "layer_quality"))
+    shown = arms["arm"] == shared(arms)["arm"]
+    base = quality[quality["arm"] == "per-layer"].set_index(["layer", "seed", "split"])["fvu"]
+    own = quality["arm"].isin(arms.loc[shown, "arm"])
+    places = pd.MultiIndex.from_frame(quality.loc[own, ["layer", "seed", "split"]])
+    quality.loc[own, "fvu"] = 0.98 * base.loc[places].to_numpy()
+    arms.loc[shown, "excess_fvu"] = -0.02
+    title = title_of(layer_fvu.draw(quality, arms, "a model"))
+    assert title == "With 3 SAEs for 5 layers, no layer loses; the mean changes by −2.0 %"
+
+
 def test_a_layer_whose_latents_are_all_dead_has_no_histogram(drawn):
     tables, _ = drawn("one seed, one K")
     arms, quality, density = (

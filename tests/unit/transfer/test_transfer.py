@@ -153,6 +153,19 @@ def test_tables_figure_and_text_of_one_experiment(tmp_path):
     assert text.line(found) == ""
 
 
+def test_an_sae_that_does_better_elsewhere_is_drawn_below_zero():
+    transfer, distances = measured([0, 1, 3])
+    transfer.loc[transfer["source"] != transfer["target"], "fvu"] *= 0.2  # 0.2 at home
+    pairs = pairs_table(transfer, distances.replace({"distance": {"good": "angular"}}))
+    similarity, partitions = (
+        made(pairs, ["angular"]) for made in (similarity_table, partitions_table)
+    )
+    # All layers together: the mean of 1 + 1, 1 + 2 and 1 + 3 fifths, less 1.
+    assert partitions["mean_excess"].tolist()[0] == pytest.approx(-0.4)
+    axis = figure.draw(pairs, similarity, partitions, "tiny").axes[-1]
+    assert axis.get_ylim()[0] == partitions["mean_excess"].min()
+
+
 def test_one_layer_has_nothing_to_compare(tmp_path):
     pairs = pairs_table(*measured([0]))
     assert pairs.empty

@@ -88,14 +88,15 @@ def _finding(test: pd.DataFrame, base: pd.DataFrame, shown: pd.Series | None) ->
     if shown is None:
         return "FVU of every layer with its own SAE"
     excess = _by_layer(test, shown["arm"])["mean"] / base["mean"] - 1
-    text = (
-        f"With {saes(shown['count'])} for {len(base)} layers, layer {excess.idxmax()} loses most:"
-        f" FVU {percent(excess.max(), True)}"
-    )
+    start, mean = f"With {saes(shown['count'])} for {len(base)} layers,", shown["excess_fvu"]
+    changes = f"the mean {'rises' if mean > 0 else 'changes'} by {percent(mean, True)}"
+    if excess.max() <= 0:
+        return f"{start} no layer loses; {changes}"
+    text = f"{start} layer {excess.idxmax()} loses most: FVU {percent(excess.max(), True)}"
     lost = excess[excess > 0].sort_values(ascending=False)
     few = int((lost.cumsum() < lost.sum() / 2).sum()) + 1
-    if lost.empty or few > len(base) / 4:
-        return f"{text}; the mean rises by {percent(shown['excess_fvu'], True)}"
+    if few > len(base) / 4:
+        return f"{text}; {changes}"
     layers = "that layer alone carries" if few == 1 else f"{few} layers carry"
     return f"{text}; {layers} half of all that sharing loses"
 

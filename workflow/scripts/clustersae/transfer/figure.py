@@ -104,6 +104,6 @@ def _within(axis: Axes, partitions: pd.DataFrame) -> None:
     axis.set_title("left within clusters, by", fontsize=9)
     axis.set_xlabel("number of clusters")
     axis.grid(True, axis="y")
-    axis.set_ylim(bottom=0)
+    axis.set_ylim(bottom=min(0, partitions["mean_excess"].min()))
     percent_axis(axis)
     axis.legend(fontsize=8)
