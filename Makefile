@@ -35,8 +35,9 @@ report: $(VENV)/installed  ## Snakemake's own report of all models and jobs: res
 test: $(VENV)/installed  ## run the tests
 	$(VENV)/bin/python -m pytest --numprocesses 2 -m "not long"
 
-test-all: $(VENV)/installed  ## run the tests, also the long ones on real inputs
-	$(VENV)/bin/python -m pytest --numprocesses 2
+# A module of the long ones is one experiment: one process runs it.
+test-all: test  ## run the tests, also the long ones on real inputs
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile -m long
 
 # Without an environment: what is missing has been packed. Stages that are done are not run again.
 BUDGET ?= 25

@@ -16,7 +16,7 @@ from scipy import sparse
 
 from clustersae.activations.blocks import layer_blocks
 from clustersae.activations.shards import Shard, open_shards
-from clustersae.correspondence.codes import Codes, Decoders
+from clustersae.correspondence.codes import Codes
 from clustersae.correspondence.measure import (
     independent_rows,
     same_start_rows,
@@ -25,6 +25,7 @@ from clustersae.correspondence.measure import (
 )
 from clustersae.experiment.clusters import FROM
 from clustersae.latents.code import encode_tokens, first_tokens
+from clustersae.latents.decoders import Decoders
 from clustersae.latents.groups import Trained, read_trained
 from clustersae.runtime import device, job, log
 from clustersae.runtime.errors import InputError

@@ -24,6 +24,7 @@ from clustersae.features.coverage import COVERAGE_COLUMNS, coverage_rows
 from clustersae.features.matched import Alone, matched_scores
 from clustersae.features.meaning import sweep_rows
 from clustersae.features.measuring import FeatureSettings, measure_group, prepare
+from clustersae.latents.decoders import Decoders
 from clustersae.latents.groups import groups_of, read_trained
 from clustersae.latents.sequences import Text, read_text
 from clustersae.runtime import device, job
@@ -103,7 +104,8 @@ def main(
                     frames[name].append(labelled(frame, label))
                 progress.update()
             if len(alone) > 1:
-                scores = matched_scores(alone, np.random.default_rng([seed, own_seed]))
+                generator = np.random.default_rng([seed, own_seed])
+                scores = matched_scores(alone, Decoders(where), generator)
                 sweep = pd.DataFrame(sweep_rows(scores, "matched"))
                 sweep.insert(0, "group", "per-layer")
                 frames["sweep"].append(labelled(sweep, label))

@@ -15,7 +15,6 @@ from sae_settings_of import topk_settings
 from scipy import sparse
 
 from clustersae.activations.shards import write_shard
-from clustersae.correspondence.codes import Decoders
 from clustersae.correspondence.measure import (
     agreement,
     at_random,
@@ -27,6 +26,7 @@ from clustersae.correspondence.measure import (
 )
 from clustersae.correspondence.measures import CORRESPONDENCE_MEASURES as MEASURES
 from clustersae.latents.code import Code, encode_tokens, first_tokens
+from clustersae.latents.decoders import Decoders
 from clustersae.latents.matching import assign, greedy
 from clustersae.runtime.errors import InputError
 from clustersae.sae.architectures.topk import TopK

@@ -6,7 +6,6 @@ import yaml
 from configurations import load
 from snakemake_project import REPOSITORY, merged
 
-from clustersae.correspondence import codes as correspondence_codes
 from clustersae.cost.forecast import (
     HELD_BYTES,
     MAX_LOGITS,
@@ -20,6 +19,7 @@ from clustersae.cost.supposed import supposed_partitions
 from clustersae.experiment.clusters import parse_cluster
 from clustersae.experiment.flops import optimiser_flops
 from clustersae.experiment.layers import studied_layers
+from clustersae.latents import decoders
 from clustersae.quality import splice as quality_splice
 
 CONFIG = {
@@ -178,8 +178,8 @@ def test_evaluations_hold_the_saes_of_a_seed():
     assert memory["evaluate_directions"] == model + 4 * one
     # Two seeds of four layers, an SAE as it is read, and cosines of all latents with all, twice.
     correspondence = 500_000_000 + 2 * 4 * one + 2 * one + 2 * 4 * 40 * 40
-    assert memory["evaluate_correspondence"] == correspondence
-    assert HELD_BYTES == correspondence_codes.HELD_BYTES
+    assert memory["evaluate_correspondence"] == memory["evaluate_features"] == correspondence
+    assert HELD_BYTES == decoders.HELD_BYTES
     # Five seeds of 4 x 0.8 GB, and rows of 2.5 million logits: 26 of them at once.
     large = {"sae": {"d_sae": 10**7, "seeds": [0, 1, 2, 3, 4]}}
     (settings,) = load(merged(CONFIG, large)).values()

@@ -1,5 +1,7 @@
 """What is kept by how much is asked for, and latents that were matched between layers."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +12,7 @@ from clustersae.features.matched import Alone, partners
 from clustersae.features.meaning import Scores, kept_row, sweep_rows
 from clustersae.features.shares import SHARES
 from clustersae.features.sweep import sweep_table
+from clustersae.latents.decoders import Decoders
 
 
 def test_shares_of_what_lies_between_floor_and_ceiling():
@@ -31,10 +34,13 @@ def test_matching_undoes_a_permutation_and_leaves_dead_latents_alone():
     order = torch.randperm(12, generator=generator)
     live = np.ones(12, dtype=bool)
     live[3] = False
-    first = Alone(None, decoder, live)
-    second = Alone(None, decoder[order], live[order.numpy()])
+    first, second = Path("first"), Path("second")
+    decoders = Decoders(torch.device("cpu"))
+    decoders.hold(first, decoder)
+    decoders.hold(second, decoder[order])
+    saes = {0: Alone(None, first, live), 5: Alone(None, second, live[order.numpy()])}
     for limit in (100, 1):  # optimal, greedy
-        found = partners({0: first, 5: second}, limit)
+        found = partners(saes, decoders, limit)
         there, back = found[0, 5], found[5, 0]
         assert there[3] == -1
         others = np.flatnonzero(live)

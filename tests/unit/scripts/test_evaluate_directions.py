@@ -61,7 +61,7 @@ def rows_of(folder, scale):
         pd.concat(frames).to_parquet(paths[-1])
     output = folder / "directions.parquet"
     main(folder / "model", groups, saes, paths, output, torch.device("cpu"))
-    return pd.read_parquet(output).set_index(["group", "layer", "latent"])
+    return pd.read_parquet(output).set_index(["group", "layer", "latent"]).sort_index()
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ STREAMS = 16
 COPIES = 3
 #: `evaluate_splice.SHARED_BYTES` and `quality.splice.MAX_LOGITS`; logits are held four times.
 SHARED_BYTES, MAX_LOGITS = 10**9, 2**26
-#: `correspondence.codes.HELD_BYTES`.
+#: `latents.decoders.HELD_BYTES`.
 HELD_BYTES = 2 * 10**9
 
 
@@ -307,6 +307,7 @@ class _Prices:
             "evaluate_transfer": PROCESS_BYTES + 2 * one,  # once more while it is read
             # Decoders of a pair beside those that are held; matching copies cosines once.
             "evaluate_correspondence": PROCESS_BYTES + decoders + 2 * one + cosines,
+            "evaluate_features": PROCESS_BYTES + decoders + 2 * one + cosines,
             "evaluate_circuits": PROCESS_BYTES + model + of_seed + text,
             "evaluate_directions": PROCESS_BYTES + model + 4 * one,
         }

@@ -12,7 +12,7 @@ _REMEDIES = {
     "tokenise_corpus": "lower corpus.max_tokens",
     "cache_activations": "lower activations.shard_tokens or activations.batch_rows",
     "train_sae": "lower sae.batch_size or sae.expansion_factor",
-    "evaluate_correspondence": "lower sae.expansion_factor",
+    **dict.fromkeys(("evaluate_correspondence", "evaluate_features"), "lower sae.expansion_factor"),
     **dict.fromkeys(
         ("evaluate_splice", "evaluate_transfer", "evaluate_circuits", "evaluate_directions"),
         "lower sae.expansion_factor or study fewer layers (activations.layers)",

@@ -8,12 +8,13 @@ by index must beat.
 
 from collections.abc import Mapping
 from itertools import combinations
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from clustersae.features.meaning import Evidence, Scores, score
+from clustersae.latents.decoders import Decoders
 from clustersae.latents.matching import assign
 
 #: Most latents of an SAE that are matched optimally: there are n (n - 1) / 2 matchings of n layers,
@@ -25,25 +26,31 @@ class Alone(NamedTuple):
     """An SAE of one layer: what is known of its latents."""
 
     evidence: Evidence
-    decoder: torch.Tensor  # [d_sae, d_model], rows of unit norm
+    folder: Path
     live: np.ndarray  # bool [d_sae]
 
 
 def matched_scores(
-    saes: Mapping[int, Alone], generator: np.random.Generator, limit: int = LIMIT
+    saes: Mapping[int, Alone],
+    decoders: Decoders,
+    generator: np.random.Generator,
+    limit: int = LIMIT,
 ) -> Scores:
     """`meaning.score` of the SAEs of several layers, each pair of layers with its own matching."""
     evidence = {layer: sae.evidence for layer, sae in saes.items()}
-    return score(evidence, generator, partners(saes, limit))
+    return score(evidence, generator, partners(saes, decoders, limit))
 
 
-def partners(saes: Mapping[int, Alone], limit: int = LIMIT) -> dict[tuple[int, int], np.ndarray]:
+def partners(
+    saes: Mapping[int, Alone], decoders: Decoders, limit: int = LIMIT
+) -> dict[tuple[int, int], np.ndarray]:
     """(layer, other layer) → the other's latent of each latent, int [d_sae]; −1 for none."""
     found = {}
     for first, second in combinations(saes, 2):
         a, b = saes[first], saes[second]
         own, other = np.flatnonzero(a.live), np.flatnonzero(b.live)
-        rows, columns, _ = assign(a.decoder[own] @ b.decoder[other].T, limit)
+        cosines = decoders.of(a.folder)[own] @ decoders.of(b.folder)[other].T
+        rows, columns, _ = assign(cosines, limit)
         there, back = np.full(len(a.live), -1), np.full(len(b.live), -1)
         there[own[rows]], back[other[columns]] = other[columns], own[rows]
         found[first, second], found[second, first] = there, back

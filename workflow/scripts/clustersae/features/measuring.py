@@ -152,7 +152,7 @@ def measure_group(
     for table in tables.values():
         table.insert(0, "group", group.name)
     tables["similarity"] = pd.DataFrame(similarity, columns=SIMILARITY_COLUMNS)
-    lone = {layer: Alone(own, code.decoder, code.live) for layer, own in evidence.items()}
+    lone = {layer: Alone(own, trained.folder, code.live) for layer, own in evidence.items()}
     return Measured(tables, candidates, lone if len(lone) == 1 else {})
 
 
