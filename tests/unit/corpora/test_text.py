@@ -3,6 +3,7 @@ import urllib.error
 
 import httpx
 import numpy as np
+import pandas as pd
 import pytest
 
 from clustersae.corpora import text
@@ -119,6 +120,16 @@ def test_the_encoding_is_the_remedy_for_text_that_is_not_utf8(tmp_path):
     with pytest.raises(InputError, match=told):
         list(text_pieces(path))
     assert list(text_documents([path], None, "latin-1")) == ["Grüße"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_parquet_is_named_and_read_from_the_folder_that_is_the_remedy(tmp_path, encoding):
+    path = tmp_path / "folder" / "rows.parquet"
+    path.parent.mkdir()
+    pd.DataFrame({"text": ["one", "two"]}).to_parquet(path)
+    with pytest.raises(InputError, match=r"is no text but a Parquet file: .* a folder of its own"):
+        list(text_documents([path], None, encoding))
+    assert list(dataset_documents(str(path.parent), "train", "text")) == ["one", "two"]
 
 
 @pytest.mark.parametrize("encoding", ["klingon", "hex", "rot13", ""])

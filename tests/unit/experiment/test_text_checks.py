@@ -1,7 +1,11 @@
 """A text that cannot be read, or not as it is asked for, is refused before any job."""
 
+import bz2
+import gzip
+import lzma
 import os
 import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -49,6 +53,24 @@ def test_a_file_that_is_read_twice_is_refused(config, section, read, again):
 @both
 def test_two_files_may_say_the_same(config, section, read):
     read(merged(config, section({"source": "text", "files": ["other.txt", "text.txt"]})))
+
+
+@both
+@pytest.mark.parametrize("source", ["text", "jsonl"])
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_packed_file_is_refused_whatever_its_encoding(config, section, read, source, pack):
+    Path("packed").write_bytes(pack(b"Once upon a time."))
+    given = {"source": source, "files": ["text.txt", "packed"], "encoding": "latin-1"}
+    kind = pack.__module__.removeprefix("_").replace("bz2", "bzip2").replace("lzma", "xz")
+    with pytest.raises(InputError, match=rf"corpus\.files: packed is no text but .* {kind}:"):
+        read(merged(config, section(given)))
+
+
+@both
+def test_a_dataset_that_is_a_file_is_refused(config, section, read):
+    given = {"source": "dataset", "dataset": "text.txt", "files": []}
+    with pytest.raises(InputError, match=r"corpus\.dataset: text\.txt is a file: put it into"):
+        read(merged(config, section(given)))
 
 
 @both

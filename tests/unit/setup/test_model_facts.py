@@ -157,6 +157,15 @@ def test_json_lines_are_counted_without_what_is_no_text(model, tmp_path):
         look_at_text([str(file)], model, field="body")
 
 
+@pytest.mark.parametrize("name", ["lines.json", "lines.ndjson"])
+def test_json_lines_are_known_by_any_name_and_with_a_byte_order_mark(model, tmp_path, name):
+    file = tmp_path / name
+    line = json.dumps({"id": "x", "story": "y" * 300}) + "\n"
+    file.write_text("\n" + line * 100, encoding="utf-8-sig")
+    corpus = look_at_text([str(file)], model).corpus
+    assert corpus == {"source": "jsonl", "files": [str(file)], "field": "story"}
+
+
 def test_a_dataset_in_a_folder_is_read_by_its_field(model, tmp_path):
     import datasets
 
@@ -181,6 +190,9 @@ def test_a_dataset_in_a_folder_is_read_by_its_field(model, tmp_path):
         (["empty.txt"], "empty.txt is empty"),
         (["deep.jsonl"], r"deep.jsonl, line 1: not valid JSON \(too deeply nested\)"),
         (["latin.txt", "deep.jsonl"], "--text: deep.jsonl is JSON Lines, others are not"),
+        (["list.json"], "--text list.json is no running text: put it into a folder of its own"),
+        (["a.txt", "rows.CSV"], "--text rows.CSV is no running text: put it into a folder of its"),
+        (["rows.parquet"], "rows.parquet is no text but a Parquet file: unpack or convert it"),
         (["latin.txt"], r"latin.txt is not UTF-8 text \(byte 1"),
     ],
 )
@@ -189,6 +201,10 @@ def test_a_text_that_cannot_be_read_is_named(model, tmp_path, monkeypatch, place
     Path("empty.txt").touch()
     Path("deep.jsonl").write_text("[" * 100_000)
     Path("latin.txt").write_bytes("Müller".encode("latin1"))
+    Path("list.json").write_text('[\n{"text": "one"}]')
+    Path("a.txt").write_text("one")
+    Path("rows.CSV").write_text("text\none")
+    Path("rows.parquet").write_bytes(b"PAR1" + bytes(range(256)))
     with pytest.raises(InputError, match=message):
         look_at_text(places, model)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from clustersae.experiment.texts import ENCODINGS, is_encoding
+from clustersae.experiment.texts import ENCODINGS, check_unpacked, is_encoding
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import parsed_json
 
@@ -35,8 +35,8 @@ def text_pieces(path: str | Path, encoding: str = "utf-8") -> Iterator[str]:
     A byte-order mark says better than `encoding` what follows, and is left out.
 
     Raises:
-        InputError: the file is absent, a directory, empty or not of that encoding (naming the
-            byte), or there is no such encoding.
+        InputError: the file is absent, a directory, empty, compressed or not of that encoding
+            (naming the byte), or there is no such encoding.
     """
     path = _existing_file(path)
     read = 0
@@ -176,12 +176,12 @@ def jsonl_documents(
         InputError: a line is no JSON object or lacks the field, named by file and line number.
     """
     for path in files:
-        for number, line in enumerate(_lines(text_pieces(path, encoding)), start=1):
+        for number, line in enumerate(lines_of(text_pieces(path, encoding)), start=1):
             if line.strip():
                 yield _json_field(line, field, f"{path}, line {number}")
 
 
-def _lines(pieces: Iterator[str]) -> Iterator[str]:
+def lines_of(pieces: Iterator[str]) -> Iterator[str]:
     """Lines without their ends, which pieces may cut anywhere."""
     begun: list[str] = []  # not one string: a line may have many pieces
     for piece in pieces:
@@ -291,6 +291,7 @@ def _existing_file(path: str | Path) -> Path:
         raise InputError(f"{path} does not exist: correct corpus.files.")
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty: remove it from corpus.files.")
+    check_unpacked(str(path), path)
     return path
 
 

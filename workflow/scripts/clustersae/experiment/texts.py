@@ -23,6 +23,19 @@ READ_BY = {
     "fractions": (*OF_FILES, "dataset"),
     "max_tokens": (*OF_FILES, "dataset", "named"),  # of which it says more
 }
+#: How files begin that are no text, whatever encoding is named for them.
+_PACKED = {
+    b"PAR1": "a Parquet file",
+    b"ARROW1": "an Arrow file",
+    b"%PDF-": "a PDF",
+    b"\x1f\x8b\x08": "compressed by gzip",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd",
+    b"\xfd7zXZ\x00": "compressed by xz",
+    b"PK\x03\x04": "a zip archive",
+    **{b"BZh%d1AY&SY" % level: "compressed by bzip2" for level in range(1, 10)},
+}
+#: What to do with a file that a dataset may be made of.
+AS_DATASET = "put it into a folder of its own and give that folder as a dataset"
 #: What to write for an encoding that is unknown.
 ENCODINGS = "Write a name that Python knows, such as utf-8, latin-1, cp1252 or utf-16."
 
@@ -75,14 +88,33 @@ def check_text(where: str, corpus: Mapping[str, Any]) -> None:
                 raise InputError(f"{where}.files: {file} does not exist or is no file. {RULE}")
             if os.path.getsize(file) == 0:
                 raise InputError(f"{where}.files: {file} is empty: remove it from the list.")
+            check_unpacked(f"{where}.files: {file}", file)
         check_repeats(f"{where}.files", corpus["files"])
     if source == "dataset" and not corpus["dataset"]:
         raise InputError(f"{where}.dataset is missing: source dataset needs a name or a path.")
+    if source == "dataset" and os.path.isfile(corpus["dataset"]):
+        raise InputError(f"{where}.dataset: {corpus['dataset']} is a file: {AS_DATASET}.")
     if corpus.get("tokenised") and corpus["bos"] in ("row", "document"):
         raise InputError(
             f"{where}.bos is {corpus['bos']}, but tokens of a tokenised dataset are taken as they"
             " are: write auto."
         )
+
+
+def check_unpacked(where: str, file: str | Path) -> None:
+    """Refuse a file that is compressed, or of another format: its bytes would pass as latin-1.
+
+    Raises:
+        InputError: says after `where` what it is, and the remedy.
+    """
+    with open(file, "rb") as opened:
+        start = opened.read(max(map(len, _PACKED)))
+    for mark, kind in _PACKED.items():
+        if start.startswith(mark):
+            raise InputError(
+                f"{where} is no text but {kind}: unpack or convert it, or {AS_DATASET}"
+                " (corpus.source)."
+            )
 
 
 def check_repeats(where: str, files: Sequence[str | Path]) -> None:

@@ -9,13 +9,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from clustersae.corpora.text import dataset_documents, jsonl_documents, text_pieces
+from clustersae.corpora.text import dataset_documents, jsonl_documents, lines_of, text_pieces
 from clustersae.corpora.tokenizer import read_tokenizer
 from clustersae.cost.forecast import Shape
 from clustersae.experiment.layers import MOST_LAYERS
 from clustersae.experiment.shape import D_MODEL_KEYS, N_LAYERS_KEYS, positive, text_facts
 from clustersae.experiment.sources import dataset_files, gguf_file
-from clustersae.experiment.texts import check_repeats
+from clustersae.experiment.texts import AS_DATASET, check_repeats
 from clustersae.models.residual import read_config
 from clustersae.models.size import block_weights
 from clustersae.runtime import machine
@@ -30,6 +30,8 @@ SAMPLE_CHARACTERS = 1 << 20
 CHARACTERS_PER_TOKEN = 4.0
 #: What texts for language models put between documents.
 SEPARATORS = ("<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "</s>")
+#: Of files that are rows, not running text.
+_TABLES = (".json", ".csv", ".tsv")
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -218,7 +220,7 @@ def look_at_text(places: Sequence[str], model: ModelFacts, field: str | None = N
     paths = [Path(os.path.expanduser(place)) for place in places]
     if all(map(os.path.isfile, paths)):
         check_repeats("--text", paths)
-        of_lines = [path for path in paths if path.suffix.lower() in (".jsonl", ".ndjson")]
+        of_lines = [path for path in paths if _has_json_lines(path)]
         if len(of_lines) == len(paths):
             return _json_lines(paths, model, field)
         if of_lines:
@@ -243,6 +245,9 @@ def look_at_text(places: Sequence[str], model: ModelFacts, field: str | None = N
 
 
 def _text_files(paths: Sequence[Path], model: ModelFacts) -> TextFacts:
+    for path in paths:
+        if path.suffix.lower() in _TABLES:
+            raise InputError(f"--text {path} is no running text: {AS_DATASET}.")
     # Every file is opened, so that one that is no text is found now.
     samples = [_sample(text_pieces(path)) for path in paths]
     found = [(sample.count(each), each) for sample in samples for each in SEPARATORS]
@@ -266,15 +271,27 @@ def _json_lines(paths: Sequence[Path], model: ModelFacts, field: str | None) -> 
     return _with_tokens(corpus, round(_size(paths) * share), sample, model)
 
 
+def _has_json_lines(path: Path) -> bool:
+    """By its name; one that ends in .json may be of lines or of one value."""
+    suffix = path.suffix.lower()
+    if suffix == ".json":
+        return bool(_first_record(iter([_sample(text_pieces(path))])))
+    return suffix in (".jsonl", ".ndjson")
+
+
+def _first_record(pieces: Iterator[str]) -> dict[str, Any]:
+    """The JSON object in the first line that is not blank; empty if there is none."""
+    try:
+        record = parsed_json(next((line for line in lines_of(pieces) if line.strip()), ""))
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
 def _longest_field(path: Path) -> str:
     """`text` if the first line has it, else its longest text."""
-    with open(path, encoding="utf-8", errors="replace") as file:
-        first = next((line for line in file if line.strip()), "{}")
-    try:
-        record = parsed_json(first)
-    except ValueError:
-        record = {}
-    if not isinstance(record, dict) or "text" in record:
+    record = _first_record(text_pieces(path))
+    if "text" in record:
         return "text"
     texts = {key: value for key, value in record.items() if isinstance(value, str)}
     return max(texts, key=lambda key: len(texts[key]), default="text")
