@@ -25,6 +25,7 @@ rule export_saes:
         runtime=growing(60),
     params:
         code=params.code("export_saes.py"),
+        rows=params.rows,
     message:
         "Export the SAEs of {wildcards.model} to {wildcards.format}"
     script:

@@ -1,6 +1,6 @@
 """Write all SAEs of a model as another tool stores them: one folder for each SAE and layer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,13 @@ from clustersae.runtime.log import Progress
 from clustersae.sae.storage import load_sae
 
 
-def main(saes: Sequence[Path], model_dir: Path, format: str, index: Path) -> None:
+def main(
+    saes: Sequence[Path],
+    model_dir: Path,
+    format: str,
+    index: Path,
+    rows: Mapping[str, Any] | None = None,
+) -> None:
     """Write `{variant}/{sae}/seed-{seed}/layer_{layer}` beside `index`, and then that.
 
     The index names every folder with its cluster, layers, variant, ancestry and seed.
@@ -20,6 +26,7 @@ def main(saes: Sequence[Path], model_dir: Path, format: str, index: Path) -> Non
     Args:
         saes: folders of SAEs, `saes/{variant}/{sae}/seed-{seed}`.
         format: a key of `exports.formats.FORMATS`.
+        rows: of the text, see `LayerSAE`.
 
     Raises:
         InputError: there is no such format, or an SAE that it cannot express.
@@ -32,7 +39,7 @@ def main(saes: Sequence[Path], model_dir: Path, format: str, index: Path) -> Non
         cluster, start = ancestry(sae)
         for layer in sae.layers:
             folder = index.parent / Path(*source.parts[-3:])
-            place = write_layer(folder, format, LayerSAE(sae, layer, model))
+            place = write_layer(folder, format, LayerSAE(sae, layer, model, rows))
             entries.append(
                 {
                     "folder": place.relative_to(index.parent).as_posix(),
@@ -56,4 +63,5 @@ if __name__ == "__main__":
         model_dir=Path(snakemake.input.description).parent,
         format=snakemake.wildcards.format,
         index=Path(snakemake.output[0]),
+        rows=snakemake.params.rows,
     )

@@ -45,10 +45,10 @@ def project(request, tmp_path):
     return tmp_path, load_sae(folder)
 
 
-def export(project, format):
+def export(project, format, rows=None):
     folder, _ = project
     index = folder / "exports" / format / "index.json"
-    export_saes.main([folder / "saes/base/1+4/seed-3"], folder / "model", format, index)
+    export_saes.main([folder / "saes/base/1+4/seed-3"], folder / "model", format, index, rows)
     return index.parent / "base/1+4/seed-3", json.loads(index.read_text())
 
 
@@ -105,6 +105,27 @@ def test_the_index_and_the_configuration_say_where_an_sae_is_from(project, forma
     assert facts["k"] == K
     if format == "saelens":
         assert config["metadata"]["hook_name"] == "blocks.4.hook_resid_post"
+
+
+@pytest.mark.parametrize(
+    ("adds_bos", "rows", "n_ctx", "bos"),
+    [
+        (True, None, 64, True),  # a model that was trained here: its rows are its context
+        (True, {"n_ctx": 16, "bos": "auto"}, 16, True),
+        (False, {"n_ctx": 16, "bos": "auto"}, 16, False),
+        (False, {"n_ctx": 16, "bos": "row"}, 16, True),
+    ],
+)
+def test_peers_are_told_the_rows_of_training_not_the_longest_that_the_model_reads(
+    project, adds_bos, rows, n_ctx, bos
+):
+    description = project[0] / "model/description.json"
+    write_json(description, {**MODEL.__dict__, "adds_bos": adds_bos})
+    place = export(project, "saelens", rows)[0] / "layer_1"
+    told = json.loads((place / "cfg.json").read_text())["metadata"]
+    assert (told["context_size"], told["prepend_bos"]) == (n_ctx, bos)
+    place = export(project, "dictionary_learning", rows)[0] / "layer_1"
+    assert json.loads((place / "config.json").read_text())["buffer"]["ctx_len"] == n_ctx
 
 
 def test_an_unknown_format_is_refused(project):

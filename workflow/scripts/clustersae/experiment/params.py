@@ -91,6 +91,11 @@ class Params:
             return asked
         return asked | {"evaluation.splice_tokens": ("test", splice_tokens)}
 
+    def rows(self, wildcards: Wildcards) -> dict[str, Any] | None:
+        """How the text stands in rows; None of a model trained here, whose rows are its context."""
+        corpus = self.models[wildcards.model]["corpus"]
+        return corpus and {key: corpus[key] for key in ("n_ctx", "bos")}
+
     def planned(self, wildcards: Wildcards) -> dict[str, Any]:
         """What decides the plan: the sections `arms` and `sae`, as far as they do."""
         settings = self.models[wildcards.model]

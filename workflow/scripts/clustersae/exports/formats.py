@@ -36,6 +36,18 @@ class LayerSAE(NamedTuple):
     sae: SparseAutoencoder
     layer: int
     model: ModelDescription
+    rows: Mapping[str, Any] | None = None
+    """`n_ctx` and `bos` of the text, as in corpus.json; None if they are the model's own."""
+
+    @property
+    def n_ctx(self) -> int:
+        """Tokens of a row that the SAE was trained on; models read far longer ones."""
+        return self.rows["n_ctx"] if self.rows else self.model.n_ctx
+
+    @property
+    def begins_with_bos(self) -> bool:
+        """Whether rows do, so far as they begin where a text does."""
+        return self.model.adds_bos or (self.rows or {}).get("bos") == "row"
 
     @property
     def weights(self) -> dict[str, torch.Tensor]:
@@ -66,7 +78,7 @@ def write_saelens(folder: Path, exported: LayerSAE) -> None:
 
     BatchTopK is stored as that tool does it: as a JumpReLU whose thresholds are all the same.
     """
-    sae, layer, model = exported
+    sae, layer, model, _ = exported
     weights = exported.weights
     match exported.architecture:
         case "topk":
@@ -97,8 +109,8 @@ def write_saelens(folder: Path, exported: LayerSAE) -> None:
                 "model_name": model.source,
                 "model_class_name": "HookedTransformer",
                 "hook_head_index": None,
-                "context_size": model.n_ctx,
-                "prepend_bos": model.adds_bos,
+                "context_size": exported.n_ctx,
+                "prepend_bos": exported.begins_with_bos,
                 "exclude_special_tokens": True,
                 **exported.facts,
             },
@@ -111,7 +123,7 @@ def write_dictionary_learning(folder: Path, exported: LayerSAE) -> None:
 
     That tool reads pickle; this one holds tensors alone, which torch reads with weights_only.
     """
-    sae, layer, model = exported
+    sae, layer, model, _ = exported
     trainer, dictionary, state = _of_dictionary_learning(exported)
     with replacing(folder / "ae.pt") as temporary:
         torch.save(state, temporary)
@@ -129,7 +141,7 @@ def write_dictionary_learning(folder: Path, exported: LayerSAE) -> None:
                 "submodule_name": f"resid_post_layer_{layer}",
                 **exported.facts,
             },
-            "buffer": {"d_submodule": sae.d_model, "ctx_len": model.n_ctx},
+            "buffer": {"d_submodule": sae.d_model, "ctx_len": exported.n_ctx},
         },
     )
 

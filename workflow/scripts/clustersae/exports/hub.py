@@ -54,7 +54,8 @@ def write_folder(folder: Path, published: Published, sources: Mapping[int, Path]
                 shutil.copyfile(sources[layer] / name, made / own / name)
             entry: dict[str, Any] = {"layer": layer, "clustersae": own}
             for format in published.formats:
-                place = write_layer(made / format, format, LayerSAE(sae, layer, model))
+                exported = LayerSAE(sae, layer, model, published.corpus)
+                place = write_layer(made / format, format, exported)
                 entry[format] = place.relative_to(made).as_posix()
             cluster, start = ancestry(sae)
             entries.append(entry | {"cluster": cluster, "starts_from": start})
