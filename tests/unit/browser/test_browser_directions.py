@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from hostile_files import little_memory
 from language_models import FAMILIES, VOCAB_SIZE, save_tiny_model
 
 from clustersae.browser.directions import directions_of, logit_effects, nearest
@@ -59,11 +60,19 @@ def test_a_scale_per_dimension_turns_directions():
     assert directions_of(sae, 6, latents).equal(sae.W_dec[latents])
 
 
-def test_nearest_are_the_live_latents_of_the_largest_cosine():
+def test_nearest_of_many_latents_take_little_memory():
+    rows = torch.nn.functional.normalize(torch.randn(24_000, 2), dim=1)
+    with little_memory():  # all cosines at once are 2.3 GB
+        latents, _ = nearest(rows, rows, torch.arange(len(rows)), 1)
+    assert (rows[latents[:, 0]] * rows).sum(1).min() > 1 - 1e-5
+
+
+def test_nearest_are_the_live_latents_of_the_largest_cosine(monkeypatch):
     generator = torch.Generator().manual_seed(2)
     rows, others = (torch.randn(n, 4, generator=generator) for n in (6, 9))
     live = torch.tensor([0, 2, 3, 5, 8])
     cosines = torch.nn.functional.cosine_similarity(rows[:, None], others[live], dim=2)
+    monkeypatch.setattr("clustersae.browser.directions.BLOCK", 4)  # a whole block, and part of one
     latents, values = nearest(rows, others, live, 3)
     assert latents.tolist() == live[cosines.argsort(1, descending=True)[:, :3]].tolist()
     assert values == pytest.approx(cosines.sort(1, descending=True).values[:, :3].numpy())

@@ -23,7 +23,7 @@ from clustersae.sae.module import SparseAutoencoder
 N_TOKENS = 10
 #: Nearest latents that are kept.
 N_NEAREST = 5
-#: Directions whose logits are held at once.
+#: Directions whose logits, or cosines, are held at once.
 BLOCK = 128
 
 #: Of directions.parquet.
@@ -95,6 +95,10 @@ def nearest(
         live: indices of the rows of `others` that count.
     """
     candidates = F.normalize(others[live], dim=1)
-    cosines = F.normalize(rows, dim=1) @ candidates.T
-    found = cosines.topk(min(n_nearest, len(live)), dim=1)
-    return live[found.indices].cpu().numpy(), found.values.cpu().numpy()
+    n_found = min(n_nearest, len(live))
+    values = rows.new_empty(len(rows), n_found)
+    indices = live.new_empty(len(rows), n_found)
+    # All cosines at once would be as many as latents squared.
+    for some, *found in zip(*(each.split(BLOCK) for each in (rows, values, indices))):
+        torch.topk(F.normalize(some, dim=1) @ candidates.T, n_found, dim=1, out=found)
+    return live[indices].cpu().numpy(), values.cpu().numpy()
