@@ -29,6 +29,7 @@ from clustersae.presentation.tables import write_table
 
 TWIN, HOSTILE, GONE = 3, 5, 7
 LAYERS = (0, 1)
+SCALE = (1 / 512, 3.0)  # of the layers
 EVIL = (
     "</script><script>alert(1)</script>",
     "<img src=x onerror=alert(2)>",
@@ -248,4 +249,5 @@ def _directions(
             yield {**label, "latent": latent, "layer": layer, "promoted": [*words],
                    "promoted_effect": [2.5] * len(words), "suppressed": ["tax"],
                    "suppressed_effect": [-1.5], "nearest": [2, 0], "cosine": [0.9, 0.1],
-                   "start_cosine": 0.8 if "@" in label["group"] else None}  # fmt: skip
+                   "start_cosine": 0.8 if "@" in label["group"] else None,
+                   "scale": SCALE[layer]}  # fmt: skip

@@ -75,13 +75,17 @@ def main(
                 found = {layer: live.get((group.key, layer), NONE) for layer in sae.layers}
                 effects_of = effects_by_layer(stream.unembed, sae, found)
                 for layer, effects in effects_of.items():
-                    rows = sae.W_dec[torch.from_numpy(found[layer]).to(where)]
+                    own_index = torch.from_numpy(found[layer]).to(where)
+                    rows = sae.W_dec[own_index]
+                    scale = sae.latent_scale(layer).expand(sae.d_sae)[own_index].cpu().numpy()
                     others = live.get(((BASE, PER_LAYER, str(layer)), layer), NONE)
                     index = torch.from_numpy(others).to(where)
                     near = nearest(rows, sae_of(BASE, str(layer)).W_dec, index)
                     cosines = start_cosines(rows, start, found[layer])
                     own: dict[str, str | int] = {**label, "layer": layer}
-                    file.write_table(table(own, found[layer], effects, near, cosines, spelling))
+                    file.write_table(
+                        table(own, found[layer], effects, near, cosines, scale, spelling)
+                    )
             progress.update()
     progress.close()
 
@@ -133,6 +137,7 @@ def table(
     effects: Effects,
     near: tuple[np.ndarray, np.ndarray],
     start_cosine: np.ndarray,
+    scale: np.ndarray,
     spelling: np.ndarray,
 ) -> pa.Table:
     """The rows of one SAE and layer, in the format SCHEMA."""
@@ -146,6 +151,7 @@ def table(
         "nearest": near[0].tolist(),
         "cosine": near[1].tolist(),
         "start_cosine": start_cosine,
+        "scale": scale,
     }
     return pa.table(columns).select(SCHEMA.names).cast(SCHEMA)
 

@@ -78,6 +78,8 @@ def test_folded_equals_unfolded_on_every_layer(name, standardised):
         latents = of_plain(name, plain, x, sae.k)
         ours = dense(sae.encode(x, layer), sae.d_sae)
         assert (ours > 0).any()
+        scaled = ours * sae.latent_scale(layer)
+        torch.testing.assert_close(latents / scaled.max(), scaled / scaled.max(), rtol=0, atol=1e-5)
         expected = sae.reconstruct(x, layer)
         size = expected.abs().max()
         found = latents @ plain["W_dec"] + plain["b_dec"]

@@ -83,6 +83,11 @@ def test_with_one_scale_per_layer_effects_are_those_of_the_latent_on_any_layer(r
     assert list(first["promoted_effect"]) == list(second["promoted_effect"])
 
 
+def test_latents_know_what_an_export_makes_of_them(rows):
+    assert set(rows.xs(0, level="layer")["scale"]) == {2}
+    assert set(rows.xs(1, level="layer")["scale"]) == {3}
+
+
 def test_nearest_are_live_latents_of_the_layers_own_sae(rows):
     assert {tuple(sorted(each)) for each in rows.xs(0, level="layer")["nearest"]} == {(3, 4)}
     assert all(len(each) == 0 for each in rows.xs(1, level="layer")["nearest"])

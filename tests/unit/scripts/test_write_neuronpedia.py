@@ -92,11 +92,14 @@ def test_values_are_those_that_were_measured(index):
     assert (twin["pos_str"], twin["pos_values"]) == (["stripes", "grass"], [2.5, 2.5])
     assert (twin["neg_str"], twin["neg_values"]) == (["tax"], [-1.5])
     assert twin["frac_nonzero"] == 0.1
-    assert [each["values"] for each in twin["activations"]] == [
-        [0, 0, 0.25, 5, 0],
-        [0, 0, 0.25, 4, 0],
+    # Those of the SAE as it is exported: 5 and 0.25 on the page, times the layer's scale.
+    first, second = (features(index, layer)[TWIN]["activations"] for layer in (0, 1))
+    assert [each["values"] for each in first] == [
+        [0, 0, 0.0004883, 0.009766, 0],
+        [0, 0, 0.0004883, 0.007812, 0],
     ]
-    assert [each["bin_max"] for each in twin["activations"]] == [5, 4]
+    assert [each["bin_max"] for each in first] == [0.009766, 0.007812]
+    assert [each["values"] for each in second] == [[0, 0, 0.75, 15, 0], [0, 0, 0.75, 12, 0]]
     assert twin["activations"][0]["tokens"] == ["see", "number0", "the", "zebra", "run"]
     assert features(index, 0)[HOSTILE]["activations"][0]["tokens"] == list(EVIL)
     assert features(index, 0)[2]["activations"] == []

@@ -41,6 +41,7 @@ SCHEMA = pa.schema(
         ("nearest", pa.list_(pa.int32())),  # of the layer's per-layer SAE
         ("cosine", pa.list_(pa.float32())),
         ("start_cosine", pa.float32()),  # to the same latent of the SAE that it started from
+        ("scale", pa.float32()),  # of what it is in an export over what it is here
     ]
 )
 

@@ -1,8 +1,10 @@
 """Latents as Neuronpedia and SAEDashboard store them: batches of features of one SAE on one layer.
 
 The keys are those of SAEDashboard's `NeuronpediaDashboardBatch` (0.8), which Neuronpedia imports:
-logits that a feature moves, how often it fires, and passages. What is not measured here stays as
-empty as it leaves features that it has skipped: histograms, and alignments with neurons.
+logits that a feature moves, how often it fires, and passages. Activations are those of the exported
+SAE (`SparseAutoencoder.fold`), which Neuronpedia runs on texts of its own. What is not measured
+here stays as empty as it leaves features that it has skipped: histograms, and alignments with
+neurons.
 """
 
 import re
@@ -14,8 +16,8 @@ from clustersae.browser.reading import Rows
 
 #: Features of a batch.
 BATCH = 128
-#: Digits after the point.
-DIGITS = 3
+#: Significant digits: activations are small where the stream is.
+DIGITS = 4
 #: What stands in the place of a bin for the passages with the highest activations.
 TOP = -1
 
@@ -56,7 +58,8 @@ def batches(model: str, group: Shown, rows: Rows, layer: int) -> Iterator[dict[s
                 "n_tokens_in_prompt": 0,
                 "dataset": "",
                 "activations": [
-                    _activation(rows, place) for place in spans.get((latent, layer), ())
+                    _activation(rows, place, written[latent]["scale"])
+                    for place in spans.get((latent, layer), ())
                 ],
             }
             for latent in latents[start : start + BATCH]
@@ -70,15 +73,15 @@ def _logits(row: dict[str, Any] | None) -> dict[str, list[Any]]:
     for short, name in (("neg", "suppressed"), ("pos", "promoted")):
         found[f"{short}_str"] = [] if row is None else list(row[name])
         effects = [] if row is None else row[f"{name}_effect"]
-        found[f"{short}_values"] = [round(float(value), DIGITS) for value in effects]
+        found[f"{short}_values"] = [_rounded(value) for value in effects]
     return found
 
 
-def _activation(rows: Rows, place: int) -> dict[str, Any]:
-    """One of the passages with the highest activations."""
+def _activation(rows: Rows, place: int, scale: float) -> dict[str, Any]:
+    """One of the passages with the highest activations, times `scale`."""
     contexts = rows.contexts
     span = slice(contexts.first[place], contexts.first[place + 1])
-    values = [round(float(value), DIGITS) for value in contexts.activation[span]]
+    values = [_rounded(value * scale) for value in contexts.activation[span]]
     return {
         "bin_min": TOP,
         "bin_max": max(values),
@@ -86,3 +89,7 @@ def _activation(rows: Rows, place: int) -> dict[str, Any]:
         "tokens": [contexts.words[token] for token in contexts.token[span]],
         "values": values,
     }
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")

@@ -263,7 +263,7 @@ class SparseAutoencoder(nn.Module, ABC):
         return [self.decode(latents, layer)]
 
     def latent_scale(self, layer: int | None = None) -> torch.Tensor:
-        """What latents are multiplied by when the SAE is folded, a number; see `fold`."""
+        """What latents are multiplied by when the SAE is folded: a number, or one each [d_sae]."""
         scale = self.layer_scale[self._index(layer)]
         return torch.ones_like(scale[0]) if scale.dim() else scale
 

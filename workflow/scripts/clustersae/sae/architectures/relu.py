@@ -43,6 +43,10 @@ class ReLU(SparseAutoencoder):
         return fvu + sparsity / self.d_model * written.mean()
 
     @torch.no_grad()
+    def latent_scale(self, layer: int | None = None) -> torch.Tensor:
+        return (self.W_dec * self.layer_scale[self._index(layer)]).norm(dim=1)
+
+    @torch.no_grad()
     def fold(self, layer: int | None = None) -> dict[str, torch.Tensor]:
         """As for all architectures, then rows brought to unit norm, and latents scaled by it."""
         plain = super().fold(layer)
