@@ -10,8 +10,8 @@ from loopback import Reply, Request
 JSON = {"Content-Type": "application/json"}
 
 
-def says(content: str | None) -> Reply:
-    """A completion."""
+def says(content: Any) -> Reply:
+    """A completion; of text, if it is right."""
     choice = {"index": 0, "message": {"role": "assistant", "content": content}}
     body = json.dumps({"object": "chat.completion", "choices": [choice]})
     return Reply(body=body.encode(), headers=JSON)

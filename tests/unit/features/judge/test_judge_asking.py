@@ -74,6 +74,18 @@ def test_passing_failures_are_asked_again(judging, status, caplog):
     assert "HTTP Request" not in caplog.text  # no line in the log for every one
 
 
+def test_a_reply_in_parts_is_its_text(judging):
+    parts = [
+        {"type": "thinking", "thinking": [{"type": "text", "text": "[0, 0]"}]},
+        {"type": "text", "text": "So: [1,"},
+        {"type": "text", "text": " 0]"},
+    ]
+    with serving(in_turn(says(parts))) as server:
+        for _ in range(2):  # the second time from the store
+            assert judging(server).ask(QUESTION) == [True, False]
+    assert len(server.requests) == 1
+
+
 @pytest.mark.parametrize(
     "bad",
     [
@@ -81,6 +93,10 @@ def test_passing_failures_are_asked_again(judging, status, caplog):
         Reply(body=b"<html>a page</html>", headers=JSON),
         Reply(body=b'{"error": {"message": "upstream"}}', headers=JSON),
         Reply(body=b'{"choices": []}', headers=JSON),
+        says(5),
+        says({"text": "[1, 0]"}),
+        says(["[1, 0]"]),
+        says([{"type": "text", "text": 5}]),
     ],
 )
 def test_an_answer_that_is_no_completion_is_lost(judging, bad):

@@ -147,7 +147,7 @@ class Judge:
         except ValueError:
             pass  # no JSON
         try:
-            reply = completion.choices[0].message.content or ""
+            reply = _text_of(completion.choices[0].message.content)
         except (AttributeError, LookupError, TypeError):
             self._lost("the answer is no chat completion; is base_url right?")
             return None
@@ -185,6 +185,19 @@ class Judge:
         if self._key:
             text = text.replace(self._key, "[key]")
         return " ".join(text.split())[:200]
+
+
+def _text_of(content: Any) -> str:
+    """Of a message, which models that think may give in parts; "" of none.
+
+    Raises:
+        AttributeError, LookupError, TypeError: it is no message.
+    """
+    if isinstance(content, list):
+        content = "".join(part["text"] for part in content if part.get("type") == "text")
+    if not isinstance(content, str | None):
+        raise TypeError(f"{type(content).__name__} is no text")
+    return content or ""
 
 
 def _check(base_url: str, key: str | None) -> None:
