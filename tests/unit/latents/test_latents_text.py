@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_tokenizers import bytes_level, like_llama
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from clustersae.activations.shards import open_shards, write_shard
@@ -12,7 +13,7 @@ from clustersae.corpora.tokenizer import character_tokenizer, word_tokenizer
 from clustersae.corpora.tokens import TokenFile, Vocabulary
 from clustersae.latents.groups import Trained, groups_of
 from clustersae.latents.sequences import NOTHING, read_text
-from clustersae.latents.words import read_words
+from clustersae.latents.words import _BYTES, read_words
 from clustersae.runtime.errors import InputError
 
 N_ROWS, N_CTX, BOS = 10, 6, 0
@@ -144,6 +145,33 @@ def sentence_piece():
 def test_pieces_bring_the_space_before_them(tokenizer, tmp_path):
     assert strings(tokenizer, "aa a", tmp_path)[-2:] == ["a", " a"]
     assert "\n" in strings(tokenizer, "a\n", tmp_path)
+
+
+def test_the_letters_of_bytes_are_those_of_the_tokenizer():
+    assert set(_BYTES) == set(pre_tokenizers.ByteLevel.alphabet())
+    decode = decoders.ByteLevel().decode
+    ascii_letters = {letter: byte for letter, byte in _BYTES.items() if byte < 0x80}
+    assert all(decode([letter]) == chr(byte) for letter, byte in ascii_letters.items())
+    pairs = {bytes([0xC2 + byte // 64, 0x80 + byte % 64]): chr(0x80 + byte) for byte in range(128)}
+    letters = {byte: letter for letter, byte in _BYTES.items()}
+    for pair, character in pairs.items():
+        assert decode(["".join(letters[byte] for byte in pair)]) == character
+
+
+@pytest.mark.parametrize("tokenizer", [bytes_level([]), like_llama()])
+def test_parts_of_characters_differ_and_say_which_they_are(tokenizer, tmp_path):
+    found = strings(tokenizer, "é🚀", tmp_path)
+    assert found[-6:] == [r"\xc3", r"\xa9", r"\xf0", r"\x9f", r"\x9a", r"\x80"]
+
+
+def test_of_a_token_with_a_part_of_a_character_the_rest_is_itself(tmp_path):
+    path = tmp_path / "tokenizer.json"
+    tokenizer = byte_level()
+    whole, mark = "Ġ" + "Ã©" + "Ã", "ï¿½"  # " é" and the first byte of another; U+FFFD itself
+    tokenizer.add_tokens([whole, mark])
+    tokenizer.save(str(path))
+    ids = np.array([tokenizer.token_to_id(each) for each in (whole, mark)])
+    assert read_words(path, ids).strings == [r" é\xc3", "\ufffd"]
 
 
 def test_ids_beyond_the_tokenizer_and_its_absence(tmp_path):

@@ -1,5 +1,6 @@
 """Tokens as text that a person can read."""
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -7,6 +8,12 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from clustersae.runtime.errors import InputError
+
+# Byte-level tokenizers write bytes that are no visible letters of latin-1 as letters beyond it.
+_SEEN = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+_UNSEEN = [byte for byte in range(0x100) if byte not in _SEEN]
+_BYTES = {chr(byte): byte for byte in _SEEN}
+_BYTES |= {chr(0x100 + place): byte for place, byte in enumerate(_UNSEEN)}
 
 
 class Words(NamedTuple):
@@ -20,7 +27,8 @@ def read_words(path: Path, tokens: np.ndarray) -> Words:
     """Each token as it stands inside a sentence, with the space before it.
 
     Laid end to end they are the text again, except where the tokenizer has no decoder: there a
-    token is a whole word, and spaces go between all of them.
+    token is a whole word, and spaces go between all of them. Parts of characters are spelled out in
+    bytes, as in \\xf0\\x9f, since different tokens must look different.
 
     Args:
         path: tokenizer.json.
@@ -42,5 +50,14 @@ def _string(tokenizer: Tokenizer, token: int) -> str:
         return piece
     # Decoders drop the space at the start of a text, so the second of two tokens is looked at.
     alone = tokenizer.decode([token], skip_special_tokens=False)
+    if "\ufffd" in alone and (content := _bytes_of(piece)):
+        return content.decode("utf-8", "backslashreplace")
     twice = tokenizer.decode([token, token], skip_special_tokens=False)
     return twice[len(alone) :] or piece
+
+
+def _bytes_of(piece: str) -> bytes:
+    """What a token stands for, where it is written in bytes; nothing where it is not."""
+    if single := re.fullmatch(r"<0x([0-9A-F]{2})>", piece):  # SentencePiece
+        return bytes.fromhex(single[1])
+    return bytes(_BYTES[letter] for letter in piece) if _BYTES.keys() >= set(piece) else b""
