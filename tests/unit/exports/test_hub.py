@@ -152,6 +152,15 @@ def test_a_folder_of_before_is_replaced(uploadable, tmp_path):
     assert [path.name for path in folder.parent.iterdir()] == ["saes"]
 
 
+def test_what_is_for_people_may_be_absent_and_is_made_again(uploadable, tmp_path):
+    folder, saes = uploadable
+    own = tmp_path / "saes/1+4/cfg.json"
+    before = own.read_bytes()
+    own.unlink()
+    hub.write_folder(folder, published(REPO, MODEL, {1: saes[1]}, []), {1: own.parent})
+    assert (folder / "clustersae/base/1+4/cfg.json").read_bytes() == before
+
+
 @pytest.mark.parametrize("private", [True, False])
 def test_an_upload_puts_that_folder_there(uploadable, monkeypatch, private):
     folder, _ = uploadable

@@ -117,11 +117,13 @@ class Run:
         Raises:
             InputError: it is not there any more.
         """
+        from clustersae.sae.storage import read_config
+
         if (self.folder / "model").is_dir():
             return self.folder / "model"
         variant, name = self.plan.arms[0].saes[0]
         sae = self.folder / "saes" / variant / name / f"seed-{self.plan.seeds[0]}"
-        fingerprint = read_json(sae / "cfg.json")["fingerprint"]
+        fingerprint = read_config(sae)["fingerprint"]
         for other in sorted(self.folder.parent.glob("*/model/description.json")):
             if read_json(other)["fingerprint"] == fingerprint:
                 return other.parent

@@ -49,9 +49,8 @@ def write_folder(folder: Path, published: Published, sources: Mapping[int, Path]
         model = dataclasses.replace(published.model, source=published.model_name)
         for layer, sae in published.saes.items():
             own = published.own_folder(layer)
-            for name in ("sae.safetensors", "cfg.json"):
-                (made / own).mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(sources[layer] / name, made / own / name)
+            write_json(made / own / "cfg.json", sae.config)  # which may be absent in the results
+            shutil.copyfile(sources[layer] / "sae.safetensors", made / own / "sae.safetensors")
             entry: dict[str, Any] = {"layer": layer, "clustersae": own}
             for format in published.formats:
                 exported = LayerSAE(sae, layer, model, published.corpus)
