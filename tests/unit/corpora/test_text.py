@@ -247,6 +247,22 @@ def test_datasets_on_disk(saved_dataset, kind):
     assert list(documents) == ["eins", "zwei"]
 
 
+@pytest.mark.parametrize("kind", ["flat", "files"])
+def test_rows_that_are_null_are_left_out(tmp_path, kind):
+    datasets = pytest.importorskip("datasets")
+    rows = {"body": [None, "eins", None], "ids": [[1, 2], None, [3]]}
+    table = datasets.Dataset.from_dict(rows)
+    if kind == "flat":
+        table.save_to_disk(tmp_path)
+    else:
+        table.to_parquet(tmp_path / "train.parquet")
+    assert list(dataset_documents(str(tmp_path), "train", "body")) == ["eins"]
+    assert [ids.tolist() for ids in dataset_tokens(str(tmp_path), "train", "ids")] == [[1, 2], [3]]
+    for read in (dataset_documents, dataset_tokens):
+        with pytest.raises(InputError, match="Its columns are body, ids: set"):
+            list(read(str(tmp_path), "train", "text"))
+
+
 def test_a_column_that_is_not_there_is_named_with_those_that_are(saved_dataset):
     with pytest.raises(InputError, match=r"no text in column 'text'. Its columns are body, n"):
         list(dataset_documents(str(saved_dataset / "flat"), "train", "text"))

@@ -198,7 +198,8 @@ def dataset_documents(
 ) -> Iterator[str]:
     """The strings in column `field` of a dataset on the Hugging Face hub or in a local directory.
 
-    The dataset is streamed, unless it is a directory that `save_to_disk` wrote.
+    The dataset is streamed, unless it is a directory that `save_to_disk` wrote. Rows may be null
+    there, which nobody can correct on the hub: they are left out.
 
     Raises:
         InputError: the dataset, its split or the column cannot be found, or a download fails.
@@ -206,6 +207,8 @@ def dataset_documents(
     rows = _named_errors(dataset, _dataset_rows(dataset, split, subset, revision))
     for number, row in enumerate(rows):
         text = row.get(field)
+        if text is None and field in row:
+            continue
         if not isinstance(text, str):
             raise InputError(
                 f"Row {number} of dataset {dataset} has no text in column {field!r}. Its columns"
@@ -219,13 +222,15 @@ def dataset_tokens(
 ) -> Iterator[np.ndarray]:
     """The token ids in column `field` of a dataset, as of `dataset_documents`: int32 [n_tokens].
 
-    Rows without a token are left out.
+    Rows without a token, and null ones, are left out.
 
     Raises:
         InputError: the dataset, its split or the column cannot be found, or holds something else.
     """
     rows = _named_errors(dataset, _dataset_rows(dataset, split, subset, revision))
     for number, row in enumerate(rows):
+        if row.get(field) is None and field in row:
+            continue
         ids = np.asarray(row.get(field))
         if ids.shape == (0,):  # of which NumPy does not know that they would be whole numbers
             continue
