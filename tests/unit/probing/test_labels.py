@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import torch
+from tiny_tokenizers import bytes_level
 from tokenizers import Tokenizer, decoders, models
 
 from clustersae.corpora.tokens import TokenFile, Vocabulary
@@ -70,6 +71,18 @@ def test_every_word_of_a_tokenizer_of_whole_words_begins_one(tmp_path):
     text, file = text_of([["<s>", "No", "No", "s", "."]])
     path = tokenizer_of(tmp_path / "tokenizer.json", decoder=False)
     assert text_labels(text, file, path)["begins a word"].tolist() == [True, True, True, False]
+
+
+def test_the_bytes_of_a_character_are_no_number_and_no_letters(tmp_path):
+    tokenizer = bytes_level([])
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    ids = torch.tensor([tokenizer.encode("a 1🚀é").ids])  # bytes: a, space, 1, four, two
+    file = TokenFile(ids.int(), Vocabulary("bytes", 256, None, None), "source", "0" * 64)
+    place = np.arange(9)
+    text = Text(ids[0].numpy(), ids[0].numpy(), 0 * place, place, [], [])
+    found = text_labels(text, file, tmp_path / "tokenizer.json")
+    assert place[found["number"]].tolist() == [2]
+    assert place[found["begins a word"]].tolist() == [0, 2]
 
 
 def test_a_factor_is_asked_for_by_the_value_that_is_nearest_to_half():

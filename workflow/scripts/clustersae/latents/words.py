@@ -23,7 +23,7 @@ class Words(NamedTuple):
     kind: np.ndarray  # int [n_tokens], the kind of every token
 
 
-def read_words(path: Path, tokens: np.ndarray) -> Words:
+def read_words(path: Path, tokens: np.ndarray, in_bytes: bool = True) -> Words:
     """Each token as it stands inside a sentence, with the space before it.
 
     Laid end to end they are the text again, except where the tokenizer has no decoder: there a
@@ -33,15 +33,16 @@ def read_words(path: Path, tokens: np.ndarray) -> Words:
     Args:
         path: tokenizer.json.
         tokens: ids [n_tokens].
+        in_bytes: else parts of characters are all U+FFFD, which is no letter, digit or mark.
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist; it is made with the model, so run that again.")
     tokenizer = Tokenizer.from_file(str(path))
     kinds, index = np.unique(tokens, return_inverse=True)
-    return Words([_string(tokenizer, token) for token in kinds.tolist()], index)
+    return Words([_string(tokenizer, token, in_bytes) for token in kinds.tolist()], index)
 
 
-def _string(tokenizer: Tokenizer, token: int) -> str:
+def _string(tokenizer: Tokenizer, token: int, in_bytes: bool) -> str:
     piece = tokenizer.id_to_token(token)
     if piece is None:
         # A model may have more embeddings than its tokenizer has tokens.
@@ -50,7 +51,7 @@ def _string(tokenizer: Tokenizer, token: int) -> str:
         return piece
     # Decoders drop the space at the start of a text, so the second of two tokens is looked at.
     alone = tokenizer.decode([token], skip_special_tokens=False)
-    if "\ufffd" in alone and (content := _bytes_of(piece)):
+    if in_bytes and "\ufffd" in alone and (content := _bytes_of(piece)):
         return content.decode("utf-8", "backslashreplace")
     twice = tokenizer.decode([token, token], skip_special_tokens=False)
     return twice[len(alone) :] or piece

@@ -110,7 +110,7 @@ def text_labels(text: Text, file: TokenFile, tokenizer: Path) -> dict[str, np.nd
     rows, index = np.unique(text.sequence, return_inverse=True)
     ids = file.tokens[rows].numpy().astype(np.int64)
     special = np.isin(ids, file.vocabulary.excluded_ids)
-    words = read_words(tokenizer, ids.ravel())
+    words = read_words(tokenizer, ids.ravel(), in_bytes=False)
     strings = words.strings
     if Tokenizer.from_file(str(tokenizer)).decoder is None:
         strings = [f" {string}" for string in strings]  # a token is a word
