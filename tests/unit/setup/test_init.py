@@ -38,6 +38,19 @@ def test_it_writes_a_configuration_and_says_what_it_costs(here, capsys):
     assert list(load(yaml.safe_load((here / "tiny-gpt2.yaml").read_text()))) == ["tiny-gpt2"]
 
 
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("tiny-gpt2", "tiny-gpt2 is a folder: name a file in it with --output."),
+        ("text.txt/a.yaml", "text.txt/a.yaml cannot be written ("),
+        ("/proc/a.yaml", "/proc/a.yaml cannot be written ("),
+    ],
+)
+def test_a_place_where_nothing_can_be_written_is_named(here, capsys, place, said):
+    assert init("--output", place, "--force") == 1
+    assert capsys.readouterr().err.startswith(f"error: {said}")
+
+
 def test_no_file_is_replaced_unasked(here, capsys):
     (here / "mine.yaml").write_text("mine")
     assert init("--output", "mine.yaml") == 1

@@ -42,12 +42,14 @@ def init(
         force: replace a file that exists.
 
     Raises:
-        InputError: `output` exists; or model or text cannot be used.
+        InputError: `output` exists or cannot be written; or model or text cannot be used.
     """
     schema = WORKFLOW / SCHEMAS[0]
     if not schema.is_file():
         raise InputError(f"{schema} does not exist: run this in a checkout of the workflow.")
     output = output or Path(f"{model_name(model_place)}.yaml")
+    if output.is_dir():
+        raise InputError(f"{output} is a folder: name a file in it with --output.")
     if output.exists() and not force:
         raise InputError(
             f"{output} exists. Name another file with --output, or replace it with --force."
@@ -62,7 +64,12 @@ def init(
     (settings,) = configuration.load(config, schema, folders=[output.parent]).values()
     price = forecast(settings, model.shape(settings["corpus"]["n_ctx"]))
     rates = measure_rates(settings, model, machine)
-    write_text(output, written)
+    try:
+        write_text(output, written)
+    except OSError as error:
+        raise InputError(
+            f"{output} cannot be written ({error.strerror}): name another file with --output."
+        ) from None
     return "\n".join(_report(model, text, machine, price, rates, output))
 
 
