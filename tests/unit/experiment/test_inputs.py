@@ -237,6 +237,13 @@ def test_a_plan_asks_for_nothing_that_has_to_be_paid_for(inputs, tmp_path, monke
     assert inputs.plans(wildcards())[-1] == "results/auto/plan.json"
 
 
+def test_rows_are_those_of_the_text_and_unsaid_where_the_model_was_trained_on_them():
+    corpus = {"files": ["text.txt"], "n_ctx": 16, "bos": "row"}
+    params = Params({"m": {"corpus": corpus}, "trained": {"corpus": None}}, ".")
+    assert params.rows(wildcards()) == {"n_ctx": 16, "bos": "row"}
+    assert params.rows(wildcards("trained")) is None
+
+
 def test_params_are_the_settings_that_decide_a_job():
     params = Params({"m": MODEL}, ".")
     assert params.section("clustering", without=("tokens",))(wildcards()) == {
