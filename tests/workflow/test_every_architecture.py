@@ -14,17 +14,22 @@ NAMES = [name for name in ARCHITECTURES if name != "topk"]
 ARMS = {"shared": {"counts": [1]}, "specialised": [{"from": 1, "budgets": [0.5]}]}
 CHILD = "tokens-1of4@equal-exposure-1of4"
 FORMATS = ("saelens", "dictionary_learning")
+#: Figures and pages are made from tables that are alike for all architectures.
+MADE = (
+    *(f"tables/{name}" for name in ("arms.csv", "circuits.csv", "features.csv", "verdict.txt")),
+    *(f"exports/{format}/index.json" for format in FORMATS),
+)
 
 
 @pytest.fixture(scope="module")
 def results(first_run, tmp_path_factory):
-    """All that is made for a model of each architecture, on the same activations."""
+    """What is measured and exported of each architecture, on the same activations."""
     project = first_run[0].copy(tmp_path_factory.mktemp("architectures") / "project")
     models = {
         name: {"same_as": "tiny", "sae": {"architecture": name}, "arms": ARMS} for name in NAMES
     }
     project.configure(models=models, exports={"formats": list(FORMATS)})
-    project.run()
+    project.run(*(f"results/{name}/{file}" for name in NAMES for file in MADE))
     return project.folder / "results"
 
 
@@ -55,7 +60,7 @@ def test_circuits_and_features_have_every_arm(results, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_exports_verdict_and_page_are_there(results, name):
+def test_exports_and_the_verdict_are_there(results, name):
     folder = results / name
     for format in FORMATS:
         index = json.loads((folder / f"exports/{format}/index.json").read_text())
@@ -65,4 +70,3 @@ def test_exports_verdict_and_page_are_there(results, name):
             (folder / "exports" / format / each["folder"]).is_dir() for each in index["saes"]
         )
     assert (folder / "tables/verdict.txt").read_text().startswith("Best: ")
-    assert f"architecture: {name}" in (folder / "report.html").read_text(encoding="utf-8")
