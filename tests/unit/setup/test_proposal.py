@@ -14,8 +14,9 @@ from clustersae.experiment.config import RESERVED_NAMES
 from clustersae.experiment.layers import studied_layers
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.machine import Machine
-from clustersae.setup.facts import ModelFacts, TextFacts
+from clustersae.setup.facts import ModelFacts
 from clustersae.setup.proposal import LEAST_TOKENS, as_yaml, model_name, propose
+from clustersae.setup.text import TextFacts
 
 GIB = 1 << 30
 
