@@ -1,4 +1,6 @@
+import gc
 import json
+import weakref
 
 import pytest
 import torch
@@ -34,6 +36,26 @@ def test_the_blocks_of_each_family_are_found_and_verified(family, tmp_path):
     assert (description.n_ctx, description.vocab_size) == (N_CTX, VOCAB_SIZE)
     assert (description.bos_id, description.pad_id) == (0, None)
     assert (description.source, description.revision) == ("here", "abc")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_one_copy_of_the_weights_is_in_memory_at_a_time(family, tmp_path, monkeypatch):
+    save_tiny_model(family, tmp_path)
+    load, copies = residual.load_pretrained, []
+
+    def loading(*arguments):
+        assert not any(weight() is not None for copy in copies for weight in copy)
+        model = load(*arguments)
+        copies.append([weakref.ref(weight) for weight in model.parameters()])
+        return model
+
+    monkeypatch.setattr(residual, "load_pretrained", loading)
+    gc.disable()  # or what points at itself would be gone by chance
+    try:
+        describe(tmp_path, "here")
+    finally:
+        gc.enable()
+    assert len(copies) == 2
 
 
 @needs_stories

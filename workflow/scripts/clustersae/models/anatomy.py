@@ -4,6 +4,7 @@ The only user of TransformerLens: it knows the anatomy of each architecture, and
 independent check on ours.
 """
 
+import gc
 from pathlib import Path
 
 import torch
@@ -49,6 +50,7 @@ def describe(
     expected = [cache[name] for name in names]
     n_ctx = int(bridge.cfg.n_ctx)
     del bridge, cache
+    gc.collect()  # it points at itself, and two copies of a large model may not fit
 
     model = residual.load_pretrained(model_dir, trust_remote_code)
     stream = residual.ResidualStream(model, blocks)
