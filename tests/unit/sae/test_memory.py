@@ -90,6 +90,24 @@ def test_what_would_fit_is_less_than_what_did_not(sae, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
 
+def test_what_the_step_held_counts_as_free(sae, monkeypatch):
+    """Its tensors live in the frames of the error for as long as that is told of."""
+    held = []
+
+    def step():
+        own = torch.zeros(1)
+        held.append(weakref.ref(own))
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    def free(device):
+        return (5 if held[0]() is not None else 600) * sae.bytes_per_token()
+
+    monkeypatch.setattr(memory.device, "free_bytes", free)
+    told = pytest.raises(InputError, match="a batch of 512 would fit")
+    with told, memory.enough_memory(sae, 4096):
+        step()
+
+
 def test_other_errors_pass(sae):
     with pytest.raises(RuntimeError, match=r"^shapes$"), memory.enough_memory(sae, 4):
         raise RuntimeError("shapes")

@@ -1,5 +1,6 @@
 """What a training step needs, and what to say where it does not fit."""
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -24,6 +25,7 @@ def enough_memory(sae: SparseAutoencoder, batch_size: int) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:  # which devices alone raise
+        traceback.clear_frames(error.__traceback__)  # what the step still holds is free for another
         free = device.free_bytes(sae.W_dec.device)
         fits = min(fitting_batch(sae, free), max(batch_size - MULTIPLE, 0))
         remedy = (
