@@ -146,6 +146,25 @@ def test_a_rate_that_diverges_is_left_out_and_all_of_them_are_an_error():
         list(converged([diverges, diverges], []))
 
 
+def test_a_training_that_diverged_is_let_go_before_the_next():
+    class Weights:
+        pass
+
+    held = []
+
+    def diverges():
+        own = Weights()
+        held.append(weakref.ref(own))
+        raise Diverged("FVU is nan")
+
+    def fits():
+        assert held[-1]() is None
+        return "fit"
+
+    assert list(converged([diverges, fits, diverges, fits], [])) == ["fit"] * 2
+    assert len(held) == 2
+
+
 def test_a_loss_without_weight_aims_at_nothing():
     fits = [invented(rate, fvu, 1.0, dead, l0, "jumprelu") for rate, fvu, dead, l0 in ARRIVING]
     for each in fits:

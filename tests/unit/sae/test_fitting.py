@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from every_architecture import settings_of
 from synthetic_shards import D_MODEL, D_SAE, K, all_layers, of_layers
 from synthetic_shards import SETTINGS as ROOT
 
 from clustersae.activations.batches import normalised_batches
 from clustersae.activations.shards import open_shards, write_shard
+from clustersae.experiment.architectures import ARCHITECTURES
 from clustersae.runtime.tensors import checksum
 from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.fitting import Activations, fit
@@ -177,6 +179,13 @@ def test_a_training_that_diverges_says_what_it_took(train, monkeypatch):
     cost = raised.value.cost
     assert (cost["learning_rate"], cost["share"]) == (ROOT.learning_rate, 5 / ROOT.n_steps)
     assert cost["seconds"] > 0
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_finished_sae_holds_no_gradients(train, name):
+    """The best of several is kept where the others are trained."""
+    fitted = train((0, 1), settings_of(name, ROOT))
+    assert all(weight.grad is None for weight in fitted.sae.parameters())
 
 
 def test_a_start_at_another_layer_gives_its_weights_and_nothing_else(train, cached, batches):

@@ -47,6 +47,22 @@ def test_activations_are_held_where_they_have_room_and_are_read_as_often(data, s
         assert not is_held(data.held_on(DEVICE, n_read))
 
 
+@pytest.mark.parametrize("rates", [[None], [0.01, 0.02]])
+def test_a_training_keeps_the_memory_that_it_needs(data, size, monkeypatch, tmp_path, rates):
+    training = Training("0+2", "base", 0, sae_section(2, 3 * N_ROWS, d_sae=256), data)
+    d_model, batch_size = data.shards[0].d_model, 128
+    weights = 4 * (2 * d_model * 256 + 256 + d_model)
+    batch = batch_size * 4 * (3 * 256 + 7 * d_model + 12 * 2)  # as ARCHITECTURES has it for TopK
+    # Gradients and two moments are as large as weights, and so is the best SAE so far.
+    room = size + (4 if len(rates) == 1 else 5) * weights + batch
+    assert room * HELD_SHARE > size  # or the quarter alone would decide
+    with PretendedGPU():
+        for n_bytes, expected in ((room, True), (room - 1, False)):
+            with_free(monkeypatch, n_bytes)
+            one, *_ = training.fits(rates, tmp_path, [DEVICE], "")
+            assert is_held(one.keywords["data"]) is expected
+
+
 def test_on_the_cpu_nobody_asks_for_a_gpus_memory(data, monkeypatch):
     monkeypatch.setattr(device, "free_bytes", None)
     assert data.held_on(torch.device("cpu"), 10**9) is data

@@ -37,7 +37,8 @@ def converged(
         except Diverged as error:
             logger.warning("%s", error)
             diverged.append(error.cost)
-            last = error
+            # Without the frames that it came through, which hold that training's memory.
+            last = error.with_traceback(None)
     if last and not found:
         raise last
 

@@ -74,19 +74,21 @@ class Activations(NamedTuple):
             return None
         return settings.n_activations // self.times
 
-    def held_on(self, where: torch.device, n_activations: int) -> "Activations":
+    def held_on(self, where: torch.device, n_activations: int, needed: int = 0) -> "Activations":
         """The same in the memory of a GPU, if that has room and as many are read as are copied.
 
         A quarter of what is free there is taken at most: other jobs may share the GPU.
 
         Args:
             n_activations: that trainings will read.
+            needed: bytes that these take themselves, which are left to them.
         """
         n_rows = len(self.layers) * sum(shard.n_rows for shard in self.shards)
         if where.type in ("cpu", self.shards[0].device.type) or n_activations < n_rows:
             return self
         size = sum(shard.held_bytes(self.layers) for shard in self.shards)
-        if size > device.free_bytes(where) * HELD_SHARE:
+        free = device.free_bytes(where)
+        if size > min(free * HELD_SHARE, free - needed):
             return self
         logger.info("%.2g GiB of activations are held on %s.", size / 2**30, where)
         return self._replace(shards=[each.held_on(where, self.layers) for each in self.shards])
@@ -225,7 +227,9 @@ def fit(
     seconds = meter.record["seconds"] + checkpoint.seconds
     record = meter.record | {"seconds": seconds, "resumed_at_step": resumed_at}
     record["step"] = trainer.optimise.name
-    return Fit(trainer.whole(), settings, first_step, checkpoint.history + history, record)
+    whole = trainer.whole()
+    whole.zero_grad()  # those of the last step, as large as the weights
+    return Fit(whole, settings, first_step, checkpoint.history + history, record)
 
 
 def batches_of(

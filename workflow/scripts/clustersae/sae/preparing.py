@@ -76,8 +76,11 @@ class Training:
         """
         data = self.data
         if len(devices) == 1:
-            n_read = self.settings(None).n_activations * len(rates)
-            data = data.held_on(devices[0], n_read)
+            any_rate, d_model = self.settings(None), self.data.mean.shape[1]
+            needed = any_rate.step_bytes(d_model)
+            if len(rates) > 1:  # the best SAE so far is there as well
+                needed += any_rate.weight_bytes(d_model)
+            data = data.held_on(devices[0], any_rate.n_activations * len(rates), needed)
         found: list[Callable[[], Fit]] = []
         for number, rate in enumerate(rates):
             checkpoint = f"checkpoint-{number}.safetensors"
