@@ -14,7 +14,7 @@ import torch
 
 from clustersae.activations.mask import load_limits
 from clustersae.models.description import read_description
-from clustersae.models.residual import ResidualStream, load_model
+from clustersae.models.residual import ResidualStream, load_model, tolerance
 from clustersae.quality.language_model import ALL, read_ablations, read_evaluation_tokens
 from clustersae.quality.splice import Effect, measure, recovered, splice_of
 from clustersae.runtime import device, job
@@ -84,7 +84,7 @@ def main(
             if not any(sae.joint for sae in group):
                 splices += [splice_of(group), splice_of(group, bounded=True)]
         clean, effects, n_scored = measure(stream, text, splices, batch_rows, norms)
-        if abs(ablated["clean", ""] - clean) > 1e-3:
+        if abs(ablated["clean", ""] - clean) > tolerance(stream.model.dtype):
             raise InputError(
                 f"{language_model} gives the untouched model {ablated['clean', '']:.4f} nats per"
                 f" token, and it has {clean:.4f} here: another text or model. Delete it and run"

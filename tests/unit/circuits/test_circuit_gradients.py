@@ -8,6 +8,7 @@ from tiny_circuits import random_pairs
 from clustersae.circuits.attribution import attributed_effects
 from clustersae.circuits.dictionaries import residual_basis
 from clustersae.circuits.pairs import logit_difference
+from clustersae.circuits.prefix import shared_prefix
 from clustersae.circuits.recording import record
 from clustersae.models.anatomy import describe
 from clustersae.models.residual import ResidualStream, load_model
@@ -87,6 +88,27 @@ def test_a_model_that_goes_on_in_another_way_runs_whole_prompts(stream, monkeypa
     for layer in range(N_LAYERS):
         close(found.gradients[layer][:, 4:], whole.gradients[layer][:, 4:])
     assert (found.gradients[0][:, 1:4] != 0).any()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "off", "is_used"),
+    [
+        (torch.float32, 0.0, True),
+        (torch.float32, 0.01, False),
+        (torch.bfloat16, 0.0, True),
+        (torch.bfloat16, 0.015, True),  # two units of its last place
+        (torch.bfloat16, 0.1, False),
+    ],
+)
+def test_what_is_rounding_in_bfloat16_is_none_in_float32(tmp_path, dtype, off, is_used):
+    folder = save_tiny_model("llama", tmp_path)
+    description = describe(folder, "here")
+    stream = ResidualStream(load_model(folder, description, dtype=dtype), description)
+    pairs = late_pairs(4)
+    logits, clean = stream.logits_and_streams(pairs.clean)
+    metric = logit_difference(logits, pairs) * (1 + off)
+    found = shared_prefix(stream, pairs, {0: clean[0]}, metric)
+    assert found.n_tokens == (4 if is_used else 0)
 
 
 @pytest.mark.parametrize("method", ["attribution", "integrated"])

@@ -1,6 +1,7 @@
 """What the scripts write of SAEs spliced into a model: layer by layer, and all at once."""
 
 import csv
+import json
 import math
 
 import evaluate_language_model
@@ -25,6 +26,7 @@ from clustersae.activations.statistics import Statistics, save_statistics
 from clustersae.corpora.tokens import write_tokens
 from clustersae.models.anatomy import describe
 from clustersae.runtime.errors import InputError
+from clustersae.runtime.files import write_csv
 from clustersae.sae.architectures.crosscoder import Crosscoder
 from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.storage import save_sae
@@ -166,6 +168,25 @@ def test_a_partition_with_a_missing_sae_is_refused(results):
     saes = [*folders(results, seeds="0"), *folders(results, clusters="0", seeds="1")]
     with pytest.raises(InputError, match=r"even-2, seed 1, serve the layers \[0, 1\] instead"):
         run_scripts(results, saes)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "same", "other"), [("float32", 5e-4, 0.01), ("bfloat16", 0.02, 0.1)]
+)
+def test_rounding_on_another_gpu_makes_no_other_model(results, dtype, same, other):
+    path, saes = results / "model" / "description.json", folders(results, seeds="0")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"dtype": dtype}))
+    run_scripts(results, saes)
+    table = results / "language_model.csv"
+    written = list(csv.DictReader(table.read_text().splitlines()))
+    for off in (same, other):
+        written[0]["ce"], clean = float(written[0]["ce"]) + off, float(written[0]["ce"])
+        write_csv(table, written)
+        written[0]["ce"] = clean
+        if off == same:
+            splice(results, saes, 80)
+    with pytest.raises(InputError, match="another text or model"):
+        splice(results, saes, 80)
 
 
 def test_a_table_of_other_text_is_refused(results):

@@ -12,11 +12,7 @@ from typing import Any
 import torch
 
 from clustersae.circuits.pairs import Pairs, last_logits_only, logit_difference
-from clustersae.models.residual import ResidualStream
-
-#: Largest difference of m, in parts of the largest |m|, between whole prompts and those that were
-#: continued: more is no rounding, and the model does something else with what it has cached.
-TOLERANCE = 1e-3
+from clustersae.models.residual import ResidualStream, tolerance
 
 
 class Prefix:
@@ -86,5 +82,6 @@ def shared_prefix(
         found = prefix.metric(layer, x[:, n_tokens:])
     except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
         return whole  # the model keeps no keys, or others
-    same = (found - metric).abs().max() <= TOLERANCE * metric.abs().max()
+    # More is no rounding: the model does something else with what it has cached.
+    same = (found - metric).abs().max() <= tolerance(x.dtype) * metric.abs().max()
     return prefix if bool(same) else whole

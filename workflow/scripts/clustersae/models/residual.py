@@ -26,8 +26,19 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+#: Of what two passes of one model give, in float32, that is still rounding.
+TOLERANCE = 1e-3
+
 #: Takes a block's output [batch, n_ctx, d_model]; returns what replaces it, or None to keep it.
 Change = Callable[[torch.Tensor], torch.Tensor | None]
+
+
+def tolerance(dtype: torch.dtype) -> float:
+    """How far apart two passes of one model may be by rounding: other rows in a batch, another GPU.
+
+    Of parts of the largest number, or of nats per token; 1e-3 in float32, 0.03 in bfloat16.
+    """
+    return max(TOLERANCE, 4 * torch.finfo(dtype).eps)
 
 
 def load_model(
