@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 import transformers
@@ -207,6 +209,24 @@ def test_what_overflows_float16_is_named_with_its_remedy(tokens, tmp_path):
         cache(folder, tmp_path, dtype="float16")
     cache(folder, tmp_path, dtype="bfloat16")
     cache(folder, tmp_path, dtype="int8")
+
+
+def test_what_overflows_in_a_model_of_float16_is_not_said_of_its_weights(tokens, tmp_path):
+    folder = scaled_model(tmp_path / "model", 1e6)
+    path = folder / "description.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"dtype": "float16"}))
+    for dtype in ("float32", "float16", "int8"):
+        with pytest.raises(InputError, match=r"infinite\. .* models\.NAME\.dtype: bfloat16"):
+            cache(folder, tmp_path, dtype=dtype)
+
+
+def test_a_pass_without_room_names_what_makes_it_smaller(model_dir, tokens, tmp_path, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(ResidualStream, "visit", full)
+    with pytest.raises(InputError, match=r"a pass of \d+ rows .* Lower activations\.batch_rows"):
+        cache(model_dir, tmp_path)
 
 
 def test_activations_that_are_not_finite_are_named(tokens, tmp_path):

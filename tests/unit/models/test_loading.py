@@ -117,6 +117,17 @@ def test_a_job_with_a_gpu_leaves_the_places_to_transformers(source, monkeypatch)
     assert asked["device_map"] == "auto"
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_model_without_room_is_told_with_its_remedies(source, monkeypatch, dtype):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.nn.Module, "to", full)
+    with pytest.raises(InputError, match=r"parameters in .* models\.NAME\.device_map") as told:
+        load_pretrained(source, dtype=dtype)
+    assert ("models.NAME.dtype: bfloat16" in str(told.value)) == (dtype == torch.float32)
+
+
 def test_a_model_in_several_places_is_read_and_changed_like_one(source, tokens, tmp_path):
     """The middle block lies on the disk: accelerate fetches it by a forward of its own."""
     blocks = describe(source, "here").blocks

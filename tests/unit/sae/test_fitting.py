@@ -11,6 +11,7 @@ from synthetic_shards import SETTINGS as ROOT
 from clustersae.activations.batches import normalised_batches
 from clustersae.activations.shards import open_shards, write_shard
 from clustersae.experiment.architectures import ARCHITECTURES
+from clustersae.runtime.errors import InputError
 from clustersae.runtime.tensors import checksum
 from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.fitting import Activations, fit
@@ -179,6 +180,16 @@ def test_a_training_that_diverges_says_what_it_took(train, monkeypatch):
     cost = raised.value.cost
     assert (cost["learning_rate"], cost["share"]) == (ROOT.learning_rate, 5 / ROOT.n_steps)
     assert cost["seconds"] > 0
+
+
+def test_an_sae_without_room_is_told_with_its_size(cached, tmp_path):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    settings = replace(ROOT, d_sae=2**20, k=1)
+    told = pytest.raises(InputError, match=r"1,048,576 latents, 0\.27 GiB .* sae\.expansion_factor")
+    with told:  # 2 · 8 + 1 numbers for each latent, of 4 bytes, in 4 copies
+        fit(of_layers(cached, (0,)), settings, tmp_path / "x", "SAE", CPU, trainer_for=full)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

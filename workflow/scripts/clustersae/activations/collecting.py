@@ -10,6 +10,7 @@ import torch
 
 from clustersae.activations.mask import within
 from clustersae.models.residual import ResidualStream
+from clustersae.runtime.device import enough_memory
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.log import Progress
 
@@ -74,7 +75,9 @@ def collect(
     left_at = [torch.zeros(0, 2, dtype=torch.int64)]
     for batch in batches(wanted, storage.batch_rows):
         put = functools.partial(store.put, batch, batch.where.to(device), first_row)
-        stream.visit(ids[batch.rows, : batch.width].to(device), put, storage.layers)
+        size = f"a pass of {len(batch.rows)} rows of {batch.width} tokens"
+        with enough_memory(size, "Lower activations.batch_rows."):
+            stream.visit(ids[batch.rows, : batch.width].to(device), put, storage.layers)
         left_at.append(
             torch.stack([batch.rows[batch.left // batch.width], batch.left % batch.width], 1)
         )
@@ -190,7 +193,10 @@ def _check_finite(
             f" {str(stored.dtype).removeprefix('torch.')} can hold"
             f" ({torch.finfo(stored.dtype).max:g}). Set activations.dtype to bfloat16 or float32."
         )
-    raise InputError(
-        f"The activation of {place} is NaN or infinite. The model's weights are damaged or"
-        " overflow: fetch or train the model again."
+    remedy = (
+        f"The model runs in float16, which ends at {torch.finfo(torch.float16).max:g}: write"
+        " models.NAME.dtype: bfloat16, or float32."
+        if values.dtype == torch.float16
+        else "The model's weights are damaged or overflow: fetch or train the model again."
     )
+    raise InputError(f"The activation of {place} is NaN or infinite. {remedy}")

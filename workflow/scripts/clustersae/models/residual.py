@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from clustersae.models.description import ModelDescription, fingerprint
+from clustersae.runtime import device as devices
 from clustersae.runtime.errors import InputError, first_line
 
 if TYPE_CHECKING:
@@ -110,7 +111,16 @@ def load_pretrained(
             " Use the checkpoint of a whole language model."
         )
     model = model.eval().requires_grad_(False)
-    return model if device_map else model.to(device)
+    if device_map:
+        return model
+    name = str(dtype).removeprefix("torch.")
+    smaller = "models.NAME.dtype: bfloat16, or " if dtype == torch.float32 else ""
+    with devices.enough_memory(
+        f"the model in {model_dir}, {model.num_parameters():,} parameters in {name},",
+        f"Write {smaller}models.NAME.device_map: auto, which spreads it over several GPUs and the"
+        " CPU's memory; or free the GPU.",
+    ):
+        return model.to(device)
 
 
 def read_config(model_dir: Path, trust_remote_code: bool = False) -> Any:

@@ -169,7 +169,13 @@ def fit(
     sae.initialise(torch.Generator().manual_seed(settings.seed))
     if start:
         sae.take_over(start.sae, start.is_other_layer)
-    trainer = trainer_for(sae, settings, where)
+    n_gib = 4 * settings.weight_bytes(data.mean.shape[1]) / 2**30
+    with device.enough_memory(
+        f"an SAE of {settings.d_sae:,} latents, {n_gib:.2g} GiB with gradients and moments,",
+        "Lower sae.expansion_factor or sae.d_sae, free the GPU, or give the job several (resource"
+        " gpu; of the architecture topk).",
+    ):
+        trainer = trainer_for(sae, settings, where)
     meter = Meter(where, trainer.n_devices)
     training = {
         "label": label,
