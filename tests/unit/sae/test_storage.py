@@ -53,6 +53,16 @@ def test_a_start_is_what_was_saved(trainer, tmp_path):
     assert torch.equal(start.sae.W_enc, trainer.sae.W_enc)
 
 
+def test_an_sae_without_room_is_told_with_its_remedy(trainer, tmp_path, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    save_sae(tmp_path, trainer.sae, SETTINGS, "base", "f" * 64)
+    monkeypatch.setattr(TopK, "to", full)
+    with pytest.raises(InputError, match=r"GiB beside what the job holds .* fewer layers"):
+        load_sae(tmp_path)
+
+
 def test_foreign_and_mixed_files_are_refused(trainer, tmp_path):
     for folder, fingerprint in (("a", "f" * 64), ("b", "e" * 64)):
         save_sae(tmp_path / folder, trainer.sae, SETTINGS, "base", fingerprint)

@@ -10,9 +10,9 @@ import torch
 
 from clustersae.activations.mask import within
 from clustersae.models.residual import ResidualStream
-from clustersae.runtime.device import enough_memory
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.log import Progress
+from clustersae.runtime.memory import enough_memory
 
 logger = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from clustersae.models.description import ModelDescription, fingerprint
-from clustersae.runtime import device as devices
 from clustersae.runtime.errors import InputError, first_line
+from clustersae.runtime.memory import enough_memory
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -115,7 +115,7 @@ def load_pretrained(
         return model
     name = str(dtype).removeprefix("torch.")
     smaller = "models.NAME.dtype: bfloat16, or " if dtype == torch.float32 else ""
-    with devices.enough_memory(
+    with enough_memory(
         f"the model in {model_dir}, {model.num_parameters():,} parameters in {name},",
         f"Write {smaller}models.NAME.device_map: auto, which spreads it over several GPUs and the"
         " CPU's memory; or free the GPU.",

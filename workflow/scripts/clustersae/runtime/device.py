@@ -1,8 +1,5 @@
 """Where tensors live: the CPU, or the GPU that the fewest jobs of this machine have claimed."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 
 from clustersae.runtime.claims import different, names_of
@@ -40,19 +37,6 @@ def upload(tensor: torch.Tensor, where: torch.device) -> torch.Tensor:
     if where.type == "cuda":
         tensor = tensor.pin_memory()  # only from such memory are copies made in passing
     return tensor.to(where, non_blocking=True)
-
-
-@contextmanager
-def enough_memory(what: str, remedy: str) -> Iterator[None]:
-    """While entered, a GPU's memory that runs out becomes an InputError with the remedy.
-
-    Args:
-        what: has no room, the beginning of a sentence.
-    """
-    try:
-        yield
-    except torch.OutOfMemoryError as error:  # which devices alone raise
-        raise InputError(f"Out of memory: {what} does not fit on the GPU. {remedy}") from error
 
 
 def free_bytes(where: torch.device) -> int:

@@ -21,6 +21,7 @@ from clustersae.experiment.windows import Course, Windows
 from clustersae.runtime import device
 from clustersae.runtime.checkpoint import Checkpoint, identity
 from clustersae.runtime.errors import InputError
+from clustersae.runtime.memory import enough_memory
 from clustersae.runtime.meter import Meter
 from clustersae.runtime.stopping import listening
 from clustersae.runtime.tensors import checksum, seal_of
@@ -170,7 +171,7 @@ def fit(
     if start:
         sae.take_over(start.sae, start.is_other_layer)
     n_gib = 4 * settings.weight_bytes(data.mean.shape[1]) / 2**30
-    with device.enough_memory(
+    with enough_memory(
         f"an SAE of {settings.d_sae:,} latents, {n_gib:.2g} GiB with gradients and moments,",
         "Lower sae.expansion_factor or sae.d_sae, free the GPU, or give the job several (resource"
         " gpu; of the architecture topk).",

@@ -17,6 +17,7 @@ from clustersae.experiment.clusters import cluster_name
 from clustersae.experiment.sae_settings import SAESettings
 from clustersae.runtime.errors import InputError, first_line
 from clustersae.runtime.files import parsed_json, read_object, write_json
+from clustersae.runtime.memory import enough_memory
 from clustersae.runtime.tensors import check_seal, load_tensors, open_tensors, save_tensors, sealed
 from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.registry import create
@@ -142,7 +143,13 @@ def load_sae(
             " Delete the folder and run again."
         ) from error
     sae.config = config
-    return sae.to(device).eval().requires_grad_(False)
+    n_gib = sum(each.nbytes for each in tensors.values()) / 2**30
+    with enough_memory(
+        f"the SAE in {folder}, {n_gib:.2g} GiB beside what the job holds already,",
+        "Lower sae.expansion_factor or sae.d_sae, study fewer layers (activations.layers), or free"
+        " the GPU.",
+    ):
+        return sae.to(device).eval().requires_grad_(False)
 
 
 def by_seed(folders: Iterable[Path]) -> dict[int, list[Path]]:
