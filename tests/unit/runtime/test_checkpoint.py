@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from clustersae.runtime import checkpoint as module
 from clustersae.runtime.checkpoint import Checkpoint
 from clustersae.runtime.tensors import load_tensors
 
@@ -38,6 +39,26 @@ def restored(path):
 
 def test_a_training_goes_on_from_what_was_saved(saved):
     assert restored(saved) == (7, [{"fvu": 0.25}])
+
+
+@pytest.mark.parametrize(("takes", "pause"), [(1, 120), (40, 360)])
+def test_saves_take_a_tenth_of_the_time_at_most(tmp_path, monkeypatch, takes, pause):
+    now = [1000.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+
+    class Slow(Counter):
+        def state(self):
+            now[0] += takes
+            return super().state()
+
+    checkpoint = Checkpoint(tmp_path / "checkpoint.safetensors", "mine")
+    for wait in (120, pause, pause):
+        now[0] += wait - 0.5
+        assert not checkpoint.due()
+        now[0] += 1
+        assert checkpoint.due()
+        checkpoint.save(Slow(), [])
+    assert takes / (takes + pause) <= 0.1
 
 
 def test_a_flipped_bit_anywhere_in_the_numbers_starts_anew(saved, caplog):

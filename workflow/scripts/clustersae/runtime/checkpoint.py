@@ -16,6 +16,9 @@ from clustersae.runtime.tensors import check_seal, load_tensors, save_tensors, s
 
 logger = logging.getLogger(__name__)
 
+#: Of the time of a training, at most, that its saves may take: those of a wide SAE have gigabytes.
+SHARE = 0.1
+
 
 class Resumable(Protocol):
     """A training that can be put down and taken up again."""
@@ -42,7 +45,8 @@ class Checkpoint:
 
     Args:
         identity: what is being trained; a file of another identity is ignored.
-        every_seconds: time between two saves, the most that a killed job loses.
+        every_seconds: time between two saves, the most that a killed job loses; longer where
+            saves would take more than SHARE of it.
         elapsed: seconds that this process has spent on the training so far.
         whole: the identity of a training that goes through several jobs, in each of which it has
             an `identity` of its own.
@@ -66,7 +70,7 @@ class Checkpoint:
         self.elapsed, self.whole, self.writes = elapsed, whole, writes
         self.history: list[dict[str, Any]] = []
         self.seconds = 0.0
-        self._saved = time.monotonic()
+        self._due = time.monotonic() + every_seconds
 
     def restore(self, trainer: Resumable, before: Path | None = None) -> None:
         """Bring `trainer` to the saved state, if the file holds one of this training.
@@ -123,15 +127,17 @@ class Checkpoint:
         return state, metadata
 
     def due(self) -> bool:
-        return time.monotonic() - self._saved >= self.every_seconds
+        return time.monotonic() >= self._due
 
     def __call__(self, trainer: Resumable, history: list[dict[str, Any]]) -> None:
         if self.due():
             self.save(trainer, history)
 
     def save(self, trainer: Resumable, history: list[dict[str, Any]]) -> None:
+        began = time.monotonic()
         self._write(self.path, self.identity, trainer, history)
-        self._saved = time.monotonic()
+        saved = time.monotonic()
+        self._due = saved + max(self.every_seconds, (saved - began) * (1 / SHARE - 1))
 
     def hand_over(self, trainer: Resumable, history: list[dict[str, Any]], path: Path) -> None:
         """Save the end of this job for the next one to `path`."""
