@@ -176,13 +176,14 @@ def test_a_model_comes_from_the_hub_with_its_commit(hub, tmp_path):
     assert read_description(tmp_path / "model").source == "some/model"
 
 
-def test_pickles_and_code_are_not_even_fetched(hub, tmp_path):
+def test_pickles_code_and_second_copies_are_not_even_fetched(hub, tmp_path):
     hub.files["some/model"]["pytorch_model.bin"] = b"never"
     hub.files["some/model"]["modeling.py"] = b"raise RuntimeError"
+    hub.files["some/model"]["consolidated.safetensors"] = b"the same once more"
     import_model("some/model", tmp_path / "model", on_hub=True)
     fetched = {name for name, _ in hub.sent}
     assert "model.safetensors" in fetched
-    assert not fetched & {"pytorch_model.bin", "modeling.py"}
+    assert not fetched & {"pytorch_model.bin", "modeling.py", "consolidated.safetensors"}
 
 
 def test_an_unknown_repository_is_named_with_the_ways_out(hub, tmp_path):

@@ -94,7 +94,7 @@ def fetch(repository: str, revision: str | None = None, with_code: bool = False)
                 repository,
                 revision=revision,
                 allow_patterns=["*.json", "*.safetensors", *(["*.py"] if with_code else [])],
-                ignore_patterns=["*/*"],
+                ignore_patterns=["*/*", "consolidated*"],  # Mistral's own copy of all weights
                 endpoint=os.environ.get("HF_ENDPOINT"),
             )
         )
