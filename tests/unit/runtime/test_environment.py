@@ -8,7 +8,7 @@ from clustersae.corpora.named import cache_folder
 from clustersae.runtime.errors import InputError
 from clustersae.sae import native
 from clustersae.setup.facts import look_at_model
-from clustersae.setup.text import look_at_text
+from clustersae.setup.sample import look_at_text
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from clustersae.runtime.errors import InputError
 from clustersae.setup.facts import ModelFacts, look_at_model
-from clustersae.setup.text import look_at_text
+from clustersae.setup.sample import look_at_text
 
 
 def write_config(folder: Path, **facts) -> str:
@@ -213,7 +213,7 @@ def test_a_text_that_cannot_be_read_is_named(model, tmp_path, monkeypatch, place
 def test_looking_reads_no_more_than_a_sample(model, tmp_path, monkeypatch):
     (tmp_path / "long.txt").write_text("abcdefg\n" * (1 << 20))
     read = []
-    monkeypatch.setattr("clustersae.setup.text.text_pieces", lambda path: _watched(path, read))
+    monkeypatch.setattr("clustersae.setup.sample.text_pieces", lambda path: _watched(path, read))
     text = look_at_text([str(tmp_path / "long.txt")], model)
     assert sum(read) < 1 << 22
     assert text.n_bytes == 1 << 23

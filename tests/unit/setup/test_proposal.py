@@ -16,7 +16,7 @@ from clustersae.runtime.errors import InputError
 from clustersae.runtime.machine import Machine
 from clustersae.setup.facts import ModelFacts
 from clustersae.setup.proposal import LEAST_TOKENS, as_yaml, model_name, propose
-from clustersae.setup.text import TextFacts
+from clustersae.setup.sample import TextFacts
 
 GIB = 1 << 30
 

@@ -18,8 +18,8 @@ from clustersae.runtime.files import write_text
 from clustersae.runtime.machine import Machine
 from clustersae.setup.facts import ModelFacts, look_at_machine, look_at_model
 from clustersae.setup.proposal import as_yaml, model_name, propose, rounded
+from clustersae.setup.sample import TextFacts, look_at_text
 from clustersae.setup.speed import measure_rates
-from clustersae.setup.text import TextFacts, look_at_text
 
 
 def init(

@@ -13,7 +13,7 @@ from clustersae.experiment.config import RESERVED_NAMES
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.machine import Machine
 from clustersae.setup.facts import ModelFacts
-from clustersae.setup.text import TextFacts
+from clustersae.setup.sample import TextFacts
 
 #: Layers that are studied without a GPU, at most.
 LAYERS_ON_CPU = 12
