@@ -31,7 +31,8 @@ from clustersae.circuits.tasks.prepare import prepare
 from clustersae.corpora.tokenizer import model_tokenizer
 from clustersae.models.anatomy import describe
 from clustersae.models.description import read_description
-from clustersae.models.residual import ResidualStream, load_pretrained
+from clustersae.models.loading import load_pretrained
+from clustersae.models.residual import ResidualStream
 from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.module import SparseAutoencoder
 

@@ -24,7 +24,8 @@ from clustersae.circuits.faithfulness import Evaluation, Sweep
 from clustersae.circuits.recording import run_clean
 from clustersae.circuits.storage import load_recordings
 from clustersae.models.description import read_description
-from clustersae.models.residual import ResidualStream, load_model
+from clustersae.models.loading import load_model
+from clustersae.models.residual import ResidualStream
 from clustersae.sae.storage import load_sae
 
 N_SIZES, REPEATS = 16, 5

@@ -19,7 +19,8 @@ import pandas as pd
 import torch
 
 from clustersae.activations.mask import load_limits
-from clustersae.models.residual import ResidualStream, load_model
+from clustersae.models.loading import load_model
+from clustersae.models.residual import ResidualStream
 from clustersae.presentation.style import (
     HIGHLIGHT,
     INK,

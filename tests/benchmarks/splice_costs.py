@@ -18,7 +18,8 @@ from pathlib import Path
 import torch
 
 from clustersae.models.description import read_description
-from clustersae.models.residual import ResidualStream, load_model
+from clustersae.models.loading import load_model
+from clustersae.models.residual import ResidualStream
 from clustersae.quality.splice import EvaluationTokens, mean_ablation, measure, zero_ablation
 
 N_CTX, BATCH_ROWS = 256, 4

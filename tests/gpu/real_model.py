@@ -10,7 +10,8 @@ from clustersae.corpora.tokens import read_tokens
 from clustersae.experiment.layers import studied_layers
 from clustersae.models.description import read_description
 from clustersae.models.gguf import convert
-from clustersae.models.residual import ResidualStream, load_pretrained
+from clustersae.models.loading import load_pretrained
+from clustersae.models.residual import ResidualStream
 from gpu import content
 from gpu.comparison import Experiment
 from gpu.measuring import compare

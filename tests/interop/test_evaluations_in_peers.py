@@ -20,7 +20,8 @@ from safetensors.torch import save_file
 
 from clustersae.exports.formats import LayerSAE, write_layer
 from clustersae.models.description import read_description
-from clustersae.models.residual import ResidualStream, load_model
+from clustersae.models.loading import load_model
+from clustersae.models.residual import ResidualStream
 from clustersae.quality.reconstruction import evaluate_layer
 from clustersae.quality.splice import EvaluationTokens, measure, splice_of
 from clustersae.sae.architectures.topk import TopK

@@ -9,7 +9,8 @@ from snakemake_project import REPOSITORY
 
 import clustersae
 from clustersae.activations.mask import load_limits
-from clustersae.models.residual import ResidualStream, load_model
+from clustersae.models.loading import load_model
+from clustersae.models.residual import ResidualStream
 from clustersae.quality.splice import EvaluationTokens, measure, splice_of
 
 NOTEBOOK = REPOSITORY / "docs/notebook.ipynb"

@@ -14,7 +14,8 @@ from clustersae.circuits.tasks.prepare import TaskPairs, prepare
 from clustersae.circuits.tasks.prompts import prompt_line
 from clustersae.corpora.tokenizer import model_tokenizer
 from clustersae.models.description import read_description
-from clustersae.models.residual import ResidualStream, load_model
+from clustersae.models.loading import load_model
+from clustersae.models.residual import ResidualStream
 from clustersae.runtime import device, job
 from clustersae.runtime.files import write_json, write_text
 

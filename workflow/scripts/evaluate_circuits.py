@@ -11,7 +11,8 @@ from clustersae.circuits.dictionaries import Dictionaries, dictionaries_of, resi
 from clustersae.circuits.measuring import CircuitSettings, Measured, measure_circuits
 from clustersae.circuits.storage import load_recordings
 from clustersae.models.description import read_description
-from clustersae.models.residual import ResidualStream, load_model
+from clustersae.models.loading import load_model
+from clustersae.models.residual import ResidualStream
 from clustersae.runtime import device, job
 from clustersae.runtime.files import write_csv
 from clustersae.sae.storage import by_seed, load_sae

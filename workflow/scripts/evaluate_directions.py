@@ -26,7 +26,8 @@ from clustersae.experiment.plan import read_plan
 from clustersae.experiment.variants import BASE
 from clustersae.latents.words import read_words
 from clustersae.models.description import read_description
-from clustersae.models.residual import ResidualStream, load_model
+from clustersae.models.loading import load_model
+from clustersae.models.residual import ResidualStream
 from clustersae.runtime import device, job
 from clustersae.runtime.files import replacing
 from clustersae.runtime.log import Progress

@@ -7,7 +7,8 @@ import torch
 from clustersae.activations.mask import load_limits
 from clustersae.activations.statistics import load_statistics
 from clustersae.models.description import read_description
-from clustersae.models.residual import ResidualStream, load_model
+from clustersae.models.loading import load_model
+from clustersae.models.residual import ResidualStream
 from clustersae.quality.language_model import measure_ablations, read_evaluation_tokens
 from clustersae.runtime import device, job
 from clustersae.runtime.files import write_csv

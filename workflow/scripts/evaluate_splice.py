@@ -14,7 +14,8 @@ import torch
 
 from clustersae.activations.mask import load_limits
 from clustersae.models.description import read_description
-from clustersae.models.residual import ResidualStream, load_model, tolerance
+from clustersae.models.loading import load_model
+from clustersae.models.residual import ResidualStream, tolerance
 from clustersae.quality.language_model import ALL, read_ablations, read_evaluation_tokens
 from clustersae.quality.splice import Effect, measure, recovered, splice_of
 from clustersae.runtime import device, job

@@ -8,7 +8,7 @@ from tokenizers import Tokenizer
 from transformers import GPT2LMHeadModel
 
 from clustersae.corpora.toy_lexicon import BOS
-from clustersae.models.residual import load_pretrained
+from clustersae.models.loading import load_pretrained
 from clustersae.pretraining.generation import measure
 from clustersae.runtime import device, job
 from clustersae.runtime.errors import InputError

@@ -21,9 +21,10 @@ from clustersae.activations.collecting import Storage, Wanted, collect
 from clustersae.activations.mask import Reason, load_limits, save_limits
 from clustersae.activations.shards import open_shard, open_shards
 from clustersae.corpora.tokens import write_tokens
-from clustersae.models import residual
+from clustersae.models import loading
 from clustersae.models.description import read_description
-from clustersae.models.residual import ResidualStream, load_model
+from clustersae.models.loading import load_model
+from clustersae.models.residual import ResidualStream
 from clustersae.runtime.errors import InputError
 
 BOS = 0
@@ -237,7 +238,7 @@ def test_activations_that_are_not_finite_are_named(tokens, tmp_path):
     model.transformer.wte.weight[int(tokens[3, 5])] = float("nan")
     model.save_pretrained(folder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(residual, "fingerprint", lambda _: description.fingerprint)
+        patch.setattr(loading, "fingerprint", lambda _: description.fingerprint)
         with pytest.raises(InputError, match=r"layer 0 at row \d+, column \d+ .* NaN or infinite"):
             cache(folder, tmp_path)
         read = load_model(folder, description)

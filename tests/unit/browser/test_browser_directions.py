@@ -8,7 +8,8 @@ from language_models import FAMILIES, VOCAB_SIZE, save_tiny_model
 
 from clustersae.browser.directions import directions_of, logit_effects, nearest
 from clustersae.models.anatomy import describe
-from clustersae.models.residual import ResidualStream, load_model
+from clustersae.models.loading import load_model
+from clustersae.models.residual import ResidualStream
 from clustersae.sae.architectures.topk import TopK
 
 #: Of each family: the final norm, and whether it centres.

@@ -10,7 +10,8 @@ from clustersae.circuits.recording import run_clean
 from clustersae.circuits.tasks.prepare import prepare
 from clustersae.corpora.tokenizer import model_tokenizer, word_tokenizer
 from clustersae.corpora.toy_lexicon import VOCABULARY
-from clustersae.models.residual import ResidualStream, load_pretrained
+from clustersae.models.loading import load_pretrained
+from clustersae.models.residual import ResidualStream
 from clustersae.pretraining.architecture import Architecture, build_model
 
 WAYS = {"method": "attribution", "ablation": "mean"}

@@ -15,7 +15,8 @@ from clustersae.circuits.dictionaries import dictionaries_of, residual_basis
 from clustersae.circuits.nodes import Node, Nodes, top
 from clustersae.circuits.recording import record
 from clustersae.models.anatomy import describe
-from clustersae.models.residual import ResidualStream, load_pretrained
+from clustersae.models.loading import load_pretrained
+from clustersae.models.residual import ResidualStream
 from clustersae.runtime.errors import InputError
 
 D_SAE, K, N_TOKENS = 24, 5, 7

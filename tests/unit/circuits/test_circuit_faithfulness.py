@@ -16,7 +16,8 @@ from clustersae.circuits.faithfulness import Evaluation
 from clustersae.circuits.nodes import Circuits, Nodes
 from clustersae.circuits.recording import record, run_clean
 from clustersae.models.anatomy import describe
-from clustersae.models.residual import ResidualStream, load_model
+from clustersae.models.loading import load_model
+from clustersae.models.residual import ResidualStream
 from clustersae.runtime.errors import InputError
 from clustersae.sae.architectures.relu import ReLU
 

@@ -11,7 +11,8 @@ from clustersae.circuits.pairs import logit_difference
 from clustersae.circuits.prefix import shared_prefix
 from clustersae.circuits.recording import record
 from clustersae.models.anatomy import describe
-from clustersae.models.residual import ResidualStream, load_model
+from clustersae.models.loading import load_model
+from clustersae.models.residual import ResidualStream
 
 N_TOKENS = 7
 

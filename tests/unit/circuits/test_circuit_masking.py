@@ -17,7 +17,8 @@ from clustersae.circuits.nodes import Nodes, top
 from clustersae.circuits.recording import record, run_clean
 from clustersae.circuits.storage import load_recordings, save_recordings
 from clustersae.models.anatomy import describe
-from clustersae.models.residual import ResidualStream, load_model
+from clustersae.models.loading import load_model
+from clustersae.models.residual import ResidualStream
 
 N_TOKENS, N_TEST, D_SAE, K = 6, 5, 24, 5
 ABLATIONS = ("mean", "zero", "resample")

@@ -16,7 +16,8 @@ from clustersae.circuits.measuring import CircuitSettings, measure_circuits
 from clustersae.circuits.recording import record, run_clean
 from clustersae.circuits.storage import load_recordings, save_recordings
 from clustersae.models.description import read_description
-from clustersae.models.residual import ResidualStream, load_model
+from clustersae.models.loading import load_model
+from clustersae.models.residual import ResidualStream
 from clustersae.sae.storage import load_sae, save_sae
 
 D_SAE, K = 16, 3

@@ -17,7 +17,7 @@ from language_models import (
     write_description,
 )
 
-from clustersae.models import residual
+from clustersae.models import loading, residual
 from clustersae.models.anatomy import describe
 from clustersae.models.description import fingerprint, read_description
 from clustersae.runtime.errors import InputError
@@ -41,15 +41,15 @@ def test_the_blocks_of_each_family_are_found_and_verified(family, tmp_path):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_one_copy_of_the_weights_is_in_memory_at_a_time(family, tmp_path, monkeypatch):
     save_tiny_model(family, tmp_path)
-    load, copies = residual.load_pretrained, []
+    load, copies = loading.load_pretrained, []
 
-    def loading(*arguments):
+    def counted(*arguments):
         assert not any(weight() is not None for copy in copies for weight in copy)
         model = load(*arguments)
         copies.append([weakref.ref(weight) for weight in model.parameters()])
         return model
 
-    monkeypatch.setattr(residual, "load_pretrained", loading)
+    monkeypatch.setattr(loading, "load_pretrained", counted)
     gc.disable()  # or what points at itself would be gone by chance
     try:
         describe(tmp_path, "here")

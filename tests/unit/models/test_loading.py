@@ -12,7 +12,8 @@ from language_models import FAMILIES, N_CTX, N_LAYERS, VOCAB_SIZE, save_tiny_mod
 from clustersae.models.anatomy import describe
 from clustersae.models.description import read_description
 from clustersae.models.importing import import_model
-from clustersae.models.residual import ResidualStream, load_model, load_pretrained
+from clustersae.models.loading import load_model, load_pretrained
+from clustersae.models.residual import ResidualStream
 from clustersae.runtime.errors import InputError
 
 

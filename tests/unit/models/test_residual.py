@@ -12,7 +12,8 @@ from language_models import (
 )
 
 from clustersae.models.anatomy import describe
-from clustersae.models.residual import ResidualStream, load_model
+from clustersae.models.loading import load_model
+from clustersae.models.residual import ResidualStream
 from clustersae.runtime.errors import InputError
 
 

@@ -12,7 +12,8 @@ from clustersae.activations.shards import open_shard
 from clustersae.corpora.tokens import write_tokens
 from clustersae.models.description import read_description
 from clustersae.models.importing import import_model
-from clustersae.models.residual import ResidualStream, load_model
+from clustersae.models.loading import load_model
+from clustersae.models.residual import ResidualStream
 
 BOS = 0
 

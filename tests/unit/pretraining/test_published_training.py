@@ -11,7 +11,7 @@ import transformers
 from tiny_training import CPU, N_CTX, interrupted, network, settings, text
 from torch.nn import functional as F
 
-from clustersae.models.residual import load_pretrained
+from clustersae.models.loading import load_pretrained
 from clustersae.pretraining.architecture import Architecture, build_model
 from clustersae.pretraining.batches import Rows, Stream
 from clustersae.pretraining.loss import mean_loss

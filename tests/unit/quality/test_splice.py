@@ -19,7 +19,8 @@ from language_models import (
 
 from clustersae.activations.mask import NormLimits
 from clustersae.models.anatomy import describe
-from clustersae.models.residual import ResidualStream, load_model
+from clustersae.models.loading import load_model
+from clustersae.models.residual import ResidualStream
 from clustersae.quality import splice as splicing
 from clustersae.quality.language_model import measure_ablations
 from clustersae.quality.splice import (

@@ -159,7 +159,7 @@ def test_a_compressed_text_is_no_text(tmp_path):
         lambda: list(text_documents([path], None)),
         lambda: list(jsonl_documents([path], "text")),
     ):
-        assert refusal(read).startswith(f"{path} is not UTF-8 text")
+        assert refusal(read).startswith(f"{path} is no text but compressed by gzip")
 
 
 def test_a_pickle_in_a_data_set_is_not_read(tmp_path):

@@ -22,7 +22,8 @@ from clustersae.corpora.tokens import TokenFile, read_tokens, rows_holding, shar
 from clustersae.experiment.flops import forward_flops
 from clustersae.experiment.layers import studied_layers
 from clustersae.models.description import ModelDescription, read_description
-from clustersae.models.residual import ResidualStream, load_model
+from clustersae.models.loading import load_model
+from clustersae.models.residual import ResidualStream
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.meter import Meter
 

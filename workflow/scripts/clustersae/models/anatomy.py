@@ -11,7 +11,7 @@ import torch
 
 from clustersae.corpora.special import SpecialTokens, special_tokens
 from clustersae.corpora.tokenizer import read_tokenizer
-from clustersae.models import residual
+from clustersae.models import loading, residual
 from clustersae.models.description import HOOK, ModelDescription, fingerprint
 from clustersae.runtime.errors import InputError, first_line
 from clustersae.runtime.files import read_object
@@ -41,7 +41,7 @@ def describe(
     """
     model_dir = Path(model_dir)
     mark = fingerprint(model_dir)
-    bridge = _bridge(residual.load_pretrained(model_dir, trust_remote_code), model_dir)
+    bridge = _bridge(loading.load_pretrained(model_dir, trust_remote_code), model_dir)
     blocks = bridge.adapter.component_mapping["blocks"].name
     tokens = _probe(bridge.cfg.d_vocab, bridge.cfg.n_ctx)
     names = [HOOK.format(l=layer) for layer in range(bridge.cfg.n_layers)]
@@ -52,7 +52,7 @@ def describe(
     del bridge, cache
     gc.collect()  # it points at itself, and two copies of a large model may not fit
 
-    model = residual.load_pretrained(model_dir, trust_remote_code)
+    model = loading.load_pretrained(model_dir, trust_remote_code)
     stream = residual.ResidualStream(model, blocks)
     streams = stream.capture(tokens)
     _check_same(streams, expected, model_dir)
@@ -161,7 +161,7 @@ def _special_tokens(
     if not (model_dir / "tokenizer.json").is_file():
         return SpecialTokens(None, None, None, (), adds_bos=False)
     own = read_tokenizer(model_dir / "tokenizer.json")
-    theirs = residual.load_tokenizer(model_dir, trust_remote_code)
+    theirs = loading.load_tokenizer(model_dir, trust_remote_code)
     config = model.config.get_text_config().to_dict()  # type: ignore[operator, union-attr]
     path = model_dir / "tokenizer_config.json"
     settings = read_object(path) if path.is_file() else {}

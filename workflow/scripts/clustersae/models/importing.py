@@ -15,7 +15,7 @@ import torch
 from clustersae.corpora.tokenizer import read_tokenizer
 from clustersae.experiment.shape import text_facts
 from clustersae.experiment.sources import gguf_file
-from clustersae.models import gguf, residual
+from clustersae.models import gguf, loading
 from clustersae.models.anatomy import describe
 from clustersae.models.description import DTYPES
 from clustersae.models.size import check_size
@@ -70,7 +70,7 @@ def import_model(
                 _copy(code, output_dir / code.name)
         else:
             n_bytes = (output_dir / WEIGHTS).stat().st_size
-            check_size(residual.read_config(output_dir), folder / "config.json", n_bytes)
+            check_size(loading.read_config(output_dir), folder / "config.json", n_bytes)
 
     description = describe(output_dir, place, commit, trust_remote_code)
     described = dataclasses.replace(

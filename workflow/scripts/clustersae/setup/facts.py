@@ -11,7 +11,7 @@ from clustersae.cost.forecast import Shape
 from clustersae.experiment.layers import MOST_LAYERS
 from clustersae.experiment.shape import D_MODEL_KEYS, N_LAYERS_KEYS, positive, text_facts
 from clustersae.experiment.sources import gguf_file
-from clustersae.models.residual import read_config
+from clustersae.models.loading import read_config
 from clustersae.models.size import block_weights
 from clustersae.runtime import machine
 from clustersae.runtime.errors import InputError, first_line
