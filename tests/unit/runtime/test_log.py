@@ -113,3 +113,18 @@ def test_a_log_that_cannot_be_written_is_named(tmp_path):
     assert told(path) == (
         f"error: The log {path} cannot be written (Not a directory). Mend that, and run again.\n"
     )
+
+
+def test_a_gpu_whose_memory_ran_out_is_one_line_and_a_traceback_in_the_log(tmp_path):
+    text = (
+        "import sys, torch; from clustersae.runtime import log; log.to(sys.argv[1]);"
+        "raise torch.OutOfMemoryError('CUDA out of memory.\\nTried to allocate 2 GiB')"
+    )
+    command = [sys.executable, "-c", text, str(tmp_path / "job.log")]
+    environment = {**os.environ, "PYTHONPATH": str(Path(log.__file__).parents[2])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: The memory of the GPU ran out. Lower activations.batch_rows")
+    assert line.endswith("(CUDA out of memory.)")
+    assert "Traceback" in (tmp_path / "job.log").read_text()

@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from clustersae.runtime.errors import InputError
+from clustersae.runtime.errors import InputError, first_line
 
 logger = logging.getLogger("clustersae")
 
@@ -19,6 +19,12 @@ LOG_EVERY = 15.0
 #: Without a bar, so that it reads well in a log.
 _FORMAT = "{desc}: {n_fmt}/{total_fmt} ({percentage:.0f} %), {remaining} left, {rate_fmt}{postfix}"
 _ENDLESS = "{desc}: {n_fmt}, {rate_fmt}{postfix}"
+
+#: Where no job knows better, see `runtime.memory`.
+_OUT_OF_MEMORY = (
+    "The memory of the GPU ran out. Lower activations.batch_rows or evaluation.batch_rows, the rows"
+    " of a pass of text, or let fewer jobs share the GPU."
+)
 
 
 class _File(logging.FileHandler):
@@ -32,7 +38,8 @@ class _File(logging.FileHandler):
 def to(path: str | Path) -> None:
     """Send log records to `path`, and uncaught exceptions there and to standard error.
 
-    An InputError appears as its message alone; any other exception with its traceback.
+    An InputError appears as its message alone, and so does a GPU whose memory ran out, of which
+    the log has more; any other exception appears with its traceback.
 
     Raises:
         InputError: no log can be written there.
@@ -63,8 +70,11 @@ def _report(kind: type[BaseException], error: BaseException, traceback) -> None:
         if logger.hasHandlers():  # there is a log
             logger.error("%s", error)
         print(f"error: {error}", file=sys.stderr)
+        return
+    logger.critical("Uncaught exception", exc_info=(kind, error, traceback))
+    if kind.__name__ == "OutOfMemoryError":  # of PyTorch, which not every job imports
+        print(f"error: {_OUT_OF_MEMORY} ({first_line(error)})", file=sys.stderr)
     else:
-        logger.critical("Uncaught exception", exc_info=(kind, error, traceback))
         sys.__excepthook__(kind, error, traceback)
 
 

@@ -150,9 +150,9 @@ class Trainer:
         rate = self.settings.learning_rate_at(max(self.step_number - 1, 0))
         raise Diverged(
             f"SAE training diverged: by step {self.step_number} the FVU or a weight is no number"
-            f" (FVU {fvu:g}, learning rate {rate:g} there). Lower sae.learning_rate or"
-            " sae.max_grad_norm, or raise sae.warmup_fraction. What checkpoints hold is older than"
-            " that, and sound."
+            f" (FVU {fvu:g}, learning rate {rate:g} there). Lower sae.learning_rate (of SAEs that"
+            " start from another, sae.specialise.learning_rate) or sae.max_grad_norm, or raise"
+            " sae.warmup_fraction. What checkpoints hold is older than that, and sound."
         )
 
     def state(self) -> dict[str, torch.Tensor]:
