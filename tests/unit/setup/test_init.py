@@ -10,12 +10,14 @@ from language_models import save_tiny_model
 
 from clustersae.__main__ import main
 from clustersae.runtime.machine import Machine
+from clustersae.setup import speed
 
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     """A model and a text in the current folder."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(speed, "MEASURED_SECONDS", 0.01)
     save_tiny_model("gpt2", tmp_path / "tiny-gpt2")
     (tmp_path / "text.txt").write_text("w3 <|endoftext|> w4 " * 20_000)
     (tmp_path / "tiny-gpt2" / "tokenizer.json").unlink()  # so that four characters are a token
