@@ -78,7 +78,7 @@ def test_the_largest_multiple_that_fits(sae):
 def test_the_message_names_batch_and_remedy(sae, monkeypatch, free, said):
     monkeypatch.setattr(memory.device, "free_bytes", lambda device: free * sae.bytes_per_token())
     told = pytest.raises(InputError, match=rf"batch of 4,096 needs about .*{said}")
-    with told, memory.enough_memory(sae, 4096):
+    with told, memory.room_for_batch(sae, 4096):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
 
@@ -86,7 +86,7 @@ def test_what_would_fit_is_less_than_what_did_not(sae, monkeypatch):
     """Fragments count as free: the estimate may be above the batch that has just failed."""
     monkeypatch.setattr(memory.device, "free_bytes", lambda device: 10**12)
     told = pytest.raises(InputError, match="a batch of 384 would fit")
-    with told, memory.enough_memory(sae, 512):
+    with told, memory.room_for_batch(sae, 512):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
 
@@ -104,10 +104,10 @@ def test_what_the_step_held_counts_as_free(sae, monkeypatch):
 
     monkeypatch.setattr(memory.device, "free_bytes", free)
     told = pytest.raises(InputError, match="a batch of 512 would fit")
-    with told, memory.enough_memory(sae, 4096):
+    with told, memory.room_for_batch(sae, 4096):
         step()
 
 
 def test_other_errors_pass(sae):
-    with pytest.raises(RuntimeError, match=r"^shapes$"), memory.enough_memory(sae, 4):
+    with pytest.raises(RuntimeError, match=r"^shapes$"), memory.room_for_batch(sae, 4):
         raise RuntimeError("shapes")

@@ -204,11 +204,8 @@ def dataset_documents(
     Raises:
         InputError: the dataset, its split or the column cannot be found, or a download fails.
     """
-    rows = _named_errors(dataset, _dataset_rows(dataset, split, subset, revision))
-    for number, row in enumerate(rows):
+    for number, row in _rows_with(field, dataset, split, subset, revision):
         text = row.get(field)
-        if text is None and field in row:
-            continue
         if not isinstance(text, str):
             raise InputError(
                 f"Row {number} of dataset {dataset} has no text in column {field!r}. Its columns"
@@ -227,10 +224,7 @@ def dataset_tokens(
     Raises:
         InputError: the dataset, its split or the column cannot be found, or holds something else.
     """
-    rows = _named_errors(dataset, _dataset_rows(dataset, split, subset, revision))
-    for number, row in enumerate(rows):
-        if row.get(field) is None and field in row:
-            continue
+    for number, row in _rows_with(field, dataset, split, subset, revision):
         ids = np.asarray(row.get(field))
         if ids.shape == (0,):  # of which NumPy does not know that they would be whole numbers
             continue
@@ -241,6 +235,16 @@ def dataset_tokens(
                 " whole numbers, or corpus.tokenised to false."
             )
         yield ids.astype(np.int32)
+
+
+def _rows_with(
+    field: str, dataset: str, split: str, subset: str | None, revision: str | None
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Rows with their numbers, but those where the field is null."""
+    rows = _named_errors(dataset, _dataset_rows(dataset, split, subset, revision))
+    for number, row in enumerate(rows):
+        if row.get(field, "") is not None:
+            yield number, row
 
 
 def _dataset_rows(

@@ -20,7 +20,7 @@ def fitting_batch(sae: SparseAutoencoder, free: int) -> int:
 
 
 @contextmanager
-def enough_memory(sae: SparseAutoencoder, batch_size: int) -> Iterator[None]:
+def room_for_batch(sae: SparseAutoencoder, batch_size: int) -> Iterator[None]:
     """Around a step: memory that runs out becomes an InputError that names what would fit."""
     try:
         yield

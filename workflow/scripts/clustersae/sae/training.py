@@ -13,7 +13,7 @@ from clustersae.sae import native
 from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.compiled import CompiledStep
 from clustersae.sae.eager import EagerStep
-from clustersae.sae.memory import enough_memory
+from clustersae.sae.memory import room_for_batch
 from clustersae.sae.module import SparseAutoencoder
 from clustersae.sae.triton_step import triton_step
 
@@ -206,7 +206,7 @@ def train(
     logged_at, logged_time = trainer.step_number, time.monotonic()
     progress = Progress(label, n_steps, initial=logged_at)
     for batch in batches:
-        with enough_memory(trainer.sae, len(batch)):
+        with room_for_batch(trainer.sae, len(batch)):
             trainer.step(batch)
         if trainer.step_number % log_every == 0 or trainer.step_number == n_steps:
             row = trainer.metrics()
