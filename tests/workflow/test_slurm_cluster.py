@@ -31,6 +31,7 @@ _choose_all = choose_all
 
 
 def choose_all(gpus=0):
+    import os
     import sys
 
     if gpus:
