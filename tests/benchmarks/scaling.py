@@ -23,8 +23,9 @@ from scipy import stats
 
 from clustersae.activations.blocks import LAYER_BLOCK_ROWS
 from clustersae.activations.collecting import Storage, Wanted, collect
-from clustersae.cost.forecast import Shape, forecast
+from clustersae.cost.forecast import forecast
 from clustersae.experiment import config as configuration
+from clustersae.experiment.shape import Shape
 from clustersae.models.residual import ResidualStream
 from clustersae.quality.reconstruction import evaluate_layer
 from clustersae.runtime.files import write_csv

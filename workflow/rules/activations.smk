@@ -17,7 +17,7 @@ rule measure_norms:
         "../../envs/torch.yaml"
     resources:
         gpu=1,
-        mem_mb=growing(4000),
+        mem_mb=memory.of("measure_norms", 4000),
         runtime=growing(60),
     params:
         code=params.code("measure_norms.py"),
@@ -47,7 +47,7 @@ rule cache_activations:
         "../../envs/torch.yaml"
     resources:
         gpu=1,
-        mem_mb=growing(4000),
+        mem_mb=memory.of("cache_activations", 4000),
         runtime=growing(60),
     params:
         code=params.code("cache_activations.py"),

@@ -21,7 +21,7 @@ rule evaluate_directions:
         "../../envs/torch.yaml"
     resources:
         gpu=1,
-        mem_mb=growing(6000),
+        mem_mb=memory.of("evaluate_directions", 6000),
         runtime=growing(120),
     params:
         code=params.code("evaluate_directions.py"),

@@ -25,7 +25,7 @@ checkpoint assess_task:
         "../../envs/torch.yaml"
     resources:
         gpu=1,
-        mem_mb=growing(4000),
+        mem_mb=memory.of("assess_task", 4000),
         runtime=growing(60),
     params:
         code=params.code("assess_task.py"),
@@ -78,7 +78,7 @@ rule evaluate_circuits:
     resources:
         gpu=1,
         in_turn=1,
-        mem_mb=growing(4000),
+        mem_mb=memory.of("evaluate_circuits", 4000),
         runtime=growing(120),
     params:
         code=params.code("evaluate_circuits.py"),

@@ -1,6 +1,6 @@
 # Shared by all rules: the checked configuration; `inputs` and `params`, whose methods rules name, as
-# those of `streaming` for training shards and `requested` for what is asked for beside; `groups` for
-# clusters; `figures` and `questions`, to which the rule file of a question adds its own.
+# those of `streaming` for training shards, `requested` for what is asked for beside and `memory` for
+# what jobs need; `groups` for clusters; `figures` and `questions`, to which the rule file of a question adds its own.
 
 import re
 import sys
@@ -12,6 +12,7 @@ SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 # Before an installed copy of the library; jobs get the same by their environment.
 sys.path.insert(0, str(SCRIPTS))
 
+from clustersae.cost.declared import Memory
 from clustersae.experiment import clusters, variants
 from clustersae.experiment import config as configuration
 from clustersae.experiment.arms import PARTITION_PATTERN
@@ -60,6 +61,7 @@ inputs = Inputs(MODELS, checkpoints)
 streaming = Streaming(inputs)
 requested = Requested(inputs)
 params = Params(MODELS, SCRIPTS)
+memory = Memory(MODELS, "results")
 groups = Groups(
     inputs,
     lambda: workflow.group_settings.group_components,

@@ -16,7 +16,7 @@ rule evaluate_correspondence:
         "../../envs/torch.yaml"
     resources:
         gpu=1,
-        mem_mb=growing(6000),
+        mem_mb=memory.of("evaluate_correspondence", 6000),
         runtime=growing(240),
     params:
         code=params.code("evaluate_correspondence.py"),

@@ -21,7 +21,7 @@ rule export_saes:
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=growing(4000),
+        mem_mb=memory.of("export_saes", 4000),
         runtime=growing(60),
     params:
         code=params.code("export_saes.py"),

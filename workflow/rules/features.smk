@@ -35,7 +35,7 @@ rule evaluate_features:
     resources:
         gpu=1,
         in_turn=1,
-        mem_mb=growing(4000),
+        mem_mb=memory.of("evaluate_features", 4000),
         runtime=growing(120),
     params:
         code=params.code("evaluate_features.py"),

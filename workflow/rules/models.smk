@@ -19,7 +19,7 @@ rule import_model:
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=growing(8000),
+        mem_mb=memory.of_import(8000),
         runtime=growing(120),
     params:
         code=params.code("import_model.py"),
@@ -54,7 +54,7 @@ rule tokenise_corpus:
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=growing(4000),
+        mem_mb=memory.of("tokenise_corpus", 4000),
         runtime=growing(60),
     params:
         code=params.code("tokenise_corpus.py"),

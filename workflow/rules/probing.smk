@@ -23,7 +23,7 @@ rule evaluate_probing:
     resources:
         gpu=1,
         in_turn=1,
-        mem_mb=growing(4000),
+        mem_mb=memory.of("evaluate_probing", 4000),
         runtime=growing(120),
     params:
         code=params.code("evaluate_probing.py"),

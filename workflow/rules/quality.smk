@@ -20,7 +20,7 @@ rule evaluate_reconstruction:
     resources:
         gpu=1,
         in_turn=1,
-        mem_mb=growing(4000),
+        mem_mb=memory.of("evaluate_reconstruction", 4000),
         runtime=growing(60),
     params:
         code=params.code("evaluate_reconstruction.py"),
@@ -47,7 +47,7 @@ rule evaluate_language_model:
         "../../envs/torch.yaml"
     resources:
         gpu=1,
-        mem_mb=growing(4000),
+        mem_mb=memory.of("evaluate_language_model", 4000),
         runtime=growing(60),
     params:
         code=params.code("evaluate_language_model.py"),
@@ -81,7 +81,7 @@ rule evaluate_splice:
     resources:
         gpu=1,
         in_turn=1,
-        mem_mb=growing(4000),
+        mem_mb=memory.of("evaluate_splice", 4000),
         runtime=growing(60),
     params:
         code=params.code("evaluate_splice.py"),

@@ -31,7 +31,7 @@ rule train_sae:
     resources:
         gpu=1,
         in_turn=1,
-        mem_mb=growing(4000),
+        mem_mb=memory.of("train_sae", 4000),
         runtime=growing(240),
     params:
         code=params.code("train_sae.py"),
@@ -68,7 +68,7 @@ rule train_sae_window:
     resources:
         gpu=1,
         in_turn=1,
-        mem_mb=growing(4000),
+        mem_mb=memory.of("train_sae_window", 4000),
         runtime=growing(240),
     params:
         code=params.code("train_sae_window.py"),

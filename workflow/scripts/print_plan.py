@@ -4,15 +4,15 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from clustersae.cost.forecast import Shape, forecast
+from clustersae.cost.forecast import forecast
 from clustersae.cost.listing import arms_table, jobs_table, saes_table, totals
 from clustersae.cost.rates import measured_last
 from clustersae.cost.supposed import supposed_partitions
 from clustersae.experiment.layers import studied_layers
 from clustersae.experiment.plan import read_plan
 from clustersae.experiment.planning import make_plan
+from clustersae.experiment.shape import described_shape
 from clustersae.runtime import job, machine
-from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import read_json
 
 
@@ -42,7 +42,7 @@ def _of_model(
     model: str, settings: Mapping[str, Any], made: Collection[Path], results: Path, n_jobs: int
 ) -> Iterator[str]:
     home = settings["same_as"] or model
-    shape = _shape(results / home / "model" / "description.json", settings)
+    shape = described_shape(results / home / "model" / "description.json", settings)
     known = results / model / "clusters" / "partitions.json"
     layers = studied_layers(settings["activations"]["layers"], shape.n_layers)
     is_known = known in made
@@ -74,14 +74,6 @@ def _of_model(
     present += _size(results / model / "saes")
     yield from totals(price, rates, machine.look(results), n_jobs, present)
     yield ""
-
-
-def _shape(description: Path, settings: Mapping[str, Any]) -> Shape:
-    facts = read_json(description)
-    if facts.get("n_block_weights") is None:
-        raise InputError(f"{description} was written by another version. Delete it and run again.")
-    n_ctx = settings["corpus"]["n_ctx"] if settings["corpus"] else facts["n_ctx"]
-    return Shape(**{key: facts[key] for key in Shape._fields} | {"n_ctx": n_ctx})
 
 
 def _size(folder: Path) -> int:

@@ -6,19 +6,13 @@ import yaml
 from configurations import load
 from snakemake_project import REPOSITORY, merged
 
-from clustersae.cost.forecast import (
-    HELD_BYTES,
-    MAX_LOGITS,
-    SHARED_BYTES,
-    Forecast,
-    Shape,
-    forecast,
-    token_bytes,
-)
+from clustersae.cost.forecast import Forecast, forecast
+from clustersae.cost.memory import HELD_BYTES, MAX_LOGITS, SHARED_BYTES, token_bytes
 from clustersae.cost.supposed import supposed_partitions
 from clustersae.experiment.clusters import parse_cluster
 from clustersae.experiment.flops import optimiser_flops
 from clustersae.experiment.layers import studied_layers
+from clustersae.experiment.shape import Shape
 from clustersae.latents import decoders
 from clustersae.quality import splice as quality_splice
 

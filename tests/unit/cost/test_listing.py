@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 from configurations import load
 
-from clustersae.cost.forecast import Shape, forecast
+from clustersae.cost.forecast import forecast
 from clustersae.cost.listing import arms_table, jobs_table, number_of_bytes, saes_table, totals
 from clustersae.cost.rates import Rates
 from clustersae.experiment.planning import make_plan
+from clustersae.experiment.shape import Shape
 from clustersae.runtime.machine import Machine
 
 CONFIG = {
@@ -87,7 +88,8 @@ def test_jobs_stand_with_the_memory_of_the_largest(price):
     assert rows["cache_activations"][0] == str(8 + 1 + 1)
     assert " ".join(rows["train_sae"][1:3]) == number_of_bytes(price.memory["train_sae"])
     assert rows["evaluate_splice"][0] == "5"
-    assert rows["evaluate_reconstruction"] == ["14"]
+    assert rows["evaluate_reconstruction"][0] == "14"
+    assert rows["build_browser"] == ["1"]
 
 
 def test_a_machine_that_has_enough_is_not_warned_of(price):

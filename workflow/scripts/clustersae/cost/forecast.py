@@ -11,48 +11,21 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from clustersae.cost.jobs import jobs_of
+from clustersae.cost.memory import needed, token_bytes
 from clustersae.cost.supposed import supposed_partitions
 from clustersae.experiment.arms import SAE, Arm, baseline, measured_as
 from clustersae.experiment.clusters import layers_of
-from clustersae.experiment.flops import dense_flops, forward_flops
+from clustersae.experiment.flops import dense_flops
 from clustersae.experiment.layers import studied_layers
 from clustersae.experiment.plan import Plan
 from clustersae.experiment.planning import make_pilots, make_plan
 from clustersae.experiment.sae_settings import SAESettings, learning_rates, resolve
+from clustersae.experiment.shape import Shape
 from clustersae.experiment.streaming import N_PASSING, made
 from clustersae.experiment.windows import parts_of, reached, windows_of
 
-#: What a process takes before it holds anything: Python, torch, transformers.
-PROCESS_BYTES = 5 * 10**8
-#: A forward pass holds about as many streams as this beside those of the studied layers.
-STREAMS = 16
 #: A checkpoint holds the weights and Adam's two moments.
 COPIES = 3
-#: `evaluate_splice.SHARED_BYTES` and `quality.splice.MAX_LOGITS`; logits are held four times.
-SHARED_BYTES, MAX_LOGITS = 10**9, 2**26
-#: `latents.decoders.HELD_BYTES`.
-HELD_BYTES = 2 * 10**9
-
-
-class Shape(NamedTuple):
-    """A language model in numbers.
-
-    Attributes:
-        n_ctx: tokens of a row that it reads.
-        n_block_weights: parameters of all blocks, without embedding and unembedding.
-    """
-
-    n_layers: int
-    d_model: int
-    n_ctx: int
-    vocab_size: int
-    n_block_weights: int
-
-    def forward(self, n_blocks: int | None = None) -> int:
-        """Operations per token, of the first `n_blocks`; of all by default."""
-        run = self.n_layers if n_blocks is None else n_blocks
-        weights = self.n_block_weights * run // self.n_layers
-        return forward_flops(weights, run, self.n_ctx, self.d_model)
 
 
 class ArmPrice(NamedTuple):
@@ -147,21 +120,9 @@ def forecast(
         n_seeds=len(plan.seeds),
         **prices.of_all(len(plan.seeds)),
         **prices.of_disk(len(plan.seeds)),
-        memory=prices.memory(settings, plan),
+        memory=needed(settings, shape, layers, prices.saes, plan),
         jobs=jobs_of(settings, plan, pilots),
     )
-
-
-def token_bytes(n_layers: int, d_model: int, n_ctx: int, dtype: str) -> float:
-    """What a cached token takes on disk.
-
-    Its streams, and three int32 (id, column, row). Of every row of `n_ctx`, the token that begins
-    it is kept apart, in float32.
-    """
-    numbers = n_layers * d_model
-    width = {"float32": 4, "int8": 1}.get(dtype, 2)
-    scales = 4 * n_layers if dtype == "int8" else 0
-    return numbers * width + scales + 3 * 4 + 4 * numbers / n_ctx
 
 
 class _Prices:
@@ -275,39 +236,4 @@ class _Prices:
                 for each, windows in self.read.items()
                 if len(windows) > 1
             ),
-        }
-
-    def memory(self, settings: Mapping[str, Any], plan: Plan) -> dict[str, int]:
-        """Bytes of the largest job of the rules that need most."""
-        shape, cached = self.shape, self.activations
-        # Whether embedding and unembedding are one is not known.
-        n_weights = shape.n_block_weights + 2 * shape.vocab_size * shape.d_model
-        n_tokens = min(cached["shard_tokens"], max(cached["tokens"].values()))
-        n_streams = len(self.layers) + STREAMS
-        shard = round(n_tokens * self._token_bytes())
-        batch = cached["batch_rows"] * shape.n_ctx * shape.d_model * 4 * n_streams
-        model = n_weights * (2 if self.dtype == "bfloat16" else 4)
-        step = max(own.step_bytes(shape.d_model) for own in self.saes.values())
-        n_read = sum(cached["tokens"].values())
-        n_read = max(n_read, (settings["corpus"] or {}).get("max_tokens") or 0)
-        one = max(map(self._weights, self.saes))
-        of_seed = max(sum(map(self._weights, arm.saes)) for arm in plan.arms)
-        shared = min(len(plan.seeds) * of_seed, SHARED_BYTES)
-        decoders = min(len(plan.seeds) * of_seed, HELD_BYTES)
-        cosines = 2 * 4 * max(own.d_sae for own in self.saes.values()) ** 2
-        entries = shape.n_ctx * shape.vocab_size
-        rows = max(1, min(settings["evaluation"]["batch_rows"], MAX_LOGITS // entries))
-        text = rows * shape.n_ctx * shape.d_model * 4 * n_streams
-        text += 4 * 4 * min(rows * entries, MAX_LOGITS)
-        return {
-            "tokenise_corpus": PROCESS_BYTES + 2 * 4 * n_read,  # ids, and once more laid out
-            "cache_activations": PROCESS_BYTES + model + shard + batch,
-            "train_sae": PROCESS_BYTES + step,
-            "evaluate_splice": PROCESS_BYTES + model + max(of_seed, shared) + text,
-            "evaluate_transfer": PROCESS_BYTES + 2 * one,  # once more while it is read
-            # Decoders of a pair beside those that are held; matching copies cosines once.
-            "evaluate_correspondence": PROCESS_BYTES + decoders + 2 * one + cosines,
-            "evaluate_features": PROCESS_BYTES + decoders + 2 * one + cosines,
-            "evaluate_circuits": PROCESS_BYTES + model + of_seed + text,
-            "evaluate_directions": PROCESS_BYTES + model + 4 * one,
         }

@@ -7,15 +7,22 @@ from clustersae.cost.forecast import Forecast
 from clustersae.cost.rates import MEASUREMENTS, Rates
 from clustersae.runtime.machine import Machine
 
-#: Rule → what lowers the memory of its jobs.
+#: What lowers the memory of jobs → their rules; see `cost.memory.needed`.
 _REMEDIES = {
-    "tokenise_corpus": "lower corpus.max_tokens",
-    "cache_activations": "lower activations.shard_tokens or activations.batch_rows",
-    "train_sae": "lower sae.batch_size or sae.expansion_factor",
-    **dict.fromkeys(("evaluate_correspondence", "evaluate_features"), "lower sae.expansion_factor"),
-    **dict.fromkeys(
-        ("evaluate_splice", "evaluate_transfer", "evaluate_circuits", "evaluate_directions"),
-        "lower sae.expansion_factor or study fewer layers (activations.layers)",
+    "lower corpus.max_tokens": ("tokenise_corpus",),
+    "lower activations.shard_tokens or activations.batch_rows, or load the model in bfloat16"
+    " (models.NAME.dtype)": ("measure_norms", "cache_activations", "cache_window"),
+    "lower evaluation.batch_rows, or load the model in bfloat16 (models.NAME.dtype)": (
+        "evaluate_language_model",
+    ),
+    "load the model in bfloat16 (models.NAME.dtype)": ("assess_task", "evaluate_residual_basis"),
+    "lower sae.batch_size or sae.expansion_factor": ("train_sae", "train_sae_window"),
+    "lower sae.expansion_factor": (
+        *("evaluate_reconstruction", "evaluate_correspondence", "evaluate_features"),
+        *("evaluate_probing", "evaluate_transfer", "export_saes"),
+    ),
+    "lower sae.expansion_factor or study fewer layers (activations.layers)": (
+        *("evaluate_splice", "evaluate_circuits", "evaluate_directions"),
     ),
 }
 
@@ -127,11 +134,17 @@ def _warnings(price: Forecast, machine: Machine, n_jobs: int, present: int) -> I
             " (activations.layers), let shards pass by (activations.keep: false), or write to"
             " another disk (snakemake --directory)."
         )
-    for rule, memory in price.memory.items():
-        if rule in price.jobs and memory > machine.memory:
+    for remedy, rules in _REMEDIES.items():
+        wanted_by = {
+            rule: price.memory[rule]
+            for rule in rules
+            if rule in price.jobs and price.memory[rule] > machine.memory
+        }
+        if wanted_by:
             yield (
-                f"Warning: a job of {rule} wants about {number_of_bytes(memory)} of memory, and"
-                f" this machine has {number_of_bytes(machine.memory)}: {_REMEDIES[rule]}."
+                f"Warning: a job of {' or '.join(wanted_by)} wants about"
+                f" {number_of_bytes(max(wanted_by.values()))} of memory, and this machine has"
+                f" {number_of_bytes(machine.memory)}: {remedy}."
             )
     largest = max(price.memory[rule] for rule in price.memory if rule in price.jobs)
     fit = machine.memory // largest

@@ -1,18 +1,57 @@
-"""How large a language model is, as its config.json says before the model is loaded."""
+"""How large a language model is, before it is loaded: what its config.json or description says."""
 
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from clustersae.experiment.flops import forward_flops
 from clustersae.experiment.layers import MOST_LAYERS
 from clustersae.experiment.sources import gguf_file
 from clustersae.runtime.errors import InputError
-from clustersae.runtime.files import GIVEN, read_object
+from clustersae.runtime.files import GIVEN, read_json, read_object
 
 #: Where config.json of the usual model families keeps these figures.
 N_LAYERS_KEYS = ("num_hidden_layers", "n_layer", "num_layers")
 D_MODEL_KEYS = ("hidden_size", "n_embd", "d_model")
+
+
+class Shape(NamedTuple):
+    """A language model in numbers.
+
+    Attributes:
+        n_ctx: tokens of a row that it reads.
+        n_block_weights: parameters of all blocks, without embedding and unembedding.
+    """
+
+    n_layers: int
+    d_model: int
+    n_ctx: int
+    vocab_size: int
+    n_block_weights: int
+
+    def forward(self, n_blocks: int | None = None) -> int:
+        """Operations per token, of the first `n_blocks`; of all by default."""
+        run = self.n_layers if n_blocks is None else n_blocks
+        weights = self.n_block_weights * run // self.n_layers
+        return forward_flops(weights, run, self.n_ctx, self.d_model)
+
+
+def described_shape(description: Path, settings: Mapping[str, Any]) -> Shape:
+    """The shape of a model that has been imported.
+
+    Args:
+        description: its description.json.
+        settings: of the model; those of its text count.
+
+    Raises:
+        InputError: the description is of an earlier version.
+    """
+    facts = read_json(description)
+    if facts.get("n_block_weights") is None:
+        raise InputError(f"{description} was written by another version. Delete it and run again.")
+    n_ctx = settings["corpus"]["n_ctx"] if settings["corpus"] else facts["n_ctx"]
+    return Shape(**{key: facts[key] for key in Shape._fields} | {"n_ctx": n_ctx})
 
 
 def model_shape(settings: Mapping[str, Any]) -> tuple[int | None, int | None]:

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clustersae.cost.forecast import Shape
 from clustersae.experiment.layers import MOST_LAYERS
-from clustersae.experiment.shape import D_MODEL_KEYS, N_LAYERS_KEYS, positive, text_facts
+from clustersae.experiment.shape import D_MODEL_KEYS, N_LAYERS_KEYS, Shape, positive, text_facts
 from clustersae.experiment.sources import gguf_file
 from clustersae.models.loading import read_config
 from clustersae.models.size import block_weights

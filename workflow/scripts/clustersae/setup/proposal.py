@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from clustersae.cost.forecast import token_bytes
+from clustersae.cost.memory import token_bytes
 from clustersae.experiment.config import RESERVED_NAMES
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.machine import Machine
