@@ -79,7 +79,7 @@ def main(
             the roots that they started from; every seed of each.
         shards: of the test split; its first `n_tokens` tokens are encoded.
         variant, partition: of the arm: a specialised one, or `per-layer`.
-        seed: of the random pairings.
+        seed: of the random pairings, and of the sample of many layers' pairs.
     """
     trained = [read_trained(folder) for folder in saes]
     leaves = [sae for sae in trained if FROM in sae.name]
@@ -89,7 +89,7 @@ def main(
     if FROM in partition:
         found = specialised(trained, text, np.random.default_rng(seed))
     elif all(sae.name.isdigit() for sae in trained):
-        found = independent(trained, text)
+        found = independent(trained, text, seed)
     else:
         raise InputError(f"Correspondence needs an SAE for every layer, and {partition} has not.")
     rows = [{"variant": variant, "partition": partition} | row for row in found]
@@ -129,7 +129,7 @@ def _before_and_now(text: Text, family: list[Trained], seed: int) -> tuple[Codes
     return text.codes(dict.fromkeys(layers, root)), now
 
 
-def independent(saes: list[Trained], text: Text) -> Iterator[dict[str, Any]]:
+def independent(saes: list[Trained], text: Text, sample_seed: int) -> Iterator[dict[str, Any]]:
     """Rows of SAEs that started from scratch, one per layer.
 
     `independent` and `independent_seed` take two seeds, since SAEs of one seed have a random start
@@ -146,7 +146,9 @@ def independent(saes: list[Trained], text: Text) -> Iterator[dict[str, Any]]:
         if each.following == each.seed:
             continue
         pair = {"seed": each.seed, "other_seed": each.following, "root": ""}
-        for row in independent_rows(each.codes, each.others):
+        # Another sample for every seed, so that its error shows between seeds.
+        generator = np.random.default_rng([sample_seed, each.seed])
+        for row in independent_rows(each.codes, each.others, generator):
             yield pair | row
         if each.is_new:
             for row in seed_rows("independent_seed", each.codes, each.others):

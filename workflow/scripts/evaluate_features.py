@@ -21,8 +21,7 @@ from clustersae.corpora.tokens import read_tokens
 from clustersae.features.baseline import Baseline
 from clustersae.features.contexts import SCHEMA
 from clustersae.features.coverage import COVERAGE_COLUMNS, coverage_rows
-from clustersae.features.matched import Alone, matched_scores
-from clustersae.features.meaning import sweep_rows
+from clustersae.features.matched import Alone, matched_rows
 from clustersae.features.measuring import FeatureSettings, measure_group, prepare
 from clustersae.latents.decoders import Decoders
 from clustersae.latents.groups import groups_of, read_trained
@@ -105,8 +104,7 @@ def main(
                 progress.update()
             if len(alone) > 1:
                 generator = np.random.default_rng([seed, own_seed])
-                scores = matched_scores(alone, Decoders(where), generator)
-                sweep = pd.DataFrame(sweep_rows(scores, "matched"))
+                sweep = pd.DataFrame(matched_rows(alone, Decoders(where), generator))
                 sweep.insert(0, "group", "per-layer")
                 frames["sweep"].append(labelled(sweep, label))
             known = material.predicates if candidates else None

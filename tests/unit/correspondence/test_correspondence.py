@@ -22,11 +22,13 @@ from clustersae.correspondence.measure import (
     compare,
     independent_rows,
     matched,
+    same_start_rows,
     specialised_rows,
 )
 from clustersae.correspondence.measures import CORRESPONDENCE_MEASURES as MEASURES
 from clustersae.latents.code import Code, encode_tokens, first_tokens
 from clustersae.latents.decoders import Decoders
+from clustersae.latents.layer_pairs import MOST_PAIRS
 from clustersae.latents.matching import assign, greedy
 from clustersae.runtime.errors import InputError
 from clustersae.sae.architectures.topk import TopK
@@ -203,8 +205,20 @@ def test_rows_of_a_family_that_specialising_left_as_it_was():
     same = [by_place[kind, 0, 3] | {"kind": ""} for kind in ("siblings", "shared")]
     assert same[0] == same[1]
     others = {layer: permuted(code, [*range(1, 24), 0]) for layer, code in before.items()}
-    found = {(row["layer"], row["other_layer"]) for row in independent_rows(before, others)}
+    rows = independent_rows(before, others, np.random.default_rng(0))
+    found = {(row["layer"], row["other_layer"]) for row in rows}
     assert found == {(0, 1), (0, 3), (1, 3)}
+
+
+def test_of_many_layers_a_sample_is_matched_and_the_rest_is_left():
+    codes, others = (
+        {layer: random_code(6, 40, 5, seed + layer) for layer in range(17)} for seed in (0, 50)
+    )
+    rows = list(independent_rows(codes, others, np.random.default_rng(0)))
+    assert len(rows) == MOST_PAIRS < len(list(same_start_rows(codes))) == 136
+    for row in rows:
+        a, b = codes[row["layer"]], others[row["other_layer"]]
+        assert row.items() >= compare(a, b, matched(a, b)).items()
 
 
 def save(folder, sae, variant, name, seed):

@@ -11,12 +11,14 @@ from clustersae.correspondence import tabulate
 from clustersae.correspondence.measures import CORRESPONDENCE_MEASURES as MEASURES
 from clustersae.correspondence.table import CORRESPONDENCE, correspondence_table
 from clustersae.experiment.arms import Arm
+from clustersae.latents.layer_pairs import layer_pairs
 from clustersae.presentation.tables import read_files
 from clustersae.runtime.errors import InputError
 
 BELOW = "tokens-1of4@tokens-3of4"
 SINGLE = Arm("per-layer@single", BELOW, "specialised", 3, 1.5, "specialised", ())
 PAIRED = Arm("per-layer@complete-2", BELOW, "specialised", 3, 1.5, "specialised", ())
+MANY = Arm("per-layer@single", BELOW, "specialised", 12, 6, "specialised", ())
 BASELINE = Arm("per-layer", "base", "per-layer", 3, 3, "baseline", ())
 
 
@@ -100,6 +102,55 @@ def test_pairs_without_common_latents_drop_out():
     kept = of(table, SINGLE, "siblings")
     assert (kept["jaccard"], kept["n_pairs"]) == (pytest.approx(0.4), 1)
     assert 2 not in set(table.loc[table["kind"] == "siblings", "distance"])
+
+
+def of_many(n_layers, seeds, value):
+    """Rows of per-layer SAEs of which each seed compared a sample, and of the arm on all layers."""
+    rows = family(MANY, range(n_layers), seeds=seeds)
+    for seed in seeds:
+        pairs = layer_pairs(range(n_layers), np.random.default_rng(seed), 40)
+        rows += [row(BASELINE, "independent", i, j, seed, value(i, j, seed)) for i, j in pairs]
+        rows += [
+            row(BASELINE, "same_start", i, j, seed, 0.1)
+            for i, j in combinations(range(n_layers), 2)
+        ]
+    return pd.DataFrame(rows)
+
+
+def test_a_sample_of_pairs_tells_the_mean_of_all():
+    """What depends on the distance alone, every sample tells exactly."""
+    table = correspondence_table([MANY], of_many(12, (0, 1, 2), lambda i, j, seed: (j - i) / 20))
+    every = [(j - i) / 20 for i, j in combinations(range(12), 2)]
+    whole = of(table, MANY, "independent")
+    ends = whole[["jaccard_low", "jaccard", "jaccard_high"]]
+    assert list(ends) == pytest.approx([np.mean(every)] * 3)
+    assert whole["n_seeds"] == 3
+    for distance in range(1, 12):
+        assert of(table, MANY, "independent", distance)["jaccard"] == pytest.approx(distance / 20)
+    assert of(table, MANY, "same_start")["n_pairs"] == 66
+
+
+def test_the_interval_has_the_error_of_the_sample():
+    """SAEs of all seeds are alike; only which pairs were drawn differs. The truth is covered."""
+    truth = np.mean([0.01 * i * j for i, j in combinations(range(12), 2)])
+    found = 0
+    for first in range(0, 120, 3):
+        seeds = range(first, first + 3)
+        table = correspondence_table([MANY], of_many(12, seeds, lambda i, j, seed: 0.01 * i * j))
+        whole = of(table, MANY, "independent")
+        assert whole["jaccard_low"] < whole["jaccard_high"]
+        found += whole["jaccard_low"] <= truth <= whole["jaccard_high"]
+    assert 35 <= found <= 40  # 38 of 40 are expected
+
+
+def test_a_seed_whose_sample_has_none_of_an_arm_does_not_count():
+    rows = [*family(PAIRED, (1, 2)), row(BASELINE, "independent", 1, 2, 0, 0.3)]
+    rows += [row(BASELINE, "independent", 0, 1, 1, 0.5)]
+    rows += [row(BASELINE, "independent", 0, 2, seed, 0.7) for seed in (0, 1)]
+    table = correspondence_table([PAIRED], pd.DataFrame(rows))
+    only = of(table, PAIRED, "independent")
+    assert (only["jaccard"], only["n_pairs"], only["n_seeds"]) == (pytest.approx(0.3), 1, 1)
+    assert np.isnan(only["jaccard_low"])
 
 
 def test_what_is_missing_is_named():

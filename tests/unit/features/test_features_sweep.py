@@ -6,13 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import sparse
 
 from clustersae.experiment.arms import Arm
 from clustersae.features.matched import Alone, partners
-from clustersae.features.meaning import Scores, kept_row, sweep_rows
+from clustersae.features.meaning import Scores, gather, kept_row, score, sweep_rows
+from clustersae.features.rules import ANY, Clauses, firings_of
 from clustersae.features.shares import SHARES
 from clustersae.features.sweep import sweep_table
 from clustersae.latents.decoders import Decoders
+from clustersae.latents.layer_pairs import layer_pairs
 
 
 def test_shares_of_what_lies_between_floor_and_ceiling():
@@ -40,13 +43,48 @@ def test_matching_undoes_a_permutation_and_leaves_dead_latents_alone():
     decoders.hold(second, decoder[order])
     saes = {0: Alone(None, first, live), 5: Alone(None, second, live[order.numpy()])}
     for limit in (100, 1):  # optimal, greedy
-        found = partners(saes, decoders, limit)
+        found = partners(saes, [(0, 5)], decoders, limit)
         there, back = found[0, 5], found[5, 0]
         assert there[3] == -1
         others = np.flatnonzero(live)
         assert (order.numpy()[there[others]] == others).all()
         assert (back[there[others]] == others).all()
         assert (back == -1).sum() == 1
+
+
+def test_a_sample_of_layers_estimates_what_all_of_them_give():
+    """What is kept depends on the distance alone, so whichever pairs are drawn tell it exactly."""
+    n = 6
+    apart = np.abs(np.subtract.outer(range(n), range(n)))
+    kept = np.stack([0.95 - 0.1 * apart, np.where(apart == 1, np.nan, 0.9)], -1)
+    cells = np.where(apart[..., None] == 0, 0.9, kept)
+    layers = tuple(range(10, 10 + n))
+    whole = sweep_rows(Scores(layers, cells, np.full((n, n), 0.5)), "matched")
+    weights = layer_pairs(layers, np.random.default_rng(0), 8)
+    drawn = np.eye(n, dtype=bool)
+    for a, b in weights:
+        drawn[a - 10, b - 10] = drawn[b - 10, a - 10] = True
+    some = Scores(layers, np.where(drawn[..., None], cells, np.nan), np.full((n, n), 0.5))
+    for expected, row in zip(whole, sweep_rows(some, "matched", weights)):
+        assert row == pytest.approx(expected)
+    assert [row["n_pairs"] for row in whole] != [
+        row["n_pairs"] for row in sweep_rows(some, "matched")
+    ]
+
+
+def test_layers_that_were_not_drawn_are_not_scored():
+    rng = np.random.default_rng(0)
+    fires = rng.random((400, 3)) < 0.5
+    held = sparse.csr_array(fires.astype(float))
+    firings = firings_of(held, held)
+    clauses = Clauses(np.arange(3), np.full(3, ANY))
+    evidence = dict.fromkeys(range(3), gather(clauses, firings, firings, 1, 20))
+    by_index = np.arange(3)
+    pairs = {(0, 2): by_index, (2, 0): by_index}
+    scores = score(evidence, np.random.default_rng(0), pairs)
+    measured = ~np.isnan(scores.of_latents).any(-1)
+    assert measured.tolist() == [[True, False, True], [False, True, False], [True, False, True]]
+    assert (measured == ~np.isnan(scores.floor)).all()
 
 
 def test_the_table_pools_groups_and_has_intervals_over_seeds():

@@ -1,10 +1,14 @@
 """How far the latents of specialised SAEs correspond, beside SAEs that never had a common root.
 
 Means over layers (or pairs of layers) per seed, and over seeds, which have Student's t. Of kinds
-that compare two seeds every seed is in two values, which depend on each other a little.
+that compare two seeds every seed is in two values, which depend on each other a little. Where only
+a sample of many layers' pairs was compared, each counts for those that it stands for
+(`latents.layer_pairs`), and every seed has its own: the spread over seeds has its error.
 """
 
+from collections import Counter
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -16,7 +20,7 @@ from clustersae.experiment.variants import BASE
 from clustersae.presentation.arms import arm_columns
 from clustersae.presentation.tables import Format
 from clustersae.runtime.errors import InputError
-from clustersae.statistics.intervals import ABSENT, cells, mean_of_layers
+from clustersae.statistics.intervals import ABSENT, cells, mean_of_layers, over_seeds
 
 #: Rows of `evaluation/correspondence/{variant}/{partition}.csv`.
 CORRESPONDENCE = Format(
@@ -35,21 +39,21 @@ def correspondence_table(arms: Sequence[Arm], measured: pd.DataFrame) -> pd.Data
     """One row per specialised arm, kind and distance between layers; empty distance: all of them.
 
     SAEs from scratch are taken on the pairs of layers (or layers) that the arm has, so that kinds
-    of one arm differ in nothing but the SAEs. Pairs without latents that are alive on both sides
-    drop out, and so lower `n_pairs`.
+    of one arm differ in nothing but the SAEs; of a sample, on those of its pairs that the arm has.
+    Pairs without latents that are alive on both sides drop out, and so lower `n_pairs`.
 
     Args:
         arms: those of the experiment.
         measured: rows in the format CORRESPONDENCE, of the specialised arms and of `per-layer`.
     """
-    scratch = _of(measured, BASE, PER_LAYER)
+    scratch = _weighed(_of(measured, BASE, PER_LAYER))
     rows = []
     for arm in (arm for arm in arms if arm.role == "specialised"):
         own = _of(measured, arm.variant, arm.partition)
         if own.empty:
             raise InputError(f"The latents of {arm.name} were not compared.")
         for kind in (*OWN, *SCRATCH):
-            frame = own if kind in OWN else _on_places(scratch, own, True)
+            frame = own.assign(weight=1.0) if kind in OWN else _on_places(scratch, own, True)
             chosen = _with_latents(frame[frame["kind"] == kind])
             label = arm_columns(arm) | {"kind": kind}
             rows += [
@@ -61,6 +65,18 @@ def correspondence_table(arms: Sequence[Arm], measured: pd.DataFrame) -> pd.Data
 
 def _of(measured: pd.DataFrame, variant: str, partition: str) -> pd.DataFrame:
     return measured[(measured["variant"] == variant) & (measured["partition"] == partition)]
+
+
+def _weighed(scratch: pd.DataFrame) -> pd.DataFrame:
+    """With a column `weight`: how many pairs of layers at its distance a row stands for."""
+    weights = pd.Series(1.0, scratch.index)
+    matched = scratch[scratch["kind"] == "independent"]
+    apart = matched["other_layer"] - matched["layer"]
+    layers = sorted({*scratch["layer"], *scratch["other_layer"]})
+    n_all = Counter(b - a for a, b in combinations(layers, 2))
+    n_compared = matched.groupby([matched["seed"], apart])["layer"].transform("size")
+    weights[matched.index] = apart.map(n_all) / n_compared
+    return scratch.assign(weight=weights)
 
 
 def _on_places(rows: pd.DataFrame, others: pd.DataFrame, inside: bool) -> pd.DataFrame:
@@ -84,7 +100,8 @@ def _by_distance(rows: pd.DataFrame) -> list[tuple[float, pd.DataFrame]]:
 def _summary(rows: pd.DataFrame) -> dict[str, Any]:
     wide = {name: rows.pivot(index=_PLACE, columns="seed", values=name) for name in MEASURES}
     n_pairs, n_seeds = wide["jaccard"].shape
-    if len(rows) != n_pairs * n_seeds:
+    is_sample = (rows["weight"] != 1).any()
+    if not is_sample and len(rows) != n_pairs * n_seeds:
         first = rows.iloc[0]
         raise InputError(
             f"Seeds of {first['partition']} ({first['variant']}) were compared on different layers"
@@ -98,6 +115,15 @@ def _summary(rows: pd.DataFrame) -> dict[str, Any]:
         "n_latents": float(rows["n_latents"].mean()),
         "share_alive": float(rows["share_alive"].mean()),
     }
+    if is_sample:  # of other pairs in every seed
+        names = ["n_latents", "share_alive", *MEASURES]
+        means = pd.DataFrame(
+            np.average(own[names], axis=0, weights=own["weight"]) for _, own in rows.groupby("seed")
+        ).set_axis(names, axis=1)
+        result |= {name: float(means[name].mean()) for name in names[:2]}
+        for name in MEASURES:
+            result |= cells(name, over_seeds(means[name].to_numpy()).interval())
+        return result | cells("agreement", ABSENT)
     for name in MEASURES:
         result |= cells(name, mean_of_layers(wide[name].to_numpy()).interval())
     agreement = rows.pivot(index=_PLACE, columns="seed", values="agreement").to_numpy()

@@ -1,24 +1,24 @@
 """The control of meaning across layers: latents of per-layer SAEs, matched between layers.
 
-SAEs of single layers that were trained apart have no index in common. For every two layers their
-live latents are matched one to one for the largest sum of decoder cosines, which is the best that
-a relabelling can do for decoder directions. What such pairs keep of their meaning is what latents
-by index must beat.
+SAEs of single layers that were trained apart have no index in common. For every two layers, or a
+sample of them (`latents.layer_pairs`), their live latents are matched one to one for the largest
+sum of decoder cosines, which is the best that a relabelling can do for decoder directions. What
+such pairs keep of their meaning is what latents by index must beat.
 """
 
-from collections.abc import Mapping
-from itertools import combinations
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from clustersae.features.meaning import Evidence, Scores, score
+from clustersae.features.meaning import Evidence, score, sweep_rows
 from clustersae.latents.decoders import Decoders
+from clustersae.latents.layer_pairs import layer_pairs
 from clustersae.latents.matching import assign
 
-#: Most latents of an SAE that are matched optimally: there are n (n - 1) / 2 matchings of n layers,
-#: and time grows nearly as the cube of latents.
+#: Most latents of an SAE that are matched optimally: there are up to `layer_pairs.MOST_PAIRS`
+#: matchings, and time grows nearly as the cube of latents.
 LIMIT = 2048
 
 
@@ -30,23 +30,25 @@ class Alone(NamedTuple):
     live: np.ndarray  # bool [d_sae]
 
 
-def matched_scores(
-    saes: Mapping[int, Alone],
-    decoders: Decoders,
-    generator: np.random.Generator,
-    limit: int = LIMIT,
-) -> Scores:
-    """`meaning.score` of the SAEs of several layers, each pair of layers with its own matching."""
+def matched_rows(
+    saes: Mapping[int, Alone], decoders: Decoders, generator: np.random.Generator
+) -> list[dict[str, Any]]:
+    """`meaning.sweep_rows` of the SAEs of several layers, each pair with its own matching."""
     evidence = {layer: sae.evidence for layer, sae in saes.items()}
-    return score(evidence, generator, partners(saes, decoders, limit))
+    pairs = layer_pairs(saes, generator)
+    scores = score(evidence, generator, partners(saes, pairs, decoders))
+    return sweep_rows(scores, "matched", pairs)
 
 
 def partners(
-    saes: Mapping[int, Alone], decoders: Decoders, limit: int = LIMIT
+    saes: Mapping[int, Alone],
+    pairs: Iterable[tuple[int, int]],
+    decoders: Decoders,
+    limit: int = LIMIT,
 ) -> dict[tuple[int, int], np.ndarray]:
     """(layer, other layer) → the other's latent of each latent, int [d_sae]; −1 for none."""
     found = {}
-    for first, second in combinations(saes, 2):
+    for first, second in pairs:
         a, b = saes[first], saes[second]
         own, other = np.flatnonzero(a.live), np.flatnonzero(b.live)
         cosines = decoders.of(a.folder)[own] @ decoders.of(b.folder)[other].T

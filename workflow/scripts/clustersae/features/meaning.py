@@ -5,7 +5,7 @@ it says how well rules explain the latent at all: the ceiling. The same rule, sc
 latent of layer j, is the floor.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,7 +72,8 @@ def score(
 
     Args:
         partners: (layer, other layer) → latent of the other layer's SAE that stands for each of
-            the layer's own, int [d_sae], −1 for none; by index without.
+            the layer's own, int [d_sae], −1 for none; by index without. Layers that are no key
+            are not compared.
 
     For the floor, latents that are scored take the place of one another along a random cycle.
     """
@@ -84,6 +85,8 @@ def score(
         for j, other in enumerate(evidence.values()):
             partner = np.arange(d_sae)
             if partners is not None and i != j:
+                if (layers[i], layers[j]) not in partners:
+                    continue
                 partner = partners[layers[i], layers[j]]
             latents = np.flatnonzero(own.has_rule & (partner >= 0) & other.enough[partner])
             accuracy = balanced_accuracy(own.rules, other.firings, latents, partner[latents])
@@ -182,14 +185,35 @@ def kept_row(scores: Scores) -> dict[str, Any]:
     return dict(zip(KEPT_COLUMNS, (n_layers, n_explained, n_kept, share, *counts)))
 
 
-def sweep_rows(scores: Scores, pairing: str) -> list[dict[str, Any]]:
-    """`n_pairs` and `n_pairs_kept` of `kept_row` for every share in SHARES; none of one layer."""
+def sweep_rows(
+    scores: Scores, pairing: str, weights: Mapping[tuple[int, int], float] | None = None
+) -> list[dict[str, Any]]:
+    """`n_pairs` and `n_pairs_kept` of `kept_row` for every share in SHARES; none of one layer.
+
+    Args:
+        weights: of `layer_pairs`: of a sample, both are estimates of what all layers would give.
+    """
     pairs = _pairs(scores)
+    n_pairs = _weighed(pairs, scores.layers, weights)
     rows = []
     for share in SHARES if len(scores.layers) > 1 else ():
-        kept = int((pairs & holds(scores, share)).sum())
-        rows.append(dict(zip(SWEEP_COLUMNS, (pairing, share, int(pairs.sum()), kept))))
+        kept = _weighed(pairs & holds(scores, share), scores.layers, weights)
+        rows.append(dict(zip(SWEEP_COLUMNS, (pairing, share, n_pairs, kept))))
     return rows
+
+
+def _weighed(
+    pairs: np.ndarray, layers: Sequence[int], weights: Mapping[tuple[int, int], float] | None
+) -> float:
+    """How many are true of [n_layers, n_layers, d_sae], each as often as its layers stand for."""
+    counts = pairs.sum(-1)
+    if weights is None or set(weights.values()) == {1.0}:
+        return int(counts.sum())
+    place = {layer: i for i, layer in enumerate(layers)}
+    return sum(
+        weight * (counts[place[a], place[b]] + counts[place[b], place[a]])
+        for (a, b), weight in weights.items()
+    )
 
 
 def _pairs(scores: Scores) -> np.ndarray:
