@@ -168,7 +168,7 @@ def test_evaluations_hold_the_saes_of_a_seed():
     text = 64 * 25 * (10 * 4 * (4 + 16) + 100 * 4 * 4)
     assert memory["evaluate_splice"] == model + 2 * 4 * one + text
     assert memory["evaluate_circuits"] == model + 4 * one + text
-    assert memory["evaluate_transfer"] == 500_000_000 + 2 * one
+    assert memory["evaluate_transfer"] == 500_000_000 + (4 + 1) * one
     assert memory["evaluate_directions"] == model + 4 * one
     # Two seeds of four layers, an SAE as it is read, and cosines of all latents with all, twice.
     correspondence = 500_000_000 + 2 * 4 * one + 2 * one + 2 * 4 * 40 * 40
@@ -182,6 +182,7 @@ def test_evaluations_hold_the_saes_of_a_seed():
     text = 26 * 25 * (10 * 4 * (4 + 16) + 100_000 * 4 * 4)
     model = 500_000_000 + 4 * (4800 + 2 * 100_000 * 10)
     assert memory["evaluate_splice"] == model + 4 * one + text
+    assert memory["evaluate_transfer"] == 500_000_000 + HELD_BYTES + one
     held = 2 * one + HELD_BYTES
     assert memory["evaluate_correspondence"] == 500_000_000 + held + 8 * 10**14
 

@@ -14,6 +14,7 @@ from synthetic_shards import D_SAE, FINGERPRINT, N_LAYERS, K, write_split
 from clustersae.activations.blocks import layer_blocks, read_blocks
 from clustersae.activations.shards import open_shards
 from clustersae.activations.statistics import compute_statistics
+from clustersae.latents.code import first_tokens
 from clustersae.presentation.findings import Findings
 from clustersae.quality.reconstruction import evaluate_layer
 from clustersae.runtime.errors import InputError
@@ -56,18 +57,31 @@ def test_the_script_reads_every_sae_on_every_layer(shards, tmp_path, monkeypatch
             settings = topk_settings(D_SAE, K, seed=seed)
             save_sae(folders[-1], sae_of((layer,), shards, seed), settings, "base", FINGERPRINT)
     output = tmp_path / "transfer.csv"
-    held = Held(monkeypatch, evaluate_transfer)
-    evaluate_transfer.main(folders[::-1], shards, output, 1200, torch.device("cpu"))
-    assert held.most == 1
-    rows = pd.read_csv(output)
+    read = []
+    monkeypatch.setattr(
+        evaluate_transfer, "layer_blocks", lambda *each: read.append(each[1]) or layer_blocks(*each)
+    )
+    size = (folders[0] / "sae.safetensors").stat().st_size
+    tables = []
+    for n_held, n_batches in ((0, 3), (2, 2), (3, 1)):
+        read.clear()
+        with monkeypatch.context() as patched:
+            patched.setattr(evaluate_transfer, "HELD_BYTES", n_held * size)
+            held = Held(patched, evaluate_transfer)
+            evaluate_transfer.main(folders[::-1], shards, output, 1200, torch.device("cpu"))
+        assert held.most == max(n_held, 1)
+        # Tokens of a layer are read once for all SAEs of a seed that are held together.
+        assert sorted(read) == sorted([*range(N_LAYERS)] * 2 * n_batches)
+        tables.append(output.read_text())
+    assert len(set(tables)) == 1
+    rows = pd.read_csv(output, float_precision="round_trip")
     assert set(rows["n_tokens"]) == {1200}
     pairs = list(product((0, 1), range(N_LAYERS), range(N_LAYERS)))
     assert list(zip(rows["seed"], rows["target"], rows["source"])) == pairs
     for (seed, target, source), fvu in zip(pairs, rows["fvu"]):
         there = moved(*(sae_of((layer,), shards, seed) for layer in (source, target)))
-        blocks = [torch.cat(list(layer_blocks(open_shards(shards), target)))[:1200]]
-        expected = evaluate_layer(there, target, blocks).compute()["fvu"]
-        assert fvu == pytest.approx(expected, rel=1e-6)
+        blocks = first_tokens(layer_blocks(open_shards(shards), target), 1200)
+        assert fvu == evaluate_layer(there, target, blocks).compute()["fvu"]
 
 
 def test_an_sae_of_several_layers_is_refused(shards, tmp_path):

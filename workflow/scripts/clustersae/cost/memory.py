@@ -78,7 +78,7 @@ def needed(
         "evaluate_reconstruction": PROCESS_BYTES + 2 * one,  # once more while it is read
         "evaluate_language_model": model + text,
         "evaluate_splice": model + max(of_seed, shared) + text,
-        "evaluate_transfer": PROCESS_BYTES + 2 * one,
+        "evaluate_transfer": PROCESS_BYTES + max(one, min(len(layers) * one, HELD_BYTES)) + one,
         "evaluate_correspondence": decoders,
         "assess_task": model + text,
         "evaluate_circuits": model + of_seed + text,

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from clustersae.runtime.tensors import open_tensors
 
-#: Decoders are held as long as they take no more than this.
+#: Decoders, and SAEs that are read on the same tokens, are held as long as they take no more.
 HELD_BYTES = 2 * 10**9
 
 

@@ -6,13 +6,13 @@ its dictionary has seen nothing of layer j. The excess of a pair is
     FVU of layer i's SAE on layer j / FVU of layer j's own SAE − 1.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from clustersae.quality.reconstruction import evaluate_layer
+from clustersae.quality.reconstruction import ReconstructionMetrics, evaluate_layer
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.tensors import open_tensors
 from clustersae.sae.module import SparseAutoencoder
@@ -50,21 +50,29 @@ def moved(sae: SparseAutoencoder, to: Home | SparseAutoencoder) -> SparseAutoenc
 
 
 def transfer_rows(
-    sae: SparseAutoencoder,
+    saes: Sequence[SparseAutoencoder],
     homes: Mapping[int, Home],
     blocks: Callable[[int], Iterable[torch.Tensor]],
 ) -> Iterator[dict[str, Any]]:
-    """FVU of one layer's SAE on every layer: rows with source, target, n_tokens and fvu.
+    """FVU of SAEs of one layer each on every layer: rows with source, target, n_tokens and fvu.
+
+    Every block is read once, for all of them.
 
     Args:
-        homes: of the SAE of every layer, its own included.
+        homes: of the SAE of every layer, their own included.
         blocks: gives the held-out activations [n, d_model] of a layer.
     """
     for target, home in homes.items():
-        found = evaluate_layer(moved(sae, home), target, blocks(target)).compute()
-        yield {
-            "source": sae.layers[0],
-            "target": target,
-            "n_tokens": found["n_tokens"],
-            "fvu": found["fvu"],
-        }
+        there = [moved(sae, home) for sae in saes]
+        sums = [ReconstructionMetrics(sae.d_sae, sae.layer_mean[0]) for sae in there]
+        for x in blocks(target):
+            x = x.to(sums[0].centre.device)
+            sums = [evaluate_layer(sae, target, [x], known) for sae, known in zip(there, sums)]
+        for sae, known in zip(saes, sums):
+            found = known.compute()
+            yield {
+                "source": sae.layers[0],
+                "target": target,
+                "n_tokens": found["n_tokens"],
+                "fvu": found["fvu"],
+            }
