@@ -2,6 +2,10 @@
 
 import dataclasses
 import json
+import os
+import shutil
+from hashlib import sha256
+from pathlib import Path
 
 import accelerate
 import pytest
@@ -14,6 +18,7 @@ from clustersae.models.description import read_description
 from clustersae.models.importing import import_model
 from clustersae.models.loading import load_model, load_pretrained
 from clustersae.models.residual import ResidualStream
+from clustersae.runtime import written
 from clustersae.runtime.errors import InputError
 
 
@@ -51,6 +56,46 @@ def test_a_model_runs_in_the_format_that_was_asked_for(source, tokens, tmp_path)
     described = [read_description(tmp_path / name) for name in ("narrow", "wide")]
     assert [each.dtype for each in described] == ["bfloat16", "float32"]
     assert described[0].fingerprint == described[1].fingerprint
+
+
+def test_weights_are_hashed_once_and_others_in_their_place_are_refused(
+    source, tmp_path, monkeypatch
+):
+    (tmp_path / ".snakemake").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(written, "LARGE", 10_000)
+    model = Path("results/model")
+    import_model(str(source), model)
+    weights, whole = model / "model.safetensors", (source / "model.safetensors").read_bytes()
+    description = read_description(model)
+    expected = [sha256((model / name).read_bytes()) for name in ("config.json", weights.name)]
+    together = sha256(b"".join(each.digest() for each in expected))
+    assert description.fingerprint == together.hexdigest()
+    os.utime(weights, (1, 1))  # by Snakemake, as it is the job's output
+    read, digest = [], written._sha256
+    monkeypatch.setattr(
+        written, "_sha256", lambda path, kind: read.append(path.name) or digest(path, kind)
+    )
+    for _ in range(3):
+        written.check([weights])
+        load_model(model, description)
+    assert read.count(weights.name) == 1
+    other = whole[:-1] + bytes([whole[-1] ^ 1])
+    weights.write_bytes(other)
+    os.utime(weights, (1, 1))
+    for _ in range(2):
+        with pytest.raises(InputError, match="not the one that its description"):
+            load_model(model, description)
+    # Of the same size and date; and again where nothing is known of what was written.
+    Path("other").write_bytes(other)
+    os.utime("other", (1, 1))
+    for _ in range(2):
+        weights.write_bytes(whole)
+        load_model(model, description)
+        os.replace(shutil.copy2("other", "results/other"), weights)
+        with pytest.raises(InputError, match="not the one that its description"):
+            load_model(model, description)
+        shutil.rmtree(written.RECORDS, ignore_errors=True)
 
 
 @pytest.mark.parametrize("layer", range(N_LAYERS))

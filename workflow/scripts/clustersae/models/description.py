@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 from pathlib import Path
 
+from clustersae.runtime import written
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import read_json
 
@@ -75,12 +76,11 @@ def read_description(path: str | Path) -> ModelDescription:
 
 
 def fingerprint(model_dir: Path) -> str:
-    """SHA-256 over config.json and model.safetensors, read in pieces."""
+    """SHA-256 over config.json and model.safetensors; see `written.sha256`."""
     digest = hashlib.sha256()
     for name in ("config.json", "model.safetensors"):
         path = Path(model_dir) / name
         if not path.is_file():
             raise InputError(f"{path} does not exist: {model_dir} is not a complete model.")
-        with open(path, "rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        digest.update(bytes.fromhex(written.sha256(path)))
     return digest.hexdigest()

@@ -4,7 +4,8 @@ Tables and JSON carry no checksum, as shards of activations do. So
 `.snakemake/clustersae-written/{path}` has SHA-256 of every file that jobs have written, beside
 Snakemake's own records; of a file with checksums in its header, of the header. These may be
 deleted: then nothing is compared. Small files are read at every comparison; a large one only where
-its size, inode or times are no longer the same.
+its size, inode or times are no longer the same, and if it still holds the same, these are noted:
+Snakemake dates whatever a job has made, and hundreds of jobs read the weights of a model.
 
 Snakemake asks as well, where a time stamp makes a file look newer than what was made from it.
 """
@@ -48,10 +49,14 @@ def remember(path: Path, header: bool = False) -> None:
     if record is None or path.suffix not in SUFFIXES or not SNAKEMAKE.is_dir():
         return
     record.parent.mkdir(parents=True, exist_ok=True)
-    new = record.with_name(f"{record.name}.new")
     kind = HEADER if header else WHOLE
-    new.write_text("\n".join([kind, _sha256(path, kind), _stamp(path)]), encoding="utf-8")
-    os.replace(new, record)
+    _note(record, _Record(kind, _sha256(path, kind), _stamp(path)))
+
+
+def _note(place: Path, record: _Record) -> None:
+    new = place.with_name(f"{place.name}.{os.getpid()}.new")  # several jobs may note one file
+    new.write_text("\n".join(record), encoding="utf-8")
+    os.replace(new, place)
 
 
 def forget(path: Path) -> None:
@@ -67,12 +72,25 @@ def digest(path: Path) -> str | None:
     return _digest(path, _read(path))
 
 
+def sha256(path: Path) -> str:
+    """SHA-256 of all that a file holds, which is read only where no record says it."""
+    record = _read(path)
+    known = _digest(path, record) if record and record.kind == WHOLE else None
+    return known or _sha256(path, WHOLE)
+
+
 def _digest(path: Path, record: _Record | None) -> str | None:
     if record is None or not path.is_file():
         return None
-    if path.stat().st_size > LARGE and _stamp(path) == record.stamp:
+    stamp, is_large = _stamp(path), path.stat().st_size > LARGE
+    if is_large and stamp == record.stamp:
         return record.sha256
-    return _sha256(path, record.kind)
+    found = _sha256(path, record.kind)
+    place = _place(path)
+    if is_large and found == record.sha256 and place and _read(path) == record:
+        with contextlib.suppress(OSError):  # not allowed here: it is read again next time
+            _note(place, record._replace(stamp=stamp))
+    return found
 
 
 def check(paths: Iterable[str | Path]) -> None:
