@@ -1,5 +1,9 @@
 """The script as a job runs it: from shards on disk to an SAE, also when it is killed on the way."""
 
+import math
+import os
+import signal
+
 import pytest
 import torch
 import train_sae
@@ -11,8 +15,9 @@ from clustersae.activations.shards import open_shards
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import read_json
 from clustersae.runtime.tensors import load_tensors
+from clustersae.sae import fitting, training
 from clustersae.sae.storage import load_sae
-from clustersae.sae.training import Trainer
+from clustersae.sae.training import Diverged, Trainer
 from clustersae.sae.validation import validate
 
 CONFIG = sae_section(3, 6400, d_sae=24, learning_rate=0.005)
@@ -266,6 +271,64 @@ def test_a_job_killed_while_tuning_repeats_no_finished_rate(data, tmp_path, monk
     assert resumed["validation_fvu"] == whole["validation_fvu"]
     assert resumed["tuning_seconds"] > 0
     assert histories(tmp_path / "whole") == histories(tmp_path / "killed")
+
+
+@pytest.mark.parametrize("rows", [100, 1])
+def test_a_signal_that_meets_a_divergence_ends_a_job_of_several_rates(
+    data, tmp_path, monkeypatch, rows
+):
+    """It is noticed by a look at the loss, or where the step is to be saved for the signal."""
+    monkeypatch.setattr(training, "HISTORY_ROWS", rows)
+    several = CONFIG | {"learning_rate": RATES}
+    step, kills, started = Trainer.step, [], []
+
+    def step_then_diverge(trainer, batch):
+        step(trainer, batch)
+        started.append(trainer.settings.learning_rate)
+        if trainer.settings.learning_rate == RATES[1] and trainer.step_number == 7:
+            trainer.sums.fill_(math.nan)
+            for number in kills:
+                os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(Trainer, "step", step_then_diverge)
+    undisturbed = run(data, tmp_path / "whole", config=several)
+    record = read_json(tmp_path / "whole" / "training.json")
+    assert list(record["validation_fvu"]) == ["1e-07", "0.003"]
+    kills.append(signal.SIGTERM)
+    started.clear()
+    with pytest.raises(SystemExit) as stopped:
+        run(data, tmp_path / "stopped", config=several)
+    assert stopped.value.code == 128 + signal.SIGTERM
+    assert set(started) == set(RATES[:2])
+    # A lone rate has nothing to go on with: what ends it is told.
+    with pytest.raises(Diverged):
+        run(data, tmp_path / "alone", config=CONFIG | {"learning_rate": RATES[1]})
+    kills.clear()
+    assert same(run(data, tmp_path / "stopped", config=several), undisturbed)
+    again = read_json(tmp_path / "stopped" / "training.json")
+    assert again["validation_fvu"] == record["validation_fvu"]
+    assert again["tuning_flops"] == record["tuning_flops"]
+
+
+def test_a_signal_after_the_last_step_ends_a_job_of_several_rates(data, tmp_path, monkeypatch):
+    several = CONFIG | {"learning_rate": RATES}
+    undisturbed = run(data, tmp_path / "whole", config=several)
+    train = fitting.train
+
+    def train_and_ask(*arguments):
+        history = train(*arguments)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return history
+
+    monkeypatch.setattr(fitting, "train", train_and_ask)
+    with pytest.raises(SystemExit) as stopped:
+        run(data, tmp_path / "stopped", config=several)
+    assert stopped.value.code == 128 + signal.SIGTERM
+    assert [each.name for each in (tmp_path / "stopped").iterdir()] == ["checkpoint-0.safetensors"]
+    # A lone rate is done: it is written.
+    run(data, tmp_path / "alone")
+    monkeypatch.setattr(fitting, "train", train)
+    assert same(run(data, tmp_path / "stopped", config=several), undisturbed)
 
 
 def test_rates_without_anything_to_choose_by_are_an_error(data, tmp_path):

@@ -158,12 +158,14 @@ def fit(
         code: digest of the code; an interrupted training of other code is not continued.
         start: what to start from; from scratch without.
         first_step: where to go on in the stream of batches, if not at its beginning.
-        keep: save the finished training there, too, so that a job of several loses none.
+        keep: it is one of several of a job, which a signal ends here as well, whatever became of
+            it; a finished one is saved there, too, so that none is lost.
         leg: train no more than this; by default, to the last step.
         trainer_for: makes the trainer; several of one SAE, in as many processes, train together.
 
     Raises:
         InputError: what the leg begins with is damaged or of another training.
+        Stopped: a signal has come.
     """
     leg = leg or Leg(settings.n_steps)
     sae = create(asdict(settings), data.layers, data.mean, data.scale)
@@ -230,12 +232,16 @@ def fit(
             "seconds": meter.record["seconds"] + checkpoint.seconds,
             "share": trainer.step_number / settings.n_steps,
         }
+        if keep:
+            stop.check()
         raise
     seconds = meter.record["seconds"] + checkpoint.seconds
     record = meter.record | {"seconds": seconds, "resumed_at_step": resumed_at}
     record["step"] = trainer.optimise.name
     whole = trainer.whole()
     whole.zero_grad()  # those of the last step, as large as the weights
+    if keep:
+        stop.check()
     return Fit(whole, settings, first_step, checkpoint.history + history, record)
 
 
