@@ -104,7 +104,7 @@ def test_a_layer_that_is_not_finite_is_named(rows, bad):
 
 
 def test_one_token_has_no_spread(rows):
-    with pytest.raises(InputError, match="hold 1 tokens"):
+    with pytest.raises(InputError, match="hold 1 token,"):
         compute_statistics([rows[:, :1]])
 
 

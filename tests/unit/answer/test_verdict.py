@@ -83,6 +83,23 @@ def test_what_holds_most_of_a_layer_is_warned_of_and_nothing_else():
     assert "with every dimension standardised it is 0.400 instead of 0.200" in long(warned)
 
 
+def test_one_token_and_one_layer_are_said_as_one():
+    found = findings(arm(ONE, 0.03))
+    row = found.tables["stream"].iloc[:1]
+    only = row.assign(n_special=0, n_first=1, n_tokens=999, left_out_share=0.8)
+    only = only.assign(per_layer_fvu=0.2, per_layer_fvu_all_tokens=0.01)
+    said = stream.paragraph(found._replace(tables={**found.tables, "stream": only}))
+    assert said.startswith(
+        "Of 1000 tokens read for training, 1 token at the beginning of a row without a BOS is left"
+        " out of everything; it carries up to 80 % of a layer's variance (layer 0)."
+    )
+    assert "about them alone in 1 of 1 layer: per-layer" in said
+    several = only.assign(n_special=1, n_norm=2, n_tokens=996)
+    said = stream.paragraph(found._replace(tables={**found.tables, "stream": several}))
+    assert "1 special token and 1 token at the beginning" in said
+    assert "and 2 tokens of a norm beyond the limit are left out of everything; they carry" in said
+
+
 def test_the_cheapest_within_the_margins_stands_first_and_the_others_by_cost():
     found = findings(arm(HALF, 0.2), arm(ONE, 0.03), arm(SHARED, 0.3), arm(THREE, 0.02))
     assert lines(found)[:8] == [

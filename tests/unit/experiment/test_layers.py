@@ -24,7 +24,7 @@ def test_a_list_or_a_range_with_its_last_layer_included(asked, expected):
     [
         ([2, 5], "names layer 5, but the model has the layers 0 to 4"),
         ({"last": 7}, "names layer 7, but"),
-        ({"first": 6}, "names no layer"),
+        ({"first": 6}, r'activations\.layers: \{"first": 6\} names no layer'),
         ({"first": 3, "last": 2}, "names no layer"),
         ({"step": 0}, "step"),
     ],

@@ -20,6 +20,7 @@ WRONG = [
     ({5: 1}, "the top level has the key 5, which YAML does not read as text: put it in quotes"),
     ({"sae": {"k": "four"}}, 'sae.k is "four", but must be an integer. (Active latents'),
     ({"sae": {"k": True}}, "sae.k is true, but must be an integer"),
+    (tiny(device_map="cpu"), 'models.tiny.device_map is "cpu", but must be null or auto'),
     ({"sae": {"k": 0}}, "sae.k is 0, but must be at least 1"),
     ({"sae": {"seeds": 0}}, "sae.seeds is 0, but must be a list"),
     ({"sae": {"seeds": [0, 2**63]}}, "sae.seeds.1 is 9223372036854775808, but must be at most"),
@@ -287,7 +288,7 @@ WRONG = [
         "config: models.tiny.path: broken/config.json is not valid JSON (Expecting value: line 1"
         " column 23 (char 22)). Correct it, or fetch the model again.",
     ),
-    (imported("of-two"), "models.tiny.path: of-two/config.json: text_config is 'x', but must be a"),
+    (imported("of-two"), 'models.tiny.path: of-two/config.json: text_config is "x", but must be a'),
     (imported("endless"), "endless/config.json: n_layer is 2000000000, but must be at most 1000"),
     (imported("flat"), "flat/config.json: hidden_size is 0, but must be at least 1"),
     (imported("x" * 5000), "is not a directory, and no GGUF file"),

@@ -66,7 +66,7 @@ def test_json_that_is_deep_or_long_or_of_another_kind_is_refused(source, tmp_pat
 @pytest.mark.parametrize(
     ("content", "key"),
     [
-        ({"bos_token": {"text": "<s>"}}, "bos_token is {'text': '<s>'}, but must be a text"),
+        ({"bos_token": {"text": "<s>"}}, 'bos_token is {"text": "<s>"}, but must be a text'),
         ({"eos_token": 3}, "eos_token is 3, but must be a text"),
         ({"additional_special_tokens": ["<a>", [1]]}, "additional_special_tokens is [1], but must"),
     ],
@@ -81,7 +81,7 @@ def test_a_special_token_that_is_no_text_is_named(source, tmp_path, content, key
 def test_what_a_model_says_of_text_is_a_section(source, tmp_path):
     facts = json.loads((source / "config.json").read_text())
     (source / "config.json").write_text(json.dumps({**facts, "text_config": "x"}))
-    assert "config.json: text_config is 'x', but must be a section" in refusal(source, tmp_path)
+    assert 'config.json: text_config is "x", but must be a section' in refusal(source, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", INDEX])

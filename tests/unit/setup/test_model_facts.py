@@ -70,7 +70,7 @@ def wrong_models(folder: Path) -> dict[str, tuple[str, str]]:
 
     return {
         "list": (str(folder / "list"), r"list/config\.json holds no JSON object \(\{\.\.\.\}\)"),
-        "text part": (with_("x", text_config="x"), "text_config is 'x', but must be a section"),
+        "text part": (with_("x", text_config="x"), 'text_config is "x", but must be a section'),
         "negative": (with_("n", num_hidden_layers=-3), "num_hidden_layers is -3, but must be at"),
         "endless": (with_("e", num_hidden_layers=2 * 10**9), "but must be at most 1000"),
         "flat": (with_("f", hidden_size=0), "hidden_size is 0, but must be at least 1"),

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.log import Progress
+from clustersae.runtime.words import counted
 
 #: Rows of one block. Small enough that 24 layers of width 1024 take 100 MB in float64, large
 #: enough for the minibatches of linear CKA, which are these blocks (`distances.LinearCKA`).
@@ -46,7 +47,7 @@ def read_blocks(
     shapes = {(shard.layers, shard.d_model) for shard in shards}
     if len(shapes) != 1:
         sizes = sorted((len(layers), width) for layers, width in shapes)
-        found = ", ".join(f"{n} layers of width {d}" for n, d in sizes) or "no shard"
+        found = ", ".join(f"{counted(n, 'layer')} of width {d}" for n, d in sizes) or "no shard"
         raise InputError(f"The activation shards must come from one model; found {found}.")
     quotas = split_rows([shard.n_rows for shard in shards], n_rows)
     progress = Progress(label or "", sum(quotas), disable=not label)

@@ -13,6 +13,7 @@ from clustersae.models.residual import ResidualStream
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.log import Progress
 from clustersae.runtime.memory import enough_memory
+from clustersae.runtime.words import counted
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ def collect(
     left_at = [torch.zeros(0, 2, dtype=torch.int64)]
     for batch in batches(wanted, storage.batch_rows):
         put = functools.partial(store.put, batch, batch.where.to(device), first_row)
-        size = f"a pass of {len(batch.rows)} rows of {batch.width} tokens"
+        size = f"a pass of {counted(len(batch.rows), 'row')} of {batch.width} tokens"
         with enough_memory(size, "Lower activations.batch_rows."):
             stream.visit(ids[batch.rows, : batch.width].to(device), put, storage.layers)
         left_at.append(

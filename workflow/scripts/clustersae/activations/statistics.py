@@ -14,6 +14,7 @@ from clustersae.activations.shards import Shard
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import parsed_json
 from clustersae.runtime.tensors import load_tensors, open_tensors, save_tensors
+from clustersae.runtime.words import counted
 
 #: A layer whose scale is below this part of its root mean square is constant: float32 rounds at
 #: 6e-8, so anything smaller is the rounding of our own sums.
@@ -107,8 +108,8 @@ class RunningStatistics:
         """
         if self.count < 2:
             raise InputError(
-                f"The activations hold {self.count} tokens, and a spread needs at least two."
-                " Raise activations.tokens.train or give a longer text."
+                f"The activations hold {counted(self.count, 'token')}, and a spread needs at least"
+                " two. Raise activations.tokens.train or give a longer text."
             )
         d_model = self._mean.shape[-1]
         variance = self._squares / (self.count * d_model)

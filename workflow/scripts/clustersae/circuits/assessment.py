@@ -19,6 +19,7 @@ from clustersae.circuits.recording import CleanRun, Recording, record, run_clean
 from clustersae.circuits.tasks.prepare import TaskPairs
 from clustersae.models.residual import ResidualStream
 from clustersae.runtime.log import Progress
+from clustersae.runtime.words import counted
 
 
 class Assessment(NamedTuple):
@@ -75,8 +76,9 @@ def assess(
     }
     if not lengths or min(found["n_train"], found["n_test"]) < min_pairs:
         too_few = (
-            f"fewer than {min_pairs} pairs for training or for test ({found['n_train']} and"
-            f" {found['n_test']} of lengths that both have). {task.summary()}"
+            f"fewer than {counted(min_pairs, 'pair')} for training or for test"
+            f" ({found['n_train']} and {found['n_test']} of lengths that both have)."
+            f" {task.summary()}"
         )
         return Assessment(found | {"reason": too_few}, [], [])
     layers = range(stream.n_layers) if layers is None else layers

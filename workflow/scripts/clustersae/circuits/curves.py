@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from clustersae.runtime.errors import InputError
+from clustersae.runtime.words import counted
 
 if TYPE_CHECKING:  # tables are made without torch
     from clustersae.circuits.faithfulness import Sweep
@@ -102,7 +103,7 @@ def why_unusable(
     if accuracy(full) < min_accuracy:
         return (
             f"the model cannot do this task: it prefers the answer on {accuracy(full):.0%} of"
-            f" {len(full)} prompts, below {min_accuracy:.0%}"
+            f" {counted(len(full), 'prompt')}, below {min_accuracy:.0%}"
         )
     gap = float((full - empty).mean())
     if abs(gap) < min_gap:

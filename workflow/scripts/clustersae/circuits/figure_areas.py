@@ -25,6 +25,7 @@ from clustersae.presentation.style import (
     conditions,
     styled,
 )
+from clustersae.runtime.words import counted
 from clustersae.statistics.equivalence import WORDS, Word
 
 _PANELS = {
@@ -78,7 +79,7 @@ def draw(
                 _panel(axis, own, chance, measure, looks, places)
             note = ": small gap" if own["distance"].isna().all() else ""
             n_prompts = int(own["n_prompts"].iloc[0])
-            column[0].set_title(f"{task_title(task)}\n{n_prompts} prompts{note}")
+            column[0].set_title(f"{task_title(task)}\n{counted(n_prompts, 'prompt')}{note}")
             column[-1].set_xlabel("training, in per-layer SAEs")
             column[-1].xaxis.set_major_locator(MaxNLocator(7, integer=True))
         for axis, label in zip(axes[:, 0], _PANELS.values()):

@@ -12,6 +12,7 @@ from clustersae.experiment.tasks import ALL_TASKS
 from clustersae.presentation.arms import best, full_label, spoken_of
 from clustersae.presentation.findings import Findings
 from clustersae.presentation.words import WIDTH, bounds, fitted, listed, percent
+from clustersae.runtime.words import counted
 from clustersae.statistics.equivalence import Word
 
 #: In the order in which they are told.
@@ -23,7 +24,7 @@ def line(found: Findings) -> str:
     if "tasks" not in found.tables:
         return ""
     tasks = found.tables["tasks"]
-    done = f"{_able(tasks).sum()} of {len(tasks)} tasks"
+    done = f"{_able(tasks).sum()} of {counted(len(tasks), 'task')}"
     rows, arms = _measured(found)
     if arms.empty:
         return f"Circuits: the model can do {done}"
@@ -87,7 +88,7 @@ def _tasks(tasks: pd.DataFrame) -> str:
     A task was not tried for want of pairs if it has no accuracy.
     """
     tried, able = tasks["accuracy"].notna(), _able(tasks)
-    text = f"The model can do {able.sum()} of {len(tasks)} tasks"
+    text = f"The model can do {able.sum()} of {counted(len(tasks), 'task')}"
     text += f" ({_accuracies(tasks[able])})" if able.any() else ""
     unable = tasks[tried & ~able]
     text += f"; it cannot do {_accuracies(unable)}" if len(unable) else ""

@@ -6,6 +6,7 @@ from threadpoolctl import threadpool_limits
 
 from clustersae.clustering.scores import Clusters, ordered
 from clustersae.runtime.errors import InputError
+from clustersae.runtime.words import counted
 
 #: Restarts from different centres; layers are few, so that a good optimum is nearly certain.
 N_INIT = 50
@@ -28,8 +29,8 @@ def kmeans_clusters(distances: np.ndarray, count: int, seed: int) -> Clusters:
     distinct = len(np.unique(profiles, axis=0))
     if distinct < count:
         raise InputError(
-            f"k-means cannot make {count} clusters of {n_layers} layers with only {distinct}"
-            " different profiles. Leave kmeans out of arms.shared.methods."
+            f"k-means cannot make {count} clusters of {n_layers} layers with only"
+            f" {counted(distinct, 'different profile')}. Leave kmeans out of arms.shared.methods."
         )
     # Starting threads takes far longer than clustering a few dozen points.
     with threadpool_limits(1):

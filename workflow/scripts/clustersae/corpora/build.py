@@ -25,6 +25,7 @@ from clustersae.corpora.tokens import SPLITS, TokenFile, write_tokens
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import write_json
 from clustersae.runtime.log import Progress
+from clustersae.runtime.words import counted
 
 logger = logging.getLogger(__name__)
 
@@ -95,8 +96,8 @@ class Corpus:
             available = summary["n_tokens"][split]
             if available < n_tokens:
                 raise InputError(
-                    f"The {split} split has {available} tokens and {key} asks for {n_tokens}: ask"
-                    f" for at most {available}, or make the corpus larger."
+                    f"The {split} split has {counted(available, 'token')} and {key} asks for"
+                    f" {n_tokens}: ask for at most {available}, or make the corpus larger."
                 )
         for split in self.rows:
             write_tokens(getattr(files, split), self.token_file(split))

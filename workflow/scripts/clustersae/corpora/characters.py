@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from clustersae.runtime.errors import InputError
+from clustersae.runtime.words import counted
 
 CHUNK_BYTES = 1 << 22  # numpy widens a chunk to eight bytes per symbol
 
@@ -69,8 +70,8 @@ def rows(ids: np.ndarray, bounds: Mapping[str, tuple[int, int]], n_ctx: int) -> 
         n_rows = (stop - start) // n_ctx
         if n_rows == 0:
             raise InputError(
-                f"The {split} split has {stop - start} characters, fewer than a row of n_ctx"
-                f" {n_ctx}: give more text or a smaller n_ctx."
+                f"The {split} split has {counted(stop - start, 'character')}, fewer than a row of"
+                f" n_ctx {n_ctx}: give more text or a smaller n_ctx."
             )
         text = torch.from_numpy(ids[start : start + n_rows * n_ctx])
         result[split] = text.reshape(n_rows, n_ctx)

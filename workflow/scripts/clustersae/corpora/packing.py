@@ -15,6 +15,7 @@ from clustersae.corpora.tokenizer import LoadedTokenizer, encode_documents
 from clustersae.corpora.tokens import SPLITS
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.log import Progress
+from clustersae.runtime.words import counted
 
 
 @dataclass
@@ -99,8 +100,8 @@ def pack(
     n_rows = len(stream) // width
     if n_rows == 0:
         raise InputError(
-            f"The text has {len(stream)} tokens, fewer than a row of n_ctx {n_ctx}: give more text"
-            " or a smaller n_ctx."
+            f"The text has {counted(len(stream), 'token')}, fewer than a row of n_ctx {n_ctx}: give"
+            " more text or a smaller n_ctx."
         )
     inside = ~np.isin(np.arange(n_rows) * width, starts)
     rows = stream[: n_rows * width].reshape(n_rows, width)
@@ -142,8 +143,8 @@ def rows_of(
             break
     if not runs:
         raise InputError(
-            f"The dataset has runs of at most {longest} tokens, fewer than a row of n_ctx {n_ctx}:"
-            " lower corpus.n_ctx."
+            f"The dataset has runs of at most {counted(longest, 'token')}, fewer than a row of"
+            f" n_ctx {n_ctx}: lower corpus.n_ctx."
         )
     if shuffle is not None:
         order = np.random.default_rng(shuffle).permutation(len(runs))
@@ -225,8 +226,8 @@ def split_rows(rows: Tensor, validation: float, test: float) -> dict[str, Tensor
     n_rows = (len(rows) - n_validation - n_test, n_validation, n_test)
     if min(n_rows) < 1:
         raise InputError(
-            f"{len(rows)} rows cannot be split into {n_rows[0]} for training, {n_rows[1]} for"
-            f" validation and {n_rows[2]} for test: each needs one. Give more text, a smaller"
-            " n_ctx or other corpus.fractions."
+            f"{counted(len(rows), 'row')} cannot be split into {n_rows[0]} for training,"
+            f" {n_rows[1]} for validation and {n_rows[2]} for test: each needs one. Give more"
+            " text, a smaller n_ctx or other corpus.fractions."
         )
     return dict(zip(SPLITS, rows.split(n_rows)))

@@ -3,6 +3,7 @@
 import asyncio
 import codecs
 import io
+import json
 import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -99,8 +100,9 @@ def text_documents(
         yield from _pieces(waiting, begun)
     if separator and not found:
         raise InputError(
-            f"corpus.separator {separator!r} does not occur in {', '.join(map(str, files))}:"
-            " correct it, or write null if each file is one document."
+            f"corpus.separator {json.dumps(separator)} does not occur in"
+            f" {', '.join(map(str, files))}: correct it, or write null if each file is"
+            " one document."
         )
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import parsed_json
 from clustersae.runtime.tensors import load_tensors, save_integers
+from clustersae.runtime.words import counted
 
 SPLITS = ("train", "validation", "test")
 NAMED_IDS = ("bos_id", "eos_id", "pad_id")
@@ -162,7 +163,8 @@ def shard_rows(kept_per_row: Sequence[int] | np.ndarray, n_shards: int) -> list[
     n_rows = len(kept_per_row)
     if not 1 <= n_shards <= n_rows:
         raise InputError(
-            f"{n_rows} rows cannot be cut into {n_shards} shards: raise activations.shard_tokens."
+            f"{counted(n_rows, 'row')} cannot be cut into {n_shards} shards: raise"
+            " activations.shard_tokens."
         )
     filled = np.concatenate([[0], np.cumsum(kept_per_row)])
     cuts = [0]
@@ -186,7 +188,7 @@ def rows_holding(kept_per_row: Sequence[int] | np.ndarray, n_tokens: int, split:
     available = int(filled[-1]) if len(filled) else 0
     if available < n_tokens:
         raise InputError(
-            f"The {split} split has {available} tokens and activations.tokens asks for {n_tokens}:"
-            f" ask for at most {available}, or make the corpus larger."
+            f"The {split} split has {counted(available, 'token')} and activations.tokens asks for"
+            f" {n_tokens}: ask for at most {available}, or make the corpus larger."
         )
     return int(np.searchsorted(filled, n_tokens)) + 1

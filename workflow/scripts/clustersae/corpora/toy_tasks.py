@@ -7,6 +7,7 @@ from itertools import islice
 from clustersae.corpora import toy_english
 from clustersae.corpora.toy_lexicon import BE, HAVE, NAMES, VERBS, YEARS
 from clustersae.runtime.errors import InputError
+from clustersae.runtime.words import counted
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ def prompts(
     if or_fewer:
         return list(found.values())
     raise InputError(
-        f"Toy English has about {len(found)} {task} prompts in its {split} split, not {n_prompts}:"
-        " ask for fewer."
+        f"Toy English has about {counted(len(found), f'{task} prompt')} in its {split} split, not"
+        f" {n_prompts}: ask for fewer."
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from clustersae.cost.forecast import Forecast
 from clustersae.cost.rates import MEASUREMENTS, Rates
 from clustersae.runtime.machine import Machine
+from clustersae.runtime.words import counted
 
 #: What lowers the memory of jobs → their rules; see `cost.memory.needed`.
 _REMEDIES = {
@@ -72,7 +73,7 @@ def saes_table(content: Mapping[str, Any]) -> Iterator[str]:
     yield from _aligned(rows, "<<><")
     yield ""
     yield (
-        f"{len(content['saes'])} SAEs x {len(content['seeds'])} seeds, {total:,} training tokens"
+        f"{_saes_and_seeds(len(content['saes']), len(content['seeds']))}, {total:,} training tokens"
         " per seed (trials of learning rates not counted)."
     )
 
@@ -97,7 +98,7 @@ def totals(
         present: bytes of what is on the disk already.
     """
     yield (
-        f"{price.n_saes} SAEs (arms share some) x {price.n_seeds} seeds:"
+        f"{_saes_and_seeds(price.n_saes, price.n_seeds, ' (arms share some)')}:"
         f" {price.activations / 1e6:,.3g} million activations and {price.training_flops:.2e} FLOPs"
         f" with trials of learning rates; caching: {price.caching_flops:.2e} FLOPs."
     )
@@ -153,6 +154,10 @@ def _warnings(price: Forecast, machine: Machine, n_jobs: int, present: int) -> I
             f"Warning: {n_jobs} jobs at once want {number_of_bytes(n_jobs * largest)} of memory,"
             f" and this machine has {number_of_bytes(machine.memory)}: start fewer (--cores {fit})."
         )
+
+
+def _saes_and_seeds(n_saes: int, n_seeds: int, about: str = "") -> str:
+    return f"{counted(n_saes, 'SAE')}{about} x {counted(n_seeds, 'seed')}"
 
 
 def _hours(price: Forecast, rates: Rates) -> dict[str, float]:

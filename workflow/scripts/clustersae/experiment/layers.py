@@ -1,5 +1,6 @@
 """Which layers of a model are studied."""
 
+import json
 from collections.abc import Mapping, Sequence
 
 from clustersae.runtime.errors import InputError
@@ -32,7 +33,7 @@ def studied_layers(
     else:
         layers = sorted(asked)
     if not layers:
-        raise InputError(f"activations.layers = {asked} names no layer.")
+        raise InputError(f"activations.layers: {json.dumps(asked)} names no layer.")
     highest = max(layers[-1], asked.get("last", 0) if isinstance(asked, Mapping) else 0)
     if highest >= n_layers:
         raise InputError(

@@ -194,7 +194,7 @@ def _demand(error: jsonschema.ValidationError) -> str:
             demand = "be " + " or ".join(TYPES[name] for name in names)
             return demand + _exponent_hint(error.instance, names)
         case "enum":
-            return "be " + " or ".join(map(str, limit))
+            return "be " + " or ".join(map(_word, limit))
         case "minimum":
             return f"be at least {limit}"
         case "exclusiveMinimum":
@@ -215,7 +215,12 @@ def _demand(error: jsonschema.ValidationError) -> str:
 
 
 def _alternative(entry: Schema) -> str:
-    return str(entry["const"]) if "const" in entry else TYPES[entry["type"]]
+    return _word(entry["const"]) if "const" in entry else TYPES[entry["type"]]
+
+
+def _word(allowed: Any) -> str:
+    """As the configuration has it: null, true, and words without quotes."""
+    return allowed if isinstance(allowed, str) else json.dumps(allowed)
 
 
 def _exponent_hint(given: Any, types: list[str]) -> str:

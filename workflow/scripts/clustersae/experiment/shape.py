@@ -1,5 +1,6 @@
 """How large a language model is, before it is loaded: what its config.json or description says."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -82,7 +83,9 @@ def text_facts(facts: Mapping[str, Any], file: Path) -> dict[str, Any]:
     """
     of_text = facts.get("text_config") or {}
     if not isinstance(of_text, dict):
-        raise InputError(f"{file}: text_config is {of_text!r}, but must be a section. {GIVEN}")
+        raise InputError(
+            f"{file}: text_config is {json.dumps(of_text)}, but must be a section. {GIVEN}"
+        )
     return {**facts, **of_text}
 
 

@@ -13,6 +13,7 @@ from clustersae.exports.formats import FOLDERS, ancestry
 from clustersae.models.description import ModelDescription
 from clustersae.presentation.arms import full_label
 from clustersae.presentation.words import interval_text, percent
+from clustersae.runtime.words import counted
 from clustersae.sae.module import SparseAutoencoder
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _what(published: Published) -> str:
     active = f", {kind.active.format(k=sae.k)} of them active on a token" if kind.active else ""
     return (
         f"# Sparse autoencoders of {published.model_name}\n\n"
-        f"{n_saes} {kind.title} SAE{'s' * (n_saes > 1)} for {len(published.saes)} layers"
+        f"{counted(n_saes, f'{kind.title} SAE')} for {counted(len(published.saes), 'layer')}"
         f" ({full_label(published.arm)} of full training; seed {sae.config['seed']}):"
         f" {sae.d_sae} latents{active}. They read the residual stream after a block,"
         f" `{published.model.hook.format(l='LAYER')}` in TransformerLens. Made with Clustered"

@@ -9,6 +9,7 @@ from clustersae.features.summary import most_lost, shows_difference
 from clustersae.presentation.arms import best, full_label, spoken_of
 from clustersae.presentation.findings import Findings
 from clustersae.presentation.words import fitted, percent
+from clustersae.runtime.words import counted
 
 
 def line(found: Findings) -> str:
@@ -57,8 +58,8 @@ def _kept(row: pd.Series) -> list[str]:
     if not np.isnan(row["share_pairs_kept"]):
         pairs = (
             f"With {who}, {_share(row, 'share_pairs_kept')} of rules keep their meaning on another"
-            f" layer ({row['n_pairs']:.0f} pairs of a rule that holds on its own layer and another"
-            " layer)."
+            f" layer ({counted(row['n_pairs'], 'pair')} of a rule that holds on its own layer and"
+            " another layer)."
         )
     of_all = f"Of {row['n_live']:.0f} live latents"
     if np.isnan(row["share_kept"]):
@@ -104,7 +105,7 @@ def _judged(row: pd.Series) -> list[str]:
     return [
         f"A judge that explains a latent by one layer recognises its passages at"
         f" {row['detection_own']:.2f} there and at {row['detection_other']:.2f} on the others"
-        f" (balanced accuracy, {row['n_judged']:.0f} latents)."
+        f" (balanced accuracy, {counted(row['n_judged'], 'latent')})."
     ]
 
 

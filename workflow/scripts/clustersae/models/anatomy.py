@@ -15,6 +15,7 @@ from clustersae.models import loading, residual
 from clustersae.models.description import HOOK, ModelDescription, fingerprint
 from clustersae.runtime.errors import InputError, first_line
 from clustersae.runtime.files import read_object
+from clustersae.runtime.words import counted
 
 #: Relative difference allowed between our hooks and TransformerLens's. Eager and fused attention
 #: differ by rounding (1e-6 to 1e-4); reading the wrong place differs by more than 1e-1.
@@ -108,7 +109,8 @@ def _difference(actual: torch.Tensor, expected: torch.Tensor) -> float:
 def _check_same(streams: list[torch.Tensor], expected: list[torch.Tensor], model_dir: Path) -> None:
     if len(streams) != len(expected):
         raise InputError(
-            f"{model_dir} has {len(streams)} blocks, but TransformerLens sees {len(expected)}."
+            f"{model_dir} has {counted(len(streams), 'block')}, but TransformerLens sees"
+            f" {len(expected)}."
         )
     for layer, (ours, theirs) in enumerate(zip(streams, expected)):
         if not ours.isfinite().all():

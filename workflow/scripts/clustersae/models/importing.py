@@ -4,6 +4,7 @@ Only safetensors and GGUF weights are read: pickle files can run code when they 
 """
 
 import dataclasses
+import json
 import logging
 import os
 import shutil
@@ -22,6 +23,7 @@ from clustersae.models.size import check_size
 from clustersae.runtime.errors import InputError, first_line
 from clustersae.runtime.files import GIVEN, read_object, replacing, write_json
 from clustersae.runtime.tensors import load_tensors, open_tensors, save_tensors
+from clustersae.runtime.words import counted
 
 logger = logging.getLogger(__name__)
 
@@ -165,7 +167,8 @@ def _special_names(folder: Path) -> dict[str, str | list[str]]:
         content = token.get("content") if isinstance(token, dict) else token
         if not isinstance(content, str):
             raise InputError(
-                f"{path}: {key} is {token!r}, but must be a text, or have one as content. {GIVEN}"
+                f"{path}: {key} is {json.dumps(token)}, but must be a text, or have one as"
+                f" content. {GIVEN}"
             )
         return content
 
@@ -212,8 +215,8 @@ def _merge(folder: Path, output: Path) -> None:
     missing = where.keys() - tensors.keys()
     if missing:
         raise InputError(
-            f"The weight files in {folder} lack {len(missing)} tensors that {INDEX} lists, such as"
-            f" {min(missing)}. Fetch the model again."
+            f"The weight files in {folder} lack {counted(len(missing), 'tensor')} that {INDEX}"
+            f" lists, such as {min(missing)}. Fetch the model again."
         )
     logger.info("Merging %d weight files into one", len(set(where.values())))
     save_tensors(output, tensors, {"format": "pt"})

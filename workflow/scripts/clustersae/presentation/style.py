@@ -21,6 +21,7 @@ from matplotlib.transforms import Bbox
 from clustersae.experiment import variants
 from clustersae.experiment.arms import PER_LAYER
 from clustersae.runtime.files import replacing
+from clustersae.runtime.words import counted
 
 INK, GREY, FAINT = "#222222", "#6b6b6b", "#d9d9d9"
 HIGHLIGHT = "#D55E00"
@@ -217,8 +218,7 @@ def name_of(arm: pd.Series, n_layers: int) -> str:
 
 def conditions(model: str, n_layers: int, n_seeds: int, *more: str) -> str:
     """The grey line below the finding: what was measured, on how much."""
-    seeds = f"{n_seeds} seed" + ("" if n_seeds == 1 else "s")
-    return " · ".join([model, f"{n_layers} layers × {seeds}", *more])
+    return " · ".join([model, f"{counted(n_layers, 'layer')} × {counted(n_seeds, 'seed')}", *more])
 
 
 def intervals_note(n_seeds: int) -> str:

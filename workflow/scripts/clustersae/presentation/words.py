@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from clustersae.runtime.words import counted
+
 #: Characters of a line of text.
 WIDTH = 100
 
@@ -23,7 +25,7 @@ def share(value: float) -> str:
 
 def saes(count: int) -> str:
     """A number of SAEs: "1 SAE", "3 SAEs"."""
-    return f"{count} SAE{'' if count == 1 else 's'}"
+    return counted(count, "SAE")
 
 
 def interval_text(low: float, high: float) -> str:

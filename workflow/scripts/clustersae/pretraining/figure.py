@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from clustersae.presentation.style import FAINT, GREY, HIGHLIGHT, INK, canvas, styled
+from clustersae.runtime.words import counted
 
 _TRAIN = "#0072B2"
 
@@ -29,7 +30,7 @@ def draw(curves: pd.DataFrame, model: str, published_loss: float | None = None) 
             " · ".join(
                 [
                     model,
-                    f"{n_seeds} seed{'s' * (n_seeds > 1)}, a line each",
+                    f"{counted(n_seeds, 'seed')}, a line each",
                     "loss in nat per token",
                     "batch losses are those of steps, with dropout; evaluations are without",
                 ]

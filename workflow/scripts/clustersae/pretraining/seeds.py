@@ -9,6 +9,7 @@ import pandas as pd
 
 from clustersae.pretraining.published import LOSSES, MEANS, METRICS, PER_SEED
 from clustersae.runtime.errors import InputError
+from clustersae.runtime.words import counted
 
 COLUMNS = (
     *("corpus", "metric", "n_seeds", "mean", "std_over_sqrt_n", "std_over_n"),
@@ -117,7 +118,7 @@ def as_text(table: pd.DataFrame, trained_on: Sequence[str], written_on: Sequence
     """
     n_seeds = int(table["n_seeds"].max())
     lines = [
-        f"{table['corpus'].iloc[0]}: {n_seeds} seed{'s' * (n_seeds > 1)} on"
+        f"{table['corpus'].iloc[0]}: {counted(n_seeds, 'seed')} on"
         f" {', '.join(trained_on)}"
         + (f", writing on {', '.join(written_on)}" if written_on != trained_on else ""),
         f"{'':24}{'mean':>12}{'± std/√n':>12}{'std/n':>10}{'published':>12}{'std/n':>10}"

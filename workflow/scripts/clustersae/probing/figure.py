@@ -20,6 +20,7 @@ from clustersae.presentation.style import (
     styled,
 )
 from clustersae.probing.table import EVERY_LABEL
+from clustersae.runtime.words import counted
 
 
 def draw(table: pd.DataFrame, model: str) -> Figure:
@@ -45,7 +46,7 @@ def draw(table: pd.DataFrame, model: str) -> Figure:
             _finding(shown),
             conditions(
                 *(model, int(first["n_layers"]), int(first["n_seeds"])),
-                f"{first['n_labels']:.0f} labels, as many tokens with as without each",
+                f"{counted(first['n_labels'], 'label')}, as many tokens with as without each",
                 "fitted on the validation split, judged on the test split",
                 intervals_note(int(first["n_seeds"])),
             ),
@@ -57,7 +58,7 @@ def draw(table: pd.DataFrame, model: str) -> Figure:
             _points(upper, rows, "accuracy")
             upper.axvline(first["majority"], color=GREY, linestyle=(0, (1, 1.5)))
             upper.axvline(first["accuracy_activations"], color=GREY, linestyle="--")
-            upper.set_title(f"{k} latent{'' if k == 1 else 's'}")
+            upper.set_title(counted(k, "latent"))
             upper.set_xlabel("accuracy (dots: chance, dashes: whole activation)", size=8)
             _points(lower, rows, "accuracy_vs_baseline")
             lower.xaxis.set_major_locator(MaxNLocator(4))

@@ -26,6 +26,7 @@ from clustersae.presentation.style import (
     styled,
 )
 from clustersae.presentation.words import percent, saes, share
+from clustersae.runtime.words import counted
 
 
 def draw(quality: pd.DataFrame, arms: pd.DataFrame, model: str) -> Figure:
@@ -88,7 +89,8 @@ def _finding(test: pd.DataFrame, base: pd.DataFrame, shown: pd.Series | None) ->
     if shown is None:
         return "FVU of every layer with its own SAE"
     excess = _by_layer(test, shown["arm"])["mean"] / base["mean"] - 1
-    start, mean = f"With {saes(shown['count'])} for {len(base)} layers,", shown["excess_fvu"]
+    start = f"With {saes(shown['count'])} for {counted(len(base), 'layer')},"
+    mean = shown["excess_fvu"]
     changes = f"the mean {'rises' if mean > 0 else 'changes'} by {percent(mean, True)}"
     if excess.max() <= 0:
         return f"{start} no layer loses; {changes}"

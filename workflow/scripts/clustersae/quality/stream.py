@@ -5,6 +5,7 @@ import pandas as pd
 from clustersae.experiment.arms import PER_LAYER
 from clustersae.presentation.findings import Findings
 from clustersae.presentation.words import fitted, share
+from clustersae.runtime.words import counted
 
 #: A part of the variance that is more than everything else together.
 MOST = 0.5
@@ -40,11 +41,13 @@ def paragraph(found: Findings) -> str:
     stream = found.tables["stream"]
     first = stream.iloc[0]
     reasons = {
-        "n_special": "special tokens",
-        "n_first": "tokens that begin a row without a BOS",
-        "n_norm": "tokens of a norm beyond the limit",
+        "n_special": ("special token", ""),
+        "n_first": ("token", " at the beginning of a row without a BOS"),
+        "n_norm": ("token", " of a norm beyond the limit"),
     }
-    counted = [f"{int(first[name])} {what}" for name, what in reasons.items() if first[name]]
+    parts = [
+        counted(first[name], noun) + which for name, (noun, which) in reasons.items() if first[name]
+    ]
     left = sum(int(first[name]) for name in reasons)
     read = int(first["n_tokens"]) + left
     if not left:
@@ -52,9 +55,11 @@ def paragraph(found: Findings) -> str:
     else:
         carried = stream.loc[stream["left_out_share"].idxmax()]
         sentences = [
-            f"Of {read} tokens read for training, {' and '.join(counted)} are left out of"
-            f" everything; they carry up to {share(carried['left_out_share'])} of a layer's"
-            f" variance (layer {int(carried['layer'])})."
+            f"Of {read} tokens read for training, {' and '.join(parts)}"
+            f" {'is' if left == 1 else 'are'} left out of everything;"
+            f" {'it carries' if left == 1 else 'they carry'} up to"
+            f" {share(carried['left_out_share'])} of a layer's variance (layer"
+            f" {int(carried['layer'])})."
         ]
     rounded = stream["rounding_share"].max()
     if rounded > 0:
@@ -74,7 +79,7 @@ def _warnings(stream: pd.DataFrame) -> list[tuple[str, str]]:
             continue
         worst = rows.loc[rows[column].idxmax()]
         layer, part = int(worst["layer"]), share(worst[column])
-        layers = f"in {len(rows)} of {len(stream)} layers"
+        layers = f"in {len(rows)} of {counted(len(stream), 'layer')}"
         if column == "left_out_share":
             sentence = (
                 f"With them FVU would be about them alone {layers}: per-layer SAEs have"

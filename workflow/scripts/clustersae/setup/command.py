@@ -16,6 +16,7 @@ from clustersae.experiment.reference import SCHEMAS, WORKFLOW
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import write_text
 from clustersae.runtime.machine import Machine
+from clustersae.runtime.words import counted
 from clustersae.setup.facts import ModelFacts, look_at_machine, look_at_model
 from clustersae.setup.proposal import as_yaml, model_name, propose, rounded
 from clustersae.setup.sample import TextFacts, look_at_text
@@ -97,8 +98,8 @@ def _report(
 ) -> Iterator[str]:
     """What was seen, what is proposed, what it costs, and what to do next."""
     yield (
-        f"Model {model.place}: {model.n_layers} layers, d_model {model.d_model}, vocabulary"
-        f" {model.vocab_size:,}, {model.dtype}."
+        f"Model {model.place}: {counted(model.n_layers, 'layer')}, d_model {model.d_model},"
+        f" vocabulary {model.vocab_size:,}, {model.dtype}."
     )
     yield _about(text)
     yield f"Written: {output}"

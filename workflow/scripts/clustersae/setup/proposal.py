@@ -12,6 +12,7 @@ from clustersae.cost.memory import token_bytes
 from clustersae.experiment.config import RESERVED_NAMES
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.machine import Machine
+from clustersae.runtime.words import counted
 from clustersae.setup.facts import ModelFacts
 from clustersae.setup.sample import TextFacts
 
@@ -145,7 +146,7 @@ def as_yaml(config: Mapping[str, Any], model: ModelFacts, text: TextFacts, file:
     corpus, activations, sae = settings["corpus"], config["activations"], config["sae"]
     arms, tokens = config["arms"], activations["tokens"]
     lines = [
-        f"# {name}: {model.n_layers} layers, d_model {model.d_model}, vocabulary"
+        f"# {name}: {counted(model.n_layers, 'layer')}, d_model {model.d_model}, vocabulary"
         f" {model.vocab_size:,}. Written by clustersae init; change what you like.",
         f"#   snakemake --cores all --configfile {_printable(shlex.quote(str(file)))}",
         "# Every key, its meaning and its default: docs/config.md.",

@@ -17,6 +17,7 @@ from clustersae.corpora.tokenizer import LoadedTokenizer
 from clustersae.experiment.tasks import is_file, task_name
 from clustersae.runtime.choices import Chooser
 from clustersae.runtime.errors import InputError
+from clustersae.runtime.words import counted
 
 #: A generator gives up after so many draws in a row without a new pair.
 FRUITLESS_DRAWS = 200
@@ -45,7 +46,7 @@ class TaskPairs:
             return f"{self.task}: no words of equal token length, known to the tokenizer, fill it."
         causes = ", ".join(f"{loss} {count}" for loss, count in self.lost.items() if count)
         return (
-            f"{self.task}: {self.n_usable} of {self.n_tried} pairs are usable"
+            f"{self.task}: {self.n_usable} of {counted(self.n_tried, 'pair')} are usable"
             f" ({len(self.train)} for training, {len(self.test)} for test)."
             + (f" Lost: {causes}." if causes else "")
         )
