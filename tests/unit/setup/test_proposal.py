@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from configurations import load
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clustersae.corpora.packing import split_rows
 from clustersae.cost.forecast import forecast
 from clustersae.experiment.config import RESERVED_NAMES
 from clustersae.experiment.layers import studied_layers
@@ -78,6 +80,22 @@ def test_it_is_valid_and_fits_whatever_there_is(folder, model, machine, n_tokens
         studied_layers(complete["activations"]["layers"], model.n_layers)
     )
     assert corpus["n_ctx"] <= (model.n_ctx or 256)
+
+
+@pytest.mark.parametrize("n_ctx", [32, 100, 256])
+@pytest.mark.parametrize("of_hub", [False, True])
+def test_a_short_text_gives_what_is_asked_of_it(n_ctx, of_hub):
+    """Rows are whole, and one token in ten may be special: the corpus has enough all the same."""
+    model = ModelFacts("path", "m", 4, 64, 1000, n_ctx, "float32")
+    # Of texts of the Hub, as much is read as is asked for: little where the disk is small.
+    for n_tokens in range(6300, 40_000, 37):
+        text = text_of(None if of_hub else n_tokens, "dataset" if of_hub else "text")
+        config = propose(model, text, Machine(2, 8 * GIB, 23_000 * n_tokens // 4, None))
+        corpus = config["models"]["m"]["corpus"]
+        rows = torch.zeros((corpus["max_tokens"] if of_hub else n_tokens) // n_ctx, n_ctx)
+        for split, part in split_rows(rows, *corpus["fractions"].values()).items():
+            asked = config["activations"]["tokens"][split]
+            assert 0 < asked <= 0.9 * part.numel(), (n_tokens, split)
 
 
 @pytest.mark.parametrize(

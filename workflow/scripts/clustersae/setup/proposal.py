@@ -46,14 +46,18 @@ def propose(model: ModelFacts, text: TextFacts, machine: Machine) -> dict[str, A
     dtype = "bfloat16" if model.d_model >= WIDE else "float32"
     n_ctx = max(4, min(model.n_ctx or 256, 256))
     per_token = token_bytes(n_studied, model.d_model, n_ctx, dtype)
-    tokens, fraction = _tokens(text, on_gpu, int(DISK_SHARE * machine.disk / per_token))
+    most = int(DISK_SHARE * machine.disk / per_token)
+    tokens, fraction = _tokens(text, on_gpu, most, n_ctx)
     rows = _power_of_two(PASS_BYTES / (n_ctx * model.d_model * 4 * (n_studied + 16)))
     rows = max(1, min(64, rows))
 
     corpus: dict[str, Any] = {**text.corpus, "n_ctx": n_ctx}
     if text.n_tokens is None:
         corpus["max_tokens"] = round(
-            max(tokens["train"] / (1 - 2 * fraction), tokens["test"] / fraction) / SAFE
+            max(
+                tokens["train"] / (1 - 2 * fraction) / SAFE,
+                (tokens["test"] / SAFE + n_ctx / 2) / fraction + n_ctx,  # see `_held_out`
+            )
         )
     corpus["fractions"] = {"validation": fraction, "test": fraction}
     settings: dict[str, Any] = {model.key: model.place, "corpus": corpus}
@@ -81,14 +85,15 @@ def model_name(place: str) -> str:
     return f"{name}-model" if name in RESERVED_NAMES else name
 
 
-def _tokens(text: TextFacts, on_gpu: bool, most: int) -> tuple[dict[str, int], float]:
+def _tokens(text: TextFacts, on_gpu: bool, most: int, n_ctx: int) -> tuple[dict[str, int], float]:
     """Tokens of every split, and the fraction that validation and test each get of the text."""
     target, held_out = min(TRAIN_TOKENS[on_gpu], 0.8 * most), min(HELD_OUT_TOKENS, 0.1 * most)
     train, fraction = target, 0.05
     if text.n_tokens is not None:
         safe = SAFE * text.n_tokens
         fraction = 0.05 if safe * 0.05 >= held_out else 0.1
-        train, held_out = min(target, safe * (1 - 2 * fraction)), min(held_out, safe * fraction)
+        train = min(target, safe * (1 - 2 * fraction))
+        held_out = min(held_out, _held_out(text.n_tokens, fraction, n_ctx))
     if train < LEAST_TOKENS:
         where = (
             f"the text has about {text.n_tokens:,} tokens: give more of it"
@@ -98,6 +103,14 @@ def _tokens(text: TextFacts, on_gpu: bool, most: int) -> tuple[dict[str, int], f
         raise InputError(f"{where}; SAEs need {LEAST_TOKENS:,} tokens at least to train on.")
     splits = {"train": train, "validation": held_out, "test": held_out}
     return {split: rounded(number) for split, number in splits.items()}, fraction
+
+
+def _held_out(n_tokens: int, fraction: float, n_ctx: int) -> float:
+    """What may be asked of validation or test: they get whole rows, half a row too few at worst.
+
+    Of the text, less than a row may be left over.
+    """
+    return SAFE * (fraction * (n_tokens - n_ctx) - n_ctx / 2)
 
 
 def _sae(model: ModelFacts, train: int, on_gpu: bool) -> dict[str, Any]:
