@@ -30,12 +30,10 @@ def layer_pairs(
         sizes[distance] += 1
     if not turns:
         return dict.fromkeys(pairs, 1.0)
-    chosen = [pairs[place] for *_, place in sorted(turns)[: max(most, len(sizes))]]
+    places = [place for *_, place in sorted(turns)[: max(most, len(sizes))]]
+    chosen = [pairs[place] for place in sorted(places)]
     taken = Counter(map(_distance, chosen))
-    return {
-        pair: sizes[_distance(pair)] / taken[_distance(pair)]
-        for pair in sorted(chosen, key=pairs.index)
-    }
+    return {pair: sizes[_distance(pair)] / taken[_distance(pair)] for pair in chosen}
 
 
 def _distance(pair: tuple[int, int]) -> int:
