@@ -1,7 +1,10 @@
 """K-means on how similar each layer is to all layers."""
 
+import warnings
+
 import numpy as np
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from clustersae.clustering.scores import Clusters, ordered
@@ -26,13 +29,17 @@ def kmeans_clusters(distances: np.ndarray, count: int, seed: int) -> Clusters:
         return [(layer,) for layer in range(n_layers)]
     profiles = 1.0 - distances
     profiles = profiles / np.linalg.norm(profiles, axis=1, keepdims=True)  # diagonal 1: never 0
-    distinct = len(np.unique(profiles, axis=0))
-    if distinct < count:
+    # Starting threads takes far longer than clustering a few dozen points.
+    with (
+        threadpool_limits(1),
+        warnings.catch_warnings(category=ConvergenceWarning, action="ignore"),
+    ):
+        labels = KMeans(count, n_init=N_INIT, random_state=seed % 2**32).fit(profiles).labels_
+    found = [np.flatnonzero(labels == label).tolist() for label in np.unique(labels)]
+    # Profiles may differ, and by so little that their squared distances are zero.
+    if len(found) < count:
         raise InputError(
             f"k-means cannot make {count} clusters of {n_layers} layers with only"
-            f" {counted(distinct, 'different profile')}. Leave kmeans out of arms.shared.methods."
+            f" {counted(len(found), 'different profile')}. Leave kmeans out of arms.shared.methods."
         )
-    # Starting threads takes far longer than clustering a few dozen points.
-    with threadpool_limits(1):
-        labels = KMeans(count, n_init=N_INIT, random_state=seed % 2**32).fit(profiles).labels_
-    return ordered([np.flatnonzero(labels == label).tolist() for label in range(count)])
+    return ordered(found)
