@@ -94,6 +94,15 @@ def test_an_arm_that_costs_what_an_end_does_has_a_rival(cost):
     assert found["budget_equal_seconds"] == pytest.approx(0.5 if cost < 6 else 2, rel=0.02)
 
 
+@pytest.mark.parametrize(("twin", "cost"), [(HALF, 8.0), (HALF, 7.95), (TWICE, 8.0), (TWICE, 8.05)])
+def test_lengths_of_one_cost_are_one_point(twin, cost):
+    """Budgets of 0.333 and of a third come to as many steps: no line goes through the two."""
+    costs = COSTS | {twin.name: 8.0, SHARED.name: cost}
+    fvu = {arm.name: power_law(costs[arm.name]) for arm in ARMS}
+    found = columns(SHARED, costs, fvu)
+    assert found["excess_fvu_equal_seconds"] == pytest.approx(0, abs=1e-12)
+
+
 def test_narrower_saes_have_such_a_rival_and_are_none():
     found = columns(NARROW, COSTS, FVU | {NARROW.name: [0.9 * each for each in power_law(6.0)]})
     assert found["excess_fvu_equal_seconds"] == pytest.approx(-0.1)

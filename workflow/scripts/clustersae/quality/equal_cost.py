@@ -22,7 +22,8 @@ from clustersae.statistics import intervals
 from clustersae.statistics.equivalence import word
 from clustersae.statistics.intervals import ABSENT, cells
 
-#: By how much more, or less, than every per-layer arm an arm may cost.
+#: By how much more, or less, than every per-layer arm an arm may cost, and per-layer arms must
+#: differ.
 BEYOND = 0.01
 
 
@@ -51,7 +52,7 @@ def equal_cost_columns(
     row: dict[str, Any] = {}
     for unit, by_seed in totals.items():
         costs = by_seed.mean(axis=1)
-        ordered = sorted(lengths, key=lambda each: costs[each.name])
+        ordered = _apart(lengths, costs)
         ends = costs[[ordered[0].name, ordered[-1].name]] * (1 - BEYOND, 1 + BEYOND)
         within = len(ordered) > 1 and ends.iloc[0] <= costs[arm.name] <= ends.iloc[1]
         if _is_length(arm) or not within:
@@ -80,6 +81,15 @@ def equal_cost_columns(
 def _is_length(arm: Arm) -> bool:
     """Whether an arm is of per-layer SAEs of full width."""
     return arm.partition == PER_LAYER and kind_of(arm.variant) != "narrower"
+
+
+def _apart(lengths: Sequence[Arm], costs: pd.Series) -> list[Arm]:
+    """By cost, without those that cost what the one before does: no line goes through the two."""
+    found: list[Arm] = []
+    for each in sorted(lengths, key=lambda each: costs[each.name]):
+        if not found or costs[each.name] > (1 + BEYOND) * costs[found[-1].name]:
+            found.append(each)
+    return found
 
 
 def _fvu(test: pd.DataFrame, arms: Sequence[Arm]) -> tuple[list[int], list[np.ndarray]]:
