@@ -28,6 +28,7 @@ TASK = task("plural")
 def row(arm, differences=(np.nan,) * 3, name="plural", value=0.5, **more):
     found = {"task": name, "control": "none", "errors": "ablated", "ablation": "mean", "arm": arm}
     found |= {"role": "reference", "count": 4, "matched_count": 4, "n_seeds": 3}
+    found |= {"nodes_reached": 1.0}
     found |= dict.fromkeys(("nodes_ratio", "nodes_ratio_low", "nodes_ratio_high"), np.nan)
     for measure, difference in zip(("distance", "completeness", "deviation"), differences):
         ends = difference if isinstance(difference, tuple) else (difference,) * 3
@@ -213,3 +214,15 @@ def test_circuits_of_equal_faithfulness_are_compared_by_their_nodes():
         " To carry half of the behaviour it takes 1.40 [1.10 to 1.80] times as many nodes." in text
     )
     assert "times as many" not in said(OPEN, OPEN, OPEN)
+
+
+@pytest.mark.parametrize(("own", "other"), [(1, 3), (3, 2), (2, 1)])
+def test_nodes_are_not_compared_on_the_seeds_alone_that_need_few(own, other):
+    short = {"nodes_ratio": 0.9, "nodes_reached": own / 3}
+    rows = [row("per-layer", nodes_reached=other / 3), row("single", (OPEN,) * 3, **short)]
+    text = paragraph(findings(rows, [TASK]))
+    assert "times as many" not in text
+    assert (
+        f" Half of the behaviour is carried with {own} of 3 seeds, by per-layer SAEs with {other}."
+        in text
+    )

@@ -135,7 +135,7 @@ def _of_arm(rows: pd.DataFrame, arm: pd.Series) -> list[str]:
             " measured by a gap of its own."
         ]
     outcomes = by_outcome(row)
-    sentences = [f"{start}: {_told(row, baseline, _OUTCOMES)}.{_nodes(row)}"]
+    sentences = [f"{start}: {_told(row, baseline, _OUTCOMES)}.{_nodes(row, baseline)}"]
     if outcomes["better"] and arm["verdict"] != "better":
         fvu = f"{percent(arm['excess_fvu'], True)}"
         fvu += f" {bounds(arm['excess_fvu_low'], arm['excess_fvu_high'])}"
@@ -174,10 +174,20 @@ def _is_compared(row: pd.Series) -> bool:
     return not np.isnan(row["distance_vs_baseline"])
 
 
-def _nodes(row: pd.Series) -> str:
-    """How many nodes half of the behaviour takes, beside per-layer SAEs; "" where it is not met."""
+def _nodes(row: pd.Series, baseline: pd.Series) -> str:
+    """How many nodes half of the behaviour takes, beside per-layer SAEs; "" where it is not met.
+
+    A ratio over the seeds that reach half would leave out those that fall shortest.
+    """
     if np.isnan(row["nodes_ratio"]):
         return ""
+    shares = [each["nodes_reached"] for each in (row, baseline)]
+    if min(shares) < 1:
+        own, other = (round(share * row["n_seeds"]) for share in shares)
+        return (
+            f" Half of the behaviour is carried with {own} of {row['n_seeds']} seeds, by per-layer"
+            f" SAEs with {other}."
+        )
     low, high = (row[f"nodes_ratio{end}"] for end in ("_low", "_high"))
     ends = "" if np.isnan(low) else f" [{low:.2f} to {high:.2f}]"
     return (
