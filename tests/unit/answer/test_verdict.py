@@ -203,6 +203,27 @@ def test_where_nothing_else_is_within_the_margins_per_layer_saes_stand_first():
     assert "No arm that costs less than full per-layer training is within" in long(found)
 
 
+EVEN = ("even-3", "control", 3)
+
+
+def test_a_control_that_is_cheaper_and_within_the_margins_is_not_passed_over_in_silence():
+    control = arm(EVEN, 0.02, count=3)
+    said = "Controls are not chosen; within these margins for less training: 3 shared SAEs, evenly"
+    full = findings(control, arm(SHARED, 0.3))
+    assert headline(full).startswith(
+        "Best: one SAE per layer, trained in full; no cheaper arm but controls stays within 5 %"
+    )
+    assert "No arm but controls that costs less than full per-layer training is" in long(full)
+    assert said in long(full)
+    four = arm(("complete-4", "main", 4), 0.01, count=4)
+    other = findings(control, four)
+    assert "The cheapest arm, controls apart, within the margins of 5 %" in long(other)
+    assert said in long(other)
+    # One that takes as much training, or is outside the margins, changes nothing.
+    for each in (findings(control, arm(SHARED, 0.01)), findings(arm(EVEN, 0.2, count=3), four)):
+        assert "ontrols" not in headline(each) + text.paragraph(each)
+
+
 def test_an_interval_that_holds_zero_is_neither_a_win_nor_parity():
     found = findings(arm(HALF, 0.2), arm(ONE, 0.01, width=0.05))
     assert "mean FVU +1.0 % [−4.0 to +6.0 %] (undecided)" in long(found)
@@ -218,6 +239,9 @@ def test_the_same_saes_are_no_rival():
     rows = found.tables["comparisons"]
     ends = ["excess_fvu", "excess_fvu_low", "excess_fvu_high"]
     rows.loc[rows["against"] == HALF[0], ends] = 0.0
+    assert "Against per-layer at 50 %: the same SAEs, cost ratio 1.00." in long(found)
+    # Of one seed there are no intervals.
+    rows.loc[rows["against"] == HALF[0], ends[1:]] = np.nan
     assert "Against per-layer at 50 %: the same SAEs, cost ratio 1.00." in long(found)
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from clustersae.experiment.arms import PER_LAYER, TRANSFERS
-from clustersae.presentation.arms import best, dominating, full_label, label
+from clustersae.presentation.arms import best, cheaper_controls, dominating, full_label, label
 from clustersae.presentation.findings import Findings
 from clustersae.presentation.judging import same_training
 from clustersae.presentation.specialised import budget
@@ -44,8 +44,13 @@ def headline(found: Findings) -> str:
     arms, margins = found.tables["arms"], found.margins
     arm = best(arms)
     if arm["arm"] == PER_LAYER:
+        none = (
+            "no cheaper arm but controls stays"
+            if cheaper_controls(arms)
+            else "no cheaper arm stays"
+        )
         return (
-            "Best: one SAE per layer, trained in full; no cheaper arm stays within"
+            f"Best: one SAE per layer, trained in full; {none} within"
             f" {share(margins['mean'])} more mean FVU and {share(margins['worst'])} in the worst"
             " layer."
         )

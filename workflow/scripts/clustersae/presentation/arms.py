@@ -8,6 +8,7 @@ import pandas as pd
 from clustersae.experiment.arms import PER_LAYER, Arm, measured_as
 from clustersae.experiment.variants import CROSSCODER, kind_of
 from clustersae.presentation import shown
+from clustersae.presentation.judging import same_training
 from clustersae.presentation.specialised import budget, start_of
 from clustersae.presentation.words import share
 from clustersae.runtime.errors import InputError
@@ -112,6 +113,15 @@ def best(arms: pd.DataFrame) -> pd.Series:
     Nothing of the test split decides which one it is, so what that says of it is no pick.
     """
     return shown.chosen(arms)
+
+
+def cheaper_controls(arms: pd.DataFrame) -> list[str]:
+    """What the controls are called that are within the margins for less training than `best`."""
+    first = best(arms)
+    cheaper = arms["matched_count"] < first["matched_count"]
+    cheaper &= ~same_training(arms["matched_count"], first["matched_count"])
+    rows = arms[(arms["role"] == "control") & arms["within_margins"] & cheaper]
+    return [full_label(arm) for _, arm in rows.iterrows()]
 
 
 def spoken_of(arms: pd.DataFrame, measured: Container[str]) -> pd.DataFrame:

@@ -5,7 +5,7 @@ import pandas as pd
 
 from clustersae.experiment.arms import PER_LAYER, SINGLE
 from clustersae.experiment.variants import kind_of
-from clustersae.presentation.arms import best, dominating, full_label, spoken_of
+from clustersae.presentation.arms import best, cheaper_controls, dominating, full_label, spoken_of
 from clustersae.presentation.findings import Findings
 from clustersae.presentation.judging import same_training
 from clustersae.presentation.specialised import budget
@@ -58,19 +58,29 @@ def caveats(found: Findings, long: bool = False) -> list[str]:
 
 def _choice(found: Findings) -> list[str]:
     arms, margins = found.tables["arms"], found.margins
-    chosen = best(arms)
+    chosen, controls = best(arms), cheaper_controls(arms)
     limits = (
         f"margins of {share(margins['mean'])} in the mean and {share(margins['worst'])} in the"
         " worst layer (excess FVU over full per-layer training, on the validation split)"
     )
     if chosen["arm"] == PER_LAYER:
-        sentences = [f"No arm that costs less than full per-layer training is within the {limits}."]
+        but = " but controls" if controls else ""
+        sentences = [
+            f"No arm{but} that costs less than full per-layer training is within the {limits}."
+        ]
     else:
         there = (
             f"{percent(chosen['excess_fvu_validation'], True)} and"
             f" {percent(chosen['excess_fvu_worst_validation'], True)} there"
         )
-        sentences = [f"The cheapest arm within the {limits} is {full_label(chosen)} ({there})."]
+        but = ", controls apart," if controls else ""
+        sentences = [
+            f"The cheapest arm{but} within the {limits} is {full_label(chosen)} ({there})."
+        ]
+    if controls:
+        sentences.append(
+            f"Controls are not chosen; within these margins for less training: {listed(controls)}."
+        )
     return [*sentences, "What follows is from the test split."]
 
 
@@ -149,8 +159,8 @@ def _numbers(row: pd.Series) -> str:
 
     An interval that holds zero is no parity (see `statistics.equivalence`).
     """
-    low, high = row["excess_fvu_low"], row["excess_fvu_high"]
-    if low == high == 0:
+    ends = row[["excess_fvu_low", "excess_fvu_high"]].dropna()  # none with one seed
+    if row["excess_fvu"] == 0 and (ends == 0).all():
         return "the same SAEs"
     return (
         f"mean FVU {_with_interval(row, 'excess_fvu')} ({row['verdict']}), worst layer"
