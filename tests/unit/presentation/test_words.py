@@ -16,6 +16,7 @@ def test_percent_keeps_sign_and_digits():
 
 def test_numbers_in_words():
     assert [share(value) for value in (0.15, 0.4, 2, 0.125)] == ["15 %", "40 %", "200 %", "12.5 %"]
+    assert [share(value) for value in (10, 1 / 3, 0.0005)] == ["1000 %", "33.3 %", "0.05 %"]
     assert interval_text(np.nan, 0.1) == "no interval"
     assert bounds(-0.051, 0.0712) == "[−5.1 to +7.1 %]"
     assert bounds(np.nan, np.nan) == ""

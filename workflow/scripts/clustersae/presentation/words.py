@@ -20,7 +20,7 @@ def percent(value: float, signed: bool = False) -> str:
 
 def share(value: float) -> str:
     """A planned fraction, which is a round number: 0.15 as "15 %", 2 as "200 %"."""
-    return f"{100 * value:.3g} %"
+    return f"{float(f'{100 * value:.3g}'):g} %"  # 10 as "1000 %", not "1e+03 %"
 
 
 def saes(count: int) -> str:

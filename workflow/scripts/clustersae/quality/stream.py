@@ -80,6 +80,7 @@ def _warnings(stream: pd.DataFrame) -> list[tuple[str, str]]:
         worst = rows.loc[rows[column].idxmax()]
         layer, part = int(worst["layer"]), share(worst[column])
         layers = f"in {len(rows)} of {counted(len(stream), 'layer')}"
+        holds = "holds" if culprit == "one dimension" else "hold"
         if column == "left_out_share":
             sentence = (
                 f"With them FVU would be about them alone {layers}: per-layer SAEs have"
@@ -88,16 +89,11 @@ def _warnings(stream: pd.DataFrame) -> list[tuple[str, str]]:
             )
         else:
             sentence = (
-                f"{culprit[0].upper()}{culprit[1:]} of those kept hold more than half of the"
+                f"Of the tokens kept, {culprit} {holds} more than half of the"
                 f" variance {layers} (up to {part}, layer {layer}), so that FVU tells of little"
                 f" else; with every dimension standardised it is"
                 f" {worst['per_layer_fvu_standardised']:.3f} instead of"
                 f" {worst['per_layer_fvu']:.3f} there."
             )
-        found.append(
-            (
-                f"{culprit} hold{'s' * (culprit == 'one dimension')} {part} of layer {layer}",
-                sentence,
-            )
-        )
+        found.append((f"{culprit} {holds} {part} of layer {layer}", sentence))
     return found
