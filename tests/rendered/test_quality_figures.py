@@ -157,7 +157,7 @@ def test_titles_are_computed_from_the_tables(drawn):
     fvu = title_of(figures["layer_fvu"])
     assert f"layer {row['worst_excess_layer']} loses most" in fvu
     none = title_of(drawn("no K is enough")[1]["quality_cost"])
-    assert none.startswith("No shared arm is within the margins")
+    assert none.startswith("No shared arm of the main method is within the margins")
 
 
 def test_bars_and_points_stand_at_the_numbers_of_the_tables(drawn):

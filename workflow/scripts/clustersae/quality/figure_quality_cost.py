@@ -121,7 +121,9 @@ def _finding(shown: pd.Series | None, baseline: pd.Series) -> str:
         f" {percent(shown['excess_fvu_worst'], True)} ({shown['verdict_worst']}), at"
         f" {percent(shown['cost_relative'])} of the cost"
     )
-    return text if shown["within_margins"] else f"No shared arm is within the margins; {text}"
+    # Another method, or a control, may be.
+    none = "No shared arm of the main method is within the margins"
+    return text if shown["within_margins"] else f"{none}; {text}"
 
 
 def _panel(
