@@ -59,6 +59,7 @@ def main(
         ablation=ablation,
         layers=norms.layers,
         limits=norms,
+        left_out=loaded.vocabulary.excluded_ids,
         **{key: settings[key] for key in ("min_pairs", "min_accuracy", "min_gap")},
     )
     logger.info("%s", found.record["reason"] or f"{pairs.summary()} The model can do it.")

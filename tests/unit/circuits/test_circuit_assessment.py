@@ -52,6 +52,22 @@ def test_too_few_pairs_are_not_tried(stream):
     assert found.record["reason"].startswith("fewer than 8 pairs for training or for test")
 
 
+def test_special_tokens_of_prompts_are_masked_and_counted(stream):
+    """A word that every prompt begins with, as a chat model's turns do, stands for one."""
+    task = prepare("toy_agreement", word_tokenizer(), 18, 40, 40)
+    word = task.train[0].clean[1]
+    least = {"min_pairs": 1, "min_accuracy": 0, "min_gap": 0}
+    plain = assess(stream, task, 16, first=1, **WAYS, **least)
+    assert (plain.record["n_masked_train"], plain.record["n_masked_test"]) == (0, 0)
+    found = assess(stream, task, 16, first=1, left_out=(word,), **WAYS, **least)
+    for groups, key in ((found.recordings, "n_masked_train"), (found.runs, "n_masked_test")):
+        where = [group.pairs.clean[:, 1:] == word for group in groups]
+        assert found.record[key] >= sum(int(each.sum()) for each in where) > 0
+        for group, each in zip(groups, where):
+            masked = torch.zeros_like(each) if group.masked is None else group.masked[:, 1:]
+            assert masked[each].all()
+
+
 @needs_stories
 def test_the_stories_model_knows_girls_from_boys_and_cannot_copy():
     stream = ResidualStream(load_pretrained(STORIES), "model.layers")

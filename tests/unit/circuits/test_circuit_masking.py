@@ -85,6 +85,31 @@ def test_what_is_masked(stream, known, new, limits):
     assert torch.equal(apart.masked, of_pairs)
 
 
+def test_special_tokens_within_a_prompt_are_masked_with_and_without_limits(
+    stream, known, new, limits
+):
+    """As a chat model's prompts spell them out; what begins a prompt is not analysed anyway."""
+    special = (int(known.clean[0, 2]), int(known.corrupted[1, 4]), int(new.clean[2, 3]))
+    known, new = (pairs._replace(left_out=special) for pairs in (known, new))
+
+    def found(tokens):
+        return torch.tensor([[int(each) in special for each in row] for row in tokens])
+
+    for each in (None, limits):
+        far = [torch.zeros_like(found(known.clean))] * 2
+        if each:
+            far = [outside(stream, tokens, each) for tokens in (known.clean, known.corrupted)]
+        wanted = found(known.clean) | found(known.corrupted) | far[0] | far[1]
+        wanted[:, 0] = False
+        for method in ("attribution", "integrated"):
+            recording = record(stream, known, method, limits=each, max_entries=1)
+            assert torch.equal(recording.masked, wanted)
+            assert all((each[wanted] == 0).all() for each in recording.gradients.values())
+        wanted = found(new.clean) | (outside(stream, new.clean, each) if each else False)
+        wanted[:, 0] = False
+        assert torch.equal(run_clean(stream, new, limits=each).masked, wanted)
+
+
 @pytest.mark.parametrize("ablation", ABLATIONS)
 def test_with_nothing_masked_nothing_changes_by_a_bit(stream, saes, known, new, limits, ablation):
     measured = []

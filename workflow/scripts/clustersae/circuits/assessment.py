@@ -42,6 +42,7 @@ def assess(
     min_gap: float,
     layers: Sequence[int] | None = None,
     limits: NormLimits | None = None,
+    left_out: tuple[int, ...] = (),
 ) -> Assessment:
     """Try a task on its test prompts, and record its training prompts if the model can do it.
 
@@ -51,9 +52,10 @@ def assess(
         min_pairs: for training and for test each; what few prompts say means nothing.
         min_accuracy, min_gap: see `curves.why_unusable`.
         layers: of the model, ascending, that have SAEs; None: all.
-        limits: positions outside them pass through unchanged; None: nothing is masked.
+        limits: positions outside them pass through unchanged; None: none is too far out.
+        left_out: ids of special tokens, which pass through unchanged as well.
     """
-    train, test = (group_pairs(pairs, first) for pairs in (task.train, task.test))
+    train, test = (group_pairs(pairs, first, left_out) for pairs in (task.train, task.test))
     lengths = matching_lengths(train, test)
     n_pairs = len(task.train) + len(task.test)
     n_kept = sum(len(split[length].clean) for split in (train, test) for length in lengths)

@@ -12,11 +12,14 @@ from clustersae.circuits.tasks.pairs import TokenPair
 LEAST_TRAINING_PAIRS = 4
 
 
-def group_pairs(pairs: Sequence[TokenPair], first: int = 0) -> dict[int, Pairs]:
+def group_pairs(
+    pairs: Sequence[TokenPair], first: int = 0, left_out: tuple[int, ...] = ()
+) -> dict[int, Pairs]:
     """Length → the pairs of that length in their order, lengths ascending.
 
     Args:
         first: tokens at the beginning (BOS) that are not analysed.
+        left_out: ids of those that are not analysed anywhere.
     """
     groups: dict[int, list[TokenPair]] = defaultdict(list)
     for pair in pairs:
@@ -28,6 +31,7 @@ def group_pairs(pairs: Sequence[TokenPair], first: int = 0) -> dict[int, Pairs]:
             torch.tensor([pair.answer for pair in group]),
             torch.tensor([pair.wrong for pair in group]),
             first,
+            left_out,
         )
         for length, group in sorted(groups.items())
     }

@@ -23,6 +23,8 @@ class Pairs(NamedTuple):
     first: int = 0
     """Tokens before this one (BOS, or the first token where there is none) are studied by no SAE:
     their stream is left as it is."""
+    left_out: tuple[int, ...] = ()
+    """Ids of special tokens, which are studied by no SAE wherever a prompt spells them out."""
 
     @property
     def n_tokens(self) -> int:
@@ -39,7 +41,7 @@ class Pairs(NamedTuple):
     def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Pairs":
         tensors = self.clean, self.corrupted, self.answer, self.wrong
         clean, corrupted, answer, wrong = map(change, tensors)
-        return Pairs(clean, corrupted, answer, wrong, self.first)
+        return Pairs(clean, corrupted, answer, wrong, self.first, self.left_out)
 
 
 def check_pairs(pairs: Pairs) -> None:

@@ -50,8 +50,8 @@ class Recording(NamedTuple):
     clean_metric: torch.Tensor  # [n_pairs]
     corrupted_metric: torch.Tensor  # [n_pairs]
     masked: torch.Tensor | None = None
-    """bool [n_pairs, n_tokens], where either prompt is outside the limits: gradients are zero
-    there; None: nowhere."""
+    """bool [n_pairs, n_tokens], where either prompt has a special token or is outside the limits:
+    gradients are zero there; None: nowhere."""
 
 
 class CleanRun(NamedTuple):
@@ -91,7 +91,7 @@ def run_clean(
         logits, run = _run(stream, part.clean, masking.captured([layer], limits))
         streams.append(run[layer])
         metrics.append(logit_difference(logits, part))
-        masks.append(masking.masked(limits, part.first, run))
+        masks.append(masking.masked(limits, part, run))
     x, metric = torch.cat(streams), torch.cat(metrics)
     return CleanRun(pairs, layer, x, metric, masking.or_none(masks))
 
@@ -148,20 +148,15 @@ def _record_part(
     else:
         logits, clean = _run(stream, pairs.clean, captured)
         clean_metric, gradients = logit_difference(logits, pairs), None
-    mask = masking.masked(limits, pairs.first, clean, corrupted)
+    mask = masking.masked(limits, pairs, clean, corrupted)
+    positions = mask.unsqueeze(-1)
     if gradients is None:
         start = {layer: clean[layer] for layer in layers}
         # What is masked stays as it is on the way.
-        end = {
-            layer: corrupted[layer]
-            if mask is None
-            else torch.where(mask.unsqueeze(-1), clean[layer], corrupted[layer])
-            for layer in layers
-        }
+        end = {layer: torch.where(positions, clean[layer], corrupted[layer]) for layer in layers}
         prefix = shared_prefix(stream, pairs, start, clean_metric)
         gradients = on_the_way(prefix, start, end, steps, max_entries)
-    if mask is not None:
-        gradients = {layer: gradients[layer].masked_fill(mask.unsqueeze(-1), 0) for layer in layers}
+    gradients = {layer: gradients[layer].masked_fill(positions, 0) for layer in layers}
     return clean, corrupted, gradients, clean_metric, corrupted_metric, mask
 
 
