@@ -203,6 +203,16 @@ def test_where_nothing_else_is_within_the_margins_per_layer_saes_stand_first():
     assert "No arm that costs less than full per-layer training is within" in long(found)
 
 
+def test_margins_of_any_digits_fit_into_a_line():
+    for margins, said in (
+        ({"mean": 0.05, "worst": 0.1}, " margins 5/10 %"),
+        ({"mean": 0.125, "worst": 0.125}, " ±12.5/12.5 %"),
+    ):
+        head = lines(findings(arm(ONE, 0.03))._replace(margins=margins))[3]
+        assert head.endswith(said)
+        assert len(head) <= 100
+
+
 EVEN = ("even-3", "control", 3)
 
 

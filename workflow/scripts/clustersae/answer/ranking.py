@@ -9,7 +9,7 @@ from clustersae.presentation.arms import best, cheaper_controls, dominating, ful
 from clustersae.presentation.findings import Findings
 from clustersae.presentation.judging import same_training
 from clustersae.presentation.specialised import budget
-from clustersae.presentation.words import bounds, fitted, percent, share
+from clustersae.presentation.words import WIDTH, bounds, fitted, percent, share
 from clustersae.statistics.equivalence import together
 
 #: Of the columns before the last.
@@ -44,13 +44,9 @@ def headline(found: Findings) -> str:
     arms, margins = found.tables["arms"], found.margins
     arm = best(arms)
     if arm["arm"] == PER_LAYER:
-        none = (
-            "no cheaper arm but controls stays"
-            if cheaper_controls(arms)
-            else "no cheaper arm stays"
-        )
+        but = " but controls" if cheaper_controls(arms) else ""
         return (
-            f"Best: one SAE per layer, trained in full; {none} within"
+            f"Best: one SAE per layer, trained in full; no cheaper arm{but} stays within"
             f" {share(margins['mean'])} more mean FVU and {share(margins['worst'])} in the worst"
             " layer."
         )
@@ -96,7 +92,9 @@ def ranking(found: Findings, n_rows: int) -> Ranking:
         names = [full_label(arm) for _, arm in left[left["dominated"] == dominated].iterrows()]
         if names:
             left_out.append(fitted(start, names, "{} more"))
-    return Ranking((*head, f"margins {margins} %"), cells, left_out)
+    last = f"margins {margins} %"
+    last = last if sum(_WIDTHS) + 1 + len(last) <= WIDTH else f"±{margins} %"
+    return Ranking((*head, last), cells, left_out)
 
 
 def _shown(arms: pd.DataFrame, first: pd.Series, n_rows: int) -> list[int]:
