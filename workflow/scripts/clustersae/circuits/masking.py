@@ -20,7 +20,7 @@ def captured(layers: Iterable[int], limits: NormLimits | None) -> list[int]:
 
 def masked(
     limits: NormLimits | None, pairs: Pairs, *runs: Mapping[int, torch.Tensor]
-) -> torch.Tensor:
+) -> torch.Tensor | None:
     """Positions of special tokens, or outside the limits, in any of the runs.
 
     Those before `pairs.first` are not analysed anyway, and do not count.
@@ -30,8 +30,10 @@ def masked(
             ones if they are patched.
 
     Returns:
-        bool [batch, n_tokens].
+        bool [batch, n_tokens]; None where nothing is asked for.
     """
+    if limits is None and not pairs.left_out:
+        return None
     special = torch.tensor(pairs.left_out, dtype=torch.int64, device=pairs.clean.device)
     outside = torch.zeros_like(pairs.clean, dtype=torch.bool)
     for tokens, run in zip((pairs.clean, pairs.corrupted), runs):
@@ -42,10 +44,12 @@ def masked(
     return outside
 
 
-def or_none(masks: Sequence[torch.Tensor]) -> torch.Tensor | None:
+def or_none(masks: Sequence[torch.Tensor | None]) -> torch.Tensor | None:
     """The masks of all parts in one; None where nothing is masked, which then costs nothing."""
-    whole = torch.cat(list(masks))
-    return whole if bool(whole.any()) else None
+    parts = [mask for mask in masks if mask is not None]
+    if not parts or not any(bool(mask.any()) for mask in parts):
+        return None
+    return torch.cat(parts)
 
 
 def count(mask: torch.Tensor | None) -> int:

@@ -149,14 +149,19 @@ def _record_part(
         logits, clean = _run(stream, pairs.clean, captured)
         clean_metric, gradients = logit_difference(logits, pairs), None
     mask = masking.masked(limits, pairs, clean, corrupted)
-    positions = mask.unsqueeze(-1)
     if gradients is None:
         start = {layer: clean[layer] for layer in layers}
         # What is masked stays as it is on the way.
-        end = {layer: torch.where(positions, clean[layer], corrupted[layer]) for layer in layers}
+        end = {
+            layer: corrupted[layer]
+            if mask is None
+            else torch.where(mask.unsqueeze(-1), clean[layer], corrupted[layer])
+            for layer in layers
+        }
         prefix = shared_prefix(stream, pairs, start, clean_metric)
         gradients = on_the_way(prefix, start, end, steps, max_entries)
-    gradients = {layer: gradients[layer].masked_fill(positions, 0) for layer in layers}
+    if mask is not None:
+        gradients = {layer: gradients[layer].masked_fill(mask.unsqueeze(-1), 0) for layer in layers}
     return clean, corrupted, gradients, clean_metric, corrupted_metric, mask
 
 
