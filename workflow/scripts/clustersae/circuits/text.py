@@ -185,8 +185,8 @@ def _nodes(row: pd.Series, baseline: pd.Series) -> str:
     if min(shares) < 1:
         own, other = (round(share * row["n_seeds"]) for share in shares)
         return (
-            f" Half of the behaviour is carried with {own} of {row['n_seeds']} seeds, by per-layer"
-            f" SAEs with {other}."
+            f" Half of the behaviour is carried with {own} of {row['n_seeds']:.0f} seeds, by"
+            f" per-layer SAEs with {other}."
         )
     low, high = (row[f"nodes_ratio{end}"] for end in ("_low", "_high"))
     ends = "" if np.isnan(low) else f" [{low:.2f} to {high:.2f}]"
