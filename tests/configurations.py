@@ -1,6 +1,8 @@
 """A configuration as the Snakefiles read it: the language models that it trains, and the rest."""
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from snakemake_project import REPOSITORY, merged
@@ -20,6 +22,16 @@ def load(given: Any) -> dict[str, dict[str, Any]]:
     """The complete settings of every model under study."""
     section = given if isinstance(given, Mapping) else {}
     return config.load(given, SCHEMA, pretraining.known(language_models(section)))
+
+
+def bare_model(folder: Path, config: str | Mapping[str, Any]) -> Path:
+    """A model directory of which nothing but config.json says anything."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = config if isinstance(config, str) else json.dumps(config)
+    (folder / "config.json").write_text(text)
+    for name in ("model.safetensors", "tokenizer.json"):
+        (folder / name).touch()
+    return folder
 
 
 # Parts to be merged into the tiny experiment.

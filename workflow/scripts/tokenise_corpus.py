@@ -7,7 +7,9 @@ from typing import Any
 from clustersae.corpora.build import CorpusFiles, layout_of, packed
 from clustersae.corpora.packing import Layout
 from clustersae.corpora.tokenizer import model_tokenizer
+from clustersae.models.description import read_description
 from clustersae.runtime import job
+from clustersae.runtime.errors import InputError
 
 
 def main(
@@ -24,12 +26,15 @@ def main(
         asked: (split, tokens) by the configuration's key: what the experiment will read.
 
     Raises:
-        InputError: the text cannot be read, there is less of it than is asked for, or it has
-            tokens that the model lacks.
+        InputError: rows are longer than what the model reads; the text cannot be read, there is
+            less of it than is asked for, or it has tokens that the model lacks.
     """
+    n_ctx, most = settings["n_ctx"], read_description(model_dir).n_ctx
+    if n_ctx > most:
+        raise InputError(f"corpus.n_ctx is {n_ctx}, but the model reads at most {most}: lower it.")
     loaded = model_tokenizer(model_dir)
     layout = Layout.NONE if settings["tokenised"] else layout_of(settings["bos"], loaded)
-    corpus = packed(settings, settings["n_ctx"], loaded, layout, settings["shuffle"])
+    corpus = packed(settings, n_ctx, loaded, layout, settings["shuffle"])
     corpus.write(files, asked)
 
 

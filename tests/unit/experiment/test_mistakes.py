@@ -290,6 +290,18 @@ WRONG = [
     ),
     (imported("of-two"), 'models.tiny.path: of-two/config.json: text_config is "x", but must be a'),
     (imported("endless"), "endless/config.json: n_layer is 2000000000, but must be at most 1000"),
+    (imported("t5"), "models.tiny.path: t5/config.json is of an encoder-decoder model. Use a"),
+    (imported("bert"), "bert/config.json is of an encoder (BertForMaskedLM). Use a decoder-only"),
+    (imported("pickled"), "models.tiny.path: pickled holds its weights as pickle only, which"),
+    (
+        imported("mpt", activations={"layers": [4]}),
+        "models.tiny: activations.layers names layer 4, but the model has the layers 0 to 3",
+    ),
+    (
+        imported("short", corpus={"n_ctx": 33}),
+        "models.tiny.corpus.n_ctx is 33, but the model reads at most 32 tokens"
+        " (short/config.json): lower it.",
+    ),
     (imported("flat"), "flat/config.json: hidden_size is 0, but must be at least 1"),
     (imported("x" * 5000), "is not a directory, and no GGUF file"),
     (imported("x\0"), "is not a directory, and no GGUF file"),

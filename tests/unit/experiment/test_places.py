@@ -4,7 +4,7 @@ import re
 
 import pytest
 import yaml
-from configurations import SCHEMA, load
+from configurations import SCHEMA, bare_model, load
 from snakemake_project import merged
 
 from clustersae.experiment.config import load as load_config
@@ -43,8 +43,7 @@ arms: &arms
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.txt").write_text("Once upon a time.")
-    (tmp_path / "llama").mkdir()
-    (tmp_path / "llama" / "config.json").write_text('{"n_layer": 4, "n_embd": 8}')
+    bare_model(tmp_path / "llama", {"n_layer": 4, "n_embd": 8})
     return tmp_path
 
 

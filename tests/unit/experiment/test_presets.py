@@ -1,12 +1,11 @@
 """Every ready configuration passes the checks that come before any job."""
 
-import json
 import re
 from pathlib import Path
 
 import pytest
 import yaml
-from configurations import language_models, load
+from configurations import bare_model, language_models, load
 
 from clustersae.experiment.layers import studied_layers
 from clustersae.experiment.sae_settings import resolve
@@ -27,8 +26,7 @@ def put_in_place(given):
             Path(name).write_text("Once upon a time.")
         if "path" in model:
             folder = Path(model["path"])
-            folder.mkdir(parents=True)
-            (folder / "config.json").write_text(json.dumps(LOCAL_MODELS[folder.name]))
+            bare_model(folder, LOCAL_MODELS[folder.name])
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from clustersae.experiment.sources import gguf_file
+from clustersae.experiment.sources import check_complete, gguf_file
 from clustersae.runtime.errors import InputError
 
 
@@ -30,6 +30,32 @@ def test_of_several_files_one_must_be_named(folder):
     message = f"holds 2 GGUF files. Give the path of one of them, such as {folder / 'one.gguf'}."
     with pytest.raises(InputError, match=re.escape(message)):
         gguf_file(folder)
+
+
+def test_an_adapter_is_no_model(tmp_path):
+    (tmp_path / "adapter_config.json").touch()
+    with pytest.raises(InputError, match=r"holds an adapter .* merge_and_unload"):
+        gguf_file(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (["tokenizer.json"], "the weights are missing"),
+        (["tokenizer.json", "pytorch_model.bin"], "as pickle only"),
+        (
+            ["tokenizer.json", "model-00001-of-00001.safetensors"],
+            r"but model-00001-of-00001\.safetensors: rename it to model\.safetensors",
+        ),
+        (["model.safetensors"], r"no tokenizer\.json"),
+        (["model.safetensors.index.json", "vocab.json"], r"no tokenizer\.json"),
+    ],
+)
+def test_a_directory_that_lacks_a_part_is_refused(tmp_path, files, message):
+    for name in files:
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match=message):
+        check_complete(tmp_path)
 
 
 def test_other_files_and_what_is_not_there_are_refused(folder):

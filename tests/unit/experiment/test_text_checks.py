@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from configurations import language_models, load
+from configurations import bare_model, language_models, load
 from snakemake_project import TINY, merged
 
 from clustersae.runtime.errors import InputError
@@ -24,8 +24,7 @@ def config(tmp_path, monkeypatch):
     (tmp_path / "prompts.jsonl").touch()
     os.link("text.txt", "hard.txt")
     os.symlink("text.txt", "soft.txt")
-    (tmp_path / "llama").mkdir()
-    (tmp_path / "llama" / "config.json").write_text('{"num_hidden_layers": 4, "hidden_size": 8}')
+    bare_model(tmp_path / "llama", {"num_hidden_layers": 4, "hidden_size": 8})
     return yaml.safe_load(TINY.read_text())
 
 

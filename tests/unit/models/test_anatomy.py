@@ -88,6 +88,16 @@ def test_a_bidirectional_model_is_refused(tmp_path):
         describe(tmp_path, "here")
 
 
+def test_a_model_that_transformer_lens_cannot_run_is_refused(tmp_path):
+    config = transformers.OpenAIGPTConfig(
+        vocab_size=50, n_embd=16, n_layer=2, n_head=2, n_positions=24
+    )
+    transformers.OpenAIGPTLMHeadModel(config).save_pretrained(tmp_path)
+    said = r"TransformerLens cannot read .* \(OpenAIGPTLMHeadModel\): [^.]*blocks"
+    with pytest.raises(InputError, match=said):
+        describe(tmp_path, "here")
+
+
 def test_damaged_weights_are_refused(tmp_path):
     save_tiny_model("gpt2", tmp_path)
     model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)

@@ -143,7 +143,7 @@ CODE = {"AutoConfig": "configuration_evil.EvilConfig", "AutoModelForCausalLM": "
 
 def test_a_model_that_is_code_of_its_own_is_refused(source, tmp_path, mark):
     with_code(source, mark, "config.json", {"model_type": "evil", "auto_map": CODE})
-    assert "config.json" in refusal(source, tmp_path)
+    assert "write models.NAME.trust_remote_code: true" in refusal(source, tmp_path)
 
 
 def test_a_tokenizer_that_is_code_of_its_own_is_refused(source, tmp_path, mark):

@@ -137,6 +137,14 @@ def test_an_attention_that_is_not_installed_is_replaced(tmp_path, tokens, key, n
     assert torch.equal(stream.logits(tokens), expected)
 
 
+def test_weights_of_another_shape_than_the_configuration_are_named(tmp_path):
+    save_tiny_model("llama", tmp_path)
+    change_config(tmp_path, vocab_size=VOCAB_SIZE + 1)
+    said = r"holds lm_head\.weight of shape \[50, 16\], but its config\.json asks for \[51, 16\]"
+    with pytest.raises(InputError, match=said):
+        load_pretrained(tmp_path)
+
+
 def test_an_attention_that_torch_brings_is_kept(tmp_path):
     source = save_tiny_model("llama", tmp_path / "source")
     change_config(source, attn_implementation="eager")

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from configurations import load
 from language_models import save_tiny_model
+from tiny_tokenizers import bytes_level
 
 from clustersae.__main__ import main
 from clustersae.runtime.machine import Machine
@@ -18,9 +19,9 @@ def here(tmp_path, monkeypatch):
     """A model and a text in the current folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(speed, "MEASURED_SECONDS", 0.01)
-    save_tiny_model("gpt2", tmp_path / "tiny-gpt2")
-    (tmp_path / "text.txt").write_text("w3 <|endoftext|> w4 " * 20_000)
-    (tmp_path / "tiny-gpt2" / "tokenizer.json").unlink()  # so that four characters are a token
+    folder = save_tiny_model("gpt2", tmp_path / "tiny-gpt2")
+    bytes_level([]).save(str(folder / "tokenizer.json"))
+    (tmp_path / "text.txt").write_text("w3 <|endoftext|> w4 " * 5000)
     return tmp_path
 
 

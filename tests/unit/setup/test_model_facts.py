@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import transformers
 from gguf_files import TOKENS, tiny_llama, write_gguf
 from hub_server import hub_with
 from language_models import D_MODEL, N_CTX, N_LAYERS, VOCAB_SIZE, save_tiny_model
@@ -38,6 +39,25 @@ def test_the_text_part_of_a_model_of_several_kinds_counts(tmp_path):
     )
     assert (model.n_layers, model.d_model, model.dtype) == (7, 40, "bfloat16")
     assert (model.vocab_size, model.n_ctx, model.tokenizer) == (9, None, None)
+
+
+def test_a_model_that_is_none_of_language_alone_is_refused(tmp_path):
+    transformers.LlavaConfig().save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r"LlavaConfig'>.*AutoModelForCausalLM\.\) Use") as error:
+        look_at_model(str(tmp_path))
+    assert str(tmp_path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("facts", "n_ctx"),
+    [
+        ({"n_layers": 2, "d_model": 8, "max_seq_len": 64}, 64),  # as of MPT
+        ({"num_hidden_layers": 2, "hidden_size": 8, "context_length": 64}, 64),  # as of RWKV
+    ],
+)
+def test_layers_and_context_are_found_by_the_names_of_rarer_families(tmp_path, facts, n_ctx):
+    model = look_at_model(write_config(tmp_path / "m", vocab_size=9, **facts))
+    assert (model.n_layers, model.d_model, model.n_ctx) == (2, 8, n_ctx)
 
 
 def test_the_head_of_a_gguf_file_is_enough(tmp_path):
@@ -79,7 +99,7 @@ def wrong_models(folder: Path) -> dict[str, tuple[str, str]]:
         "empty": (str(folder / "empty"), "has no config.json"),
         "text": (str(folder / "some.txt"), "is a file, but no GGUF file"),
         "gguf": (str(folder / "bad.gguf"), "is not a complete GGUF file"),
-        "encoder": (t5, "is an encoder-decoder model"),
+        "encoder": (t5, "is of an encoder-decoder model"),
         "unknown": (write_config(folder / "other", layers=3), "has none of num_hidden_layers"),
     }
 

@@ -1,12 +1,11 @@
 """What is proposed fits the model, the text and the machine, and is a valid configuration."""
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from configurations import load
+from configurations import bare_model, load
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -53,7 +52,6 @@ def folder(tmp_path_factory):
     """Where the configuration's files are found."""
     folder = tmp_path_factory.mktemp("proposal")
     (folder / "text.txt").write_text("text")
-    (folder / "my model").mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         yield folder
@@ -63,7 +61,7 @@ def folder(tmp_path_factory):
 @given(model=models, machine=machines, n_tokens=st.none() | st.integers(20_000, 10**9))
 def test_it_is_valid_and_fits_whatever_there_is(folder, model, machine, n_tokens):
     shape = {"num_hidden_layers": model.n_layers, "hidden_size": model.d_model}
-    (folder / "my model" / "config.json").write_text(json.dumps(shape))
+    bare_model(folder / "my model", shape)
     text = text_of(n_tokens, "text" if n_tokens else "dataset")
     config = propose(model, text, machine)
     assert yaml.safe_load(as_yaml(config, model, text, Path("c.yaml"))) == config

@@ -14,8 +14,8 @@ from clustersae.experiment.feasibility import check_arms
 from clustersae.experiment.judge import check_judge
 from clustersae.experiment.moved import check_form
 from clustersae.experiment.paths import located
-from clustersae.experiment.shape import model_shape
-from clustersae.experiment.sources import gguf_file
+from clustersae.experiment.shape import check_rows, model_shape
+from clustersae.experiment.sources import check_complete, gguf_file
 from clustersae.experiment.tasks import check_tasks, is_file
 from clustersae.experiment.texts import check_keys, check_text, locate_text
 from clustersae.runtime.errors import InputError
@@ -161,6 +161,7 @@ def _check_model(name: str, settings: dict[str, Any], trained: Mapping[str, Trai
             shape = model_shape(settings)
         except InputError as error:
             raise InputError(f"{where}.path: {error}") from None
+        check_rows(where, settings)
         check_arms(where, settings, *shape)
     tasks = settings["evaluation"]["tasks"]
     check_tasks(f"{where}: evaluation.tasks", tasks, settings["toy_english"])
@@ -186,7 +187,8 @@ def _check_origin(where: str, settings: Mapping[str, Any]) -> None:
         )
     if settings["path"]:
         try:
-            gguf_file(settings["path"])
+            if not gguf_file(settings["path"]):
+                check_complete(Path(settings["path"]))
         except InputError as error:
             raise InputError(f"{where}.path: {error}") from None
     if settings["revision"] and not settings["repo"]:

@@ -13,8 +13,11 @@ from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import GIVEN, read_json, read_object
 
 #: Where config.json of the usual model families keeps these figures.
-N_LAYERS_KEYS = ("num_hidden_layers", "n_layer", "num_layers")
+N_LAYERS_KEYS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
+#: Of these the first that is there says how many tokens a model reads, as TransformerLens takes it.
+N_CTX_KEYS = ("n_positions", "max_position_embeddings")
 D_MODEL_KEYS = ("hidden_size", "n_embd", "d_model")
+DECODER = "Use a decoder-only language model."
 
 
 class Shape(NamedTuple):
@@ -72,6 +75,26 @@ def model_shape(settings: Mapping[str, Any]) -> tuple[int | None, int | None]:
     return n_layers, positive(facts, D_MODEL_KEYS, file)
 
 
+def check_rows(where: str, settings: Mapping[str, Any]) -> None:
+    """Refuse rows of text that are longer than what a local model reads.
+
+    Args:
+        where: what messages begin with, e.g. `config: models.gpt2`.
+
+    Raises:
+        InputError: names the key, and the most that it may be.
+    """
+    if not settings["path"] or gguf_file(settings["path"]):
+        return
+    file, asked = Path(settings["path"]) / "config.json", settings["corpus"]["n_ctx"]
+    most = positive(text_facts(read_object(file, GIVEN), file), N_CTX_KEYS, file)
+    if most is not None and asked > most:
+        raise InputError(
+            f"{where}.corpus.n_ctx is {asked}, but the model reads at most {most} tokens"
+            f" ({file}): lower it."
+        )
+
+
 def text_facts(facts: Mapping[str, Any], file: Path) -> dict[str, Any]:
     """What a config.json says; of a model of several kinds, what it says of text comes first.
 
@@ -79,8 +102,13 @@ def text_facts(facts: Mapping[str, Any], file: Path) -> dict[str, Any]:
         facts: the content of `file`.
 
     Raises:
-        InputError: what it says of text is no section.
+        InputError: it is of an encoder, or what it says of text is no section.
     """
+    if facts.get("is_encoder_decoder"):
+        raise InputError(f"{file} is of an encoder-decoder model. {DECODER}")
+    named = facts.get("architectures")
+    if isinstance(named, list) and any(str(each).endswith("ForMaskedLM") for each in named):
+        raise InputError(f"{file} is of an encoder ({named[0]}). {DECODER}")
     of_text = facts.get("text_config") or {}
     if not isinstance(of_text, dict):
         raise InputError(

@@ -1,4 +1,4 @@
-"""Which local files a language model or a data set consists of."""
+"""Which local files a language model or a data set consists of, and whether they are there."""
 
 import os
 from pathlib import Path
@@ -7,6 +7,8 @@ from clustersae.experiment.paths import RULE
 from clustersae.runtime.errors import InputError
 
 GGUF = ".gguf"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
 
 
 def gguf_file(path: str | Path) -> Path | None:
@@ -35,12 +37,50 @@ def gguf_file(path: str | Path) -> Path | None:
             f"{path} holds {len(files)} GGUF files. Give the path of one of them, such as"
             f" {files[0]}."
         )
+    if (path / "adapter_config.json").is_file() and not files:
+        raise InputError(
+            f"{path} holds an adapter (adapter_config.json), not a model: join it to its model with"
+            " PEFT's merge_and_unload(), and save what that gives with save_pretrained."
+        )
     if not files:
         raise InputError(
             f"{path} has no config.json, so it is not a Hugging Face model directory. Save the"
             " model there with save_pretrained, or correct the path."
         )
     return files[0]
+
+
+def check_complete(folder: Path) -> None:
+    """A Hugging Face directory has its weights as safetensors, and a fast tokenizer.
+
+    Raises:
+        InputError: names what is missing and how to make it.
+    """
+    if not (folder / WEIGHTS).is_file() and not (folder / INDEX).is_file():
+        others = sorted(folder.glob("*.safetensors"))
+        if others:
+            raise InputError(
+                f"{folder} holds neither {WEIGHTS} nor {INDEX}, but {others[0].name}: rename it to"
+                f" {WEIGHTS} if it has all weights; if they lie in several files, put the index"
+                " beside them."
+            )
+        if any(file for kind in ("bin", "pt", "pth") for file in folder.glob(f"*.{kind}")):
+            raise InputError(
+                f"{folder} holds its weights as pickle only, which can run code when opened."
+                " Convert it where you trust it, with transformers:"
+                ' AutoModelForCausalLM.from_pretrained("…").save_pretrained("…"), which writes'
+                " safetensors."
+            )
+        raise InputError(
+            f"{folder} holds neither {WEIGHTS} nor {INDEX}: the weights are missing, or only other"
+            " formats (pickle .bin, say) were published. Use a revision or a copy with safetensors."
+        )
+    if not (folder / "tokenizer.json").is_file():
+        raise InputError(
+            f"{folder} holds no tokenizer.json. Write one with"
+            ' transformers.AutoTokenizer.from_pretrained("…").save_pretrained("…") and put it'
+            " there."
+        )
 
 
 def model_files(path: str | Path, with_code: bool = False) -> list[Path]:

@@ -6,6 +6,7 @@ independent check on ours.
 
 import gc
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -46,11 +47,9 @@ def describe(
     blocks = bridge.adapter.component_mapping["blocks"].name
     tokens = _probe(bridge.cfg.d_vocab, bridge.cfg.n_ctx)
     names = [HOOK.format(l=layer) for layer in range(bridge.cfg.n_layers)]
-    with torch.no_grad():
-        _, cache = bridge.run_with_cache(tokens, names_filter=names)
-    expected = [cache[name] for name in names]
+    expected = _run(bridge, tokens, names, model_dir)
     n_ctx = int(bridge.cfg.n_ctx)
-    del bridge, cache
+    del bridge
     gc.collect()  # it points at itself, and two copies of a large model may not fit
 
     model = loading.load_pretrained(model_dir, trust_remote_code)
@@ -85,13 +84,29 @@ def _bridge(model: torch.nn.Module, model_dir: Path):
         bridge = build_bridge_from_module(model, architecture, hf_config=model.config)
         if "blocks" not in (bridge.adapter.component_mapping or {}):
             raise ValueError("it names no list of blocks.")
-    except (ValueError, KeyError, AttributeError) as error:
-        raise InputError(
-            f"TransformerLens cannot read the model in {model_dir} ({architecture}):"
-            f" {first_line(error)} Use a decoder-only language model that its"
-            " TransformerBridge supports."
-        ) from error
+    except Exception as error:  # what an adapter misses shows anywhere, as any kind of error
+        raise _unreadable(model_dir, architecture, error) from error
     return bridge
+
+
+def _run(
+    bridge: Any, tokens: torch.Tensor, names: list[str], model_dir: Path
+) -> list[torch.Tensor]:
+    """What TransformerLens's hooks of these names give, each [batch, n_ctx, d_model]."""
+    try:
+        with torch.no_grad():
+            _, cache = bridge.run_with_cache(tokens, names_filter=names)
+        return [cache[name] for name in names]
+    except Exception as error:  # as above; models with a state of their own want a cache, say
+        raise _unreadable(model_dir, type(bridge.original_model).__name__, error) from error
+
+
+def _unreadable(model_dir: Path, architecture: str, error: Exception) -> InputError:
+    return InputError(
+        f"TransformerLens cannot read the model in {model_dir} ({architecture}):"
+        f" {first_line(error).rstrip('.')}. Use a decoder-only language model that its"
+        " TransformerBridge supports."
+    )
 
 
 def _probe(vocab_size: int, n_ctx: int) -> torch.Tensor:

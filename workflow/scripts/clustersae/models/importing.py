@@ -15,7 +15,7 @@ import torch
 
 from clustersae.corpora.tokenizer import read_tokenizer
 from clustersae.experiment.shape import text_facts
-from clustersae.experiment.sources import gguf_file
+from clustersae.experiment.sources import INDEX, WEIGHTS, check_complete, gguf_file
 from clustersae.models import gguf, loading
 from clustersae.models.anatomy import describe
 from clustersae.models.description import DTYPES
@@ -26,9 +26,6 @@ from clustersae.runtime.tensors import load_tensors, open_tensors, save_tensors
 from clustersae.runtime.words import counted
 
 logger = logging.getLogger(__name__)
-
-WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"
 
 
 def import_model(
@@ -65,6 +62,7 @@ def import_model(
         gguf.convert(file, output_dir)
     else:
         _copy_config(folder, output_dir)
+        check_complete(folder)
         _copy_tokenizer(folder, output_dir)
         _copy_weights(folder, output_dir / WEIGHTS)
         if trust_remote_code:
@@ -130,22 +128,11 @@ def _copy_config(folder: Path, output_dir: Path) -> None:
             f"{folder} holds no config.json: it is not a model directory as"
             " transformers' save_pretrained writes it."
         )
-    config = read_object(folder / "config.json", GIVEN)
-    text_facts(config, folder / "config.json")  # can be told
-    if config.get("is_encoder_decoder"):
-        raise InputError(
-            f"{folder} holds an encoder-decoder model. Use a decoder-only language model."
-        )
+    text_facts(read_object(folder / "config.json", GIVEN), folder / "config.json")  # can be told
     _copy(folder / "config.json", output_dir / "config.json")
 
 
 def _copy_tokenizer(folder: Path, output_dir: Path) -> None:
-    if not (folder / "tokenizer.json").is_file():
-        raise InputError(
-            f"{folder} holds no tokenizer.json. Write one with"
-            ' transformers.AutoTokenizer.from_pretrained("…").save_pretrained("…") and put it'
-            " there."
-        )
     read_tokenizer(folder / "tokenizer.json")  # is one, before it is copied
     _copy(folder / "tokenizer.json", output_dir / "tokenizer.json")
     config = folder / "tokenizer_config.json"
@@ -185,20 +172,8 @@ def _copy_weights(folder: Path, output: Path) -> None:
     if (folder / WEIGHTS).is_file():
         with open_tensors(folder / WEIGHTS):  # whose header is then known to be true
             _copy(folder / WEIGHTS, output)
-    elif (folder / INDEX).is_file():
-        _merge(folder, output)
-    elif any(folder.glob("*.bin")) or any(folder.glob("*.pt")) or any(folder.glob("*.pth")):
-        raise InputError(
-            f"{folder} holds its weights as pickle only, which can run code when opened. Convert it"
-            " where you trust it, with transformers:"
-            ' AutoModelForCausalLM.from_pretrained("…").save_pretrained("…"), which writes'
-            " safetensors."
-        )
     else:
-        raise InputError(
-            f"{folder} holds neither {WEIGHTS} nor {INDEX}: the weights are missing, or only other"
-            " formats (pickle .bin, say) were published. Use a revision or a copy with safetensors."
-        )
+        _merge(folder, output)
 
 
 def _merge(folder: Path, output: Path) -> None:

@@ -60,24 +60,36 @@ def load_pretrained(
     disable_progress_bar()
     # It would recommend an attention mask for padding, which is not needed (see `models.residual`).
     set_verbosity_error()
+    config = read_config(model_dir, trust_remote_code)
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             model_dir,
-            config=read_config(model_dir, trust_remote_code),
+            config=config,
             dtype=dtype,
             device_map=device_map,
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=trust_remote_code,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are named below
         )
-    except InputError:
-        raise
     except Exception as error:  # what is wrong with a model shows anywhere, as any kind of error
+        quantised = (
+            " Its weights are quantised: use those that are not."
+            if getattr(config, "quantization_config", None)
+            else ""
+        )
         raise InputError(
-            f"transformers cannot load {model_dir} as a causal language model: {first_line(error)}"
+            f"transformers cannot load {model_dir} as a causal language model:"
+            f" {first_line(error).rstrip('.')}.{quantised}"
         ) from error
     model, loading = loaded
+    if loading["mismatched_keys"]:
+        name, there, asked = min(loading["mismatched_keys"])
+        raise InputError(
+            f"model.safetensors in {model_dir} holds {name} of shape {[*there]}, but its"
+            f" config.json asks for {[*asked]}. Use the config.json that belongs to the weights."
+        )
     if loading["missing_keys"]:
         raise InputError(
             f"model.safetensors in {model_dir} lacks weights that its config.json asks for:"
@@ -114,6 +126,7 @@ def read_config(model_dir: Path, trust_remote_code: bool = False) -> Any:
             model_dir, local_files_only=True, trust_remote_code=trust_remote_code
         )
     except Exception as error:  # values of a wrong kind are found anywhere
+        _check_code(model_dir, error)
         reason = " ".join(str(error).split())[:300]  # the first line names the key alone
         raise InputError(f"transformers cannot read {model_dir}/config.json: {reason}") from error
     named = config._attn_implementation
@@ -121,6 +134,15 @@ def read_config(model_dir: Path, trust_remote_code: bool = False) -> Any:
         logger.info("%s asks for the attention %s; taking that of torch", model_dir, named)
         config._attn_implementation = None
     return config
+
+
+def _check_code(model_dir: Path, error: Exception) -> None:
+    """Raise InputError if what transformers says is that it would have to run a model's code."""
+    if "trust_remote_code" in str(error):
+        raise InputError(
+            f"{model_dir} holds a model that brings Python code of its own. Read that code; if you"
+            " trust it, write models.NAME.trust_remote_code: true."
+        ) from error
 
 
 def load_tokenizer(model_dir: Path, trust_remote_code: bool = False):
@@ -136,6 +158,7 @@ def load_tokenizer(model_dir: Path, trust_remote_code: bool = False):
             model_dir, local_files_only=True, trust_remote_code=trust_remote_code
         )
     except Exception as error:  # as of the model
+        _check_code(model_dir, error)
         raise InputError(
             f"transformers cannot load a tokenizer from {model_dir}: {first_line(error)}"
         ) from error

@@ -39,7 +39,7 @@ def check_size(config: Any, place: Path, n_bytes: int) -> None:
         )
 
 
-def _outline(config: Any, place: Path | str) -> torch.nn.Module:
+def _outline(config: Any, place: Path) -> torch.nn.Module:
     """The model that a configuration describes, without any weights: shapes alone."""
     from transformers import AutoModelForCausalLM
 
@@ -52,20 +52,24 @@ def _outline(config: Any, place: Path | str) -> torch.nn.Module:
                 config, dtype=torch.float32, trust_remote_code=False
             )
     except Exception as error:  # values of a wrong kind or size break any part of it
-        reason = " ".join(str(error).split())[:300]
+        reason = " ".join(str(error).split()).partition(" Model type should be one of")[0][:300]
         raise InputError(
             f"transformers cannot make a causal language model of what {place} says"
-            f" ({type(error).__name__}: {reason}). Use the checkpoint of a whole language model."
+            f" ({type(error).__name__}: {reason}) Use the checkpoint of a whole language model; of"
+            " one that also sees or hears, save the language model alone."
         ) from error
 
 
-def block_weights(config: Any) -> int:
+def block_weights(config: Any, place: Path) -> int:
     """Parameters of all blocks of the model that a configuration of transformers describes.
+
+    Args:
+        place: the file that it was read from, for messages.
 
     Raises:
         InputError: it is too deep, or transformers makes no model of it.
     """
-    model = _outline(config, "config.json")
+    model = _outline(config, place)
     n_layers = config.get_text_config().num_hidden_layers
     lists = (
         each

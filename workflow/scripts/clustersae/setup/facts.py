@@ -17,7 +17,10 @@ from clustersae.runtime.errors import InputError, first_line
 from clustersae.runtime.files import GIVEN, read_object
 from clustersae.runtime.machine import Machine
 
-N_CTX_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "seq_length", "max_seq_len")
+N_CTX_KEYS = (
+    *("max_position_embeddings", "n_positions", "n_ctx", "seq_length", "max_seq_len"),
+    "context_length",
+)
 #: A name of the Hugging Face Hub.
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -109,12 +112,7 @@ def _from_hub(repository: str, name: str, optional: bool = False) -> Path | None
 
 
 def _facts(key: str, place: str, config: Path, tokenizer: Path | None) -> ModelFacts:
-    facts = read_object(config, GIVEN)
-    if facts.get("is_encoder_decoder"):
-        raise InputError(
-            f"--model {place} is an encoder-decoder model. Use a decoder-only language model."
-        )
-    facts = text_facts(facts, config)
+    facts = text_facts(read_object(config, GIVEN), config)
 
     def whole(keys: Sequence[str], most: float = math.inf) -> int:
         found = positive(facts, keys, config, most)
@@ -140,10 +138,12 @@ def _facts(key: str, place: str, config: Path, tokenizer: Path | None) -> ModelF
 
 
 def _block_weights(config: Path) -> int | None:
+    """Raises InputError for a model that transformers knows as none of language alone."""
     try:
-        return block_weights(read_config(config.parent))
-    except InputError:  # what is wrong with it is said when the model is imported
+        known = read_config(config.parent)
+    except InputError:  # a model with code of its own, say: it is said when it is imported
         return None
+    return block_weights(known, config)
 
 
 def _packed_facts(file: Path) -> ModelFacts:
