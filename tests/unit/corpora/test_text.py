@@ -75,8 +75,9 @@ def test_json_lines(tmp_path, monkeypatch, chunk):
     [
         ('{"text": "b"', r"a\.jsonl, line 3: not valid JSON"),
         ('{"body": "b", "id": 1}', r"line 3: no text under 'text' \(its fields: body, id\)"),
-        ('{"text": 5}', r"line 3: no text under 'text' \(its fields: text\)"),
-        ('["text"]', r"line 3: no text under 'text' \(its fields: none: it is no object\)"),
+        ('{"text": 5}', r"line 3: 'text' is 5, not text\. Correct"),
+        ('{"text": null}', r"line 3: 'text' is null, not text\. Correct"),
+        ('["text"]', r"line 3: no JSON object, .* give that folder as a dataset"),
     ],
 )
 def test_a_bad_line_is_named_by_its_number(tmp_path, line, message):
@@ -280,11 +281,13 @@ def test_token_ids_of_a_dataset(tmp_path):
     for column in ("text", "ids"):
         with pytest.raises(InputError, match=rf"no token ids in column '{column}'.* tokens, text"):
             next(dataset_tokens(place, "train", column))
+    with pytest.raises(InputError, match=r"holds token ids, write corpus\.tokenised: true\."):
+        next(dataset_documents(place, "train", "tokens"))
 
 
 @pytest.mark.parametrize("kind", ["dict", "files"])
 def test_a_split_that_is_not_there_is_named(saved_dataset, kind):
-    with pytest.raises(InputError, match=r"cannot be read .*check corpus\.dataset"):
+    with pytest.raises(InputError, match=r"cannot be read .*train.*check corpus\.dataset"):
         list(dataset_documents(str(saved_dataset / kind), "validation", "body"))
 
 

@@ -11,6 +11,7 @@ from language_models import D_MODEL, N_CTX, N_LAYERS, VOCAB_SIZE, save_tiny_mode
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from clustersae.runtime.errors import InputError
+from clustersae.setup import sample
 from clustersae.setup.facts import ModelFacts, look_at_model
 from clustersae.setup.sample import look_at_text
 
@@ -198,6 +199,44 @@ def test_a_dataset_in_a_folder_is_read_by_its_field(model, tmp_path):
     assert text.corpus["dataset"] == str(tmp_path / "set")
     assert text.n_bytes is not None
     assert text.n_bytes >= 30_000
+
+
+@pytest.fixture
+def words(model) -> ModelFacts:
+    """A model whose tokens are words, of which a text's first thousand characters are a sample."""
+    tokenizer = Tokenizer(models.WordLevel({"w3": 0}, unk_token="w3"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(model.tokenizer))
+    return model
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("n_characters", [1000, 1 << 20])
+def test_tokens_are_counted_in_any_encoding(words, tmp_path, monkeypatch, encoding, n_characters):
+    monkeypatch.setattr(sample, "SAMPLE_CHARACTERS", n_characters)
+    (tmp_path / "text.txt").write_text("w3 " * 50_000, encoding=encoding)
+    text = look_at_text([str(tmp_path / "text.txt")], words)
+    assert text.n_tokens == pytest.approx(50_000, rel=0.01)
+
+
+@pytest.mark.parametrize("n_characters", [1000, 1 << 20])
+def test_other_columns_of_a_dataset_are_no_text(words, tmp_path, monkeypatch, n_characters):
+    monkeypatch.setattr(sample, "SAMPLE_CHARACTERS", n_characters)
+    (tmp_path / "set").mkdir()
+    line = json.dumps({"url": "x" * 900, "text": "w3 " * 100, "n": [1, 2]}) + "\n"
+    (tmp_path / "set" / "rows.jsonl").write_text(line * 300)
+    text = look_at_text([str(tmp_path / "set")], words)
+    assert text.n_tokens == pytest.approx(30_000, rel=0.05)
+
+
+def test_a_folder_of_text_files_is_read_file_by_file(model, tmp_path):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for name, content in {"b.txt": "One.", "a.md": "Two.\nThree.", "c.txt": ""}.items():
+        (folder / name).write_text(content)
+    files = [str(folder / name) for name in ("a.md", "b.txt")]
+    corpus = look_at_text([str(folder)], model).corpus
+    assert corpus == {"source": "text", "files": files, "separator": None}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from clustersae.experiment.texts import ENCODINGS, check_unpacked, is_encoding
+from clustersae.experiment.texts import AS_DATASET, ENCODINGS, check_unpacked, is_encoding
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import parsed_json
 
@@ -41,9 +41,8 @@ def text_pieces(path: str | Path, encoding: str = "utf-8") -> Iterator[str]:
     """
     path = _existing_file(path)
     read = 0
+    encoding = encoding_of(path, encoding)
     with open(path, "rb") as file:
-        encoding = _marked(file.read(4)) or encoding
-        file.seek(0)
         decoder = _decoder(encoding)
         lines = io.IncrementalNewlineDecoder(None, translate=True)
         while True:
@@ -142,8 +141,10 @@ def _place_to_cut(text: str, limit: int) -> int:
     return limit
 
 
-def _marked(start: bytes) -> str | None:
-    """The encoding that a file's first four bytes name, if they are a byte-order mark."""
+def encoding_of(path: Path, asked: str = "utf-8") -> str:
+    """The encoding that a file's byte-order mark names, or else the one that is asked for."""
+    with open(path, "rb") as file:
+        start = file.read(4)
     marks = {
         codecs.BOM_UTF8: "utf-8-sig",
         codecs.BOM_UTF32_LE: "utf-32",
@@ -151,7 +152,7 @@ def _marked(start: bytes) -> str | None:
         codecs.BOM_UTF16_LE: "utf-16",
         codecs.BOM_UTF16_BE: "utf-16",
     }
-    return next((name for mark, name in marks.items() if start.startswith(mark)), None)
+    return next((name for mark, name in marks.items() if start.startswith(mark)), asked)
 
 
 def _check_no_wide_characters(path: Path, encoding: str, start: bytes) -> None:
@@ -206,12 +207,14 @@ def dataset_documents(
     Raises:
         InputError: the dataset, its split or the column cannot be found, or a download fails.
     """
-    for number, row in _rows_with(field, dataset, split, subset, revision):
+    for number, row in rows_with(field, dataset, split, subset, revision):
         text = row.get(field)
         if not isinstance(text, str):
+            tokens = " Of one that holds token ids, write corpus.tokenised: true."
             raise InputError(
                 f"Row {number} of dataset {dataset} has no text in column {field!r}. Its columns"
-                f" are {', '.join(row)}: set corpus.field to one that holds text."
+                f" are {', '.join(row)}: set corpus.field (of init, --field) to one that holds"
+                f" text.{tokens if isinstance(text, list) else ''}"
             )
         yield text
 
@@ -226,7 +229,7 @@ def dataset_tokens(
     Raises:
         InputError: the dataset, its split or the column cannot be found, or holds something else.
     """
-    for number, row in _rows_with(field, dataset, split, subset, revision):
+    for number, row in rows_with(field, dataset, split, subset, revision):
         ids = np.asarray(row.get(field))
         if ids.shape == (0,):  # of which NumPy does not know that they would be whole numbers
             continue
@@ -239,8 +242,8 @@ def dataset_tokens(
         yield ids.astype(np.int32)
 
 
-def _rows_with(
-    field: str, dataset: str, split: str, subset: str | None, revision: str | None
+def rows_with(
+    field: str, dataset: str, split: str, subset: str | None = None, revision: str | None = None
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Rows with their numbers, but those where the field is null."""
     rows = _named_errors(dataset, _dataset_rows(dataset, split, subset, revision))
@@ -258,7 +261,10 @@ def _dataset_rows(
     if (path / "state.json").is_file():
         yield from datasets.load_from_disk(dataset)
     elif (path / "dataset_dict.json").is_file():
-        yield from datasets.load_from_disk(dataset)[split]
+        splits = datasets.load_from_disk(dataset)
+        if split not in splits:
+            raise ValueError(f"it has no split {split}, but {', '.join(splits)}")
+        yield from splits[split]
     else:
         yield from datasets.load_dataset(
             dataset, name=subset, split=split, revision=revision, streaming=True
@@ -314,12 +320,22 @@ def _json_field(line: str, field: str, place: str) -> str:
         raise InputError(
             f"{place}: not valid JSON ({reason}). Correct or remove it; every line is one object."
         ) from None
-    if not isinstance(record, dict) or not isinstance(record.get(field), str):
-        fields = ", ".join(record) if isinstance(record, dict) else "none: it is no object"
+    if not isinstance(record, dict):
         raise InputError(
-            f"{place}: no text under {field!r} (its fields: {fields}). Set corpus.field."
+            f"{place}: no JSON object, and every line must be one. Correct or remove it; a file of"
+            f" another form, {AS_DATASET} (corpus.source)."
+        )
+    if field not in record:
+        raise InputError(
+            f"{place}: no text under {field!r} (its fields: {', '.join(record)}). Set corpus.field"
+            " (of init, --field)."
         )
     text = record[field]
+    if not isinstance(text, str):
+        raise InputError(
+            f"{place}: {field!r} is {'null' if text is None else repr(text)[:60]}, not text."
+            " Correct or remove the line, or set corpus.field (of init, --field)."
+        )
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -121,7 +121,8 @@ def _report(
 
 def _about(text: TextFacts) -> str:
     corpus = text.corpus
-    name = corpus["dataset"] if "dataset" in corpus else ", ".join(corpus["files"])
+    first, *others = [corpus["dataset"]] if "dataset" in corpus else corpus["files"]
+    name = f"{first} and {len(others)} more" if others else first
     parts = [] if text.n_bytes is None else [number_of_bytes(text.n_bytes)]
     if text.n_tokens is not None:
         parts.append(f"about {rounded(text.n_tokens):,} tokens")

@@ -7,7 +7,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from clustersae.corpora.text import dataset_documents, jsonl_documents, lines_of, text_pieces
+from clustersae.corpora.text import (
+    dataset_documents,
+    encoding_of,
+    jsonl_documents,
+    lines_of,
+    rows_with,
+    text_pieces,
+)
 from clustersae.corpora.tokenizer import read_tokenizer
 from clustersae.experiment.sources import dataset_files
 from clustersae.experiment.texts import AS_DATASET, check_repeats
@@ -21,6 +28,10 @@ SAMPLE_CHARACTERS = 1 << 20
 CHARACTERS_PER_TOKEN = 4.0
 #: What texts for language models put between documents.
 SEPARATORS = ("<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "</s>")
+#: Rows of a dataset that are looked at for what they hold beside the text.
+SAMPLE_ROWS = 100
+#: Of files of running text; a dataset of them would have a document per line.
+_TEXTS = (".txt", ".md")
 #: Of files that are rows, not running text.
 _TABLES = (".json", ".csv", ".tsv")
 
@@ -43,7 +54,8 @@ class TextFacts:
 
 
 def look_at_text(places: Sequence[str], model: ModelFacts, field: str | None = None) -> TextFacts:
-    """Text files, JSON Lines files, or one dataset (a folder here, or a name of the Hub).
+    """Text files or a folder of them, JSON Lines files, or one dataset (a folder here, or a name
+    of the Hub).
 
     Args:
         field: that holds the text, in JSON Lines and datasets; by default one is looked for.
@@ -72,10 +84,18 @@ def look_at_text(places: Sequence[str], model: ModelFacts, field: str | None = N
             " written OWNER/NAME."
         )
     place, field = (places[0] if missing else str(paths[0])), field or "text"
+    inside = [] if missing else dataset_files(place)
+    if inside and all(file.suffix.lower() in _TEXTS for file in inside):
+        return _text_files([file for file in inside if file.stat().st_size] or inside, model)
     sample = _sample(dataset_documents(place, "train", field))
     corpus = {"source": "dataset", "dataset": place, "field": field}
-    n_bytes = sum(file.stat().st_size for file in dataset_files(place)) if not missing else None
-    return _with_tokens(corpus, n_bytes, sample, model)
+    if missing:
+        return _with_tokens(corpus, None, None, sample, model)
+    n_bytes = _size(inside)
+    n_characters: float = len(sample)
+    if not _is_whole(sample):
+        n_characters *= n_bytes / len(sample.encode()) * _share_of_text(place, field)
+    return _with_tokens(corpus, n_bytes, n_characters, sample, model)
 
 
 def _text_files(paths: Sequence[Path], model: ModelFacts) -> TextFacts:
@@ -91,7 +111,8 @@ def _text_files(paths: Sequence[Path], model: ModelFacts) -> TextFacts:
         "files": [str(path) for path in paths],
         "separator": separator if count else None,
     }
-    return _with_tokens(corpus, _size(paths), "".join(samples), model)
+    n_characters = sum(map(_characters, paths, samples))
+    return _with_tokens(corpus, _size(paths), n_characters, "".join(samples), model)
 
 
 def _json_lines(paths: Sequence[Path], model: ModelFacts, field: str | None) -> TextFacts:
@@ -102,7 +123,8 @@ def _json_lines(paths: Sequence[Path], model: ModelFacts, field: str | None) -> 
     # The rest of a line are names and other fields.
     share = min(1.0, len(sample) / len(read))
     corpus = {"source": "jsonl", "files": [str(path) for path in paths], "field": field}
-    return _with_tokens(corpus, round(_size(paths) * share), sample, model)
+    n_characters = share * sum(_characters(path, read, whole=False) for path in paths)
+    return _with_tokens(corpus, round(_size(paths) * share), n_characters, sample, model)
 
 
 def _has_json_lines(path: Path) -> bool:
@@ -135,6 +157,28 @@ def _size(paths: Iterable[Path]) -> int:
     return sum(path.stat().st_size for path in paths)
 
 
+def _is_whole(sample: str) -> bool:
+    return len(sample) < SAMPLE_CHARACTERS
+
+
+def _characters(path: Path, sample: str, whole: bool = True) -> float:
+    """Of a file, by the bytes that a character of the sample takes.
+
+    Args:
+        whole: a sample that did not fill up is all of the file.
+    """
+    if whole and _is_whole(sample):
+        return len(sample)
+    return path.stat().st_size * len(sample) / len(sample.encode(encoding_of(path)))
+
+
+def _share_of_text(place: str, field: str) -> float:
+    """Of what the first rows of a dataset hold; the rest are other columns."""
+    rows = [row for _, row in islice(rows_with(field, place, "train"), SAMPLE_ROWS)]
+    of_all = sum(len(str(value)) for row in rows for value in row.values())
+    return sum(len(row[field]) for row in rows) / max(1, of_all)
+
+
 def _sample(pieces: Iterator[str]) -> str:
     read, length = [], 0
     for piece in pieces:
@@ -146,7 +190,11 @@ def _sample(pieces: Iterator[str]) -> str:
 
 
 def _with_tokens(
-    corpus: dict[str, Any], n_bytes: int | None, sample: str, model: ModelFacts
+    corpus: dict[str, Any],
+    n_bytes: int | None,
+    n_characters: float | None,
+    sample: str,
+    model: ModelFacts,
 ) -> TextFacts:
     if not sample:
         raise InputError(f"--text {corpus.get('dataset') or corpus['files'][0]} has no text.")
@@ -154,6 +202,5 @@ def _with_tokens(
     if model.tokenizer:
         encoding = read_tokenizer(model.tokenizer).encode(sample, add_special_tokens=False)
         per_token = len(sample) / max(1, len(encoding.ids))
-    n_characters = None if n_bytes is None else n_bytes * len(sample) / len(sample.encode())
     total = None if n_characters is None else round(n_characters / per_token)
     return TextFacts(corpus, n_bytes, total, measured=model.tokenizer is not None)
