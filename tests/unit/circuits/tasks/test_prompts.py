@@ -54,8 +54,30 @@ def test_csv_with_the_same_columns_is_read(tmp_path):
 )
 def test_a_bad_line_is_named_with_number_and_key(tmp_path, bad, what):
     path = write(tmp_path, f"{line()}\n\n{bad}\n{line()}\n")
-    with pytest.raises(InputError, match=rf"task\.jsonl, which has bad lines:\n  line 3: {what}"):
+    with pytest.raises(InputError, match=rf"task\.jsonl, .*JSON object\):\n  line 3: {what}"):
         read_prompts(path)
+
+
+COLUMNS = "clean_prefix,patch_prefix,clean_answer,patch_answer\n"
+
+
+@pytest.mark.parametrize(
+    ("row", "what"),
+    [
+        ("The dog, then,The dogs, is, are", "line 2: more values than columns: put quotation"),
+        ("The dog,The dogs, is", "line 2: fewer values than columns"),
+        ('"The dog,The dogs, is, are\nA cat,Cats, is, are', "is not valid CSV .* mark open"),
+    ],
+)
+def test_a_row_with_a_comma_too_many_is_not_shifted(tmp_path, row, what):
+    with pytest.raises(InputError, match=what):
+        read_prompts(write(tmp_path, f"{COLUMNS}{row}\n", "task.csv"))
+
+
+def test_prompts_are_read_in_the_encoding_that_a_byte_order_mark_names(tmp_path):
+    path = write(tmp_path, "", "task.csv")
+    path.write_text(f"{COLUMNS}Bär,Bären, is, are\n", encoding="utf-16")
+    assert read_prompts(path) == [("Bär", "Bären", " is", " are")]
 
 
 def test_every_bad_line_is_told_once_up_to_a_limit(tmp_path):

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from clustersae.corpora.text import encoding_of
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import parsed_json
 
@@ -59,7 +60,9 @@ def read_prompts(path: str | Path) -> list[TaskPrompt]:
     if errors:
         shown = errors[:MAX_ERRORS_SHOWN]
         more = [f"and {len(errors) - len(shown)} more"] if len(errors) > len(shown) else []
-        raise InputError("\n  ".join([f"Correct {path}, which has bad lines:", *shown, *more]))
+        each = "" if records is _csv_records else " (each must be a JSON object)"
+        head = f"Correct {path}, which has bad lines{each}:"
+        raise InputError("\n  ".join([head, *shown, *more]))
     if not prompts:
         raise InputError(
             f"{path} holds no prompts. Give one JSON object per line, with"
@@ -77,7 +80,7 @@ def _text(path: Path) -> str:
     if not path.is_file():
         raise InputError(f"{path} does not exist or is no file: correct the task's path.")
     try:
-        return path.read_text(encoding="utf-8-sig")  # some editors put a byte-order mark
+        return path.read_text(encoding=encoding_of(path))
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path} is not UTF-8 text (byte {error.start}: {error.reason}). Convert it, e.g. with"
@@ -93,7 +96,8 @@ def _json_records(text: str) -> Iterator[tuple[int, Any]]:
 
 
 def _csv_records(text: str) -> Iterator[tuple[int, Any]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""))
+    # Strictly: a quotation mark that stays open would swallow the lines after it.
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     for record in reader:
         yield reader.line_num, record
 
@@ -109,6 +113,10 @@ def _prompt(record: str | Mapping[str, Any]) -> TaskPrompt:
             raise ValueError(f"not valid JSON ({error})") from None
         if not isinstance(record, dict):
             raise ValueError("no JSON object with the keys " + ", ".join(TaskPrompt._fields))
+    elif None in record:  # the csv module's key for what is beyond the columns
+        raise ValueError("more values than columns: put quotation marks around what has a comma")
+    elif None in record.values():
+        raise ValueError("fewer values than columns")
     elif "clean" in record and "corrupted_hard" in record:
         record = _indirect_object(record["clean"], record["corrupted_hard"])
     elif {"clean", "corrupted", "label"} <= record.keys():
