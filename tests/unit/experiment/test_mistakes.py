@@ -91,6 +91,7 @@ WRONG = [
         "must be an integer; YAML took it for text, write 4000000",
     ),
     ({"models": None}, "models is null, but must be a section"),
+    (imported("llama", device_map="cuda"), 'device_map is "cuda", but must be null or auto.'),
     (imported("llama", {"source": "txt"}), 'corpus.source is "txt", but must be text or jsonl or'),
     # names
     (
@@ -98,7 +99,7 @@ WRONG = [
         "unknown key 'stp' in activations.layers; allowed are first, last, step.",
     ),
     ({"activations": {"layers": {"step": -1}}}, "activations.layers.step is -1, but must be"),
-    ({"activations": {"layers": "some"}}, 'activations.layers is "some", but must'),
+    ({"activations": {"layers": "0-3"}}, 'layers is "0-3", but must be all, a list or a section'),
     ({"activations": {"layers": [0, 9]}}, "activations.layers names layer 9, but the model has"),
     ({"models": {"a b": {}}}, 'models has the name "a b"'),
     ({"models": {"a/b": {}}}, 'models has the name "a/b", but a name is up to 100 letters, digits'),
@@ -301,6 +302,11 @@ WRONG = [
         imported("short", corpus={"n_ctx": 33}),
         "models.tiny.corpus.n_ctx is 33, but the model reads at most 32 tokens"
         " (short/config.json): lower it.",
+    ),
+    (
+        imported("llama", corpus={"max_tokens": 300, "n_ctx": 32}),
+        "models.tiny: activations.tokens asks for 2800 tokens in all, but corpus.max_tokens ends the"
+        " text after 300: raise corpus.max_tokens, or ask for fewer.",
     ),
     (imported("flat"), "flat/config.json: hidden_size is 0, but must be at least 1"),
     (imported("x" * 5000), "is not a directory, and no GGUF file"),

@@ -162,10 +162,22 @@ def _check_model(name: str, settings: dict[str, Any], trained: Mapping[str, Trai
         except InputError as error:
             raise InputError(f"{where}.path: {error}") from None
         check_rows(where, settings)
+        _check_length(where, settings)
         check_arms(where, settings, *shape)
     tasks = settings["evaluation"]["tasks"]
     check_tasks(f"{where}: evaluation.tasks", tasks, settings["toy_english"])
     check_judge(f"{where}: ", settings["evaluation"]["judge"])
+
+
+def _check_length(where: str, settings: Mapping[str, Any]) -> None:
+    """A text that is read as far as tokens are asked of it; it ends with a whole row."""
+    corpus, asked = settings["corpus"], sum(settings["activations"]["tokens"].values())
+    most = corpus["max_tokens"]
+    if most is not None and asked >= most + corpus["n_ctx"]:
+        raise InputError(
+            f"{where}: activations.tokens asks for {asked} tokens in all, but corpus.max_tokens"
+            f" ends the text after {most}: raise corpus.max_tokens, or ask for fewer."
+        )
 
 
 def _check_origin(where: str, settings: Mapping[str, Any]) -> None:

@@ -195,6 +195,8 @@ def _demand(error: jsonschema.ValidationError) -> str:
             return demand + _exponent_hint(error.instance, names)
         case "enum":
             return "be " + " or ".join(map(_word, limit))
+        case "pattern":  # of activations.layers alone
+            return "be all, a list or a section"
         case "minimum":
             return f"be at least {limit}"
         case "exclusiveMinimum":
