@@ -305,8 +305,8 @@ WRONG = [
     ),
     (
         imported("llama", corpus={"max_tokens": 300, "n_ctx": 32}),
-        "models.tiny: activations.tokens asks for 2800 tokens in all, but corpus.max_tokens ends the"
-        " text after 300: raise corpus.max_tokens, or ask for fewer.",
+        "models.tiny: activations.tokens asks for 2800 tokens in all, but corpus.max_tokens ends"
+        " the text after 300: raise corpus.max_tokens, or ask for fewer.",
     ),
     (imported("flat"), "flat/config.json: hidden_size is 0, but must be at least 1"),
     (imported("x" * 5000), "is not a directory, and no GGUF file"),

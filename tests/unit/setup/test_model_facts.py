@@ -49,6 +49,14 @@ def test_a_model_that_is_none_of_language_alone_is_refused(tmp_path):
     assert str(tmp_path) in str(error.value)
 
 
+def test_a_kind_of_model_that_transformers_does_not_know_is_refused_unless_it_brings_code(tmp_path):
+    shape = {"num_hidden_layers": 2, "hidden_size": 8, "vocab_size": 9, "model_type": "new-net"}
+    with pytest.raises(InputError, match=r"cannot read .*m/config\.json: .*`new-net`"):
+        look_at_model(write_config(tmp_path / "m", **shape))
+    own = {"AutoConfig": "net.Config", "AutoModelForCausalLM": "net.Net"}
+    assert look_at_model(write_config(tmp_path / "n", auto_map=own, **shape)).n_layers == 2
+
+
 @pytest.mark.parametrize(
     ("facts", "n_ctx"),
     [

@@ -3,9 +3,10 @@
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from clustersae.experiment.layers import MOST_LAYERS
 from clustersae.experiment.shape import D_MODEL_KEYS, N_LAYERS_KEYS, Shape, positive, text_facts
@@ -133,15 +134,19 @@ def _facts(key: str, place: str, config: Path, tokenizer: Path | None) -> ModelF
         # Older versions of transformers say torch_dtype.
         dtype=str(facts.get("dtype") or facts.get("torch_dtype") or "float32"),
         tokenizer=tokenizer if tokenizer and tokenizer.is_file() else None,
-        n_block_weights=_block_weights(config),
+        n_block_weights=_block_weights(config, facts),
     )
 
 
-def _block_weights(config: Path) -> int | None:
-    """Raises InputError for a model that transformers knows as none of language alone."""
+def _block_weights(config: Path, facts: Mapping[str, Any]) -> int | None:
+    """Raises InputError for a kind of model that transformers does not know, or not as one of
+    language alone."""
     try:
         known = read_config(config.parent)
-    except InputError:  # a model with code of its own, say: it is said when it is imported
+    except InputError:
+        # With code of its own, which is said when it is imported; or it does not say its kind.
+        if "model_type" in facts and "auto_map" not in facts:
+            raise
         return None
     return block_weights(known, config)
 
