@@ -240,9 +240,10 @@ def test_other_columns_of_a_dataset_are_no_text(words, tmp_path, monkeypatch, n_
 def test_a_folder_of_text_files_is_read_file_by_file(model, tmp_path):
     folder = tmp_path / "texts"
     folder.mkdir()
-    for name, content in {"b.txt": "One.", "a.md": "Two.\nThree.", "c.txt": ""}.items():
+    contents = {"b.txt": "One.", "a.txt": "Two.\nThree.", "c.txt": "", "README.md": "Four."}
+    for name, content in contents.items():
         (folder / name).write_text(content)
-    files = [str(folder / name) for name in ("a.md", "b.txt")]
+    files = [str(folder / name) for name in ("a.txt", "b.txt")]
     corpus = look_at_text([str(folder)], model).corpus
     assert corpus == {"source": "text", "files": files, "separator": None}
 

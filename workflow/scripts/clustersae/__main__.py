@@ -27,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--text",
         required=True,
         nargs="+",
-        help="text or JSON Lines files; or one dataset, a folder or of the Hub (OWNER/NAME)",
+        help="text or JSON Lines files, or a folder of text files; or one dataset, a folder or of"
+        " the Hub (OWNER/NAME)",
     )
     init.add_argument("--field", help="field of the text in JSON Lines and datasets")
     init.add_argument("--output", type=Path, help="what to write; by default MODEL.yaml")

@@ -97,7 +97,8 @@ class Corpus:
             if available < n_tokens:
                 raise InputError(
                     f"The {split} split has {counted(available, 'token')} and {key} asks for"
-                    f" {n_tokens}: ask for at most {available}, or make the corpus larger."
+                    f" {n_tokens}: ask for at most {available}, or make the corpus, or that split,"
+                    " larger."
                 )
         for split in self.rows:
             write_tokens(getattr(files, split), self.token_file(split))

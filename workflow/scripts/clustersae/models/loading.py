@@ -126,7 +126,7 @@ def read_config(model_dir: Path, trust_remote_code: bool = False) -> Any:
             model_dir, local_files_only=True, trust_remote_code=trust_remote_code
         )
     except Exception as error:  # values of a wrong kind are found anywhere
-        _check_code(model_dir, error)
+        _check_code(model_dir, trust_remote_code, error)
         reason = " ".join(str(error).split())[:300]  # the first line names the key alone
         raise InputError(f"transformers cannot read {model_dir}/config.json: {reason}") from error
     named = config._attn_implementation
@@ -136,9 +136,9 @@ def read_config(model_dir: Path, trust_remote_code: bool = False) -> Any:
     return config
 
 
-def _check_code(model_dir: Path, error: Exception) -> None:
+def _check_code(model_dir: Path, trusted: bool, error: Exception) -> None:
     """Raise InputError if what transformers says is that it would have to run a model's code."""
-    if "trust_remote_code" in str(error):
+    if not trusted and "trust_remote_code" in str(error):
         raise InputError(
             f"{model_dir} holds a model that brings Python code of its own. Read that code; if you"
             " trust it, write models.NAME.trust_remote_code: true."
@@ -158,7 +158,7 @@ def load_tokenizer(model_dir: Path, trust_remote_code: bool = False):
             model_dir, local_files_only=True, trust_remote_code=trust_remote_code
         )
     except Exception as error:  # as of the model
-        _check_code(model_dir, error)
+        _check_code(model_dir, trust_remote_code, error)
         raise InputError(
             f"transformers cannot load a tokenizer from {model_dir}: {first_line(error)}"
         ) from error

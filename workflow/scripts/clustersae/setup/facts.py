@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from clustersae.experiment.layers import MOST_LAYERS
-from clustersae.experiment.shape import D_MODEL_KEYS, N_LAYERS_KEYS, Shape, positive, text_facts
+from clustersae.experiment.shape import (
+    D_MODEL_KEYS,
+    N_CTX_KEYS,
+    N_LAYERS_KEYS,
+    Shape,
+    positive,
+    text_facts,
+)
 from clustersae.experiment.sources import gguf_file
 from clustersae.models.loading import read_config
 from clustersae.models.size import block_weights
@@ -18,10 +25,8 @@ from clustersae.runtime.errors import InputError, first_line
 from clustersae.runtime.files import GIVEN, read_object
 from clustersae.runtime.machine import Machine
 
-N_CTX_KEYS = (
-    *("max_position_embeddings", "n_positions", "n_ctx", "seq_length", "max_seq_len"),
-    "context_length",
-)
+#: Where a model that says it nowhere else has how many tokens it was trained on.
+MORE_N_CTX_KEYS = ("n_ctx", "seq_length", "max_seq_len", "context_length")
 #: A name of the Hugging Face Hub.
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -130,7 +135,10 @@ def _facts(key: str, place: str, config: Path, tokenizer: Path | None) -> ModelF
         n_layers=whole(N_LAYERS_KEYS, MOST_LAYERS),
         d_model=whole(D_MODEL_KEYS),
         vocab_size=whole(["vocab_size"]),
-        n_ctx=next((facts[k] for k in N_CTX_KEYS if isinstance(facts.get(k), int)), None),
+        n_ctx=next(
+            (facts[k] for k in (*N_CTX_KEYS, *MORE_N_CTX_KEYS) if isinstance(facts.get(k), int)),
+            None,
+        ),
         # Older versions of transformers say torch_dtype.
         dtype=str(facts.get("dtype") or facts.get("torch_dtype") or "float32"),
         tokenizer=tokenizer if tokenizer and tokenizer.is_file() else None,

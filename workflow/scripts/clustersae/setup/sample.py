@@ -30,8 +30,6 @@ CHARACTERS_PER_TOKEN = 4.0
 SEPARATORS = ("<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "</s>")
 #: Rows of a dataset that are looked at for what they hold beside the text.
 SAMPLE_ROWS = 100
-#: Of files of running text; a dataset of them would have a document per line.
-_TEXTS = (".txt", ".md")
 #: Of files that are rows, not running text.
 _TABLES = (".json", ".csv", ".tsv")
 
@@ -85,7 +83,9 @@ def look_at_text(places: Sequence[str], model: ModelFacts, field: str | None = N
         )
     place, field = (places[0] if missing else str(paths[0])), field or "text"
     inside = [] if missing else dataset_files(place)
-    if inside and all(file.suffix.lower() in _TEXTS for file in inside):
+    inside = [file for file in inside if file.name.lower() != "readme.md"]
+    # As a dataset, these would have a document for every line.
+    if inside and all(file.suffix.lower() == ".txt" for file in inside):
         return _text_files([file for file in inside if file.stat().st_size] or inside, model)
     sample = _sample(dataset_documents(place, "train", field))
     corpus = {"source": "dataset", "dataset": place, "field": field}
