@@ -38,6 +38,14 @@ def test_an_adapter_is_no_model(tmp_path):
         gguf_file(tmp_path)
 
 
+@pytest.mark.parametrize("inside", ["checkpoint-2", "snapshots/0a1b"])
+def test_a_folder_of_model_directories_is_told_which_to_give(tmp_path, inside):
+    (tmp_path / inside).mkdir(parents=True)
+    (tmp_path / inside / "config.json").touch()
+    with pytest.raises(InputError, match=re.escape(f"but {tmp_path / inside} has one: give the")):
+        gguf_file(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [

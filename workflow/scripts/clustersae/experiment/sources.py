@@ -42,6 +42,13 @@ def gguf_file(path: str | Path) -> Path | None:
             f"{path} holds an adapter (adapter_config.json), not a model: join it to its model with"
             " PEFT's merge_and_unload(), and save what that gives with save_pretrained."
         )
+    # As of the Hub's cache, or of a run's checkpoints.
+    inner = sorted([*path.glob("*/config.json"), *path.glob("snapshots/*/config.json")])
+    if inner and not files:
+        raise InputError(
+            f"{path} has no config.json, but {inner[-1].parent} has one: give the path of that"
+            " folder."
+        )
     if not files:
         raise InputError(
             f"{path} has no config.json, so it is not a Hugging Face model directory. Save the"

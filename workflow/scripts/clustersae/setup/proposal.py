@@ -178,7 +178,7 @@ def as_yaml(config: Mapping[str, Any], model: ModelFacts, text: TextFacts, file:
         else _commented("layers", "all", "or every third, say: {step: 3}"),
         _commented("tokens", tokens, "cached of each split; they must be in the text"),
         _commented("shard_tokens", activations["shard_tokens"], "one shard is one job"),
-        _commented("dtype", activations["dtype"], "on disk; float32 takes 4 bytes, others 2"),
+        _commented("dtype", activations["dtype"], "on disk; float32: 4 bytes, int8: 1, others: 2"),
         _commented("batch_rows", activations["batch_rows"], "fewer if memory is short"),
         "",
         "sae:",
