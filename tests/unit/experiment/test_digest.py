@@ -16,7 +16,9 @@ FILES = {
     "lib/b.py": 'def g():\n    """Say one."""\n    return 1\n',
     "lib/pkg/__init__.py": "",
     "lib/pkg/c.py": "from ..d import h\n",
-    "lib/d.py": "import json\nh = 2\n",
+    "lib/d.py": "import json\nh = 2\nSOURCES = ['step.h', 'step.c', 'absent.c']\n",
+    "lib/step.c": "int one(void) { return 1; }\n",
+    "lib/step.h": "typedef struct {\n    float x; /* a number */\n} Step;\n",
     "lib/unused.py": "x = 1\n",
 }
 
@@ -49,6 +51,8 @@ def project(tmp_path):
         ("lib/a.py", "from . import b\n\ndef f():\n    return b.g() + 1\n"),
         ("lib/b.py", "def g():\n    return 2\n"),  # reached by a relative import
         ("lib/d.py", "h = 3\n"),  # reached from a subpackage
+        ("lib/step.c", "int one(void) { return 2; }\n"),  # compiled by what is reached
+        ("lib/step.h", "typedef struct {\n    double x; /* a number */\n} Step;\n"),
         ("lib/pkg/__init__.py", "y = 1\n"),  # run on import of the package
     ],
 )
@@ -63,6 +67,9 @@ def test_code_that_the_script_reaches_counts(project, name, text):
         ("lib/b.py", 'def g():\n    """Say one."""\n\n    # one\n    return (1)\n'),
         ("lib/b.py", 'def g():\n    """Say it differently."""\n    return 1\n'),
         ("lib/new.py", "z = 1\n"),
+        ("lib/other.c", "int two(void) { return 2; }\n"),
+        ("lib/step.c", "// one, /* twice\nint one(void)\n{   return 1; }\n"),
+        ("lib/step.h", "typedef struct { float x; } Step;\n"),
     ],
 )
 def test_comments_docstrings_formatting_and_other_modules_do_not(project, name, text):
@@ -84,6 +91,17 @@ def test_what_is_for_notebooks_trains_no_sae_again(tmp_path):
             file.write("\nx = 1\n")
     forget()
     assert script_digest("train_sae.py", tmp_path / "scripts") == before
+
+
+@pytest.mark.parametrize("name", ["step.h", "step.c", "topk.c"])
+def test_the_compiled_step_trains_saes_again(tmp_path, name):
+    scripts = Path(__file__).parents[3] / "workflow/scripts"
+    shutil.copytree(scripts, tmp_path / "scripts")
+    before = script_digest("train_sae.py", tmp_path / "scripts")
+    with open(tmp_path / "scripts/clustersae/sae" / name, "a") as file:
+        file.write("\nstatic const int one = 1;\n")
+    forget()
+    assert script_digest("train_sae.py", tmp_path / "scripts") != before
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ all code that it reaches. As Python keeps bytecode, what was found is kept in `_
 import ast
 import hashlib
 import json
+import re
 import sys
 from contextlib import suppress
 from functools import cache
@@ -16,19 +17,25 @@ from typing import NamedTuple
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import write_text
 
+#: Names of files that are compiled: those in a module that does so are of files beside it.
+_COMPILED = re.compile(r"[\w-]+\.[ch]")
+_COMMENT_OR_SPACE = re.compile(r"/\*.*?\*/|//[^\n]*|\s+", re.DOTALL)
+
 #: Files known. Each edit adds one; with more than that it is begun anew.
 LARGEST = 5000
 
 
 class Code(NamedTuple):
-    """A file: digest of its code without comments, docstrings and formatting, and its imports.
+    """A file: digest of its code without comments, docstrings and formatting; what it runs.
 
     Attributes:
         imports: (level, module, names) of each import, level as in `ast.ImportFrom`.
+        compiled: names of files beside it that it compiles.
     """
 
     digest: str
     imports: list[tuple[int, str, list[str]]]
+    compiled: list[str]
 
 
 class CodeFiles:
@@ -64,8 +71,9 @@ class CodeFiles:
         return self._of[path]
 
     def _imported(self, path: Path) -> tuple[Path, ...]:
-        """Files below the root that importing the modules named in `path` would run."""
-        found = []
+        """Files below the root that importing the modules named in `path` would run or compile."""
+        beside = map(path.with_name, self.code(path).compiled)
+        found = [file for file in beside if file.is_file()]
         package = path.relative_to(self.root).parent.parts
         for level, module, names in self.code(path).imports:
             base = (*package[: len(package) - level + 1],) if level else ()
@@ -102,18 +110,24 @@ def _remembered(memory: Path) -> dict[str, Code]:
 
 
 def parsed(source: bytes, name: str) -> Code:
-    """What code says; `name` is for the message of an error."""
+    """What code of Python or C says; `name` is its file's, also for the message of an error."""
+    if _COMPILED.fullmatch(Path(name).name):
+        text = _COMMENT_OR_SPACE.sub(" ", source.decode())
+        return Code(hashlib.sha256(" ".join(text.split()).encode()).hexdigest(), [], [])
     tree = ast.parse(source, filename=name)
     imports: list[tuple[int, str, list[str]]] = []
+    compiled: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             imports += [(0, alias.name, []) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             names = [alias.name for alias in node.names]
             imports.append((node.level, node.module or "", names))
+        elif isinstance(node, ast.Constant) and _COMPILED.fullmatch(str(node.value)):
+            compiled.add(str(node.value))
         elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             _drop_docstring(node)
-    return Code(hashlib.sha256(ast.unparse(tree).encode()).hexdigest(), imports)
+    return Code(hashlib.sha256(ast.unparse(tree).encode()).hexdigest(), imports, sorted(compiled))
 
 
 def _drop_docstring(

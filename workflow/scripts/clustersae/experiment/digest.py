@@ -2,8 +2,9 @@
 
 Snakemake notices changes of a script by its time stamp, and changes of the modules that it
 imports not at all. Each rule therefore carries, among its params, a digest over its script and
-everything of this project that the script imports, directly or not. Digests are over syntax trees
-without docstrings: comments, formatting and documentation re-run nothing.
+everything of this project that the script imports, directly or not, and the C files that these
+compile. Digests are over syntax trees without docstrings: comments, formatting and documentation
+re-run nothing.
 """
 
 import hashlib
