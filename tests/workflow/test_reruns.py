@@ -158,6 +158,17 @@ def test_an_edited_text_is_read_again(finished):
     assert finished.plan().items() >= start.items()
 
 
+def test_an_edited_task_is_assessed_again(finished):
+    prompts = finished.folder / "prompts.jsonl"
+    os.utime(prompts)
+    assert finished.plan() == {}
+    finished.edit("prompts.jsonl", "the cat sat on", "the cat saw on")
+    os.utime(prompts, (10_000, 10_000))  # as a copy may have it
+    plan = finished.plan()
+    assert plan["assess_task"] == 1
+    assert not plan.keys() & {"train_sae", "import_model"}
+
+
 @pytest.mark.long
 def test_activations_may_be_deleted_after_a_run(finished):
     """They are the largest files by far; they come back when something needs them."""

@@ -12,7 +12,8 @@ checkpoint assess_task:
         description=inputs.of_home("model/description.json"),
         tokenizer=inputs.of_home("model/tokenizer.json"),
         limits=inputs.of_home("activations/norms.safetensors"),
-        prompts=requested.task_file,
+        # What it contains stands in a param: its time stamps say nothing.
+        prompts=ancient(requested.task_file),
     output:
         task="results/{model}/tasks/{task}/task.json",
         pairs="results/{model}/tasks/{task}/pairs.jsonl",
@@ -30,7 +31,7 @@ checkpoint assess_task:
     params:
         code=params.code("assess_task.py"),
         task=lambda wildcards: requested.tasks(wildcards)[wildcards.task],
-        stamps=params.stamps("evaluation", "tasks"),
+        contents=requested.task_contents,
         settings=params.section(
             "evaluation",
             "circuits",

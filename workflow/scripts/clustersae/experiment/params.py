@@ -9,7 +9,6 @@ from clustersae.experiment.clusters import start_of
 from clustersae.experiment.contents import contents_digest
 from clustersae.experiment.digest import script_digest
 from clustersae.experiment.inputs import Wildcards
-from clustersae.experiment.paths import stamps
 from clustersae.experiment.windows import windows_of
 
 #: What a rule takes: it is called with the wildcards of each job.
@@ -56,11 +55,6 @@ class Params:
     def first_of(self, *keys: str, otherwise: Any = None) -> ParamsFunction:
         """The first entry of the list at `keys`, and `otherwise` if that is null."""
         return lambda wildcards: (self.section(*keys)(wildcards) or [otherwise])[0]
-
-    def stamps(self, *keys: str) -> ParamsFunction:
-        """What tells a change of files named at `keys` that no rule can have as input."""
-        section = self.section(*keys)
-        return lambda wildcards: stamps(section(wildcards))
 
     def tokens_asked(self, wildcards: Wildcards, input: Any) -> dict[str, tuple[str, int]]:
         """What will be read of each split, so that too small a text is found at once.

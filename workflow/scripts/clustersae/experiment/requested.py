@@ -3,6 +3,7 @@
 Tasks and their circuits, a judge of latents, exports, the feature browser, trackers.
 """
 
+from clustersae.experiment.contents import contents_digest
 from clustersae.experiment.inputs import MODEL, InputFunction, Inputs, Wildcards
 from clustersae.experiment.paths import watched
 from clustersae.experiment.tasks import is_file, task_name
@@ -32,9 +33,16 @@ class Requested:
         return {task_name(task): task for task in tasks}
 
     def task_file(self, wildcards: Wildcards) -> list[str]:
-        """The file of a user's task: an input, so that editing it re-runs what reads it."""
+        """The file of a user's task; nothing for others."""
+        return watched(self._task_file(wildcards))
+
+    def task_contents(self, wildcards: Wildcards) -> str | None:
+        """Digest of that file: a param, so that what reads it runs again when it was edited."""
+        return contents_digest(self._task_file(wildcards))
+
+    def _task_file(self, wildcards: Wildcards) -> list[str]:
         task = self.tasks(wildcards)[wildcards.task]
-        return watched([task] if is_file(task) else [])
+        return [task] if is_file(task) else []
 
     def task_records(self, wildcards: Wildcards) -> list[str]:
         """What became of every task."""
