@@ -14,7 +14,7 @@ from clustersae.browser.pieces import number, write_piece
 from clustersae.browser.reading import Measured, Rows, read_group, read_scores
 from clustersae.experiment.plan import Plan, read_plan
 from clustersae.runtime import job
-from clustersae.runtime.files import replacing
+from clustersae.runtime.files import remove_unfinished_below, replacing
 from clustersae.runtime.log import Progress
 
 PAGE = Path(clustersae.browser.__file__).parent / "page"
@@ -46,6 +46,7 @@ def main(
     spaced = False
     progress = Progress("Writing groups of latents", len(groups))
     folder.mkdir(parents=True, exist_ok=True)
+    remove_unfinished_below(folder)
     with TemporaryDirectory(prefix=".data.", dir=folder) as temporary:
         data = Path(temporary) / "data"
         for group in groups:

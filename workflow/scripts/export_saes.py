@@ -7,7 +7,7 @@ from typing import Any
 from clustersae.exports.formats import LayerSAE, ancestry, write_layer
 from clustersae.models.description import read_description
 from clustersae.runtime import job
-from clustersae.runtime.files import write_json
+from clustersae.runtime.files import remove_unfinished_below, write_json
 from clustersae.runtime.log import Progress
 from clustersae.sae.storage import load_sae
 
@@ -31,6 +31,7 @@ def main(
     Raises:
         InputError: there is no such format, or an SAE that it cannot express.
     """
+    remove_unfinished_below(index.parent)
     model = read_description(model_dir)
     entries: list[dict[str, Any]] = []
     progress = Progress(f"Exporting to {format}", len(saes))

@@ -10,7 +10,7 @@ from clustersae.browser.neuronpedia import batches, set_name
 from clustersae.browser.reading import Measured, read_group, read_scores
 from clustersae.experiment.plan import Plan, read_plan
 from clustersae.runtime import job
-from clustersae.runtime.files import write_json
+from clustersae.runtime.files import remove_unfinished_below, write_json
 
 _BATCH = re.compile(r"batch-\d+\.json")
 
@@ -31,6 +31,7 @@ def main(
     Args:
         measured, directions, kinds, n_contexts: see `build_browser.main`.
     """
+    remove_unfinished_below(index.parent)
     earlier = [file for file in index.parent.glob("*/batch-*.json") if _BATCH.fullmatch(file.name)]
     for file in earlier:
         file.unlink()

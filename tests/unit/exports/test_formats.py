@@ -1,6 +1,8 @@
 """Exports decoded by hand, by what each format means: the same latents, the same reconstruction."""
 
 import json
+from pathlib import Path
+from tempfile import mkdtemp
 
 import export_saes
 import pytest
@@ -66,6 +68,17 @@ def read(folder, format):
         decoder = tensors["decoder.weight"].T
         assert tensors["k"] == K
     return tensors["encoder.weight"].T, tensors["encoder.bias"], decoder, tensors["b_dec"]
+
+
+def test_what_a_killed_export_has_left_goes(project):
+    folder, _ = export(project, "saelens")
+    left = Path(mkdtemp(prefix=".sae_weights.safetensors.", dir=folder / "layer_4"))
+    (left / "new.safetensors").write_bytes(b"half")
+    export(project, "saelens")
+    assert {path.name for path in (folder / "layer_4").iterdir()} == {
+        "cfg.json",
+        "sae_weights.safetensors",
+    }
 
 
 @pytest.mark.parametrize("format", FORMATS)

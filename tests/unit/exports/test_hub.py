@@ -1,6 +1,7 @@
 """What goes to the Hub: nothing unless asked, then a folder with a card that tells the truth."""
 
 import json
+from tempfile import mkdtemp
 
 import pytest
 import torch
@@ -141,6 +142,7 @@ def test_a_model_of_the_hub_is_named_with_its_commit(uploadable, tmp_path):
 def test_a_folder_of_before_is_replaced(uploadable, tmp_path):
     folder, saes = uploadable
     places = {1: tmp_path / "saes/1+4"}
+    mkdtemp(prefix=".saes.", dir=folder.parent)  # of a process that was killed
     hub.write_folder(folder, published(REPO, MODEL, {1: saes[1]}, []), places)
     assert set(contents(folder)) == {
         *("README.md", "index.json"),

@@ -2,6 +2,8 @@
 
 import json
 import re
+from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 from synthetic_browser import EVIL, GONE, HOSTILE, TWIN, Run
@@ -106,6 +108,7 @@ def test_making_it_again_replaces_what_was_there(tmp_path):
     folder = run.build().parent
     first = {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*.js")}
     (folder / "data" / "stale.js").write_text("")
+    (Path(mkdtemp(prefix=".data.", dir=folder)) / "half.js").write_text("")  # of a killed job
     run.build()
     assert {f.relative_to(folder): f.read_bytes() for f in folder.rglob("*.js")} == first
     assert {path.name for path in folder.iterdir()} == {

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 import write_neuronpedia
@@ -41,6 +42,7 @@ def test_nothing_of_an_earlier_run_stays(tmp_path):
     path = tmp_path / "neuronpedia/index.json"
     write(Run(tmp_path / "many", n_shared=BATCH + 12), path)
     few = Run(tmp_path / "few", n_shared=12)
+    mkdtemp(prefix=".batch-1.json.", dir=max(path.parent.glob("*/batch-1.json")).parent)  # killed
     write(few, path, ["shared"])
     write(few, tmp_path / "fresh/index.json", ["shared"])
 

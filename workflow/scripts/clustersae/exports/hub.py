@@ -11,7 +11,7 @@ from typing import Any
 from clustersae.exports.card import Published, model_card
 from clustersae.exports.formats import LayerSAE, ancestry, write_layer
 from clustersae.runtime.errors import InputError, first_line
-from clustersae.runtime.files import write_json, write_text
+from clustersae.runtime.files import remove_unfinished, write_json, write_text
 
 
 def check_repository(repo: str) -> None:
@@ -42,6 +42,7 @@ def write_folder(folder: Path, published: Published, sources: Mapping[int, Path]
         InputError: there is no such format, or an SAE that it cannot express.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(folder)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
         made = Path(temporary) / folder.name
         entries = []

@@ -62,6 +62,12 @@ def remove_unfinished(path: str | Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def remove_unfinished_below(folder: Path) -> None:
+    """The same of all files below a folder that nobody else writes to, whatever they are called."""
+    for each in folder.rglob(f".*.{'?' * 8}/"):
+        shutil.rmtree(each, ignore_errors=True)
+
+
 def _set_default_mode(path: Path) -> None:
     """Undo owner-only permissions of temporary files: results are for reading by others too."""
     umask = os.umask(0)
