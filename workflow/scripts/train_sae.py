@@ -1,5 +1,6 @@
 """Train one SAE on the cached activations, from scratch or on from another SAE."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,7 @@ def main(
 
     best, scores, tuning_seconds = best_fit(converged(trainings, diverged), score, limit)
     tuning_seconds += sum(each["seconds"] for each in diverged)
+    told = scores if held_out else {}
 
     settings, sae = best.settings, best.sae
     save_sae(
@@ -105,11 +107,13 @@ def main(
         {
             **best.record,
             "learning_rate": settings.learning_rate,
-            "validation_fvu": {rate: each.fvu for rate, each in scores.items() if held_out},
-            "validation_dead": {
-                rate: each.dead_fraction for rate, each in scores.items() if held_out
+            "validation_fvu": {
+                # null of a rate whose reconstructions overflow, though its weights are numbers
+                rate: each.fvu if math.isfinite(each.fvu) else None
+                for rate, each in told.items()
             },
-            "validation_l0": {rate: each.l0 for rate, each in scores.items() if held_out},
+            "validation_dead": {rate: each.dead_fraction for rate, each in told.items()},
+            "validation_l0": {rate: each.l0 for rate, each in told.items()},
             "tuning_seconds": tuning_seconds,
             "tuning_flops": flops * (len(scores) - 1 + sum(each["share"] for each in diverged)),
             "activations": settings.n_activations,

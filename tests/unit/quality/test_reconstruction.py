@@ -8,6 +8,7 @@ from synthetic_shards import D_MODEL, N_LAYERS, write_split
 
 from clustersae.activations.shards import open_shards
 from clustersae.quality.reconstruction import Firings, ReconstructionMetrics, evaluate_layer
+from clustersae.runtime.errors import InputError
 from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.validation import validate
 
@@ -34,6 +35,13 @@ def test_the_mean_explains_nothing_and_the_input_everything():
     assert perfect["fvu"] == 0
     assert perfect["mse"] == 0
     assert perfect["cosine"] == pytest.approx(1)
+
+
+def test_tokens_that_do_not_vary_are_refused():
+    for n_tokens in (1, 3):
+        x = data(1).expand(n_tokens, -1)
+        with pytest.raises(InputError, match="all the same"):
+            metrics_of(x, 0.9 * x)
 
 
 def test_fvu_is_the_ratio_of_sums_whatever_the_centre():

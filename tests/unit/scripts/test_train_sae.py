@@ -9,9 +9,9 @@ import torch
 import train_sae
 from killed import killed_after
 from sae_settings_of import sae_section
-from synthetic_shards import write_split, write_statistics
+from synthetic_shards import FINGERPRINT, write_split, write_statistics
 
-from clustersae.activations.shards import open_shards
+from clustersae.activations.shards import open_shards, write_shard
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import read_json
 from clustersae.runtime.tensors import load_tensors
@@ -224,6 +224,31 @@ def test_the_learning_rate_is_chosen_under_the_limit_on_dead_latents(data, tmp_p
     assert few["validation_fvu"] == fvu
     # All training activations were read for latents that are active after all.
     assert few["validation_dead"] == {"0.03": more, "1e-07": dead["1e-07"]}
+
+
+def test_a_rate_whose_reconstructions_overflow_is_not_taken(data, tmp_path):
+    """Of one step, the loss is from before: weights are huge and still numbers."""
+    config = CONFIG | {"architecture": "relu", "training_tokens": 128, "sparsity": 1.0}
+    config |= {"warmup_fraction": 0, "learning_rate": [1e25, 0.01]}
+    run(data, tmp_path, config=config)
+    record = read_json(tmp_path / "training.json")
+    assert record["learning_rate"] == 0.01
+    assert record["validation_fvu"]["1e+25"] is None
+    assert record["validation_fvu"]["0.01"] > 0
+
+
+@pytest.mark.parametrize("n_tokens", [1, 2])
+def test_a_validation_split_that_does_not_vary_is_refused(data, tmp_path, n_tokens):
+    layers = [torch.ones(n_tokens, 8) for _ in range(3)]
+    column = torch.zeros(n_tokens, dtype=torch.int32)
+    same = tmp_path / "same.safetensors"
+    write_shard(
+        same, layers, column, column.clone(), column.clone(),
+        fingerprint=FINGERPRINT, hook="hook", split="validation", shard=0, seed=0,
+    )  # fmt: skip
+    config = CONFIG | {"learning_rate": RATES}
+    with pytest.raises(InputError, match=r"all the same.* Raise activations\.tokens\.validation"):
+        run(data | {"validation": [same]}, tmp_path, config=config)
 
 
 def test_other_seeds_take_the_choice_over(data, tmp_path):

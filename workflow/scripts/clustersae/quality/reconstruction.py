@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from clustersae.sae.module import SparseAutoencoder
+from clustersae.sae.validation import unexplained
 
 #: Latents that fire on fewer tokens than one in this many are of ultra-low density
 #: (Bricken et al. 2023, "Towards Monosemanticity", use the term for the left mode of the
@@ -106,10 +107,9 @@ class ReconstructionMetrics:
         self.fired.index_add_(0, indices.reshape(-1), active.reshape(-1).to(torch.int64))
 
     def compute(self) -> dict[str, float]:
-        variance = self.square - self.total.square().sum() / self.n_tokens
         return {
             "n_tokens": self.n_tokens,
-            "fvu": (self.error / variance).item(),
+            "fvu": unexplained(self.error, self.square, self.total, self.n_tokens),
             "fvu_standardised": self._fvu_standardised(),
             "mse": (self.error / (self.n_tokens * len(self.centre))).item(),
             "cosine": (self.cosine / self.n_tokens).item(),

@@ -6,10 +6,14 @@ from typing import NamedTuple
 import torch
 
 from clustersae.activations.blocks import Rows, reading_blocks
+from clustersae.runtime.errors import InputError
 from clustersae.sae.module import Latents, SparseAutoencoder
 
 #: Activations that it takes to tell latents that fire rarely from dead ones; more are not read.
 ENOUGH = 1_000_000
+
+#: Of a sum of squares, what may be left of a variance of 0.
+ROUNDING = 1e-13
 
 
 class Validation(NamedTuple):
@@ -82,8 +86,28 @@ class _Sums:
         self.n_tokens += len(x)
 
     def fvu(self) -> float:
-        variance = self.square - self.total.square().sum() / self.n_tokens
-        return (self.error / variance).item()
+        return unexplained(self.error, self.square, self.total, self.n_tokens)
+
+
+def unexplained(
+    error: torch.Tensor, square: torch.Tensor, total: torch.Tensor, n_tokens: int
+) -> float:
+    """FVU of held-out tokens of one layer, from sums over them in float64.
+
+    Args:
+        error: of the squares of what is lost, []; square: of those of activations, [].
+        total: of activations, [d_model], from the same centre as the squares.
+
+    Raises:
+        InputError: the tokens do not vary.
+    """
+    variance = square - total.square().sum() / n_tokens
+    if variance <= ROUNDING * square:
+        raise InputError(
+            f"The {n_tokens} held-out activations of a layer are all the same, so there is no"
+            " variance to explain. Raise activations.tokens.validation and activations.tokens.test."
+        )
+    return (error / variance).item()
 
 
 def _mark(alive: torch.Tensor, latents: Latents) -> None:
