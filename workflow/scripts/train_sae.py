@@ -44,7 +44,8 @@ def main(
         shards: of the training split; of the SAE's last window where others are gone.
         statistics: the layers' means and scales on the training split.
         name: of the SAE: its cluster `0-4`, or `3@0-4` or `3~0-2` if it starts from another.
-        config: the section `sae` of the configuration; `specialise` is read for such alone.
+        config: the section `sae` of the configuration; `specialise` is read for such alone, and
+            `max_dead` where there are learning rates to choose from.
         code: digest of the code; an interrupted training of other code is not continued.
         devices: one, or those over which the SAE's latents are spread.
         validation: shards of that split, read where there are learning rates to choose from.
@@ -65,7 +66,7 @@ def main(
         )
     held_out = open_shards(validation, fingerprint) if len(rates) > 1 else []
     trainings = training.fits(rates, folder, devices, code, before=before)
-    limit = config["max_dead"]
+    limit = config.get("max_dead", 1.0)  # absent where there is no choice
     # Those of the last window are there whether or not the others are kept.
     read = data.of_window(max(training.ends)).shards if training.ends else data.shards
 

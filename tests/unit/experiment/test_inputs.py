@@ -264,6 +264,17 @@ def test_params_are_the_settings_that_decide_a_job():
     assert params.clustering(wildcards())["controls"] == ["even"]
 
 
+@pytest.mark.parametrize(
+    ("rates", "counts"), [([0.1, 0.2], True), ([0.1], False), (0.1, False), (None, False)]
+)
+def test_the_limit_of_dead_latents_counts_where_there_are_rates_to_choose_from(rates, counts):
+    sae = MODEL["sae"] | {"max_dead": 0.1, "learning_rate": rates}
+    params = Params({"m": {**MODEL, "sae": sae}}, ".")
+    assert ("max_dead" in params.sae(wildcards(variant="base", sae="0-2"))) == counts
+    # Of those that start from another there is one rate.
+    assert "max_dead" not in params.sae(wildcards(variant="tokens-1of4@base", sae="1@0-2"))
+
+
 def test_another_template_is_another_page(tmp_path):
     folder = tmp_path / "page"
     folder.mkdir()

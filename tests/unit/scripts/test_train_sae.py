@@ -204,6 +204,11 @@ def test_the_learning_rate_with_the_least_validation_fvu_is_chosen(data, tmp_pat
     assert histories(tmp_path / "a") == histories(tmp_path / "b")
 
 
+def test_without_a_choice_there_is_no_limit_on_dead_latents(data, tmp_path):
+    unlimited = {key: value for key, value in CONFIG.items() if key != "max_dead"}
+    assert same(run(data, tmp_path / "a"), run(data, tmp_path / "b", config=unlimited))
+
+
 def test_the_learning_rate_is_chosen_under_the_limit_on_dead_latents(data, tmp_path):
     config = CONFIG | {"d_sae": 256, "learning_rate": [0.03, 1e-7], "max_dead": 1.0}
     run(data, tmp_path / "any", config=config)

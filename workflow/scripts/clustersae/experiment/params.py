@@ -9,6 +9,7 @@ from clustersae.experiment.clusters import start_of
 from clustersae.experiment.contents import contents_digest
 from clustersae.experiment.digest import script_digest
 from clustersae.experiment.inputs import Wildcards
+from clustersae.experiment.sae_settings import learning_rates
 from clustersae.experiment.windows import windows_of
 
 #: What a rule takes: it is called with the wildcards of each job.
@@ -120,11 +121,13 @@ class Params:
 
     def sae(self, wildcards: Wildcards) -> dict[str, Any]:
         """The section `sae` as far as it decides the wildcard's SAE."""
-        own = self.section("sae", without=("seeds", "specialise"))(wildcards)
+        section = self.models[wildcards.model]["sae"]
+        # max_dead is for the choice between learning rates.
+        unused = () if len(learning_rates(section, wildcards.variant)) > 1 else ("max_dead",)
+        own = self.section("sae", without=("seeds", "specialise", *unused))(wildcards)
         if not start_of(wildcards.variant, wildcards.sae):
             return own
-        rate = self.models[wildcards.model]["sae"]["specialise"]["learning_rate"]
-        return own | {"specialise": {"learning_rate": rate}}
+        return own | {"specialise": {"learning_rate": section["specialise"]["learning_rate"]}}
 
 
 def growing(amount: int) -> Callable[[Wildcards, int], int]:
