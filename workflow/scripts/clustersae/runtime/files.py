@@ -64,7 +64,7 @@ def remove_unfinished(path: str | Path) -> None:
 
 def remove_unfinished_below(folder: Path) -> None:
     """The same of all files below a folder that nobody else writes to, whatever they are called."""
-    for each in folder.rglob(f".*.{'?' * 8}/"):
+    for each in [*folder.rglob(f".*.{'?' * 8}/")]:
         shutil.rmtree(each, ignore_errors=True)
 
 
