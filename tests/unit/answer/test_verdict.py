@@ -255,6 +255,13 @@ def test_the_same_saes_are_no_rival():
     assert "Against per-layer at 50 %: the same SAEs, cost ratio 1.00." in long(found)
 
 
+def test_no_dead_latents_are_no_caveat():
+    found = findings(arm(HALF, 0.05), arm(ONE, 0.03, dead_fraction=0.0))
+    assert "0 % of latents dead (per-layer 40 %)" in text.caveats(found)
+    found.tables["arms"]["dead_fraction"] = 0.0
+    assert not any("dead" in each for each in text.caveats(found))
+
+
 def test_caveats():
     found = findings(arm(HALF, 0.05), arm(ONE, 0.03, dead_fraction=0.551))
     assert text.caveats(found) == ["few seeds (3)", "55 % of latents dead (per-layer 40 %)"]

@@ -26,6 +26,7 @@ from clustersae.presentation.specialised import budget, start_of
 from clustersae.presentation.style import canvas, conditions, styled
 from clustersae.presentation.words import percent, share
 from clustersae.quality.figure_layer_fvu import short_name
+from clustersae.runtime.words import counted
 
 #: Cut short of its yellow end, which is hard to see on white.
 _DEPTH = mpl.colors.LinearSegmentedColormap.from_list(
@@ -51,7 +52,7 @@ def draw(training: pd.DataFrame, quality: pd.DataFrame, arms: pd.DataFrame, mode
     n_layers, n_seeds = int(arms["n_layers"].max()), int(arms["n_seeds"].min())
     columns = {"One SAE per layer": PER_LAYER}
     if shown is not None:
-        columns[f"{shown['count']} shared SAEs ({shown['arm']})"] = shown["arm"]
+        columns[f"{counted(shown['count'], 'shared SAE')} ({shown['arm']})"] = shown["arm"]
     special = specialised(arms)
     if special is not None:
         start, spent = start_of(special["partition"]), share(budget(special))

@@ -206,6 +206,8 @@ def _dominated(arms: pd.DataFrame) -> list[str]:
 
 def _dead(arms: pd.DataFrame) -> list[tuple[str, str]]:
     first, full = best(arms), arms[arms["arm"] == PER_LAYER].iloc[0]
+    if first["dead_fraction"] == full["dead_fraction"] == 0:
+        return []
     own, base = (f"{100 * arm['dead_fraction']:.2g} %" for arm in (first, full))
     short, on = f"{own} of latents dead", f"on {first['n_tokens_dead']:,.0f} held-out tokens"
     if first["arm"] == PER_LAYER:
