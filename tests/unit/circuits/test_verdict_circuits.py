@@ -92,7 +92,7 @@ def test_one_direction_is_said_without_a_quarrel():
 )
 def test_the_line_has_numbers_where_there_is_room(differences, words):
     text = line(of_single(*differences))
-    assert text.startswith(f"Circuits: 1 of 1 tasks; arm 1 {words}")
+    assert text.startswith(f"Circuits: 1 of 1 task; arm 1 {words}")
     assert len(text) <= 100
 
 
@@ -204,7 +204,7 @@ def test_tasks_without_circuits_say_why():
     )
     assert line(found) == "Circuits: the model can do 2 of 6 tasks"
     none = paragraph(findings([row("per-layer")], tasks[2:3]))
-    assert none == "The model can do 0 of 1 tasks; it cannot do sums 40 %."
+    assert none == "The model can do 0 of 1 task; it cannot do sums 40 %."
 
 
 def test_circuits_of_equal_faithfulness_are_compared_by_their_nodes():
