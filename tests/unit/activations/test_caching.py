@@ -142,6 +142,18 @@ def test_tokens_left_out_of_int8_shards_take_their_scales_along(model_dir, token
             torch.testing.assert_close(one, other, rtol=0, atol=float(one.abs().max()) / 100)
 
 
+@pytest.mark.parametrize("dtype", ["int8", "bfloat16"])
+def test_what_rounding_has_changed_is_of_the_tokens_that_stay(model_dir, tokens, tmp_path, dtype):
+    given = {"n_tokens": 102, "multiple": 1.2}
+    wide = open_shard(cache(model_dir, tmp_path, **given)[0])
+    narrow = open_shard(cache(model_dir, tmp_path, name="narrow", dtype=dtype, **given)[0])
+    assert (wide.reasons() == Reason.NORM).any()
+    assert not wide.rounding().any()
+    for layer in range(N_LAYERS):
+        lost = (narrow.layer(layer) - wide.layer(layer)).double().square().sum()
+        torch.testing.assert_close(narrow.rounding()[layer], lost, rtol=1e-3, atol=0)
+
+
 def test_large_means_do_not_cost_precision(tokens, tmp_path):
     """Dimensions around 300, −1000 and 80 with a spread of 0.1: bfloat16 has steps of 4 at 1000."""
     folder = save_tiny_model("gpt2", tmp_path / "model")

@@ -46,7 +46,8 @@ class Collected(NamedTuple):
     left: list[torch.Tensor]  # per layer float32 [n_left, d_model], in the order of `left_at`
     left_at: torch.Tensor  # int64 [n_left, 2], row and column
     inside: torch.Tensor  # bool [n], by place: within the limits at every layer
-    rounding: torch.Tensor  # float64 [n_layers], Σ of squares that rounding took or added
+    # float64 [n_layers], Σ of squares that rounding took or added, of tokens within the limits
+    rounding: torch.Tensor
 
 
 def collect(
@@ -127,7 +128,7 @@ class _Store:
         self.scales = [torch.empty(n_scales) for _ in self.index if n_scales]
         self.left: list[list[torch.Tensor]] = [[torch.zeros(0, d_model)] for _ in self.index]
         self.outside = torch.zeros(n_kept, dtype=torch.bool)
-        self.rounding = torch.zeros(len(self.index), dtype=torch.float64)
+        self.rounding = torch.zeros(len(self.index), n_kept, dtype=torch.float64)
 
     def put(
         self, batch: Batch, where: torch.Tensor, first_row: int, layer: int, x: torch.Tensor
@@ -162,12 +163,16 @@ class _Store:
             rounded = (exact / scale[:, None]).round().to(torch.int8)
             restored = rounded.float() * scale[:, None]
             self.scales[index].index_copy_(0, batch.place, scale.cpu())
-        self.rounding[index] += (exact - restored).double().square().sum().cpu()
+        changed = (exact - restored).double().square().sum(1)
+        self.rounding[index].index_copy_(0, batch.place, changed.cpu())
         return rounded.cpu()
 
     def result(self, left_at: torch.Tensor) -> Collected:
         left = [torch.cat(parts) for parts in self.left]
-        return Collected(self.layers, self.scales, left, left_at, ~self.outside, self.rounding)
+        inside = ~self.outside
+        # Not of outliers, which are left out: in int8, steps of one may be as long as other tokens.
+        rounding = self.rounding.masked_fill_(self.outside, 0).sum(1)
+        return Collected(self.layers, self.scales, left, left_at, inside, rounding)
 
 
 def scale_of_rows(x: torch.Tensor) -> torch.Tensor:
