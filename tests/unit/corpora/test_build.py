@@ -2,6 +2,7 @@
 
 import json
 
+import datasets
 import pytest
 import torch
 from language_models import STORIES, TEXT, needs_stories
@@ -51,6 +52,17 @@ def test_a_bos_that_the_tokenizer_lacks_is_refused(tmp_path, asked):
     with pytest.raises(InputError, match=f"bos is {asked}, but .* has no .*: write auto or none"):
         layout_of(asked, without)
     assert layout_of("auto", without) is layout_of("none", without) is Layout.NONE
+
+
+def test_how_others_have_laid_out_their_tokens_is_not_known(tmp_path):
+    rows = datasets.Dataset.from_dict({"text": [[0, 3, 4, 5]] * 10})
+    datasets.DatasetDict({"train": rows}).save_to_disk(tmp_path / "rows")
+    settings = settings_of(
+        source="dataset", dataset=str(tmp_path / "rows"), tokenised=True, field="text",
+        split="train", subset=None, revision=None, files=[],
+    )  # fmt: skip
+    corpus = packed(settings, 4, model(tmp_path / "model"), Layout.NONE)
+    assert corpus.facts["bos"] == "auto"
 
 
 @pytest.mark.parametrize("layout", list(Layout))

@@ -241,7 +241,7 @@ def test_rows_are_those_of_the_text_and_unsaid_where_the_model_was_trained_on_th
     corpus = {"files": ["text.txt"], "n_ctx": 16, "bos": "row"}
     params = Params({"m": {"corpus": corpus}, "trained": {"corpus": None}}, ".")
     assert params.rows(wildcards()) == {"n_ctx": 16, "bos": "row"}
-    assert params.rows(wildcards("trained")) is None
+    assert params.rows(wildcards("trained")) == {}
 
 
 def test_params_are_the_settings_that_decide_a_job():

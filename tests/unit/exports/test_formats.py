@@ -121,19 +121,26 @@ def test_the_index_and_the_configuration_say_where_an_sae_is_from(project, forma
 
 
 @pytest.mark.parametrize(
-    ("adds_bos", "rows", "n_ctx", "bos"),
+    ("adds_bos", "bos_id", "rows", "n_ctx", "bos"),
     [
-        (True, None, 64, True),  # a model that was trained here: its rows are its context
-        (True, {"n_ctx": 16, "bos": "auto"}, 16, True),
-        (False, {"n_ctx": 16, "bos": "auto"}, 16, False),
-        (False, {"n_ctx": 16, "bos": "row"}, 16, True),
+        (True, 0, None, 64, True),  # nobody knows how they were laid out: as the tokenizer does it
+        (False, 0, None, 64, False),
+        (True, 0, {"n_ctx": 16, "bos": "auto"}, 16, True),
+        (False, 0, {"n_ctx": 16, "bos": "auto"}, 16, False),
+        (False, 0, {"n_ctx": 16, "bos": "row"}, 16, True),
+        (False, 0, {"n_ctx": 16, "bos": "document"}, 16, True),
+        (True, 0, {"n_ctx": 16, "bos": "none"}, 16, False),
+        # Trained here: its rows are its context; its tokenizer adds no BOS, whoever builds rows does.
+        (False, 0, {}, 64, True),
+        (False, 0, {"n_ctx": 64}, 64, True),
+        (False, None, {}, 64, False),  # a named corpus has none
     ],
 )
 def test_peers_are_told_the_rows_of_training_not_the_longest_that_the_model_reads(
-    project, adds_bos, rows, n_ctx, bos
+    project, adds_bos, bos_id, rows, n_ctx, bos
 ):
     description = project[0] / "model/description.json"
-    write_json(description, {**MODEL.__dict__, "adds_bos": adds_bos})
+    write_json(description, {**MODEL.__dict__, "adds_bos": adds_bos, "bos_id": bos_id})
     place = export(project, "saelens", rows)[0] / "layer_1"
     told = json.loads((place / "cfg.json").read_text())["metadata"]
     assert (told["context_size"], told["prepend_bos"]) == (n_ctx, bos)

@@ -139,7 +139,8 @@ def packed(
     splits = split_rows(rows.tokens, *shares)
     found = surprises(splits, loaded.vocabulary.vocab_size)
     facts = {
-        "bos": str(layout),
+        # Tokens that others have laid out are supposed to stand as the model's tokenizer puts them.
+        "bos": "auto" if settings.get("tokenised") else str(layout),
         "shuffle": shuffle,
         "n_documents": rows.n_documents,
         "unigram_nats": {split: round(each.nats, 4) for split, each in found.items()},

@@ -86,10 +86,10 @@ class Params:
             return asked
         return asked | {"evaluation.splice_tokens": ("test", splice_tokens)}
 
-    def rows(self, wildcards: Wildcards) -> dict[str, Any] | None:
-        """How the text stands in rows; None of a model trained here, whose rows are its context."""
+    def rows(self, wildcards: Wildcards) -> dict[str, Any]:
+        """How the text stands in rows; nothing of a model trained here, see `formats.LayerSAE`."""
         corpus = self.models[wildcards.model]["corpus"]
-        return corpus and {key: corpus[key] for key in ("n_ctx", "bos")}
+        return {key: corpus[key] for key in ("n_ctx", "bos")} if corpus else {}
 
     def planned(self, wildcards: Wildcards) -> dict[str, Any]:
         """What decides the plan: the sections `arms` and `sae`, as far as they do."""

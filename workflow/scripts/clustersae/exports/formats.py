@@ -37,17 +37,22 @@ class LayerSAE(NamedTuple):
     layer: int
     model: ModelDescription
     rows: Mapping[str, Any] | None = None
-    """`n_ctx` and `bos` of the text, as in corpus.json; None if they are the model's own."""
+    """`n_ctx` and `bos` of the text, as in corpus.json; None if that is not known. A text without
+    them is that of a model trained here: its rows are the model's context and begin with BOS, if
+    there is one."""
 
     @property
     def n_ctx(self) -> int:
         """Tokens of a row that the SAE was trained on; models read far longer ones."""
-        return self.rows["n_ctx"] if self.rows else self.model.n_ctx
+        return (self.rows or {}).get("n_ctx", self.model.n_ctx)
 
     @property
     def begins_with_bos(self) -> bool:
         """Whether rows do, so far as they begin where a text does."""
-        return self.model.adds_bos or (self.rows or {}).get("bos") == "row"
+        bos = "auto" if self.rows is None else self.rows.get("bos", "row")
+        if bos == "auto":
+            return self.model.adds_bos
+        return bos != "none" and self.model.bos_id is not None
 
     @property
     def weights(self) -> dict[str, torch.Tensor]:
