@@ -33,16 +33,6 @@ def test_rows_hold_all_text_in_order_with_bos_in_front_and_between(letters):
     assert rows.dtype == torch.int32
 
 
-def test_text_without_ends_of_documents_is_joined(letters):
-    rows = pack(letters, DOCUMENTS, n_ctx=5, separate=False).tokens
-    assert text_of(letters, rows[:, 1:].flatten().tolist()) == "abcabccabcab"
-
-
-def test_pieces_of_any_size_give_the_same_rows(letters):
-    whole = pack(letters, ["".join(DOCUMENTS)], n_ctx=4, separate=False)
-    assert torch.equal(pack(letters, DOCUMENTS, n_ctx=4, separate=False).tokens, whole.tokens)
-
-
 def test_pieces_that_go_on_are_one_document(letters):
     pieces = ["abca", "b", Continued("cc"), Continued("abc"), Continued("ab")]
     whole = pack(letters, ["abca", "bccabcab"], n_ctx=4)
@@ -52,7 +42,8 @@ def test_pieces_that_go_on_are_one_document(letters):
 
 @pytest.mark.parametrize("max_tokens", [3, 4, 5, 6, 11, 12, 99])
 def test_reading_stops_at_max_tokens(letters, max_tokens):
-    rows = pack(letters, DOCUMENTS, n_ctx=2, max_tokens=max_tokens, separate=False).tokens
+    pieces = [DOCUMENTS[0], *map(Continued, DOCUMENTS[1:])]
+    rows = pack(letters, pieces, n_ctx=2, max_tokens=max_tokens).tokens
     assert text_of(letters, rows[:, 1].tolist()) == "abcabccabcab"[:max_tokens]
 
 

@@ -10,7 +10,7 @@ from build_corpus import main
 from language_models import SHARED
 from transformers import AutoTokenizer
 
-from clustersae.corpora import toy_english
+from clustersae.corpora import text, toy_english
 from clustersae.corpora.build import CorpusFiles
 from clustersae.corpora.tokens import read_tokens
 from clustersae.corpora.toy_lexicon import VOCABULARY
@@ -87,6 +87,19 @@ def test_documents_of_a_character_corpus_are_separated(tmp_path):
     stream = torch.cat(list(corpus.rows.values()))[:, 1:].flatten().tolist()
     assert stream[:7] == [2, 3, 4, 0, 5, 6, 0]
     assert corpus.source_sha256 == hashlib.sha256(b"abcde" * 30).hexdigest()
+
+
+def test_without_a_separator_each_file_of_a_character_corpus_is_one_document(tmp_path, monkeypatch):
+    monkeypatch.setattr(text, "PIECE_CHARACTERS", 7)
+    files = [tmp_path / name for name in ("a", "b", "c")]
+    for file, written in zip(files, ("abcabc\nabcabc abc", " \n", "de" * 30)):
+        file.write_text(written)
+    corpus = build(text_settings(*files), n_ctx=4)
+    stream = torch.cat(list(corpus.rows.values()))[:, 1:].flatten().tolist()
+    letters = corpus.loaded.tokenizer.decode(stream, skip_special_tokens=False)
+    assert letters.startswith("abcabc\nabcabc abc<bos>dedede")
+    assert letters.count("<bos>") == 1
+    assert corpus.facts["n_documents"] == 2
 
 
 def test_too_small_a_text_is_refused_before_anything_is_written(tmp_path):

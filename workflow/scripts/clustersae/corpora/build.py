@@ -18,7 +18,6 @@ from clustersae.corpora.text import (
     jsonl_documents,
     pieces_of,
     text_documents,
-    text_pieces,
 )
 from clustersae.corpora.tokenizer import LoadedTokenizer
 from clustersae.corpora.tokens import SPLITS, TokenFile, write_tokens
@@ -112,14 +111,12 @@ def packed(
     loaded: LoadedTokenizer,
     layout: Layout = Layout.ROW,
     shuffle: int | None = None,
-    in_pieces: bool = False,
 ) -> Corpus:
     """The text of a section `corpus`, in full rows, split by its `fractions`.
 
     Args:
         settings: with source text, jsonl or dataset.
         shuffle: seed of the order of the documents; None leaves it.
-        in_pieces: read text files as `documents` does.
 
     Raises:
         InputError: the text cannot be read, or there is too little of it.
@@ -130,10 +127,8 @@ def packed(
         runs = digest.watch_ids(dataset_tokens(**_dataset(settings)))
         rows = rows_of(loaded, runs, n_ctx, settings["max_tokens"], shuffle)
     else:
-        pieces = digest.watch(documents(settings, in_pieces))
-        rows = pack(
-            loaded, pieces, n_ctx, layout, settings["max_tokens"], shuffle, separate=not in_pieces
-        )
+        pieces = digest.watch(documents(settings))
+        rows = pack(loaded, pieces, n_ctx, layout, settings["max_tokens"], shuffle)
     progress.close()
     shares = (settings["fractions"]["validation"], settings["fractions"]["test"])
     splits = split_rows(rows.tokens, *shares)
@@ -168,16 +163,10 @@ def layout_of(asked: str, loaded: LoadedTokenizer) -> Layout:
     return Layout(asked)
 
 
-def documents(settings: Mapping[str, Any], in_pieces: bool = False) -> Iterator[str]:
-    """The documents of a text, one after the other; long ones in pieces, see `Continued`.
-
-    Args:
-        in_pieces: a text file is one stream that may be cut anywhere, as characters may.
-    """
+def documents(settings: Mapping[str, Any]) -> Iterator[str]:
+    """The documents of a text, one after the other; long ones in pieces, see `Continued`."""
     encoding = settings["encoding"]
     match settings["source"]:
-        case "text" if in_pieces:
-            return chain.from_iterable(text_pieces(path, encoding) for path in settings["files"])
         case "text":
             return text_documents(settings["files"], settings["separator"], encoding)
         case "jsonl":

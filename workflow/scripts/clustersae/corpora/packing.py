@@ -72,7 +72,6 @@ def pack(
     layout: Layout = Layout.ROW,
     max_tokens: int | None = None,
     shuffle: int | None = None,
-    separate: bool = True,
 ) -> Rows:
     """Tokenise documents and lay them end to end in rows.
 
@@ -83,12 +82,11 @@ def pack(
         documents: or pieces of them, as `Continued` says.
         max_tokens: stop reading once there are so many tokens of text.
         shuffle: seed of the order of the documents that were read; None leaves it.
-        separate: put something between documents.
 
     Raises:
         InputError: there is not enough text for one row, or a token that the model lacks.
     """
-    parts = _tokens(loaded, documents, max_tokens, separate)
+    parts = _tokens(loaded, documents, max_tokens)
     if shuffle is not None:
         order = np.random.default_rng(shuffle).permutation(len(parts))
         parts = [parts[index] for index in order]
@@ -160,9 +158,9 @@ def _check_ids(loaded: LoadedTokenizer, ids: np.ndarray) -> None:
 
 
 def _tokens(
-    loaded: LoadedTokenizer, pieces: Iterable[str], max_tokens: int | None, separate: bool
+    loaded: LoadedTokenizer, pieces: Iterable[str], max_tokens: int | None
 ) -> list[list[np.ndarray]]:
-    """The tokens of each document, in the pieces that it came in; all as one if not `separate`."""
+    """The tokens of each document, in the pieces that it came in."""
     documents: list[list[np.ndarray]] = []
     n_tokens = 0
     for ids, begins in encode_documents(loaded.tokenizer, pieces):
@@ -170,7 +168,7 @@ def _tokens(
             ids = ids[: max_tokens - n_tokens]
         if len(ids):
             _check_known(loaded, int(ids.max()))
-            if not documents or (begins and separate):
+            if begins or not documents:
                 documents.append([])
             documents[-1].append(ids)
             n_tokens += len(ids)

@@ -96,14 +96,13 @@ def _named(settings: Mapping[str, Any], n_ctx: int) -> Corpus:
 
 def _characters(settings: Mapping[str, Any], n_ctx: int) -> Corpus:
     """Pass over the text twice: for its alphabet, then for its tokens."""
-    in_pieces = settings["source"] == "text" and not settings["separator"]
     alphabet: set[str] = set()
     n_characters = 0
-    for piece in documents(settings, in_pieces):
+    for piece in documents(settings):
         alphabet.update(piece)
         n_characters += len(piece)
         if settings["max_tokens"] is not None and n_characters >= settings["max_tokens"]:
             break
-    corpus = packed(settings, n_ctx, character_tokenizer(alphabet), in_pieces=in_pieces)
+    corpus = packed(settings, n_ctx, character_tokenizer(alphabet))
     # The model is trained on these very rows: what comes after their BOS is its to predict.
     return dataclasses.replace(corpus, inside={})
