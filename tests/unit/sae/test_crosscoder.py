@@ -14,6 +14,7 @@ from clustersae.activations.aligned import aligned_batches
 from clustersae.activations.batches import normalised_batches
 from clustersae.activations.blocks import reading_blocks
 from clustersae.quality.reconstruction import evaluate_reading
+from clustersae.run import Run
 from clustersae.runtime.errors import InputError
 from clustersae.sae.architectures.crosscoder import Crosscoder
 from clustersae.sae.architectures.topk import TopK
@@ -208,3 +209,13 @@ def test_one_layer_alone_has_no_code_and_there_is_nothing_to_export():
     settings = asdict(SETTINGS) | {"architecture": "relu"}
     with pytest.raises(InputError, match="no crosscoder of the architecture relu"):
         create(settings, LAYERS, normal(3, D_MODEL), torch.ones(3))
+
+
+def test_it_is_not_put_into_a_running_model(tmp_path):
+    """Text of as many tokens as it has layers would pass for one token at all of them."""
+    (tmp_path / "plan.json").touch()
+    run, saes = Run(tmp_path), dict.fromkeys(LAYERS, crosscoder())
+    with pytest.raises(InputError, match=r"layers \[1, 3, 4\] cannot take the place of layer 1"):
+        run.hooks(saes)
+    with pytest.raises(InputError, match="of those that have not been run"):
+        run.spliced(torch.nn.Module(), saes).__enter__()

@@ -175,7 +175,11 @@ class Run:
 
         Args:
             bounded: as of `spliced`.
+
+        Raises:
+            InputError: as of `spliced`.
         """
+        _check_alone(saes)
         hook = self.description.hook
 
         def replacing(layer: int, sae: "SparseAutoencoder") -> Callable[..., "torch.Tensor"]:
@@ -198,7 +202,11 @@ class Run:
             keep: bool [batch, n_ctx], positions whose stream stays as it is, such as those of BOS.
             bounded: no reconstruction is longer than what it replaces; for SAEs of several layers
                 that have a common start (`SparseAutoencoder.reconstruct`).
+
+        Raises:
+            InputError: one of them is a crosscoder.
         """
+        _check_alone(saes)
         import torch
 
         from clustersae.models.residual import ResidualStream
@@ -277,3 +285,14 @@ class Run:
         else:
             print(hub.described(folder, repo))
         return folder
+
+
+def _check_alone(saes: Mapping[int, "SparseAutoencoder"]) -> None:
+    """Raise InputError unless each layer's stream can be replaced by what is made of it alone."""
+    for layer, sae in saes.items():
+        if sae.joint:
+            raise InputError(
+                f"The crosscoder of the layers {list(sae.layers)} cannot take the place of layer"
+                f" {layer} while the model runs: its code is made of all of these layers, also of"
+                " those that have not been run by then. Use SAEs of single layers or clusters."
+            )
