@@ -16,7 +16,13 @@ from language_models import (
     write_description,
 )
 
-from clustersae.activations.caching import CachingSettings, cache_shard, measure_limits, remove_read
+from clustersae.activations.caching import (
+    CachingSettings,
+    cache_shard,
+    measure_limits,
+    remove_read,
+    spread,
+)
 from clustersae.activations.collecting import Storage, Wanted, collect
 from clustersae.activations.mask import Reason, load_limits, save_limits
 from clustersae.activations.shards import open_shard, open_shards
@@ -140,6 +146,14 @@ def test_tokens_left_out_of_int8_shards_take_their_scales_along(model_dir, token
             (wide.left_out(layer), narrow.left_out(layer)),
         ):
             torch.testing.assert_close(one, other, rtol=0, atol=float(one.abs().max()) / 100)
+
+
+@pytest.mark.parametrize("n_rows", [1, 2, 5, 1000, 2**24 + 4])
+def test_a_sample_goes_from_the_first_row_to_the_last(n_rows):
+    rows = spread(min(5, n_rows), n_rows)
+    expected = [round(i * (n_rows - 1) / max(1, len(rows) - 1)) for i in range(len(rows))]
+    assert rows.max() == n_rows - 1
+    torch.testing.assert_close(rows, torch.tensor(expected), rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("dtype", ["int8", "bfloat16"])

@@ -130,7 +130,7 @@ def test_the_index_and_the_configuration_say_where_an_sae_is_from(project, forma
         (False, 0, {"n_ctx": 16, "bos": "row"}, 16, True),
         (False, 0, {"n_ctx": 16, "bos": "document"}, 16, True),
         (True, 0, {"n_ctx": 16, "bos": "none"}, 16, False),
-        # Trained here: its rows are its context; its tokenizer adds no BOS, whoever builds rows does.
+        # Trained here: rows are its context, and BOS is put there by whoever builds them.
         (False, 0, {}, 64, True),
         (False, 0, {"n_ctx": 64}, 64, True),
         (False, None, {}, 64, False),  # a named corpus has none

@@ -69,8 +69,7 @@ def measure_limits(
     file = read_tokens(tokens)
     per_row = max(1.0, float(file.kept_per_row.mean()))
     n_rows = min(len(file.tokens), math.ceil(n_tokens / per_row))
-    rows = torch.linspace(0, len(file.tokens) - 1, n_rows).round().long()
-    sample = file.rows(rows)
+    sample = file.rows(spread(n_rows, len(file.tokens)))
     ids, kept = sample.tokens, sample.kept
     check_readable(ids, description, tokens)
     places = torch.full(kept.shape, -1, dtype=torch.int64)
@@ -85,6 +84,12 @@ def measure_limits(
 
     norms = torch.stack([x.norm(dim=1) for x in streams])
     return settle_limits(norms, mean_of, studied, multiple, description.fingerprint)
+
+
+def spread(n: int, n_rows: int) -> torch.Tensor:
+    """The numbers of `n` rows evenly spread over `n_rows`, int64 [n]."""
+    # In float32, where the last of 16,777,220 rows is rounded up to one that is not there.
+    return torch.linspace(0, n_rows - 1, n).round().long().clamp(max=n_rows - 1)
 
 
 def cache_shard(
