@@ -128,7 +128,8 @@ class _Store:
         self.scales = [torch.empty(n_scales) for _ in self.index if n_scales]
         self.left: list[list[torch.Tensor]] = [[torch.zeros(0, d_model)] for _ in self.index]
         self.outside = torch.zeros(n_kept, dtype=torch.bool)
-        self.rounding = torch.zeros(len(self.index), n_kept, dtype=torch.float64)
+        n_rounded = 0 if storage.centre is None else n_kept
+        self.rounding = torch.zeros(len(self.index), n_rounded, dtype=torch.float64)
 
     def put(
         self, batch: Batch, where: torch.Tensor, first_row: int, layer: int, x: torch.Tensor
@@ -169,10 +170,12 @@ class _Store:
 
     def result(self, left_at: torch.Tensor) -> Collected:
         left = [torch.cat(parts) for parts in self.left]
-        inside = ~self.outside
-        # Not of outliers, which are left out: in int8, steps of one may be as long as other tokens.
-        rounding = self.rounding.masked_fill_(self.outside, 0).sum(1)
-        return Collected(self.layers, self.scales, left, left_at, inside, rounding)
+        if self.storage.centre is not None:
+            # Outliers are left out: in int8, a step of one may be as long as another token.
+            self.rounding.masked_fill_(self.outside, 0)
+        return Collected(
+            self.layers, self.scales, left, left_at, ~self.outside, self.rounding.sum(1)
+        )
 
 
 def scale_of_rows(x: torch.Tensor) -> torch.Tensor:
