@@ -11,11 +11,16 @@ from clustersae.latents.sequences import NOTHING
 
 def learn(text, activations, n_clauses=10):
     """The rules as sets of (token, previous), latent by latent."""
+    return list(map(set, learn_in_order(text, activations, n_clauses)))
+
+
+def learn_in_order(text, activations, n_clauses=10):
+    """The rules as lists of (token, previous), as they are stored."""
     clauses, (held,) = find_clauses([text])
     rules = fit_rules(clauses, firings_of(activations, held), n_clauses)
     pairs = list(zip(clauses.token.tolist(), clauses.previous.tolist()))
     return [
-        {pairs[clause] for clause in rules.indices[start:stop]}
+        [pairs[clause] for clause in rules.indices[start:stop]]
         for start, stop in zip(rules.indptr, rules.indptr[1:])
     ]
 
@@ -57,6 +62,12 @@ def test_the_clauses_that_tell_most_are_kept():
     assert learn(text, z, 3) == [{(1, ANY), (2, ANY), (3, ANY)}]
 
 
+def test_clauses_stand_in_the_order_of_what_they_tell():
+    text = text_of([[7] * 9 + [2] * 3 + [5] + [0] * 20])
+    z = planted(text, {(2, ANY), (5, ANY), (7, ANY)})
+    assert learn_in_order(text, z) == [[(7, ANY), (2, ANY), (5, ANY)]]
+
+
 def test_latents_that_always_or_never_fire_have_no_rule():
     text = random_text()
     z = sparse_activations(np.stack([np.ones(len(text)), np.zeros(len(text))], 1))
@@ -69,7 +80,7 @@ def slow_rule(text, fires, n_clauses):
         {(t, ANY) for t in text.token.tolist()}
         | set(zip(text.token.tolist(), text.previous.tolist()))
     )
-    covered, rule = np.zeros(len(text), dtype=bool), set()
+    covered, rule = np.zeros(len(text), dtype=bool), []
     for _ in range(n_clauses):
         best, best_gain = None, 0.0
         for token, previous in clauses:
@@ -80,7 +91,7 @@ def slow_rule(text, fires, n_clauses):
                 best, best_gain, best_holds = (token, previous), gain, holds
         if best is None:
             break
-        rule.add(best)
+        rule.append(best)
         covered |= best_holds
     return rule
 
@@ -94,7 +105,7 @@ def test_rules_are_those_of_a_slow_greedy_search(n_clauses):
     noise[:, 1] *= (text.token == 3) & (text.previous != 1)
     noise[:, 2] += (text.token == 4) & (text.previous == 4)
     z = sparse_activations(noise)
-    rules = learn(text, z, n_clauses)
+    rules = learn_in_order(text, z, n_clauses)
     for latent, rule in enumerate(rules):
         assert rule == slow_rule(text, noise[:, latent] > 0, n_clauses)
     assert max(map(len, rules)) >= min(n_clauses, 3)

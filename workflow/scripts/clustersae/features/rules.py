@@ -92,7 +92,8 @@ def firings_of(activations: sparse.csr_array, held: sparse.csr_array) -> Firings
 def fit_rules(clauses: Clauses, firings: Firings, n_clauses: int) -> sparse.csr_array:
     """The clauses of every latent's rule, at most `n_clauses`: 0 or 1, int32 [d_sae, all clauses].
 
-    Latents that always or never fire have an empty rule.
+    Entries of a latent are stored in the order of what they add, largest first. Latents that
+    always or never fire have an empty rule.
     """
     counts = firings.by_clause
     latent = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
@@ -113,10 +114,11 @@ def fit_rules(clauses: Clauses, firings: Firings, n_clauses: int) -> sparse.csr_
     order = np.lexsort((clause, -gain, latent))
     latent, clause = latent[order], clause[order]
     rank = np.arange(len(latent)) - np.searchsorted(latent, latent)
-    first = rank < n_clauses
-    return sparse.csr_array(
-        (np.ones(first.sum(), dtype=np.int32), (latent[first], clause[first])), shape=counts.shape
-    )
+    latent, clause = (each[rank < n_clauses] for each in (latent, clause))
+    # By rows and columns instead, scipy would sort the clauses.
+    ends = np.bincount(latent, minlength=counts.shape[0]).cumsum()
+    ones = np.ones(len(clause), dtype=np.int32)
+    return sparse.csr_array((ones, clause, np.append(0, ends)), shape=counts.shape)
 
 
 def balanced_accuracy(
