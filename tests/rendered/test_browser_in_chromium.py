@@ -203,6 +203,26 @@ def test_near_latents_lead_to_the_per_layer_saes(opened):
     reader.page.wait_for_function(f"() => state.chosen?.[1] === {TWIN}")
 
 
+def test_next_is_next_to_what_is_shown_wherever_one_came_from(opened):
+    reader = opened()
+    reader.page.select_option("#sort", "name")
+    reader.page.select_option("#group", "0")
+    reader.page.click("#rows [role=row] >> nth=3")
+    shown = "() => document.querySelector('#latent h2')?.textContent"
+    reader.page.wait_for_function(f"({shown})() === 'Latent 3'")
+    reader.page.get_by_role("button", name="Next").click()
+    reader.page.wait_for_function(f"({shown})() === 'Latent 4'")
+    reader.page.go_back()
+    reader.page.wait_for_function(f"({shown})() === 'Latent 3'")
+    reader.page.get_by_role("button", name="Next").click()
+    reader.page.wait_for_function(f"({shown})() !== 'Latent 3'")
+    assert reader.text("#latent h2") == "Latent 4"
+    reader.choose(0, 40)
+    reader.page.get_by_role("button", name="Previous").click()
+    reader.page.wait_for_function(f"({shown})() !== 'Latent 40'")
+    assert reader.text("#latent h2") == "Latent 39"
+
+
 def test_a_latent_has_an_address(browser, large):
     reader = Reader(browser, large, WIDE, f"#g0/{TWIN}")
     reader.page.wait_for_selector("#latent h2")

@@ -280,6 +280,9 @@ async function open(number, latent) {
     if (request !== asked) return;
     state.chosen = [number, latent];
     indices[number] ?? addRows(number, index);
+    // Previous and Next go on from here, also where a link or the browser's Back led here.
+    const position = order.findIndex(isChosen);
+    if (position >= 0) state.active = position;
     show(number, latent, family, members);
     document.body.classList.add("open");
     $("detail").scrollTop = 0;
