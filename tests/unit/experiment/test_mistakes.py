@@ -207,6 +207,20 @@ WRONG = [
         {"evaluation": {"judge": {"base_url": "http://localhost:8000/v1"}}},
         "models.tiny: evaluation.judge.model is missing: name the model that http://localhost:8000",
     ),
+    (
+        {
+            "evaluation": {
+                "judge": {"base_url": "http://localhost:8000/v1", "model": "x"},
+                "features": {"contexts": 3},
+            }
+        },
+        "models.tiny: evaluation.features.contexts is 3, with which a judge is asked about no",
+    ),
+    # probes
+    (
+        {"evaluation": {"probe_tokens": 99}},
+        "models.tiny: evaluation.probe_tokens is 99, but a label is asked for with 50 tokens that",
+    ),
     # the page
     (
         shared(browser={"arms": ["shared", "specialised"]}),

@@ -7,7 +7,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score
 from sklearn.preprocessing import StandardScaler
 
-from clustersae.probing.labels import LEAST, Labelled, find_labels
+from clustersae.experiment.probes import LEAST
+from clustersae.probing.labels import Labelled, find_labels
 from clustersae.probing.probes import SIZES, dense_probe_rows, separation, sparse_probe_rows
 
 N, D = 400, 40

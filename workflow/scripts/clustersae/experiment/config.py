@@ -14,6 +14,7 @@ from clustersae.experiment.feasibility import check_arms
 from clustersae.experiment.judge import check_judge
 from clustersae.experiment.moved import check_form
 from clustersae.experiment.paths import located
+from clustersae.experiment.probes import check_probes
 from clustersae.experiment.shape import check_rows, model_shape
 from clustersae.experiment.sources import check_complete, gguf_file
 from clustersae.experiment.tasks import check_tasks, is_file
@@ -166,7 +167,8 @@ def _check_model(name: str, settings: dict[str, Any], trained: Mapping[str, Trai
         check_arms(where, settings, *shape)
     tasks = settings["evaluation"]["tasks"]
     check_tasks(f"{where}: evaluation.tasks", tasks, settings["toy_english"])
-    check_judge(f"{where}: ", settings["evaluation"]["judge"])
+    check_judge(f"{where}: ", settings["evaluation"])
+    check_probes(f"{where}: ", settings["evaluation"])
 
 
 def _check_length(where: str, settings: Mapping[str, Any]) -> None:

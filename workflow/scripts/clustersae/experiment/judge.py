@@ -6,17 +6,21 @@ from urllib.parse import urlsplit
 
 from clustersae.runtime.errors import InputError
 
+#: On its lowest layer a latent needs two contexts to be explained by and two to be recognised in.
+LEAST_CONTEXTS = 4
 
-def check_judge(where: str, judge: Mapping[str, Any]) -> None:
+
+def check_judge(where: str, evaluation: Mapping[str, Any]) -> None:
     """Refuse a judge that cannot be asked.
 
     Args:
         where: what messages begin with, e.g. `config: models.gpt2: `.
-        judge: section `evaluation.judge`.
+        evaluation: that section.
 
     Raises:
         InputError: names the key and the remedy.
     """
+    judge, n_contexts = evaluation["judge"], evaluation["features"]["contexts"]
     address = judge["base_url"]
     if not address:
         return
@@ -25,6 +29,12 @@ def check_judge(where: str, judge: Mapping[str, Any]) -> None:
         raise InputError(
             f"{where}evaluation.judge.model is missing: name the model that {address} is to"
             " answer with."
+        )
+    if n_contexts < LEAST_CONTEXTS:
+        raise InputError(
+            f"{where}evaluation.features.contexts is {n_contexts}, with which a judge is asked about"
+            " no latent: half of them explain it, and it is recognised in the others. Use"
+            f" {LEAST_CONTEXTS} or more."
         )
 
 

@@ -14,11 +14,10 @@ from tokenizers import Tokenizer
 
 from clustersae.corpora.tokens import TokenFile
 from clustersae.corpora.toy_factors import token_labels
+from clustersae.experiment.probes import LEAST
 from clustersae.latents.sequences import Text
 from clustersae.latents.words import read_words
 
-#: Tokens of each split at which a label must hold, and not hold, to be asked for.
-LEAST = 50
 #: Tokens after the end of a sentence from which on a token stands late in the next one.
 LATE = 10
 

@@ -9,10 +9,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from clustersae.experiment.clusters import family
+from clustersae.experiment.judge import LEAST_CONTEXTS
 from clustersae.runtime.errors import InputError
 
-#: On its lowest layer a latent needs two contexts to be explained by and two to be recognised in.
-LEAST_CONTEXTS = 4
 #: Contexts of a layer, beside those that the explanation rests on, without which it has no score.
 LEAST_HELD_OUT = 2
 #: Latents of an SAE beyond the judged ones whose contexts serve as counterexamples.
