@@ -240,6 +240,19 @@ def test_a_judge_is_heard_where_it_answered(by_arm, tmp_path):
     assert set(rows["n_judged"]) == {0}
 
 
+def test_latents_without_an_answer_of_the_judge_are_not_counted(measured, features):
+    judge = measured.judge.copy()
+    single = of_arm(judge, "single")
+    lost = single & (judge["latent"] == judge.loc[single, "latent"].min()) & (judge["seed"] == 0)
+    judge.loc[lost, "balanced_accuracy"] = np.nan
+    table = features_table(features.experiment.arms, measured._replace(judge=judge))
+    n_judged = table.set_index("arm")["n_judged"]
+    assert n_judged["single"] == pytest.approx(2 - 1 / 3)
+    judge.loc[single, "balanced_accuracy"] = np.nan
+    table = features_table(features.experiment.arms, measured._replace(judge=judge))
+    assert table.set_index("arm")["n_judged"]["single"] == 0
+
+
 def test_every_pair_of_layers_and_every_group_stands_in_a_table(tables, features, specialised):
     table = tables["feature_meaning"]
     assert not table.duplicated(["arm", "group", "layer", "other_layer"]).any()

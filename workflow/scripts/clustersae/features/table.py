@@ -144,7 +144,9 @@ def _counts(
 ) -> dict[str, int | float | str]:
     """How many there are of everything."""
     spread, shared = parts.spread, parts.kept[parts.kept["n_layers"] > 1]
-    judged = parts.judge[["seed", "cluster", "latent"]].drop_duplicates()
+    # Latents that the judge gave no usable answer on are not among those that scores are of.
+    judged = parts.judge.dropna(subset="balanced_accuracy")
+    judged = judged[["seed", "cluster", "latent"]].drop_duplicates()
     return {
         "n_seeds": len(seeds),
         "n_latents": spread["n_latents"].sum() / len(seeds),
