@@ -10,8 +10,6 @@ from clustersae.features.judge.contexts import Context
 #: A token is marked if the latent is at least this active on it, relative to the window's peak.
 MARKED = 0.3
 OPEN, CLOSE = "<<", ">>"
-#: How tokenizers write a space and a new line inside of tokens.
-_WRITTEN = str.maketrans({"Ġ": " ", "▁": " ", "Ċ": "\n"})
 
 
 class Example(NamedTuple):
@@ -24,7 +22,7 @@ class Example(NamedTuple):
 def separator_of(contexts: Iterable[Context]) -> str:
     """What to write between tokens: nothing if they bring their own spaces, else a space."""
     tokens = (token for context in contexts for token in context.tokens)
-    return "" if any(" " in token.translate(_WRITTEN) for token in tokens) else " "
+    return "" if any(" " in token for token in tokens) else " "
 
 
 def passage(context: Context, separator: str, marked: Collection[int] = ()) -> str:
@@ -33,7 +31,7 @@ def passage(context: Context, separator: str, marked: Collection[int] = ()) -> s
     for is_marked, places in groupby(range(len(context.tokens)), key=lambda place: place in marked):
         text = separator.join(context.tokens[place] for place in places)
         runs.append(f"{OPEN}{text}{CLOSE}" if is_marked else text)
-    return separator.join(runs).translate(_WRITTEN).replace("\n", "\\n")
+    return separator.join(runs).replace("\n", "\\n")
 
 
 def active_tokens(context: Context) -> list[int]:
