@@ -223,6 +223,17 @@ def test_next_is_next_to_what_is_shown_wherever_one_came_from(opened):
     assert reader.text("#latent h2") == "Latent 39"
 
 
+def test_passages_may_have_any_number_of_tokens(opened):
+    # 200,000 activations of one latent: 40 layers, 50 contexts of 100 tokens, all of them active.
+    peak = opened().page.evaluate("""() => {
+        const active = Array.from({ length: 400_000 }, (_, place) => place);
+        const layer = [0, 1, 1, 1, [[0, [], active]], null, null, null, null, null, null, null];
+        pieces.set("g0/0", Promise.resolve({ words: [], latents: [[0, [layer]]] }));
+        return read(0, 0).then(({ peak }) => peak);
+    }""")
+    assert peak == 399_999
+
+
 def test_a_latent_has_an_address(browser, large):
     reader = Reader(browser, large, WIDE, f"#g0/{TWIN}")
     reader.page.wait_for_selector("#latent h2")

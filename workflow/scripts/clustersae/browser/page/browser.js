@@ -260,7 +260,8 @@ async function read(number, latent) {
   const entry = latents.find(([index]) => index === latent);
   if (!entry) return null;
   const layers = entry[1].map((values) => Object.fromEntries(LAYER.map((name, place) => [name, values[place]])));
-  const peak = Math.max(...layers.flatMap(({ contexts }) => contexts.flatMap(([, , active]) => active.filter((_, place) => place % 2))), 0);
+  const heights = layers.flatMap(({ contexts }) => contexts.flatMap(([, , active]) => active.filter((_, place) => place % 2)));
+  const peak = heights.reduce((most, each) => Math.max(most, each), 0); // too many to be arguments
   const home = layers.reduce((best, layer) => (layer.share > best.share ? layer : best));
   return { group, number, latent, words, layers, peak, home };
 }
