@@ -83,6 +83,22 @@ def test_the_bytes_of_a_character_are_no_number_and_no_letters(tmp_path):
     found = text_labels(text, file, tmp_path / "tokenizer.json")
     assert place[found["number"]].tolist() == [2]
     assert place[found["begins a word"]].tolist() == [0, 2]
+    assert not found["punctuation"].any()
+
+
+def test_vowel_signs_are_parts_of_words_and_other_scripts_have_full_stops(tmp_path):
+    pieces = [" क", "ी", "म", "त", "।", " क"]  # price, a full stop, and a letter
+    tokenizer = Tokenizer(models.WordLevel({piece: i for i, piece in enumerate(pieces[:5])}, " क"))
+    tokenizer.decoder = decoders.Fuse()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    place = np.arange(6)
+    ids = torch.tensor([[0, 1, 2, 3, 4, 0]])
+    file = TokenFile(ids.int(), Vocabulary("pieces", 5, None, None), "source", "0" * 64)
+    text = Text(ids[0].numpy(), ids[0].numpy(), 0 * place, place, [], [])
+    found = text_labels(text, file, tmp_path / "tokenizer.json")
+    assert place[found["begins a word"]].tolist() == [0, 5]
+    assert place[found["punctuation"]].tolist() == [4]
+    assert place[found["begins a sentence"]].tolist() == [0, 5]
 
 
 def test_a_factor_is_asked_for_by_the_value_that_is_nearest_to_half():

@@ -32,8 +32,8 @@ def check_judge(where: str, evaluation: Mapping[str, Any]) -> None:
         )
     if n_contexts < LEAST_CONTEXTS:
         raise InputError(
-            f"{where}evaluation.features.contexts is {n_contexts}, with which a judge is asked about"
-            " no latent: half of them explain it, and it is recognised in the others. Use"
+            f"{where}evaluation.features.contexts is {n_contexts}, with which a judge is asked"
+            " about no latent: half of them explain it, and it is recognised in the others. Use"
             f" {LEAST_CONTEXTS} or more."
         )
 

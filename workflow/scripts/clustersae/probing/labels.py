@@ -4,6 +4,7 @@ Every label is true or false of each token. Those of the text look at the row up
 is what the model has seen, and at no dictionary, so that they exist for any language and tokenizer.
 """
 
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -21,8 +22,8 @@ from clustersae.latents.words import read_words
 #: Tokens after the end of a sentence from which on a token stands late in the next one.
 LATE = 10
 
-_SENTENCE_ENDS = (".", "!", "?")
-_QUOTES = '"“”'
+_SENTENCE_ENDS = tuple(".!?。！？।؟")
+_QUOTES = '"“”„«»「」'
 
 
 class Labelled(NamedTuple):
@@ -134,7 +135,7 @@ def _labels_of_rows(
 
     spaced = each(lambda string: string[:1].isspace())
     letter = each(lambda string: string.strip()[:1].isalnum())
-    goes_on = each(lambda string: string[-1:].isalnum() or string[-1:] == "'")
+    goes_on = each(lambda string: string[-1:] == "'" or any(map(_in_words, string[-1:])))
     ends = each(lambda string: string.strip().endswith(_SENTENCE_ENDS)) | special
     quotes = np.array([sum(map(string.count, _QUOTES)) for string in strings])[kinds] * ~special
 
@@ -145,7 +146,10 @@ def _labels_of_rows(
         "capitalised": each(lambda string: string.strip()[:1].isupper()),
         "number": each(lambda string: any(map(str.isdigit, string))),
         "punctuation": each(
-            lambda string: bool(string.strip()) and not any(map(str.isalnum, string))
+            lambda string: (
+                bool(string.strip())
+                and not any(_in_words(letter) or letter == "\ufffd" for letter in string)
+            )
         ),
         "begins a word": letter & (spaced | ~_before(goes_on)),
         "begins a sentence": (since == 0) & ~ends,
@@ -153,6 +157,11 @@ def _labels_of_rows(
         "in quotation marks": _before(quotes.cumsum(1) % 2 == 1),
         "seen before in its row": _seen(ids) & ~special,
     }
+
+
+def _in_words(character: str) -> bool:
+    """Whether it is a letter, a digit, or a mark on one, as the vowel signs of Hindi are."""
+    return unicodedata.category(character)[0] in "LMN"
 
 
 def _before(holds: np.ndarray) -> np.ndarray:
