@@ -92,7 +92,8 @@ def main(
     progress = Progress("Measuring groups of latents", len(groups))
     with parquet_writer(outputs.contexts) as write:
         # Groups come by seed, and all groups of a seed compete for coverage.
-        for own_seed, of_seed in groupby(groups, key=lambda group: group.seed):
+        for own_seed, found in groupby(groups, key=lambda group: group.seed):
+            of_seed = list(found)
             label = {"variant": variant, "partition": partition, "seed": own_seed}
             candidates, alone = [], dict[int, Alone]()
             for group in of_seed:
@@ -102,7 +103,7 @@ def main(
                 for name, frame in measured.tables.items():
                     frames[name].append(labelled(frame, label))
                 progress.update()
-            if len(alone) > 1:
+            if len(alone) == len(of_seed) > 1:  # an arm of per-layer SAEs, all of them
                 generator = np.random.default_rng([seed, own_seed])
                 sweep = pd.DataFrame(matched_rows(alone, Decoders(where), generator))
                 sweep.insert(0, "group", "per-layer")

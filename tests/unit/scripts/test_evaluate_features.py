@@ -23,7 +23,7 @@ from clustersae.sae.storage import save_sae
 BOS, N_WORDS, N_ROWS, N_CTX = 0, 7, 60, 12
 #: Dimensions of the stream: one per word (and an empty one for BOS), "1 after 2", "known to be a".
 PAIR, FACTOR, D_MODEL = N_WORDS + 1, N_WORDS + 2, N_WORDS + 3
-#: Latent i is dimension i on layer 0. On layer 1 words 3 and 4 have changed places.
+#: Latent i is dimension i on layer 0 (and 2). On layer 1 (and 3) words 3 and 4 have changed places.
 SWAPPED = [0, 1, 2, 4, 3, 5, 6, 7, PAIR, FACTOR]
 SPLITS = ("validation", "test")
 SETTINGS = FeatureSettings(tokens=500, max_clauses=3, min_firings=5, contexts=6, context_tokens=5)
@@ -45,8 +45,9 @@ def write_split(folder: Path, split: str) -> pd.DataFrame:
     row, column = (tokens != BOS).nonzero(as_tuple=True)
     order = torch.randperm(len(row), generator=generator)
     row, column = row[order], column[order]
+    layers = [x[row, column][:, order] for order in (range(D_MODEL), SWAPPED) * 2]
     write_shard(
-        folder / f"{split}-0.safetensors", [x[row, column], x[row, column][:, SWAPPED]],
+        folder / f"{split}-0.safetensors", layers,
         tokens[row, column].int(), column.int(), row.int(),
         fingerprint="f", hook="hook", split=split, shard=0, seed=0,
     )  # fmt: skip
@@ -186,6 +187,18 @@ def test_per_layer_saes_are_matched_across_layers_as_a_control(job, outputs):
     assert set(shared["pairing"]) == {"index"}
     half = shared[shared["share"] == 0.5]
     assert half["n_pairs_kept"].tolist() == kept["n_pairs_kept"].tolist()
+
+
+def test_layers_that_a_partition_leaves_alone_are_no_control(job):
+    """Matching is of per-layer arms: of others it would be of the few layers without company."""
+    more = [
+        write_sae(job.folder / f"saes/{name}/seed-{seed}", layers, seed)
+        for name, layers in (("2-3", (2, 3)), ("2", (2,)), ("3", (3,)))
+        for seed in range(2)
+    ]
+    baseline = [each for each in job.baseline if each.name != "seed-2"]
+    found = job.run(baseline + more[:2], "mixed", baseline=baseline + more[2:], partition="even-3")
+    assert set(pd.read_csv(found.sweep)["pairing"]) == {"index"}
 
 
 def test_rules_are_told_in_words_and_how_far_each_carries(outputs):
