@@ -207,20 +207,22 @@ def test_next_is_next_to_what_is_shown_wherever_one_came_from(opened):
     reader = opened()
     reader.page.select_option("#sort", "name")
     reader.page.select_option("#group", "0")
-    reader.page.click("#rows [role=row] >> nth=3")
-    shown = "() => document.querySelector('#latent h2')?.textContent"
-    reader.page.wait_for_function(f"({shown})() === 'Latent 3'")
-    reader.page.get_by_role("button", name="Next").click()
-    reader.page.wait_for_function(f"({shown})() === 'Latent 4'")
-    reader.page.go_back()
-    reader.page.wait_for_function(f"({shown})() === 'Latent 3'")
-    reader.page.get_by_role("button", name="Next").click()
-    reader.page.wait_for_function(f"({shown})() !== 'Latent 3'")
-    assert reader.text("#latent h2") == "Latent 4"
+
+    def leads_to(step, before):
+        step()
+        other = "text => document.querySelector('#latent h2')?.textContent !== text"
+        reader.page.wait_for_function(other, arg=f"Latent {before}")
+        return int(reader.text("#latent h2").removeprefix("Latent "))
+
+    following, earlier = (
+        reader.page.get_by_role("button", name=name).click for name in ("Next", "Previous")
+    )
+    reader.choose(0, 3)
+    assert leads_to(following, 3) == 4
+    assert leads_to(reader.page.go_back, 4) == 3
+    assert leads_to(following, 3) == 4
     reader.choose(0, 40)
-    reader.page.get_by_role("button", name="Previous").click()
-    reader.page.wait_for_function(f"({shown})() !== 'Latent 40'")
-    assert reader.text("#latent h2") == "Latent 39"
+    assert leads_to(earlier, 40) == 39
 
 
 def test_passages_may_have_any_number_of_tokens(opened):
