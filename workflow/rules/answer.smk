@@ -1,11 +1,6 @@
 # The answer, from all tables: a few lines, the same at length, and one figure.
 
 
-localrules:
-    verdict,
-    summary_table,
-
-
 rule verdict:
     input:
         partitions="results/{model}/clusters/partitions.json",
@@ -23,6 +18,7 @@ rule verdict:
         "results/logs/{model}/verdict.log",
     benchmark:
         "results/benchmarks/{model}/verdict.tsv"
+    localrule: True
     conda:
         "../../envs/plot.yaml"
     resources:
@@ -50,6 +46,7 @@ rule summary_table:
         "results/logs/{model}/summary_table.log",
     benchmark:
         "results/benchmarks/{model}/summary_table.tsv"
+    localrule: True
     conda:
         "../../envs/plot.yaml"
     resources:

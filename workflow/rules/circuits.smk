@@ -115,10 +115,6 @@ use rule evaluate_circuits as evaluate_residual_basis with:
         "Find circuits of {wildcards.model} for {wildcards.task} without SAEs"
 
 
-localrules:
-    circuit_tables,
-
-
 rule circuit_tables:
     input:
         plan="results/{model}/plan.json",
@@ -135,6 +131,7 @@ rule circuit_tables:
         "results/logs/{model}/circuit_tables.log",
     benchmark:
         "results/benchmarks/{model}/circuit_tables.tsv"
+    localrule: True
     conda:
         "../../envs/plot.yaml"
     resources:

@@ -28,10 +28,6 @@ rule evaluate_correspondence:
         "../scripts/evaluate_correspondence.py"
 
 
-localrules:
-    correspondence_table,
-
-
 rule correspondence_table:
     input:
         plan="results/{model}/plan.json",
@@ -44,6 +40,7 @@ rule correspondence_table:
         "results/logs/{model}/correspondence_table.log",
     benchmark:
         "results/benchmarks/{model}/correspondence_table.tsv"
+    localrule: True
     conda:
         "../../envs/plot.yaml"
     resources:

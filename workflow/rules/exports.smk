@@ -1,10 +1,6 @@
 # SAEs and their training as other tools read them, as the section exports asks.
 
 
-localrules:
-    track_training,
-
-
 rule export_saes:
     input:
         plan="results/{model}/plan.json",
@@ -44,6 +40,7 @@ rule track_training:
         "results/benchmarks/{model}/track_training/{tracker}/{variant}/{sae}/seed-{seed}.tsv"
     wildcard_constraints:
         tracker=r"\w+",
+    localrule: True
     conda:
         "../../envs/plot.yaml"
     resources:

@@ -73,10 +73,6 @@ rule judge_features:
         "../scripts/judge_features.py"
 
 
-localrules:
-    feature_tables,
-
-
 rule feature_tables:
     input:
         plan="results/{model}/plan.json",
@@ -97,6 +93,7 @@ rule feature_tables:
         "results/logs/{model}/feature_tables.log",
     benchmark:
         "results/benchmarks/{model}/feature_tables.tsv"
+    localrule: True
     conda:
         "../../envs/plot.yaml"
     resources:

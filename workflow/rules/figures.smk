@@ -1,10 +1,6 @@
 # All figures, each from tables alone. Which there are stands in the rule file of its question.
 
 
-localrules:
-    figure,
-
-
 rule figure:
     input:
         unpack(figures.tables),
@@ -23,6 +19,7 @@ rule figure:
         "results/benchmarks/{model}/figures/{figure}.tsv"
     wildcard_constraints:
         figure=figures.pattern,
+    localrule: True
     conda:
         "../../envs/plot.yaml"
     resources:

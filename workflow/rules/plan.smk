@@ -51,12 +51,6 @@ checkpoint cluster_layers:
         "../scripts/cluster_layers.py"
 
 
-localrules:
-    plan_pilots,
-    make_plan,
-    plan,
-
-
 # What `snakemake plan` prints where pilots settle a part of the plan.
 rule plan_pilots:
     input:
@@ -67,6 +61,7 @@ rule plan_pilots:
         "results/logs/{model}/plan_pilots.log",
     benchmark:
         "results/benchmarks/{model}/plan_pilots.tsv"
+    localrule: True
     conda:
         "../../envs/plot.yaml"
     resources:
@@ -95,6 +90,7 @@ checkpoint make_plan:
         "results/logs/{model}/make_plan.log",
     benchmark:
         "results/benchmarks/{model}/make_plan.tsv"
+    localrule: True
     conda:
         "../../envs/plot.yaml"
     resources:
@@ -116,6 +112,7 @@ rule plan:
         inputs.plans,
     log:
         "results/logs/plan.log",
+    localrule: True
     conda:
         "../../envs/plot.yaml"
     resources:

@@ -59,10 +59,6 @@ use rule evaluate_probing as probe_activations with:
         "Probe the activations of {wildcards.model}"
 
 
-localrules:
-    probing_table,
-
-
 rule probing_table:
     input:
         plan="results/{model}/plan.json",
@@ -74,6 +70,7 @@ rule probing_table:
         "results/logs/{model}/probing_table.log",
     benchmark:
         "results/benchmarks/{model}/probing_table.tsv"
+    localrule: True
     conda:
         "../../envs/plot.yaml"
     resources:

@@ -93,10 +93,6 @@ rule evaluate_splice:
         "../scripts/evaluate_splice.py"
 
 
-localrules:
-    tables,
-
-
 rule tables:
     input:
         plan="results/{model}/plan.json",
@@ -127,6 +123,7 @@ rule tables:
         "results/logs/{model}/tables.log",
     benchmark:
         "results/benchmarks/{model}/tables.tsv"
+    localrule: True
     conda:
         "../../envs/plot.yaml"
     resources:

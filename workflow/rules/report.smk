@@ -9,10 +9,6 @@ page = Page(
 )
 
 
-localrules:
-    report_page,
-
-
 rule report_page:
     input:
         verdict="results/{model}/tables/verdict.json",
@@ -26,6 +22,7 @@ rule report_page:
         "results/logs/{model}/report_page.log",
     benchmark:
         "results/benchmarks/{model}/report_page.tsv"
+    localrule: True
     conda:
         "../../envs/plot.yaml"
     resources:

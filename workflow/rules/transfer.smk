@@ -27,10 +27,6 @@ rule evaluate_transfer:
         "../scripts/evaluate_transfer.py"
 
 
-localrules:
-    transfer_tables,
-
-
 rule transfer_tables:
     input:
         transfer="results/{model}/evaluation/transfer.csv",
@@ -43,6 +39,7 @@ rule transfer_tables:
         "results/logs/{model}/transfer_tables.log",
     benchmark:
         "results/benchmarks/{model}/transfer_tables.tsv"
+    localrule: True
     conda:
         "../../envs/plot.yaml"
     resources:
