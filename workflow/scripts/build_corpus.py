@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from clustersae.corpora.build import CorpusFiles
 from clustersae.corpora.tokenizer import save_tokenizer
 from clustersae.pretraining.corpus import build
@@ -38,12 +36,8 @@ def main(
     corpus.write(files, asked)
     save_tokenizer(corpus.loaded, tokenizer, tokenizer_config)
     if factors and corpus.factors is not None:
-        _write_parquet(corpus.factors, factors)
-
-
-def _write_parquet(table: pd.DataFrame, path: Path) -> None:
-    with replacing(path) as temporary:
-        table.to_parquet(temporary, index=False)
+        with replacing(factors) as temporary:
+            corpus.factors.to_parquet(temporary, index=False)
 
 
 if __name__ == "__main__":

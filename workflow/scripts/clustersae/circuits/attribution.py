@@ -89,7 +89,8 @@ def exact_effects(
     for index, number in enumerate(numbers):
         wanted[nodes.node(number).layer].append(index)
     n_pairs = sum(len(recording.pairs.clean) for recording in recordings)
-    total = torch.zeros(len(numbers), dtype=torch.float64, device=_device(recordings))
+    device = recordings[0].clean_metric.device
+    total = torch.zeros(len(numbers), dtype=torch.float64, device=device)
     for layer, indices in wanted.items():
         latents = [nodes.node(numbers[index]).latent for index in indices]
         for recording in recordings:
@@ -97,10 +98,6 @@ def exact_effects(
                 stream, dictionaries[layer], recording, layer, latents, max_entries
             )
     return (total / n_pairs).float()
-
-
-def _device(recordings: Sequence[Recording]) -> torch.device:
-    return recordings[0].clean_metric.device
 
 
 def _exact_of_layer(
@@ -123,13 +120,13 @@ def _exact_of_layer(
     for first in range(0, len(pairs.clean), n_pairs):
         rows = slice(first, first + n_pairs)
         part = pairs.rows(first, first + n_pairs)
-        x = recording.clean[layer][rows]
-        before = dictionary.encode(x[:, start:])
-        after = dictionary.encode(recording.corrupted[layer][rows, start:])
+        x, corrupted = recording.clean[layer][rows], recording.corrupted[layer][rows, start:]
+        clean = x[:, start:]
+        before, after = dictionary.encode(clean), dictionary.encode(corrupted)
         for node in range(0, len(latents), n_nodes):
             chosen = latents[node : node + n_nodes]
             moves = [
-                _move_of_error(dictionary, recording, layer, rows, start, before, after)
+                _error(dictionary, corrupted, after) - _error(dictionary, clean, before)
                 if latent is None
                 else _move_of_latent(dictionary, latent, before, after)
                 for latent in chosen
@@ -154,16 +151,3 @@ def _move_of_latent(
     """What patching a latent adds to the stream, [n_pairs, n_positions, d_model]."""
     values = [(z.values * (z.indices == latent)).sum(-1, keepdim=True) for z in (before, after)]
     return (values[1] - values[0]) * dictionary.direction(latent)
-
-
-def _move_of_error(
-    dictionary: Dictionary,
-    recording: Recording,
-    layer: int,
-    rows: slice,
-    start: int,
-    before: Latents,
-    after: Latents,
-) -> torch.Tensor:
-    clean, corrupted = (x[layer][rows, start:] for x in (recording.clean, recording.corrupted))
-    return _error(dictionary, corrupted, after) - _error(dictionary, clean, before)

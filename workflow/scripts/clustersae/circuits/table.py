@@ -88,7 +88,8 @@ def circuits_table(
             margin: they are worse, better or undecided.
     """
     n_layers = baseline(arms).count
-    arms = [*arms, _residual_basis(n_layers)]
+    control = Arm(RESIDUAL_BASIS, BASE, RESIDUAL_BASIS, n_layers, n_layers, "control", ())
+    arms = [*arms, control]
     tasks = list(dict.fromkeys(prompts["task"]))
     rows: list[dict[str, Any]] = []
     for values, group in prompts.groupby(list(_MODE), sort=False):
@@ -113,10 +114,6 @@ def distances(rows: pd.DataFrame) -> pd.DataFrame:
     """
     columns = ["arm", *(f"distance{end}" for end in ("", "_low", "_high"))]
     return overall(rows)[columns] if len(rows) else pd.DataFrame(columns=columns)
-
-
-def _residual_basis(n_layers: int) -> Arm:
-    return Arm(RESIDUAL_BASIS, BASE, RESIDUAL_BASIS, n_layers, n_layers, "control", ())
 
 
 def _columns() -> list[str]:

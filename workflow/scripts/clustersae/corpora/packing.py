@@ -134,7 +134,9 @@ def rows_of(
         if max_tokens is not None:
             rows = rows[: -(-(max_tokens - n_tokens) // n_ctx)]
         if len(rows):
-            _check_ids(loaded, rows)
+            _check_known(loaded, int(rows.max()))
+            if rows.min() < 0:
+                raise InputError(f"The dataset has the token id {int(rows.min())}; ids begin at 0.")
             runs.append(rows)
             n_tokens += rows.size
         if max_tokens is not None and n_tokens >= max_tokens:
@@ -149,12 +151,6 @@ def rows_of(
         runs = [runs[index] for index in order]
     packed = torch.from_numpy(np.concatenate(runs))
     return Rows(packed, torch.ones(len(packed), dtype=torch.bool), len(runs))
-
-
-def _check_ids(loaded: LoadedTokenizer, ids: np.ndarray) -> None:
-    _check_known(loaded, int(ids.max()))
-    if ids.min() < 0:
-        raise InputError(f"The dataset has the token id {int(ids.min())}; ids begin at 0.")
 
 
 def _tokens(

@@ -50,6 +50,7 @@ def draw(cost: pd.DataFrame, arms: pd.DataFrame, model: str) -> Figure:
         (name, size) for limit, name, size in _UNITS if rows["total_seconds"].max() >= limit
     )
     bars = "bars: 95 % interval over seeds" if n_seeds > 1 else "one seed: no intervals"
+    colour = METHOD_COLOURS[PER_LAYER if shown is None else kind_of(shown)]
     with styled():
         figure = canvas(
             9,
@@ -75,7 +76,7 @@ def draw(cost: pd.DataFrame, arms: pd.DataFrame, model: str) -> Figure:
         figure.legend(
             handles=[
                 Patch(color=GREY, label="caching what is read, once (A)"),
-                Patch(color=_colour(shown), label="training and tuning, measured"),
+                Patch(color=colour, label="training and tuning, measured"),
                 Patch(facecolor="white", edgecolor=GREY, label="training, predicted (K·T)"),
             ],
             loc="outside lower center",
@@ -113,10 +114,6 @@ def _finding(cost: pd.DataFrame, shown: pd.Series | None) -> str:
         f"{saes(shown['count'])} instead of {int(shown['n_layers'])}:"
         f" {percent(row['relative'])} of the time; {model}"
     )
-
-
-def _colour(shown: pd.Series | None) -> str:
-    return METHOD_COLOURS[PER_LAYER if shown is None else kind_of(shown)]
 
 
 def _name(row: pd.Series, n_layers: int) -> str:

@@ -83,7 +83,8 @@ def make_plan(
     ]
     method = shared["methods"][0]
     arms = [arm_of(description, *pair, method) for pair in dict.fromkeys(pairs)]
-    arms = [arm for arm in arms if arm.role != EQUAL_EXPOSURE or _own(arm)]
+    # Equal exposure of singletons has no SAE of its own variant.
+    arms = [arm for arm in arms if arm.role != EQUAL_EXPOSURE or arm.variant in dict(arm.saes)]
     if auto and auto["family"]:
         auto = {**auto, "arm": _arm_of_pilots(description, settings, auto)}
     return _checked(Plan(n_layers, tuple(settings["sae"]["seeds"]), tuple(arms), auto), settings)
@@ -169,11 +170,6 @@ def _crosscoders(asked: Mapping[str, Any], method: str, n_layers: int) -> list[S
         for budget in asked["budgets"]
         if count < n_layers
     ]
-
-
-def _own(arm: Arm) -> bool:
-    """Whether an arm has an SAE of its own variant (equal exposure of singletons has none)."""
-    return any(variant == arm.variant for variant, _ in arm.saes)
 
 
 def candidates(description: Mapping[str, Any], settings: Settings) -> list[Candidate]:
