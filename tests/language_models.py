@@ -10,6 +10,8 @@ from tokenizers import Tokenizer, models
 
 from clustersae.corpora.tokens import TokenFile, Vocabulary
 from clustersae.models.anatomy import describe
+from clustersae.models.loading import load_model
+from clustersae.models.residual import ResidualStream
 from clustersae.runtime.files import write_json
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -50,6 +52,12 @@ def save_tiny_model(family: str, folder: Path, with_tokenizer: bool = True, **ch
     if with_tokenizer:
         save_tiny_tokenizer(folder)
     return folder
+
+
+def tiny_stream(family: str, folder: Path, dtype: torch.dtype | None = None) -> ResidualStream:
+    """A model of `save_tiny_model`, written to `folder` and opened."""
+    description = describe(save_tiny_model(family, folder), "here")
+    return ResidualStream(load_model(folder, description, dtype=dtype), description)
 
 
 def save_tiny_tokenizer(folder: Path, n_words: int = VOCAB_SIZE) -> None:

@@ -3,6 +3,8 @@ import torch
 from dense_latents import dense
 from language_models import D_MODEL, N_LAYERS, VOCAB_SIZE, save_tiny_model
 from tiny_circuits import (
+    D_SAE,
+    K,
     LinearModel,
     random_linear_model,
     random_pairs,
@@ -19,7 +21,7 @@ from clustersae.models.loading import load_pretrained
 from clustersae.models.residual import ResidualStream
 from clustersae.runtime.errors import InputError
 
-D_SAE, K, N_TOKENS = 24, 5, 7
+N_TOKENS = 7
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +36,6 @@ def gpt2(tmp_path_factory):
     description = describe(folder, "here")
     model = load_pretrained(folder, dtype=torch.float64)
     return ResidualStream(model, description)
-
-
-@pytest.fixture(scope="module")
-def saes():
-    """One SAE for the layers 0 and 2, one for layer 1: none of them any good."""
-    shared = random_sae((0, 2), D_MODEL, D_SAE, K, seed=1)
-    return dictionaries_of([shared, random_sae((1,), D_MODEL, D_SAE, K, seed=2)])
 
 
 def by_layer(effects, dictionaries):

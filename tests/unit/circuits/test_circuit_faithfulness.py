@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 from dense_latents import dense
-from language_models import D_MODEL, FAMILIES, N_LAYERS, VOCAB_SIZE, save_tiny_model
+from language_models import D_MODEL, FAMILIES, N_LAYERS, VOCAB_SIZE, tiny_stream
 from pretended_gpu import DEVICE, PretendedGPU
-from tiny_circuits import random_linear_model, random_pairs, random_sae, signed_identity
+from tiny_circuits import D_SAE, K, random_linear_model, random_pairs, random_sae, signed_identity
 
 from clustersae.circuits.ablation import draw_sources
 from clustersae.circuits.attribution import attributed_effects
@@ -15,27 +15,12 @@ from clustersae.circuits.dictionaries import dictionaries_of, residual_basis
 from clustersae.circuits.faithfulness import Evaluation
 from clustersae.circuits.nodes import Circuits, Nodes
 from clustersae.circuits.recording import record, run_clean
-from clustersae.models.anatomy import describe
-from clustersae.models.loading import load_model
 from clustersae.models.residual import ResidualStream
 from clustersae.runtime.errors import InputError
 from clustersae.sae.architectures.relu import ReLU
 
-D_SAE, K, N_TOKENS, N_TEST = 24, 5, 6, 5
+N_TOKENS, N_TEST = 6, 5
 ABLATIONS, MODES = ("mean", "zero", "resample"), ("nodes", "kept", "ablated")
-
-
-@pytest.fixture(scope="module", params=FAMILIES)
-def stream(request, tmp_path_factory):
-    folder = save_tiny_model(request.param, tmp_path_factory.mktemp(request.param))
-    description = describe(folder, "here")
-    return ResidualStream(load_model(folder, description), description)
-
-
-@pytest.fixture(scope="module")
-def saes():
-    shared = random_sae((0, 2), D_MODEL, D_SAE, K, seed=1)
-    return dictionaries_of([shared, random_sae((1,), D_MODEL, D_SAE, K, seed=2)])
 
 
 @pytest.fixture(scope="module")
@@ -138,8 +123,7 @@ def test_a_sweep_equals_brute_force(stream, saes, train, test, scores, ablation,
 @pytest.mark.parametrize("ablation", ABLATIONS)
 def test_tokens_with_different_numbers_of_latents_are_in_no_ones_way(tmp_path, scores, ablation):
     """Of ReLU SAEs, whose latents come in as many columns as each chunk's busiest token needs."""
-    description = describe(save_tiny_model(next(iter(FAMILIES)), tmp_path), "here")
-    stream = ResidualStream(load_model(tmp_path, description), description)
+    stream = tiny_stream(next(iter(FAMILIES)), tmp_path)
     shared, alone = (
         random_sae(some, D_MODEL, D_SAE, K, len(some), ReLU) for some in ((0, 2), (1,))
     )

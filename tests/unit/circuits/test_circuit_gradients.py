@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from language_models import D_MODEL, FAMILIES, N_LAYERS, VOCAB_SIZE, save_tiny_model
+from language_models import D_MODEL, N_LAYERS, VOCAB_SIZE, tiny_stream
 from tiny_circuits import random_pairs
 
 from clustersae.circuits.attribution import attributed_effects
@@ -10,18 +10,8 @@ from clustersae.circuits.dictionaries import residual_basis
 from clustersae.circuits.pairs import logit_difference
 from clustersae.circuits.prefix import shared_prefix
 from clustersae.circuits.recording import record
-from clustersae.models.anatomy import describe
-from clustersae.models.loading import load_model
-from clustersae.models.residual import ResidualStream
 
 N_TOKENS = 7
-
-
-@pytest.fixture(scope="module", params=FAMILIES)
-def stream(request, tmp_path_factory):
-    folder = save_tiny_model(request.param, tmp_path_factory.mktemp(request.param))
-    description = describe(folder, "here")
-    return ResidualStream(load_model(folder, description), description)
 
 
 def whole_passes(stream, pairs, layer, steps):
@@ -80,11 +70,7 @@ def test_a_model_that_goes_on_in_another_way_runs_whole_prompts(stream, monkeypa
     pairs = late_pairs(4)
     whole = record(stream, pairs, steps=2)
     known = stream.forward
-
-    def forgetful(tokens, past=None):
-        return known(tokens)
-
-    monkeypatch.setattr(stream, "forward", forgetful)
+    monkeypatch.setattr(stream, "forward", lambda tokens, past=None: known(tokens))  # forgets
     found = record(stream, pairs, steps=2)
     for layer in range(N_LAYERS):
         close(found.gradients[layer][:, 4:], whole.gradients[layer][:, 4:])
@@ -102,9 +88,7 @@ def test_a_model_that_goes_on_in_another_way_runs_whole_prompts(stream, monkeypa
     ],
 )
 def test_what_is_rounding_in_bfloat16_is_none_in_float32(tmp_path, dtype, off, is_used):
-    folder = save_tiny_model("llama", tmp_path)
-    description = describe(folder, "here")
-    stream = ResidualStream(load_model(folder, description, dtype=dtype), description)
+    stream = tiny_stream("llama", tmp_path, dtype)
     pairs = late_pairs(4)
     logits, clean = stream.logits_and_streams(pairs.clean)
     metric = logit_difference(logits, pairs) * (1 + off)

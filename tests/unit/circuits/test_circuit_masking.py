@@ -5,37 +5,20 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from language_models import D_MODEL, FAMILIES, N_LAYERS, VOCAB_SIZE, save_tiny_model
-from tiny_circuits import random_pairs, random_sae
+from language_models import D_MODEL, N_LAYERS, VOCAB_SIZE
+from tiny_circuits import D_SAE, random_pairs
 
 from clustersae.activations.mask import NormLimits
 from clustersae.circuits.ablation import draw_sources, stand_in
 from clustersae.circuits.attribution import attributed_effects, exact_effects
-from clustersae.circuits.dictionaries import dictionaries_of
 from clustersae.circuits.faithfulness import Evaluation
 from clustersae.circuits.nodes import Nodes, top
 from clustersae.circuits.recording import record, run_clean
 from clustersae.circuits.storage import load_recordings, save_recordings
-from clustersae.models.anatomy import describe
-from clustersae.models.loading import load_model
-from clustersae.models.residual import ResidualStream
 
-N_TOKENS, N_TEST, D_SAE, K = 6, 5, 24, 5
+N_TOKENS, N_TEST = 6, 5
 ABLATIONS = ("mean", "zero", "resample")
 FINGERPRINT = "f" * 64
-
-
-@pytest.fixture(scope="module", params=FAMILIES)
-def stream(request, tmp_path_factory):
-    folder = save_tiny_model(request.param, tmp_path_factory.mktemp(request.param))
-    description = describe(folder, "here")
-    return ResidualStream(load_model(folder, description), description)
-
-
-@pytest.fixture(scope="module")
-def saes():
-    shared = random_sae((0, 2), D_MODEL, D_SAE, K, seed=1)
-    return dictionaries_of([shared, random_sae((1,), D_MODEL, D_SAE, K, seed=2)])
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +50,6 @@ def outside(stream, tokens, limits):
             norms = [float(x[row, place].norm()) for x in streams]
             found[row, place] = any(n > m for n, m in zip(norms, limits.limit.tolist()))
     return found
-
-
-def everywhere_inside(limits):
-    return dataclasses.replace(limits, multiple=1e9)
 
 
 def test_what_is_masked(stream, known, new, limits):
@@ -113,7 +92,7 @@ def test_special_tokens_within_a_prompt_are_masked_with_and_without_limits(
 @pytest.mark.parametrize("ablation", ABLATIONS)
 def test_with_nothing_masked_nothing_changes_by_a_bit(stream, saes, known, new, limits, ablation):
     measured = []
-    for each in (None, everywhere_inside(limits)):
+    for each in (None, dataclasses.replace(limits, multiple=1e9)):  # everywhere inside
         recording, run = record(stream, known, limits=each), run_clean(stream, new, limits=each)
         assert (recording.masked, run.masked) == (None, None)
         effects = attributed_effects(stream, saes, [recording])
@@ -197,7 +176,7 @@ def test_means_are_over_what_is_not_masked(stream, saes, known, limits):
 @pytest.mark.parametrize("ablation", ABLATIONS)
 def test_circuits_leave_masked_positions_as_they_come(stream, saes, known, new, limits, ablation):
     """m(∅), with one hook per layer over the whole model."""
-    recording, run = record(stream, known, "attribution", limits=limits), None
+    recording = record(stream, known, "attribution", limits=limits)
     run = run_clean(stream, new, limits=limits)
     sources = draw_sources(N_TEST, len(known.clean), 0)
 

@@ -9,6 +9,9 @@ from clustersae.circuits.pairs import Pairs
 from clustersae.sae.architectures.topk import TopK
 from clustersae.sae.module import SparseAutoencoder
 
+#: Of the SAEs of most tests.
+D_SAE, K = 24, 5
+
 
 class LinearBlock(nn.Module):
     """x_t + x_t A + (mean of x_s over s <= t) B: linear, and it moves information onwards."""

@@ -9,6 +9,7 @@ from language_models import (
     needs_stories,
     save_tiny_model,
     stories,
+    tiny_stream,
 )
 
 from clustersae.models.anatomy import describe
@@ -19,9 +20,7 @@ from clustersae.runtime.errors import InputError
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def stream(request, tmp_path_factory) -> ResidualStream:
-    folder = save_tiny_model(request.param, tmp_path_factory.mktemp(request.param))
-    description = describe(folder, "here")
-    return ResidualStream(load_model(folder, description), description)
+    return tiny_stream(request.param, tmp_path_factory.mktemp(request.param))
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from language_models import (
     VOCAB_SIZE,
     needs_stories,
     padded_tokens,
-    save_tiny_model,
     stories,
+    tiny_stream,
 )
 
 from clustersae.activations.mask import NormLimits
@@ -62,9 +62,7 @@ class Mean(Identity):
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def stream(request, tmp_path_factory):
-    folder = save_tiny_model(request.param, tmp_path_factory.mktemp(request.param))
-    description = describe(folder, "here")
-    return ResidualStream(load_model(folder, description), description)
+    return tiny_stream(request.param, tmp_path_factory.mktemp(request.param))
 
 
 @pytest.fixture

@@ -93,10 +93,10 @@ raise InputError("It is wrong.")
 """
 
 
-def told(path):
+def told(path, job=JOB):
     """What a job with its log at `path` says on standard error, before it fails."""
     environment = {**os.environ, "PYTHONPATH": str(Path(log.__file__).parents[2])}
-    command = [sys.executable, "-c", JOB, path]
+    command = [sys.executable, "-c", job, path]
     result = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True)
     assert result.returncode == 1
     return result.stderr
@@ -120,11 +120,7 @@ def test_a_gpu_whose_memory_ran_out_is_one_line_and_a_traceback_in_the_log(tmp_p
         "import sys, torch; from clustersae.runtime import log; log.to(sys.argv[1]);"
         "raise torch.OutOfMemoryError('CUDA out of memory.\\nTried to allocate 2 GiB')"
     )
-    command = [sys.executable, "-c", text, str(tmp_path / "job.log")]
-    environment = {**os.environ, "PYTHONPATH": str(Path(log.__file__).parents[2])}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
+    (line,) = told(tmp_path / "job.log", text).splitlines()
     assert line.startswith("error: The memory of the GPU ran out. Lower activations.batch_rows")
     assert line.endswith("(CUDA out of memory.)")
     assert "Traceback" in (tmp_path / "job.log").read_text()

@@ -254,42 +254,36 @@ def test_a_nan_spreads_so_that_it_is_seen(choose):
     assert one.sums[0].isnan()
 
 
-def test_without_a_compiler_pytorch_does_the_steps(monkeypatch, tmp_path, caplog):
-    native.library.cache_clear()
+@pytest.fixture
+def compiler(monkeypatch, tmp_path, caplog):
+    """Where the next one is looked for: there is none yet, and nothing that it has made."""
+    caplog.set_level("INFO")
     monkeypatch.setenv("CC", str(tmp_path / "no-such-compiler"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    try:
-        with caplog.at_level("INFO"):
-            step = choose_step(trainer(configuration(), EagerStep).sae, configuration())
-        assert isinstance(step, EagerStep)
-        assert "no-such-compiler" in caplog.text
-        assert not list(tmp_path.rglob("*.so"))
-    finally:
-        native.library.cache_clear()
+    native.library.cache_clear()
+    yield tmp_path / "no-such-compiler"
+    native.library.cache_clear()
 
 
-def test_a_compiler_that_fails_is_quoted(monkeypatch, tmp_path, caplog):
-    compiler = tmp_path / "cc"
+def test_without_a_compiler_pytorch_does_the_steps(compiler, caplog):
+    step = choose_step(trainer(configuration(), EagerStep).sae, configuration())
+    assert isinstance(step, EagerStep)
+    assert "no-such-compiler" in caplog.text
+    assert not list(compiler.parent.rglob("*.so"))
+
+
+def test_a_compiler_that_fails_is_quoted(compiler, caplog):
     compiler.write_text("#!/bin/sh\necho 'step.c: unknown option -fopenmp' >&2\nexit 1\n")
     compiler.chmod(0o755)
-    native.library.cache_clear()
-    monkeypatch.setenv("CC", str(compiler))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    try:
-        with caplog.at_level("INFO"):
-            assert native.library() is None
-        assert "unknown option -fopenmp" in caplog.text
-    finally:
-        native.library.cache_clear()
+    assert native.library() is None
+    assert "unknown option -fopenmp" in caplog.text
 
 
 def test_the_switch_keeps_to_pytorch(monkeypatch):
-    native.library.cache_clear()
     monkeypatch.setenv(native.SWITCH, "0")
-    try:
-        assert native.library() is None
-    finally:
-        native.library.cache_clear()
+    native.library.cache_clear()
+    assert native.library() is None
+    native.library.cache_clear()
 
 
 @pytest.mark.parametrize("shape", [(7, 24), (2, 3, 24), (24,), (0, 24)])

@@ -138,26 +138,31 @@ def model(tmp_path) -> ModelFacts:
     return look_at_model(str(save_tiny_model("gpt2", tmp_path / "model")))
 
 
-def test_tokens_are_those_of_the_models_own_tokenizer(model, tmp_path):
-    words = Tokenizer(models.WordLevel({"w3": 0}, unk_token="w3"))
-    words.pre_tokenizer = pre_tokenizers.Whitespace()
-    words.save(str(model.tokenizer))
+@pytest.fixture
+def words(model) -> ModelFacts:
+    """A model whose tokens are words."""
+    tokenizer = Tokenizer(models.WordLevel({"w3": 0}, unk_token="w3"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(model.tokenizer))
+    return model
+
+
+def test_tokens_are_those_of_the_models_own_tokenizer(words, tmp_path):
     (tmp_path / "text.txt").write_text(" ".join(["w3"] * 1000))
-    text = look_at_text([str(tmp_path / "text.txt")], model)
+    text = look_at_text([str(tmp_path / "text.txt")], words)
     assert (text.n_bytes, text.n_tokens, text.measured) == (2999, 1000, True)
     blind = ModelFacts("path", "m", 2, 8, 50, None, "float32")
     text = look_at_text([str(tmp_path / "text.txt")], blind)
     assert (text.n_tokens, text.measured) == (750, False)
 
 
-def test_tokens_are_counted_beyond_what_the_tokenizer_would_cut(model, tmp_path):
-    words = Tokenizer(models.WordLevel({"w3": 0}, unk_token="w3"))
-    words.pre_tokenizer = pre_tokenizers.Whitespace()
-    words.enable_truncation(max_length=7)
-    words.enable_padding(length=5000)
-    words.save(str(model.tokenizer))
+def test_tokens_are_counted_beyond_what_the_tokenizer_would_cut(words, tmp_path):
+    tokenizer = Tokenizer.from_file(str(words.tokenizer))
+    tokenizer.enable_truncation(max_length=7)
+    tokenizer.enable_padding(length=5000)
+    tokenizer.save(str(words.tokenizer))
     (tmp_path / "text.txt").write_text(" ".join(["w3"] * 1000))
-    assert look_at_text([str(tmp_path / "text.txt")], model).n_tokens == 1000
+    assert look_at_text([str(tmp_path / "text.txt")], words).n_tokens == 1000
 
 
 def test_what_is_no_tokenizer_is_named(model, tmp_path):
@@ -207,15 +212,6 @@ def test_a_dataset_in_a_folder_is_read_by_its_field(model, tmp_path):
     assert text.corpus["dataset"] == str(tmp_path / "set")
     assert text.n_bytes is not None
     assert text.n_bytes >= 30_000
-
-
-@pytest.fixture
-def words(model) -> ModelFacts:
-    """A model whose tokens are words, of which a text's first thousand characters are a sample."""
-    tokenizer = Tokenizer(models.WordLevel({"w3": 0}, unk_token="w3"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.save(str(model.tokenizer))
-    return model
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
