@@ -10,6 +10,11 @@ from snakemake.scheduling.job_scheduler import JobScheduler
 from snakemake_project import REPOSITORY
 
 N_JOBS = 10
+#: What a Snakefile includes: nothing, or the changes.
+WAYS = {
+    "as-it-is": "",
+    "changed": f'include: "{REPOSITORY / "workflow" / "rules" / "snakemake.smk"}"',
+}
 SNAKEFILE = """
 from snakemake.scheduling.job_scheduler import JobScheduler
 
@@ -39,28 +44,30 @@ onsuccess:
 """
 
 
-def passes(folder, included):
-    """How often the scheduler looked for jobs to start, in a run of one job after another."""
-    folder.mkdir()
-    text = SNAKEFILE.format(included=included, n_jobs=N_JOBS)
-    (folder / "Snakefile").write_text(text)
-    result = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores", "1"],
+def run(folder, snakefile, included, cores=2):
+    folder.mkdir(exist_ok=True)
+    (folder / "Snakefile").write_text(snakefile.format(included=included, n_jobs=N_JOBS))
+    return subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", str(cores)],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY / "workflow" / "scripts")},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
+        timeout=300,
     )
-    assert result.returncode == 0, result.stderr
+
+
+def passes(folder, included):
+    """How often the scheduler looked for jobs to start, in a run of one job after another."""
+    result = run(folder, SNAKEFILE, included, cores=1)
+    assert result.returncode == 0, result.stdout
     return int(re.search(r"(\d+) passes", result.stdout)[1])
 
 
 def test_the_scheduler_looks_for_jobs_when_one_has_ended_and_not_all_the_time(tmp_path):
     assert hasattr(JobScheduler, "_schedule_reevalutation"), "adapt workflow/rules/snakemake.smk"
-    rules = REPOSITORY / "workflow" / "rules" / "snakemake.smk"
-    as_it_is = passes(tmp_path / "as-it-is", "")
-    changed = passes(tmp_path / "changed", f'include: "{rules}"')
+    as_it_is, changed = (passes(tmp_path / name, included) for name, included in WAYS.items())
     assert changed <= 2 * N_JOBS < as_it_is
 
 
@@ -115,23 +122,9 @@ rule second:
 """
 
 
-def run(folder, snakefile, included):
-    folder.mkdir(exist_ok=True)
-    (folder / "Snakefile").write_text(snakefile.format(included=included, n_jobs=N_JOBS))
-    return subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores", "2"],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-    )
-
-
 def test_a_file_that_many_jobs_read_is_looked_for_once(tmp_path):
-    rules = REPOSITORY / "workflow" / "rules" / "snakemake.smk"
     found = {}
-    for name, included in {"as-it-is": "", "changed": f'include: "{rules}"'}.items():
+    for name, included in WAYS.items():
         result = run(tmp_path / name, SHARED, included)
         assert result.returncode == 0, result.stdout
         found[name] = int(re.search(r"(\d+) searches", result.stdout)[1])
@@ -141,8 +134,7 @@ def test_a_file_that_many_jobs_read_is_looked_for_once(tmp_path):
 
 
 def test_a_cycle_is_still_found(tmp_path):
-    rules = REPOSITORY / "workflow" / "rules" / "snakemake.smk"
-    result = run(tmp_path / "cycle", CYCLE, f'include: "{rules}"')
+    result = run(tmp_path / "cycle", CYCLE, WAYS["changed"])
     assert result.returncode == 1
     assert "Cyclic dependency on rule" in result.stdout
 
@@ -189,14 +181,18 @@ rule last:
 """
 
 
+def begun(folder, included):
+    """After a first run of CHECKPOINTS."""
+    folder.mkdir()
+    (folder / "source.txt").write_text("1\n")
+    assert run(folder, CHECKPOINTS, included).returncode == 0
+    return folder
+
+
 def test_a_checkpoint_that_need_not_run_after_all_is_told_to_its_readers(tmp_path):
-    rules = REPOSITORY / "workflow" / "rules" / "snakemake.smk"
     unknown, in_vain = {}, {}
-    for name, included in {"as-it-is": "", "changed": f'include: "{rules}"'}.items():
-        folder = tmp_path / name
-        folder.mkdir()
-        (folder / "source.txt").write_text("1\n")
-        assert run(folder, CHECKPOINTS, included).returncode == 0
+    for name, included in WAYS.items():
+        folder = begun(tmp_path / name, included)
         (folder / "answer.txt").unlink()
         (folder / "source.txt").write_text("1\nthe first line is the same\n")
         result = run(folder, CHECKPOINTS, included)
@@ -209,13 +205,9 @@ def test_a_checkpoint_that_need_not_run_after_all_is_told_to_its_readers(tmp_pat
 
 
 def test_a_job_behind_a_checkpoint_that_was_killed_before_its_records_runs_again(tmp_path):
-    rules = REPOSITORY / "workflow" / "rules" / "snakemake.smk"
     again = {}
-    for name, included in {"as-it-is": "", "changed": f'include: "{rules}"'}.items():
-        folder = tmp_path / name
-        folder.mkdir()
-        (folder / "source.txt").write_text("1\n")
-        assert run(folder, CHECKPOINTS, included).returncode == 0
+    for name, included in WAYS.items():
+        folder = begun(tmp_path / name, included)
         marker = base64.urlsafe_b64encode(b"part-1.txt").decode()
         (folder / ".snakemake" / "incomplete" / marker).touch()
         result = run(folder, CHECKPOINTS, included)
@@ -268,8 +260,7 @@ rule all:
 
 
 def test_flags_and_parameters_are_what_snakemake_says_they_are(tmp_path):
-    rules = REPOSITORY / "workflow" / "rules" / "snakemake.smk"
-    for name, included in {"as-it-is": "", "changed": f'include: "{rules}"'}.items():
+    for name, included in WAYS.items():
         result = run(tmp_path / name, LOOKED_UP, included)
         said = re.search(r"^same (\w+) (\d+) (\S+)$", result.stdout, re.MULTILINE)
         assert said, result.stdout
