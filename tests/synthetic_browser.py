@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from plan_settings import plan_settings
 
 from clustersae.browser.directions import SCHEMA
 from clustersae.browser.reading import Measured
@@ -49,21 +50,7 @@ _PARTITIONS = {
         "per-layer": {"method": "per-layer", "clusters": ["0", "1"]},
     },
 }
-_SETTINGS = {
-    "arms": {
-        **{"per_layer": [1], "narrower": [], "equal_exposure": [], "auto": [], "mlsae": []},
-        "transfer": {"budgets": [], "directions": []},
-        "crosscoder": {"counts": [1], "budgets": []},
-        "shared": {"counts": [], "methods": ["complete"]},
-        "specialised": [{"from": 1, "budgets": [0.5]}],
-        "controls": {"methods": [], "counts": [], "draws": 1},
-        "pilot_fraction": 0.1,
-    },
-    "sae": {
-        **{"seeds": [4, 5], "training_tokens": 100_000, "batch_size": 128, "min_steps": 0},
-        "specialise": {"shared_fraction": 0.5, "learning_rate": None},
-    },
-}
+_SETTINGS = plan_settings([4, 5], specialised=[{"from": 1, "budgets": [0.5]}])
 
 
 def make_invented_plan() -> Plan:

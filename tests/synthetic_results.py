@@ -58,16 +58,6 @@ def runs(n_layers: int, count: int, shift: int = 0) -> list[str]:
     return [cluster_name(range(a, b)) for a, b in pairwise(cuts)]
 
 
-def nested(n_layers: int, count: int) -> list[str]:
-    """Contiguous clusters made by halving the first of the largest: those of K refine K - 1."""
-    clusters = [tuple(range(n_layers))]
-    while len(clusters) < count:
-        whole = max(clusters, key=len)
-        place, half = clusters.index(whole), len(whole) // 2
-        clusters[place : place + 1] = [whole[:half], whole[half:]]
-    return [cluster_name(layers) for layers in clusters]
-
-
 class Experiment:
     """Writes every input of `quality.tabulate` below `folder` and keeps their paths.
 

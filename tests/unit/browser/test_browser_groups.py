@@ -3,11 +3,10 @@
 from dataclasses import replace
 
 import pytest
+from plan_settings import description, nested, plan_settings
 from synthetic_browser import make_invented_plan
-from synthetic_results import nested
 
 from clustersae.browser.groups import shown_groups
-from clustersae.experiment.arms import partition_name
 from clustersae.experiment.plan import BROWSED
 from clustersae.experiment.planning import make_plan
 
@@ -48,27 +47,12 @@ def test_where_pilots_have_chosen_no_arm_per_layer_saes_are_shown():
 @pytest.fixture
 def four_layers():
     """Three SAEs, of which two serve one layer, and those specialised from them."""
-    settings = {
-        "arms": {
-            **{"per_layer": [1], "narrower": [], "equal_exposure": [], "auto": [], "mlsae": []},
-            "transfer": {"budgets": [], "directions": []},
-            "crosscoder": {"counts": [1], "budgets": []},
-            "shared": {"counts": [3], "methods": ["complete"]},
-            "specialised": [{"from": 3, "budgets": [0.5]}],
-            "controls": {"methods": ["even"], "counts": [3], "draws": 1},
-            "pilot_fraction": 0.1,
-        },
-        "sae": {
-            **{"seeds": [0], "training_tokens": 100_000, "batch_size": 128, "min_steps": 0},
-            "specialise": {"shared_fraction": 0.5, "learning_rate": None},
-        },
-    }
-    partitions = {
-        partition_name(method, count, 4): {"method": method, "clusters": nested(4, count)}
-        for method in ("complete", "even")
-        for count in (1, 2, 3, 4)
-    }
-    return make_plan({"n_layers": 4, "partitions": partitions}, settings)
+    settings = plan_settings(
+        shared={"counts": [3], "methods": ["complete"]},
+        specialised=[{"from": 3, "budgets": [0.5]}],
+        controls={"methods": ["even"], "counts": [3], "draws": 1},
+    )
+    return make_plan(description(4, "complete", "even"), settings)
 
 
 def test_each_sae_is_shown_once_and_no_control(four_layers):

@@ -5,39 +5,22 @@ from graphlib import TopologicalSorter
 from types import SimpleNamespace
 
 import pytest
-from synthetic_results import nested
+from plan_settings import description, plan_settings
 
-from clustersae.experiment.arms import partition_name
 from clustersae.experiment.clusters import start_of
 from clustersae.experiment.groups import Groups
 from clustersae.experiment.planning import make_pilots, make_plan
 
-N_LAYERS = 8
-DESCRIPTION = {
-    "n_layers": N_LAYERS,
-    "partitions": {
-        partition_name("complete", count, N_LAYERS): {
-            "method": "complete",
-            "clusters": nested(N_LAYERS, count),
-        }
-        for count in range(1, N_LAYERS + 1)
-    },
-}
-SETTINGS = {
-    "arms": {
-        **{"per_layer": [1, 0.5], "narrower": [0.5], "equal_exposure": [2], "mlsae": [1]},
-        "shared": {"counts": [1, 2, 3], "methods": ["complete"]},
-        "specialised": [{"from": 1, "budgets": [0.5]}, {"from": 3, "budgets": [0.5]}],
-        "transfer": {"directions": ["forwards", "backwards"], "budgets": [0.5, 1]},
-        "crosscoder": {"counts": [1], "budgets": [0.5]},
-        "controls": {"methods": [], "counts": [], "draws": 1},
-        **{"auto": ["shared"], "pilot_fraction": 0.1},
-    },
-    "sae": {
-        **{"seeds": [0, 1, 2], "training_tokens": 100_000, "batch_size": 128, "min_steps": 0},
-        "specialise": {"shared_fraction": 0.5, "learning_rate": None},
-    },
-}
+DESCRIPTION = description(8, "complete")
+SETTINGS = plan_settings(
+    seeds=[0, 1, 2],
+    **{"per_layer": [1, 0.5], "narrower": [0.5], "equal_exposure": [2], "mlsae": [1]},
+    shared={"counts": [1, 2, 3], "methods": ["complete"]},
+    specialised=[{"from": 1, "budgets": [0.5]}, {"from": 3, "budgets": [0.5]}],
+    transfer={"directions": ["forwards", "backwards"], "budgets": [0.5, 1]},
+    crosscoder={"counts": [1], "budgets": [0.5]},
+    auto=["shared"],
+)
 PLAN = make_plan(DESCRIPTION, SETTINGS)
 PILOTS = make_pilots(DESCRIPTION, SETTINGS)
 

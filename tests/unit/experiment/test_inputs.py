@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from plan_settings import plan_settings
 
 from clustersae.experiment.inputs import SAE_FOLDER, Inputs
 from clustersae.experiment.params import Params, growing
@@ -34,15 +35,11 @@ MODEL = {
         **{"learning_rate": [0.1, 0.2]},
         "specialise": {"shared_fraction": 0.5, "learning_rate": 0.05},
     },
-    "arms": {
-        **{"per_layer": [1], "narrower": [], "equal_exposure": [], "auto": []},
-        "shared": {"counts": [2], "methods": ["complete"]},
-        "specialised": [{"from": 1, "budgets": [0.5]}],
-        **{"transfer": {"directions": ["forwards"], "budgets": []}, "mlsae": []},
-        "crosscoder": {"counts": [1], "budgets": []},
-        "controls": {"methods": ["even"], "counts": [2], "draws": 1},
-        "pilot_fraction": 0.1,
-    },
+    "arms": plan_settings(
+        shared={"counts": [2], "methods": ["complete"]},
+        specialised=[{"from": 1, "budgets": [0.5]}],
+        controls={"methods": ["even"], "counts": [2], "draws": 1},
+    )["arms"],
     "evaluation": {
         **{"tasks": ["induction", "mine.jsonl"], "judge": {"base_url": None}, "splice_tokens": 9},
         "circuits": {"errors": ["kept", "nodes"], "sizes": 3},

@@ -3,9 +3,8 @@
 import json
 
 import pytest
-from synthetic_results import nested
+from plan_settings import description, nested, plan_settings
 
-from clustersae.experiment.arms import partition_name
 from clustersae.experiment.clusters import parent, start_of
 from clustersae.experiment.plan import read_plan
 from clustersae.experiment.planning import candidates, make_pilots, make_plan
@@ -13,47 +12,20 @@ from clustersae.runtime.errors import InputError
 
 N_LAYERS = 4
 # 0-3 is halved into 0-1 and 2-3, those into single layers, the first one first.
-DESCRIPTION = {
-    "n_layers": N_LAYERS,
-    "partitions": {
-        partition_name(method, count, N_LAYERS) + draw: {
-            "method": method,
-            "clusters": nested(N_LAYERS, count),
-        }
-        for method in ("complete", "average", "even", "random")
-        for count in range(1, N_LAYERS + 1)
-        for draw in (("", ".1") if method == "random" and 1 < count < N_LAYERS else ("",))
-    },
+DESCRIPTION = description(N_LAYERS, "complete", "average", "even", "random")
+DESCRIPTION["partitions"] |= {
+    f"random-{count}.1": DESCRIPTION["partitions"][f"random-{count}"] for count in (2, 3)
 }
-SAE = {
-    "seeds": [0, 1],
-    "training_tokens": 100_000,
-    "batch_size": 128,
-    "min_steps": 0,
-    "specialise": {"shared_fraction": 0.5, "learning_rate": None},
-}
+SAE = plan_settings([0, 1])["sae"]
 
 
 def asked(shared_fraction=0.5, controls=(), control_counts=(), draws=1, **arms):
     """Settings; by default the per-layer baseline and two SAEs."""
-    counts, methods = arms.pop("counts", [2]), arms.pop("methods", ["complete"])
-    return {
-        "arms": {
-            "per_layer": [1],
-            "narrower": [],
-            "shared": {"counts": counts, "methods": methods},
-            "equal_exposure": [],
-            "specialised": [],
-            "transfer": {"directions": ["forwards", "backwards"], "budgets": []},
-            "mlsae": [],
-            "crosscoder": {"counts": [1], "budgets": []},
-            "controls": {"methods": list(controls), "counts": list(control_counts), "draws": draws},
-            "auto": [],
-            "pilot_fraction": 0.1,
-            **arms,
-        },
-        "sae": {**SAE, "specialise": {**SAE["specialise"], "shared_fraction": shared_fraction}},
-    }
+    shared = {"counts": arms.pop("counts", [2]), "methods": arms.pop("methods", ["complete"])}
+    own = {"methods": list(controls), "counts": list(control_counts), "draws": draws}
+    settings = plan_settings([0, 1], shared=shared, controls=own, **arms)
+    settings["sae"]["specialise"]["shared_fraction"] = shared_fraction
+    return settings
 
 
 def planned(settings, auto=None):
