@@ -23,10 +23,10 @@ def settings_of(name: str, given: SAESettings = SETTINGS, **change) -> SAESettin
 
 
 def moved_sae(
-    name: str, layers=(1, 2, 5), scale=(0.1, 1.0, 30.0), d_model=6, seed=1, **change
+    name: str, layers=(1, 2, 5), scale=(0.1, 1.0, 30.0), d_model=6, **change
 ) -> SparseAutoencoder:
     """Of layers of different mean and scale, with biases that matter."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(1)
     mean = torch.randn(len(layers), d_model, generator=generator) * 10
     settings = settings_of(name, **change)
     sae = create(asdict(settings), layers, mean, torch.tensor(scale[: len(layers)]))

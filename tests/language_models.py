@@ -28,7 +28,7 @@ VOCAB_SIZE, N_CTX, N_LAYERS, D_MODEL = 50, 24, 3, 16
 BOS = 0
 
 
-def save_tiny_model(family: str, folder: Path, with_tokenizer: bool = True, **changes) -> Path:
+def save_tiny_model(family: str, folder: Path, **changes) -> Path:
     """Write a random model with weights large enough to make every block matter."""
     if family == "gpt2":
         config = transformers.GPT2Config(
@@ -49,8 +49,7 @@ def save_tiny_model(family: str, folder: Path, with_tokenizer: bool = True, **ch
             if weight.dim() == 2 and "emb" not in name:
                 weight.mul_(8)
     model.save_pretrained(folder)
-    if with_tokenizer:
-        save_tiny_tokenizer(folder)
+    save_tiny_tokenizer(folder)
     return folder
 
 

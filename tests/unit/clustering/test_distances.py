@@ -210,15 +210,19 @@ def test_no_activations_are_refused():
         layer_distances([], torch.zeros(N_LAYERS, D_MODEL, dtype=torch.float64))
 
 
-def test_both_files_hold_the_same_numbers_to_the_last_bit(rows, tmp_path):
-    tensors, table = tmp_path / "distances.safetensors", tmp_path / "distances.csv"
-    distances = layer_distances([rows], rows.mean(1))
-    save_distances(tensors, table, distances, "cafe", range(len(distances.cka)))
-    layers = list(range(len(rows)))
+def check_metadata(tensors):
+    layers = list(range(N_LAYERS))
     assert load_distance(tensors, "cka")[1] == layers
     assert load_tensors(tensors)[1] == {
         "n_tokens": str(N_ROWS), "fingerprint": "cafe", "layers": json.dumps(layers)
     }  # fmt: skip
+
+
+def test_both_files_hold_the_same_numbers_to_the_last_bit(rows, tmp_path):
+    tensors, table = tmp_path / "distances.safetensors", tmp_path / "distances.csv"
+    distances = layer_distances([rows], rows.mean(1))
+    save_distances(tensors, table, distances, "cafe", range(len(distances.cka)))
+    check_metadata(tensors)
     frame = pd.read_csv(table, float_precision="round_trip")
     assert list(frame.columns) == ["distance", "layer_i", "layer_j", "value"]
     assert len(frame) == len(NAMES) * N_LAYERS**2
@@ -291,11 +295,7 @@ def test_the_scripts_measure_cached_activations(rows, tmp_path):
         np.testing.assert_allclose(
             load_distance(tensors, name)[0], getattr(expected, name), atol=1e-9
         )
-    layers = list(range(len(rows)))
-    assert load_distance(tensors, "cka")[1] == layers
-    assert load_tensors(tensors)[1] == {
-        "n_tokens": str(N_ROWS), "fingerprint": "cafe", "layers": json.dumps(layers)
-    }  # fmt: skip
+    check_metadata(tensors)
 
     layer_distances_script.main(shards, statistics, tensors, table, tokens=30, where=cpu)
     some = [activations[:, :20], activations[:, 60:70]]

@@ -54,9 +54,8 @@ def measure_limits(
     multiple: float | None,
     batch_rows: int,
     device: torch.device | str = "cpu",
-    n_tokens: int = SAMPLE_TOKENS,
 ) -> NormLimits:
-    """The limits of the norm, from `n_tokens` tokens of rows evenly spread over a token file.
+    """The limits of the norm, from SAMPLE_TOKENS tokens of rows evenly spread over a token file.
 
     Args:
         layers: `activations.layers`; multiple: `activations.max_norm_multiple`.
@@ -68,7 +67,7 @@ def measure_limits(
     studied = studied_layers(layers, description.n_layers)
     file = read_tokens(tokens)
     per_row = max(1.0, float(file.kept_per_row.mean()))
-    n_rows = min(len(file.tokens), math.ceil(n_tokens / per_row))
+    n_rows = min(len(file.tokens), math.ceil(SAMPLE_TOKENS / per_row))
     sample = file.rows(spread(n_rows, len(file.tokens)))
     ids, kept = sample.tokens, sample.kept
     check_readable(ids, description, tokens)

@@ -92,7 +92,7 @@ def text_documents(
                     yield from _pieces(document, begun)
                     begun = False
             while len(waiting) > PIECE_CHARACTERS + len(separator):
-                end = _place_to_cut(waiting, PIECE_CHARACTERS)
+                end = _place_to_cut(waiting)
                 head, waiting = waiting[:end], waiting[end:]
                 yield Continued(head) if begun else head
                 begun = True
@@ -112,7 +112,7 @@ def pieces_of(document: str) -> Iterator[str]:
     """
     begun = False
     while len(document) > PIECE_CHARACTERS:
-        end = _place_to_cut(document, PIECE_CHARACTERS)
+        end = _place_to_cut(document)
         yield Continued(document[:end]) if begun else document[:end]
         document, begun = document[end:], True
     yield Continued(document) if begun else document
@@ -126,12 +126,12 @@ def _pieces(document: str, begun: bool) -> Iterator[str]:
         yield from pieces_of(document)
 
 
-def _place_to_cut(text: str, limit: int) -> int:
-    """Where a piece of at most `limit` characters ends: after a line, before blanks, or there.
+def _place_to_cut(text: str) -> int:
+    """Where a piece of at most PIECE_CHARACTERS ends: after a line, before blanks, or there.
 
     Never between blanks: tokenizers join them.
     """
-    end = limit
+    limit = end = PIECE_CHARACTERS
     while (end := text.rfind("\n", limit // 2, end)) > 0:
         if not text[end - 1].isspace() and not text[end + 1].isspace():
             return end + 1

@@ -14,20 +14,18 @@ HELD_BYTES = 2 * 10**9
 class Decoders:
     """Decoders [d_sae, d_model] with rows of unit norm, by the folder of the SAE.
 
-    Those that were asked for last are held, and the others read again when they are asked for.
-
-    Args:
-        most: bytes that are held; one decoder always is.
+    Those that were asked for last are held, up to HELD_BYTES and one at least; the others are read
+    again when they are asked for.
     """
 
-    def __init__(self, where: torch.device, most: int = HELD_BYTES) -> None:
-        self._where, self._most = where, most
+    def __init__(self, where: torch.device) -> None:
+        self._where = where
         self._held: dict[Path, torch.Tensor] = {}  # what was asked for last comes last
 
     def hold(self, folder: Path, decoder: torch.Tensor) -> None:
         self._held.pop(folder, None)
         self._held[folder] = decoder
-        while len(self._held) > 1 and sum(each.nbytes for each in self._held.values()) > self._most:
+        while len(self._held) > 1 and sum(each.nbytes for each in self._held.values()) > HELD_BYTES:
             del self._held[next(iter(self._held))]
 
     def of(self, folder: Path) -> torch.Tensor:

@@ -25,9 +25,9 @@ MOST_TOKENS, FEWEST_TOKENS = 20_000, 1_000
 
 
 def read_evaluation_tokens(
-    path: Path, n_tokens: int | None, stream: ResidualStream, n_layers: int, split: str = "test"
+    path: Path, n_tokens: int | None, stream: ResidualStream, n_layers: int
 ) -> EvaluationTokens:
-    """The first rows of a token file that hold `n_tokens` tokens to analyse.
+    """The first rows of the test split that hold `n_tokens` tokens to analyse.
 
     Args:
         n_tokens: None for as many as the size of the model, with `n_layers` studied layers, makes
@@ -39,7 +39,7 @@ def read_evaluation_tokens(
         work = n_layers * sum(each.numel() for each in stream.model.parameters())
         reasonable = min(MOST_TOKENS, max(FEWEST_TOKENS, WORK // work))
         n_tokens = min(reasonable, int(kept_per_row.sum()))
-    rows = file.rows(slice(rows_holding(kept_per_row, n_tokens, split)))
+    rows = file.rows(slice(rows_holding(kept_per_row, n_tokens, "test")))
     return EvaluationTokens(rows.tokens, rows.kept, rows.scored)
 
 
