@@ -63,10 +63,8 @@ rule summary_table:
 
 figures.add(
     "summary",
-    Figure(
-        "clustersae.answer.figure_summary",
-        "Answer",
-        tables={"summary": "tables/summary.csv"},
-        options={"margins": params.section("arms", "margins")},
-    ),
+    "clustersae.answer.figure_summary",
+    "Answer",
+    tables={"summary": "tables/summary.csv"},
+    options={"margins": params.section("arms", "margins")},
 )

@@ -152,38 +152,32 @@ rule circuit_tables:
 
 figures.add(
     "circuits",
-    Figure(
-        "clustersae.circuits.figure_areas",
-        "Circuits",
-        tables={"circuits": "tables/circuits.csv", "tasks": "tables/tasks.csv"},
-        options={
-            "errors": ERRORS,
-            "ablation": ABLATION,
-        },
-        wanted=has_tasks,
-    ),
+    "clustersae.circuits.figure_areas",
+    "Circuits",
+    tables={"circuits": "tables/circuits.csv", "tasks": "tables/tasks.csv"},
+    options={
+        "errors": ERRORS,
+        "ablation": ABLATION,
+    },
+    wanted=has_tasks,
 )
 figures.add(
     "circuit_curves",
-    Figure(
-        "clustersae.circuits.figure_curves",
-        "Circuits",
-        tables={
-            "curves": "tables/circuit_curves.csv",
-            "circuits": "tables/circuits.csv",
-            "tasks": "tables/tasks.csv",
-        },
-        options={"ablation": ABLATION},
-        wanted=has_tasks,
-    ),
+    "clustersae.circuits.figure_curves",
+    "Circuits",
+    tables={
+        "curves": "tables/circuit_curves.csv",
+        "circuits": "tables/circuits.csv",
+        "tasks": "tables/tasks.csv",
+    },
+    options={"ablation": ABLATION},
+    wanted=has_tasks,
 )
 questions.add(
     "Circuits",
-    Question(
-        "clustersae.circuits.text",
-        ("tasks", "circuits"),
-        options={"errors": ERRORS, "ablation": ABLATION},
-        beside="circuit_distance",
-        wanted=has_tasks,
-    ),
+    "clustersae.circuits.text",
+    ("tasks", "circuits"),
+    options={"errors": ERRORS, "ablation": ABLATION},
+    beside="circuit_distance",
+    wanted=has_tasks,
 )

@@ -16,7 +16,7 @@ from clustersae.cost.declared import Memory
 from clustersae.experiment import clusters, variants
 from clustersae.experiment import config as configuration
 from clustersae.experiment.arms import PARTITION_PATTERN
-from clustersae.experiment.figures import Figure, Figures
+from clustersae.experiment.figures import Figures
 from clustersae.experiment.groups import Groups
 from clustersae.experiment.inputs import SAE_FOLDER, Inputs
 from clustersae.experiment.page import Page
@@ -31,7 +31,7 @@ from clustersae.experiment.params import (
 )
 from clustersae.experiment.places import check_duplicates, placed
 from clustersae.experiment.streaming import Streaming
-from clustersae.experiment.questions import Question, Questions
+from clustersae.experiment.questions import Questions
 from clustersae.experiment.requested import CIRCUITS_FOLDER, RESIDUAL_BASIS, Requested
 from clustersae.runtime import environment
 from clustersae.runtime.errors import InputError

@@ -57,10 +57,8 @@ rule correspondence_table:
 
 figures.add(
     "correspondence",
-    Figure(
-        "clustersae.correspondence.figure",
-        "Specialised SAEs",
-        tables={"table": "tables/correspondence.csv"},
-        wanted=is_specialised,
-    ),
+    "clustersae.correspondence.figure",
+    "Specialised SAEs",
+    tables={"table": "tables/correspondence.csv"},
+    wanted=is_specialised,
 )

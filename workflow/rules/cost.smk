@@ -44,9 +44,7 @@ rule measure_cost:
 
 figures.add(
     "cost",
-    Figure(
-        "clustersae.cost.figure",
-        "Cost",
-        tables={"cost": "tables/cost.csv", "arms": "tables/arms.csv"},
-    ),
+    "clustersae.cost.figure",
+    "Cost",
+    tables={"cost": "tables/cost.csv", "arms": "tables/arms.csv"},
 )

@@ -110,19 +110,16 @@ rule feature_tables:
 
 figures.add(
     "features",
-    Figure(
-        "clustersae.features.figure",
-        "Features",
-        tables={
-            "features": "tables/features.csv",
-            "meaning": "tables/feature_meaning.csv",
-            "coverage": "tables/feature_coverage.csv",
-        },
-    ),
+    "clustersae.features.figure",
+    "Features",
+    tables={
+        "features": "tables/features.csv",
+        "meaning": "tables/feature_meaning.csv",
+        "coverage": "tables/feature_coverage.csv",
+    },
 )
 questions.add(
     "Features",
-    Question(
-        "clustersae.features.text", ("features", "feature_coverage", "feature_sweep")
-    ),
+    "clustersae.features.text",
+    ("features", "feature_coverage", "feature_sweep"),
 )

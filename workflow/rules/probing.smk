@@ -87,14 +87,14 @@ rule probing_table:
 
 figures.add(
     "probing",
-    Figure(
-        "clustersae.probing.figure",
-        "Features",
-        tables={"table": "tables/probing.csv"},
-        wanted=has_probes,
-    ),
+    "clustersae.probing.figure",
+    "Features",
+    tables={"table": "tables/probing.csv"},
+    wanted=has_probes,
 )
 questions.add(
     "Probes",
-    Question("clustersae.probing.text", ("probing",), wanted=has_probes),
+    "clustersae.probing.text",
+    ("probing",),
+    wanted=has_probes,
 )

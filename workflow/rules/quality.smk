@@ -141,72 +141,62 @@ rule tables:
 
 figures.add(
     "specialise",
-    Figure(
-        "clustersae.quality.figure_specialise",
-        "Quality",
-        tables={"arms": "tables/arms.csv", "comparisons": "tables/comparisons.csv"},
-        options={"margins": params.section("arms", "margins")},
-        wanted=is_specialised,
-    ),
+    "clustersae.quality.figure_specialise",
+    "Quality",
+    tables={"arms": "tables/arms.csv", "comparisons": "tables/comparisons.csv"},
+    options={"margins": params.section("arms", "margins")},
+    wanted=is_specialised,
 )
 figures.add(
     "quality_cost",
-    Figure(
-        "clustersae.quality.figure_quality_cost",
-        "Quality",
-        tables={"arms": "tables/arms.csv"},
-        options={"margins": params.section("arms", "margins")},
-    ),
+    "clustersae.quality.figure_quality_cost",
+    "Quality",
+    tables={"arms": "tables/arms.csv"},
+    options={"margins": params.section("arms", "margins")},
 )
 figures.add(
     "layer_fvu",
-    Figure(
-        "clustersae.quality.figure_layer_fvu",
-        "Quality",
-        tables={"quality": "tables/layer_quality.csv", "arms": "tables/arms.csv"},
-    ),
+    "clustersae.quality.figure_layer_fvu",
+    "Quality",
+    tables={"quality": "tables/layer_quality.csv", "arms": "tables/arms.csv"},
 )
 figures.add(
     "layer_distances",
-    Figure(
-        "clustersae.quality.figure_layer_distances",
-        "Layers and clusters",
-        tables={
-            "distances": "clusters/distances.csv",
-            "description": "clusters/partitions.json",
-            "arms": "tables/arms.csv",
-        },
-    ),
+    "clustersae.quality.figure_layer_distances",
+    "Layers and clusters",
+    tables={
+        "distances": "clusters/distances.csv",
+        "description": "clusters/partitions.json",
+        "arms": "tables/arms.csv",
+    },
 )
 figures.add(
     "training_curves",
-    Figure(
-        "clustersae.quality.figure_training_curves",
-        "Training",
-        tables={
-            "training": "tables/training.csv",
-            "quality": "tables/layer_quality.csv",
-            "arms": "tables/arms.csv",
-        },
-    ),
+    "clustersae.quality.figure_training_curves",
+    "Training",
+    tables={
+        "training": "tables/training.csv",
+        "quality": "tables/layer_quality.csv",
+        "arms": "tables/arms.csv",
+    },
 )
 figures.add(
     "latent_density",
-    Figure(
-        "clustersae.quality.figure_latent_density",
-        "Sparsity",
-        tables={
-            "density": "tables/latent_density.csv",
-            "quality": "tables/layer_quality.csv",
-            "arms": "tables/arms.csv",
-        },
-    ),
+    "clustersae.quality.figure_latent_density",
+    "Sparsity",
+    tables={
+        "density": "tables/latent_density.csv",
+        "quality": "tables/layer_quality.csv",
+        "arms": "tables/arms.csv",
+    },
 )
 questions.add(
     "Quality and cost",
-    Question("clustersae.quality.text", ("arms", "comparisons", "cost")),
+    "clustersae.quality.text",
+    ("arms", "comparisons", "cost"),
 )
 questions.add(
     "Which tokens count",
-    Question("clustersae.quality.stream", ("stream",)),
+    "clustersae.quality.stream",
+    ("stream",),
 )

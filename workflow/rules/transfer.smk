@@ -56,22 +56,18 @@ rule transfer_tables:
 
 figures.add(
     "similarity",
-    Figure(
-        "clustersae.transfer.figure",
-        "Layers and clusters",
-        tables={
-            "pairs": "tables/transfer.csv",
-            "similarity": "tables/similarity.csv",
-            "partitions": "tables/transfer_partitions.csv",
-        },
-        wanted=has_clusters,
-    ),
+    "clustersae.transfer.figure",
+    "Layers and clusters",
+    tables={
+        "pairs": "tables/transfer.csv",
+        "similarity": "tables/similarity.csv",
+        "partitions": "tables/transfer_partitions.csv",
+    },
+    wanted=has_clusters,
 )
 questions.add(
     "Does similarity predict sharing?",
-    Question(
-        "clustersae.transfer.text",
-        ("similarity", "transfer_partitions"),
-        wanted=has_clusters,
-    ),
+    "clustersae.transfer.text",
+    ("similarity", "transfer_partitions"),
+    wanted=has_clusters,
 )

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from clustersae.experiment.figures import Figure, Figures
+from clustersae.experiment.figures import Figures
 from clustersae.experiment.page import Page, departing
-from clustersae.experiment.questions import Question, Questions
+from clustersae.experiment.questions import Questions
 
 SCHEMA = """
 $defs:
@@ -41,10 +41,10 @@ def page(tmp_path):
     (tmp_path / "verdict.rst").write_text("What {{ snakemake.wildcards.model }} answers.")
     figures, questions = Figures(tmp_path, tmp_path), Questions(MODELS, tmp_path)
     tables = {"arms": "tables/arms.csv", "distances": "clusters/distances.csv"}
-    figures.add("one", Figure("module", "Quality", tables))
-    own = Figure("module", "Tasks", {"t": "tables/tasks.csv"}, wanted=lambda each: each["path"])
-    figures.add("two", own)
-    questions.add("Quality", Question("module", ("arms", "cost")))
+    figures.add("one", "module", "Quality", tables=tables)
+    own = {"tables": {"t": "tables/tasks.csv"}, "wanted": lambda each: each["path"]}
+    figures.add("two", "module", "Tasks", **own)
+    questions.add("Quality", "module", ("arms", "cost"))
     trained = {"toy": {"steps": 10}, "other": {"steps": 20}}
     return Page(MODELS, figures, questions, tmp_path / "schema.yaml", trained)
 

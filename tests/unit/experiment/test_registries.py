@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from clustersae.experiment.digest import script_digest
-from clustersae.experiment.figures import Figure, Figures
-from clustersae.experiment.questions import Question, Questions
+from clustersae.experiment.figures import Figures
+from clustersae.experiment.questions import Questions
 
 
 @pytest.fixture
@@ -16,16 +16,14 @@ def figures(tmp_path):
         (tmp_path / f"package_{name}.py").write_text(f"NAME = '{name}'\n")
     (tmp_path / "two.rst").write_text("Two of {model}.")
     found = Figures(tmp_path, tmp_path)
-    found.add("one", Figure("package_one", "Quality", {"arms": "tables/arms.csv"}))
+    found.add("one", "package_one", "Quality", tables={"arms": "tables/arms.csv"})
     found.add(
         "two",
-        Figure(
-            "package_two",
-            "Circuits",
-            {"tasks": "tables/tasks.csv"},
-            options={"errors": lambda wildcards: f"errors of {wildcards.model}"},
-            wanted=lambda settings: settings["tasks"],
-        ),
+        "package_two",
+        "Circuits",
+        tables={"tasks": "tables/tasks.csv"},
+        options={"errors": lambda wildcards: f"errors of {wildcards.model}"},
+        wanted=lambda settings: settings["tasks"],
     )
     return found
 
@@ -56,10 +54,10 @@ def test_editing_one_figure_changes_no_digest_of_another(figures, tmp_path):
     assert len({*before.values(), script_digest("draw.py", tmp_path)}) == 3
     (tmp_path / "package_three.py").write_text("")
     edited = Figures(tmp_path, tmp_path)
-    edited.add("one", Figure("package_one", "Quality", {}))
+    edited.add("one", "package_one", "Quality", tables={})
     assert edited.code(wildcards("one")) == before["one"]
     (tmp_path / "package_other.py").write_text("NAME = 'one'\n")
-    edited.add("one", Figure("package_other", "Quality", {}))
+    edited.add("one", "package_other", "Quality", tables={})
     assert edited.code(wildcards("one")) != before["one"]
 
 
@@ -68,15 +66,13 @@ def test_a_question_that_a_model_is_not_asked_brings_no_table_and_no_text(tmp_pa
         (tmp_path / f"{name}.py").write_text(f"NAME = '{name}'\n")
     models = {"a": {"tasks": []}, "b": {"tasks": ["induction"]}}
     questions = Questions(models, tmp_path)
-    questions.add("Quality", Question("quality_text", ("arms", "cost")))
-    own = Question(
-        "circuits_text",
-        ("arms", "tasks"),
+    questions.add("Quality", "quality_text", ("arms", "cost"))
+    questions.add(
+        *("Circuits", "circuits_text", ("arms", "tasks")),
         options={"errors": lambda wildcards: f"errors of {wildcards.model}"},
         beside="distance",
         wanted=lambda settings: settings["tasks"],
     )
-    questions.add("Circuits", own)
     without, asked = SimpleNamespace(model="a"), SimpleNamespace(model="b")
     assert questions.modules(without) == {"Quality": "quality_text"}
     assert questions.tables(without) == ["results/a/tables/arms.csv", "results/a/tables/cost.csv"]

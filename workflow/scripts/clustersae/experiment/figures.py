@@ -43,9 +43,9 @@ class Figures:
         self.scripts, self.captions = Path(scripts), Path(captions)
         self._figures: dict[str, Figure] = {}
 
-    def add(self, name: str, figure: Figure) -> None:
-        """Register a figure under the name that its files have."""
-        self._figures[name] = figure
+    def add(self, name: str, module: str, category: str, **others: Any) -> None:
+        """Register a figure, by the attributes of `Figure`, under the name that its files have."""
+        self._figures[name] = Figure(module, category, **others)
 
     @property
     def pattern(self) -> str:

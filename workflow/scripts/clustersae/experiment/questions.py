@@ -41,9 +41,9 @@ class Questions:
         self.models, self.scripts = models, scripts
         self._questions: dict[str, Question] = {}
 
-    def add(self, title: str, question: Question) -> None:
-        """Register a question under the heading that its paragraph has."""
-        self._questions[title] = question
+    def add(self, title: str, module: str, tables: tuple[str, ...], **others: Any) -> None:
+        """Register a question, by the attributes of `Question`, under its paragraph's heading."""
+        self._questions[title] = Question(module, tables, **others)
 
     def _of(self, wildcards: Wildcards) -> dict[str, Question]:
         settings = self.models[wildcards.model]
