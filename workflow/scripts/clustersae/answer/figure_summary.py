@@ -130,9 +130,7 @@ def _lines(
         axis.errorbar(
             *(rows[x], rows[y]),
             yerr=bars(rows, y),
-            color=look.colour,
-            marker=look.marker,
-            markersize=5.5 if look.marker == "*" else 3.5,
+            **look.sized(3.5, star=5.5),
             ls="none",
             elinewidth=0.7,
             zorder=3,

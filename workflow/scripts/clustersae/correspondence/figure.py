@@ -137,11 +137,9 @@ def _means(axis: Axes, shown: pd.DataFrame, measure: str, looks: dict[str, Look]
         axis.errorbar(
             *(rows[measure], places),
             xerr=bars(rows, measure),
-            color=look.colour,
-            marker=look.marker,
+            **look.sized(5, star=8),
             ls="none",
             elinewidth=1.2,
-            markersize=8 if look.marker == "*" else 5,
         )
     for place in range(len(kinds)):
         axis.axhline(place, color=FAINT, linewidth=0.6, zorder=0)
@@ -200,11 +198,9 @@ def _with_distance(
         axis.errorbar(
             *(rows["distance"] + aside, rows[measure]),
             yerr=bars(rows, measure),
-            color=look.colour,
-            marker=look.marker,
+            **look.sized(5, star=8),
             linewidth=1.6,
             elinewidth=1.0,
-            markersize=8 if look.marker == "*" else 5,
             zorder=4,
         )
     axis.set_xlabel("layers apart")

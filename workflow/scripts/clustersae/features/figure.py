@@ -228,14 +228,7 @@ def _by_distance(
     for name in spoken["arm"]:
         means = rows[rows["arm"] == name].groupby("distance")[["balanced_accuracy", "floor"]].mean()
         look = looks[name]
-        axis.plot(
-            means["balanced_accuracy"],
-            color=look.colour,
-            marker=look.marker,
-            lw=1.4,
-            markersize=8 if look.marker == "*" else 5,
-            zorder=3,
-        )
+        axis.plot(means["balanced_accuracy"], **look.sized(5, star=8), lw=1.4, zorder=3)
         axis.plot(means["floor"], "_", color=GREY, markersize=6, markeredgewidth=1.6, zorder=2)
     axis.set_title("How far does a rule carry?")
     axis.set_ylabel("balanced accuracy,\nmean over pairs of layers")

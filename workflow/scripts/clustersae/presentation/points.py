@@ -65,11 +65,9 @@ def point(
     axis.errorbar(
         *(place, arm[column]),
         yerr=None if ends is None or not ends.any() else ends,
-        color=look.colour,
-        marker=look.marker,
+        **look.sized(5.5, star=9),
         ls="none",
         elinewidth=1.0,
-        markersize=9 if look.marker == "*" else 5.5,
         markerfacecolor=look.colour if filled else "white",
         zorder=4,
     )

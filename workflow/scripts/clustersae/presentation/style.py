@@ -87,6 +87,11 @@ class Look(NamedTuple):
     marker: str
     label: str
 
+    def sized(self, points: float, star: float) -> dict[str, Any]:
+        """Its markers; a star is drawn larger than others, or it would look smaller."""
+        size = star if self.marker == "*" else points
+        return {"color": self.colour, "marker": self.marker, "markersize": size}
+
 
 _TITLE_POINTS, _SUBTITLE_POINTS = 12.5, 9.0
 _RC: dict[Any, Any] = {

@@ -79,9 +79,7 @@ def _gap_curve(axis: Axes, rows: pd.DataFrame, look: Look, open_: bool, aside: f
         return
     axis.errorbar(
         *(rows["length"], rows["excess_fvu"], bars(rows, "excess_fvu")),
-        color=look.colour,
-        marker=look.marker,
-        markersize=8.5 if look.marker == "*" else 5.5,
+        **look.sized(5.5, star=8.5),
         markerfacecolor="white" if open_ else look.colour,
         linewidth=1.2 if open_ else 1.6,
         linestyle=(0, (4, 2)) if open_ else "-",

@@ -161,9 +161,7 @@ def _curve(
         return
     axis.errorbar(
         *(rows["cost_relative"], rows[column], bars(rows, column)),
-        color=look.colour,
-        marker=look.marker,
-        markersize=8.5 if look.marker == "*" else 5.5,
+        **look.sized(5.5, star=8.5),
         markerfacecolor="white" if look.colour == METHOD_COLOURS["narrower"] else look.colour,
         linewidth=width,
         linestyle=(0, dashes) if dashes else "-",
