@@ -8,6 +8,8 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
+import psutil
+
 from faults.watching import Started, outlived
 
 #: Seconds in which jobs end by themselves after their Snakemake was killed: they see it when they
@@ -47,14 +49,17 @@ def job_terminated(run: Started, draw: Random) -> Wound:
     return job_killed(run, draw, signal.SIGTERM)
 
 
+def _all_ended(jobs: list[psutil.Process]) -> str:
+    """In words, that no job outlived Snakemake."""
+    if left := outlived(jobs, GRACE):
+        raise AssertionError(f"{left} jobs outlived Snakemake by {GRACE:.0f} s")
+    return f"{len(jobs)} jobs ran and ended with it"
+
+
 def snakemake_killed(run: Started, draw: Random) -> Wound:
     jobs = run.send(signal.SIGKILL)
     run.wait(60)
-    left = outlived(jobs, GRACE)
-    seen = f"{len(jobs)} jobs ran and ended with it"
-    if left:
-        raise AssertionError(f"{left} jobs outlived Snakemake by {GRACE:.0f} s")
-    return Wound("snakemake", ends=True, seen=seen)
+    return Wound("snakemake", ends=True, seen=_all_ended(jobs))
 
 
 def snakemake_interrupted(run: Started, draw: Random) -> Wound:
@@ -63,11 +68,7 @@ def snakemake_interrupted(run: Started, draw: Random) -> Wound:
     jobs = run.send(signal.SIGINT, to_all)
     if not run.wait(600):
         raise AssertionError("Snakemake does not end when it is interrupted")
-    left = outlived(jobs, GRACE)
-    seen = f"{len(jobs)} jobs ran and ended with it"
-    if left:
-        raise AssertionError(f"{left} jobs outlived Snakemake by {GRACE:.0f} s")
-    return Wound("all, as Ctrl-C" if to_all else "snakemake", ends=True, seen=seen)
+    return Wound("all, as Ctrl-C" if to_all else "snakemake", ends=True, seen=_all_ended(jobs))
 
 
 def snakemake_terminated(run: Started, draw: Random) -> Wound:

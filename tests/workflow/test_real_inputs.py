@@ -13,26 +13,31 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-pytestmark = [pytest.mark.workflow, pytest.mark.long]
-
 ROOT = Path(__file__).parents[2]
 DATA = (ROOT / ".." / "shared" / "data").resolve()
+pytestmark = [
+    pytest.mark.workflow,
+    pytest.mark.long,
+    pytest.mark.skipif(not DATA.is_dir(), reason="the real inputs (../shared/data) are missing"),
+]
 
 
-def run_workflow(name: str, folder: Path) -> Path:
-    """Run tests/configs/{name}.yaml in `folder`; the model's folder of results."""
-    if not DATA.is_dir():
-        pytest.skip("the real inputs (../shared/data) are not on this machine")
-    config = folder / "config.yaml"
-    text = (ROOT / "tests" / "configs" / f"{name}.yaml").read_text(encoding="utf-8")
-    config.write_text(text.replace("DATA", str(DATA)), encoding="utf-8")
+def snakemake(config: Path, folder: Path, *arguments: str) -> None:
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
     command += ["--directory", str(folder), "--configfile", str(config)]
-    command += ["--cores", "all", "--resources", "gpu=0"]
+    command += ["--cores", "all", "--resources", "gpu=0", *arguments]
     done = subprocess.run(
         command, capture_output=True, text=True, env=os.environ | {"HF_HUB_OFFLINE": "1"}
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+
+
+def run_workflow(name: str, folder: Path) -> Path:
+    """Run tests/configs/{name}.yaml in `folder`; the model's folder of results."""
+    config = folder / "config.yaml"
+    text = (ROOT / "tests" / "configs" / f"{name}.yaml").read_text(encoding="utf-8")
+    config.write_text(text.replace("DATA", str(DATA)), encoding="utf-8")
+    snakemake(config, folder)
     return folder / "results" / name
 
 
@@ -141,18 +146,12 @@ def test_latents_of_a_shared_sae_keep_more_meaning_than_chance_leaves(stories):
 @pytest.fixture(scope="module")
 def baseline_records(tmp_path_factory):
     """How the baseline model learns and writes on a CPU, as the preset has it."""
-    if not DATA.is_dir():
-        pytest.skip("the real inputs (../shared/data) are not on this machine")
     folder = tmp_path_factory.mktemp("baseline")
     (folder / "data").symlink_to(DATA)
     preset = ROOT / "workflow" / "presets" / "shakespeare_char_cpu.yaml"
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-    command += ["--directory", str(folder), "--configfile", str(preset)]
-    command += ["--cores", "all", "--resources", "gpu=0", "--"]
     model = "results/language_models/shakespeare_char_cpu/model"
     records = [f"{model}/{name}.json" for name in ("training", "generation")]
-    done = subprocess.run([*command, *records], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    snakemake(preset, folder, "--", *records)
     return [json.loads((folder / record).read_text()) for record in records]
 
 

@@ -186,14 +186,7 @@ def test_the_linter_has_nothing_to_say(fresh):
 
 
 def test_the_rules_are_formatted():
-    command = [
-        sys.executable,
-        "-m",
-        "snakefmt",
-        "--check",
-        "Snakefile",
-        "workflow/rules",
-        "workflow/modules",
-    ]
+    command = [sys.executable, "-m", "snakefmt", "--check"]
+    command += ["Snakefile", "workflow/rules", "workflow/modules"]
     result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr

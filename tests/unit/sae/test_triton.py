@@ -40,20 +40,9 @@ def test_in_the_interpreter(file):
     pytest.importorskip("triton", reason=NO_TRITON)
     environment = {"TRITON_INTERPRET": "1", "CLUSTERSAE_GPU_TESTS": "cpu", "OMP_NUM_THREADS": "1"}
     options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts="]
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            *options,
-            "-c",
-            str(TESTS.parent / "pyproject.toml"),
-            file,
-        ],
-        capture_output=True,
-        text=True,
-        env=os.environ | environment,
-    )
+    options += ["-c", str(TESTS.parent / "pyproject.toml")]
+    command = [sys.executable, "-m", "pytest", *options, file]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | environment)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     assert " passed" in done.stdout
 

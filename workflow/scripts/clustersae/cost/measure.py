@@ -10,18 +10,8 @@ from clustersae.runtime.files import read_json
 
 COLUMNS = (
     *("kind", "variant", "cluster", "seed", "split", "shard", "seconds", "wall_seconds"),
-    *(
-        "job_seconds",
-        "tuning_seconds",
-        "tuning_flops",
-        "peak_memory_mb",
-        "peak_gpu_memory_mb",
-        "flops",
-        "activations",
-        "n_tokens",
-        "tokens_reached",
-        "device",
-    ),
+    *("job_seconds", "tuning_seconds", "tuning_flops", "peak_memory_mb", "peak_gpu_memory_mb"),
+    *("flops", "activations", "n_tokens", "tokens_reached", "device"),
 )
 
 

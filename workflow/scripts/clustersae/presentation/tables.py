@@ -14,22 +14,8 @@ from clustersae.runtime.files import replacing
 #: Names that look like numbers (cluster "3") and must not become them.
 _TEXT = dict.fromkeys(
     (
-        "arm",
-        "partition",
-        "variant",
-        "sae_variant",
-        "method",
-        "role",
-        "cluster",
-        "split",
-        "kind",
-        "mode",
-        "task",
-        "control",
-        "errors",
-        "ablation",
-        "reason",
-        "explanation",
+        *("arm", "partition", "variant", "sae_variant", "method", "role", "cluster", "split"),
+        *("kind", "mode", "task", "control", "errors", "ablation", "reason", "explanation"),
     ),
     str,
 )
