@@ -6,6 +6,7 @@ noise of their own, so that an SAE of all layers is a good start for one of a si
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -40,13 +41,23 @@ def write_split(
             + 10 * layer
             for layer in range(N_LAYERS)
         ]
-        column = torch.zeros(n_rows, dtype=torch.int32)
-        paths.append(folder / f"{split}-{shard}.safetensors")
-        write_shard(
-            paths[-1], layers, column, column.clone(), column.clone(),
-            fingerprint=FINGERPRINT, hook="hook", split=split, shard=shard, seed=0,
-        )  # fmt: skip
+        path = folder / f"{split}-{shard}.safetensors"
+        paths.append(made_shard(path, layers, split=split, shard=shard))
     return paths
+
+
+def made_shard(
+    path: Path,
+    layers: Sequence[torch.Tensor],
+    columns: Sequence[torch.Tensor] | None = None,
+    **facts: Any,
+) -> Path:
+    """Write a shard; its rows have the token, position and sequence in `columns`, or 0 for each."""
+    if columns is None:
+        columns = [torch.zeros(len(layers[0]), dtype=torch.int32) for _ in range(3)]
+    usual = {"fingerprint": FINGERPRINT, "hook": "hook", "split": "train", "shard": 0, "seed": 0}
+    write_shard(path, layers, *columns, **usual | facts)
+    return path
 
 
 def write_statistics(path: Path, shards: Sequence[Path], fingerprint: str = FINGERPRINT) -> Path:

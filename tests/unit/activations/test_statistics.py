@@ -3,9 +3,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic_shards import FINGERPRINT, write_split, write_statistics
+from synthetic_shards import made_shard, write_split, write_statistics
 
-from clustersae.activations.shards import open_shards, write_shard
+from clustersae.activations.shards import open_shards
 from clustersae.activations.statistics import (
     check_described,
     compute_statistics,
@@ -168,10 +168,7 @@ def test_the_file_differs_where_any_number_of_a_shard_does(tmp_path):
     shard = open_shards(paths)[1]
     layers = [shard.layer(layer).clone() for layer in shard.layers]
     layers[0][3, 2] = torch.nextafter(layers[0][3, 2], torch.tensor(torch.inf))
-    write_shard(
-        paths[1], layers, shard.tokens(), shard.positions(), shard.sequences(),
-        fingerprint=FINGERPRINT, hook="hook", split="train", shard=1, seed=0,
-    )  # fmt: skip
+    made_shard(paths[1], layers, (shard.tokens(), shard.positions(), shard.sequences()), shard=1)
     with pytest.raises(InputError, match=r"train-1.safetensors is not what it was .* Delete "):
         check_described(statistics, open_shards(paths))
     assert write_statistics(statistics, paths).read_bytes() != before

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from synthetic_shards import made_shard
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from clustersae.activations.blocks import read_blocks
 from clustersae.activations.mask import NormLimits, Reason
-from clustersae.activations.shards import LeftOut, Shard, open_shards, write_shard
+from clustersae.activations.shards import LeftOut, Shard, open_shards
 from clustersae.activations.statistics import compute_statistics
 from clustersae.activations.table import stream_table
 
@@ -24,15 +25,12 @@ def shards(tmp_path):
         return place + spread * torch.randn(n_rows, D_MODEL, generator=generator)
 
     for index, n_left in enumerate(LEFT_OUT):
-        token = torch.zeros(N_KEPT, dtype=torch.int32)
         described = torch.zeros(4, n_left, dtype=torch.int32)
         described[3] = torch.randint(len(Reason), (n_left,), generator=generator)
         left = LeftOut(described, [rows(n_left, 30.0, 9.0), rows(n_left, -4.0, 0.5)])
-        write_shard(
-            tmp_path / f"{index}.safetensors", [rows(N_KEPT, 5.0, 2.0), rows(N_KEPT, -1.0, 3.0)],
-            token, token.clone(), token.clone(), fingerprint="f", hook="hook", split="train",
-            shard=index, seed=0, studied=LAYERS, left_out=left,
-        )  # fmt: skip
+        layers = [rows(N_KEPT, 5.0, 2.0), rows(N_KEPT, -1.0, 3.0)]
+        path = tmp_path / f"{index}.safetensors"
+        made_shard(path, layers, shard=index, studied=LAYERS, left_out=left)
     return open_shards(sorted(tmp_path.iterdir()))
 
 

@@ -13,8 +13,8 @@ from evaluate_correspondence import main
 from held_saes import Held
 from sae_settings_of import topk_settings
 from scipy import sparse
+from synthetic_shards import made_shard
 
-from clustersae.activations.shards import write_shard
 from clustersae.correspondence.measure import (
     agreement,
     at_random,
@@ -232,10 +232,9 @@ def shard(tmp_path):
     generator = torch.Generator().manual_seed(0)
     layer = torch.randn(60, 8, generator=generator)
     places = [torch.arange(60, dtype=torch.int32) for _ in range(3)]
-    path = tmp_path / "shard-0.safetensors"
-    facts = {"fingerprint": "model", "hook": "hook", "split": "test", "shard": 0, "seed": 0}
-    write_shard(path, [layer, layer.clone()], *places, **facts)  # both layers hold the same
-    return path
+    layers = [layer, layer.clone()]  # both hold the same
+    facts = {"fingerprint": "model", "split": "test"}
+    return made_shard(tmp_path / "shard-0.safetensors", layers, places, **facts)
 
 
 def written(tmp_path, shard, folders, variant, partition):

@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from synthetic_shards import made_shard
 from tiny_tokenizers import bytes_level, like_llama
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from clustersae.activations.shards import open_shards, write_shard
+from clustersae.activations.shards import open_shards
 from clustersae.corpora.tokenizer import character_tokenizer, word_tokenizer
 from clustersae.corpora.tokens import TokenFile, Vocabulary
 from clustersae.latents.groups import Trained, groups_of
@@ -40,12 +41,10 @@ def shards(file, tmp_path):
         order = torch.randperm(len(row), generator=torch.Generator().manual_seed(shard))
         row, column = row[order], column[order]
         layers = [torch.stack([row, column, torch.full_like(row, layer)], 1) for layer in (0, 1)]
-        paths.append(tmp_path / f"{shard}.safetensors")
-        write_shard(
-            paths[-1], [layer.float() for layer in layers],
-            file.tokens[row, column], column.int(), row.int(),
-            fingerprint="f", hook="hook", split="test", shard=shard, seed=0,
-        )  # fmt: skip
+        columns = file.tokens[row, column], column.int(), row.int()
+        path = tmp_path / f"{shard}.safetensors"
+        layers = [layer.float() for layer in layers]
+        paths.append(made_shard(path, layers, columns, split="test", shard=shard))
     return open_shards(paths)
 
 
@@ -90,11 +89,8 @@ def test_without_bos_nothing_precedes_the_first_token(tmp_path):
     tokens = torch.tensor([[3, 4]], dtype=torch.int32)
     file = TokenFile(tokens, Vocabulary("words", 9, None, None), "source", "0" * 64)
     columns = tokens[0], torch.tensor([0, 1]).int(), torch.zeros(2).int()
-    write_shard(
-        tmp_path / "0.safetensors", [torch.zeros(2, 3)], *columns,
-        fingerprint="f", hook="hook", split="test", shard=0, seed=0,
-    )  # fmt: skip
-    text = read_text(open_shards([tmp_path / "0.safetensors"]), file, 2, seed=0)
+    path = made_shard(tmp_path / "0.safetensors", [torch.zeros(2, 3)], columns, split="test")
+    text = read_text(open_shards([path]), file, 2, seed=0)
     assert text.previous.tolist() == [NOTHING, 3]
 
 

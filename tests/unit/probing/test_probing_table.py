@@ -9,9 +9,9 @@ import pytest
 import torch
 from drawn_texts import texts_of
 from sae_settings_of import topk_settings
+from synthetic_shards import made_shard
 from tokenizers import Tokenizer, models
 
-from clustersae.activations.shards import write_shard
 from clustersae.corpora.tokens import TokenFile, Vocabulary, write_tokens
 from clustersae.experiment.arms import Arm
 from clustersae.presentation.findings import Findings
@@ -43,11 +43,8 @@ def files(tmp_path_factory):
         order = torch.randperm(len(row), generator=generator)
         row, column = row[order], column[order]
         x = torch.nn.functional.one_hot(tokens[row, column], D_MODEL).float()
-        write_shard(
-            folder / f"{split}.shard", [x, 2 * x],
-            tokens[row, column].int(), column.int(), row.int(),
-            fingerprint="f", hook="hook", split=split, shard=0, seed=0,
-        )  # fmt: skip
+        columns = tokens[row, column].int(), column.int(), row.int()
+        made_shard(folder / f"{split}.shard", [x, 2 * x], columns, split=split, fingerprint="f")
         vocabulary = Vocabulary("words", D_MODEL, 0, None)
         file = TokenFile(tokens.int(), vocabulary, "source", "0" * 64)
         write_tokens(folder / f"{split}.safetensors", file)

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 from every_architecture import settings_of
-from synthetic_shards import D_MODEL, D_SAE, K, all_layers, of_layers
+from synthetic_shards import D_MODEL, D_SAE, K, all_layers, made_shard, of_layers
 from synthetic_shards import SETTINGS as ROOT
 
 from clustersae.activations.batches import normalised_batches
-from clustersae.activations.shards import open_shards, write_shard
+from clustersae.activations.shards import open_shards
 from clustersae.experiment.architectures import ARCHITECTURES
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.tensors import checksum
@@ -84,12 +84,7 @@ def test_parent_and_child_together_read_no_token_twice_in_a_pass(
     """Nor do they where the parent's batches are larger: all sizes read in the same order."""
     # Rows carry their own number in place of activations; a pass of 1,700 rows has 13 batches.
     layers = [torch.arange(1700.0)[:, None].expand(-1, D_MODEL).clone() for _ in range(2)]
-    column = torch.zeros(1700, dtype=torch.int32)
-    write_shard(
-        tmp_path / "rows.safetensors", layers, column, column.clone(), column.clone(),
-        fingerprint="f", hook="hook", split="train", shard=0, seed=0,
-    )  # fmt: skip
-    shards = open_shards([tmp_path / "rows.safetensors"])
+    shards = open_shards([made_shard(tmp_path / "rows.safetensors", layers)])
     still = replace(ROOT, learning_rate=0.0, n_steps=n_steps, batch_size=batch_size)
     plain = torch.zeros(2, D_MODEL), torch.ones(2)
     root = fit(Activations(shards, (0, 1), *plain), still, tmp_path / "a", "root", CPU)

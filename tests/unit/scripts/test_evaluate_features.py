@@ -9,9 +9,9 @@ import pytest
 import torch
 from evaluate_features import Outputs, Split, main
 from sae_settings_of import topk_settings
+from synthetic_shards import made_shard
 from tokenizers import Tokenizer, models
 
-from clustersae.activations.shards import write_shard
 from clustersae.corpora.tokens import TokenFile, Vocabulary, write_tokens
 from clustersae.features.coverage import COVERAGE_COLUMNS
 from clustersae.features.judge.contexts import read_latents
@@ -46,11 +46,8 @@ def write_split(folder: Path, split: str) -> pd.DataFrame:
     order = torch.randperm(len(row), generator=generator)
     row, column = row[order], column[order]
     layers = [x[row, column][:, order] for order in (range(D_MODEL), SWAPPED) * 2]
-    write_shard(
-        folder / f"{split}-0.safetensors", layers,
-        tokens[row, column].int(), column.int(), row.int(),
-        fingerprint="f", hook="hook", split=split, shard=0, seed=0,
-    )  # fmt: skip
+    columns = tokens[row, column].int(), column.int(), row.int()
+    made_shard(folder / f"{split}-0.safetensors", layers, columns, split=split, fingerprint="f")
     vocabulary = Vocabulary("words", N_WORDS + 1, BOS, None)
     file = TokenFile(tokens.int(), vocabulary, "source", "0" * 64)
     write_tokens(folder / f"{split}.safetensors", file)

@@ -9,9 +9,9 @@ import torch
 import train_sae
 from killed import killed_after
 from sae_settings_of import sae_section
-from synthetic_shards import FINGERPRINT, write_split, write_statistics
+from synthetic_shards import made_shard, write_split, write_statistics
 
-from clustersae.activations.shards import open_shards, write_shard
+from clustersae.activations.shards import open_shards
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.files import read_json
 from clustersae.runtime.tensors import load_tensors
@@ -245,12 +245,7 @@ def test_a_rate_whose_reconstructions_overflow_is_not_taken(data, tmp_path):
 @pytest.mark.parametrize("n_tokens", [1, 2])
 def test_a_validation_split_that_does_not_vary_is_refused(data, tmp_path, n_tokens):
     layers = [torch.ones(n_tokens, 8) for _ in range(3)]
-    column = torch.zeros(n_tokens, dtype=torch.int32)
-    same = tmp_path / "same.safetensors"
-    write_shard(
-        same, layers, column, column.clone(), column.clone(),
-        fingerprint=FINGERPRINT, hook="hook", split="validation", shard=0, seed=0,
-    )  # fmt: skip
+    same = made_shard(tmp_path / "same.safetensors", layers, split="validation")
     config = CONFIG | {"learning_rate": RATES}
     with pytest.raises(InputError, match=r"all the same.* Raise activations\.tokens\.validation"):
         run(data | {"validation": [same]}, tmp_path, config=config)
