@@ -2,9 +2,6 @@
 
 In the order of use:
 
-    sequences   whole rows of a split, in reading order, and their activations
-    words       tokens as text for people
-    groups      latents that have their index in common, and the layers that they are read on
     spread      on which layers a latent is active (Lawson et al. 2024)
     rules       a few tokens, or tokens after tokens, that tell when a latent fires
     meaning     whether the rule of one layer holds on another
