@@ -72,7 +72,9 @@ def missing() -> str | None:
     running = [
         name
         for name in DAEMONS
-        if subprocess.run(["pgrep", "-x", name], capture_output=True).returncode == 0
+        # One that has ended, and that nobody has waited for (Z), is in nobody's way.
+        if subprocess.run(["pgrep", "-x", "-r", "D,I,R,S,T", name], capture_output=True).returncode
+        == 0
     ]
     return f"{', '.join(running)} already running here" if running else None
 
