@@ -1,7 +1,6 @@
 """Correspondence of latents: identical, permuted, dead and hand-worked cases."""
 
 import csv
-from functools import partial
 from weakref import WeakValueDictionary
 
 import evaluate_correspondence
@@ -26,6 +25,7 @@ from clustersae.correspondence.measure import (
     specialised_rows,
 )
 from clustersae.correspondence.measures import CORRESPONDENCE_MEASURES as MEASURES
+from clustersae.latents import decoders
 from clustersae.latents.code import Code, encode_tokens, first_tokens
 from clustersae.latents.decoders import Decoders
 from clustersae.latents.layer_pairs import MOST_PAIRS
@@ -322,7 +322,8 @@ def test_few_decoders_are_held_and_the_rows_are_those_of_all_held(tmp_path, shar
         whole = written(tmp_path, shard, folders, "v", partition)
         with monkeypatch.context() as patched:
             held = Held(patched, evaluate_correspondence)
-            patched.setattr(evaluate_correspondence, "Decoders", partial(Counted, most=0))
+            patched.setattr(evaluate_correspondence, "Decoders", Counted)
+            patched.setattr(decoders, "HELD_BYTES", 0)
             assert written(tmp_path, shard, folders, "v", partition) == whole
         assert held.most == 1
     # One is held, a pair is compared, and one is read.
