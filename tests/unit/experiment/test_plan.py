@@ -23,7 +23,7 @@ def asked(shared_fraction=0.5, controls=(), control_counts=(), draws=1, **arms):
     """Settings; by default the per-layer baseline and two SAEs."""
     shared = {"counts": arms.pop("counts", [2]), "methods": arms.pop("methods", ["complete"])}
     own = {"methods": list(controls), "counts": list(control_counts), "draws": draws}
-    settings = plan_settings([0, 1], shared=shared, controls=own, **arms)
+    settings = plan_settings([0, 1], **{"shared": shared, "controls": own, **arms})
     settings["sae"]["specialise"]["shared_fraction"] = shared_fraction
     return settings
 
