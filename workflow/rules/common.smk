@@ -12,7 +12,7 @@ SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 # Before an installed copy of the library; jobs get the same by their environment.
 sys.path.insert(0, str(SCRIPTS))
 
-from clustersae.cost.declared import Memory
+from clustersae.cost.declared import Memory, memory_of_import
 from clustersae.experiment import clusters, variants
 from clustersae.experiment import config as configuration
 from clustersae.experiment.arms import PARTITION_PATTERN
@@ -61,7 +61,7 @@ inputs = Inputs(MODELS, checkpoints)
 streaming = Streaming(inputs)
 requested = Requested(inputs)
 params = Params(MODELS, SCRIPTS)
-memory = Memory(MODELS, "results")
+memory = Memory(inputs)
 groups = Groups(
     inputs,
     lambda: workflow.group_settings.group_components,

@@ -19,7 +19,7 @@ rule import_model:
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=memory.of_import(8000),
+        mem_mb=memory_of_import(8000),
         runtime=growing(120),
     params:
         code=params.code("import_model.py"),

@@ -10,8 +10,9 @@ from configurations import load
 from snakemake_project import REPOSITORY
 
 from clustersae.cost import listing
-from clustersae.cost.declared import Memory
+from clustersae.cost.declared import Memory, memory_of_import
 from clustersae.cost.forecast import forecast
+from clustersae.experiment.inputs import Inputs
 from clustersae.experiment.shape import Shape
 
 CORPUS = {"source": "dataset", "dataset": "a/b", "n_ctx": 512}
@@ -41,14 +42,14 @@ def of(model):
 def test_a_model_that_is_not_known_yet_gets_the_least_and_each_attempt_twice_as_much(
     models, tmp_path
 ):
-    asked = Memory(models, tmp_path).of("cache_activations", 4000)
+    asked = Memory(Inputs(models, None), tmp_path).of("cache_activations", 4000)
     assert [asked(of("m"), attempt) for attempt in (1, 2, 3)] == [4000, 8000, 16_000]
 
 
 @pytest.mark.parametrize("model", ["m", "other"])
 def test_a_large_model_gets_what_the_forecast_says_and_a_quarter_more(models, tmp_path, model):
     describe(tmp_path, LARGE)
-    asked = Memory(models, tmp_path).of("cache_activations", 4000)
+    asked = Memory(Inputs(models, None), tmp_path).of("cache_activations", 4000)
     needed = forecast(models[model], LARGE).memory["cache_activations"]
     assert needed > 12.8e9  # the weights of the blocks and of both embeddings, in float32
     assert needed * 1.25 <= asked(of(model), 1) * 2**20 < needed * 1.25 + 2**20
@@ -57,7 +58,7 @@ def test_a_large_model_gets_what_the_forecast_says_and_a_quarter_more(models, tm
 
 def test_a_small_one_gets_the_least_and_another_in_its_place_is_noticed(models, tmp_path):
     file = describe(tmp_path, SMALL)
-    asked = Memory(models, tmp_path).of("cache_activations", 4000)
+    asked = Memory(Inputs(models, None), tmp_path).of("cache_activations", 4000)
     assert asked(of("m"), 1) == 4000
     describe(tmp_path, LARGE)
     os.utime(file, ns=(1, 1))
@@ -67,15 +68,15 @@ def test_a_small_one_gets_the_least_and_another_in_its_place_is_noticed(models, 
 def test_a_description_of_an_earlier_version_is_left_to_the_job(models, tmp_path):
     file = describe(tmp_path, LARGE)
     file.write_text(json.dumps({"n_layers": 26}))
-    assert Memory(models, tmp_path).of("cache_activations", 4000)(of("m"), 1) == 4000
+    assert Memory(Inputs(models, None), tmp_path).of("cache_activations", 4000)(of("m"), 1) == 4000
 
 
-def test_a_model_is_imported_with_room_for_its_files_in_float32(models, tmp_path):
+def test_a_model_is_imported_with_room_for_its_files_in_float32(tmp_path):
     weights, quantised = tmp_path / "model.safetensors", tmp_path / "model.gguf"
     for file in (weights, quantised):
         with file.open("wb") as empty:
             empty.truncate(8 * 10**9)
-    asked = Memory(models, tmp_path).of_import(8000)
+    asked = memory_of_import(8000)
     sizes = [
         asked(of("m"), SimpleNamespace(files=files, trained=[]), 1)
         for files in ([], [str(weights)], [str(quantised)])

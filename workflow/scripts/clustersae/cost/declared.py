@@ -8,7 +8,7 @@ from typing import Any
 
 from clustersae.cost.forecast import forecast
 from clustersae.cost.memory import PROCESS_BYTES
-from clustersae.experiment.inputs import Wildcards
+from clustersae.experiment.inputs import Inputs, Wildcards
 from clustersae.experiment.params import growing
 from clustersae.experiment.shape import described_shape
 from clustersae.experiment.sources import GGUF
@@ -24,12 +24,12 @@ class Memory:
     """Resource functions of the rules that hold a model or SAEs.
 
     Args:
-        models: the complete settings of every model.
+        inputs: of the rules, which know the models.
         results: the folder of all models.
     """
 
-    def __init__(self, models: Mapping[str, Mapping[str, Any]], results: str | Path) -> None:
-        self._models, self._results = models, Path(results)
+    def __init__(self, inputs: Inputs, results: str | Path = "results") -> None:
+        self._inputs, self._results = inputs, Path(results)
         self._of = lru_cache(maxsize=None)(self._forecast)
 
     def of(self, rule: str, least: int) -> Callable[[Wildcards, int], int]:
@@ -43,36 +43,34 @@ class Memory:
 
         def resource(wildcards: Wildcards, attempt: int) -> int:
             needed = self._needed(wildcards.model).get(rule, 0)
-            return self._growing(least, needed, wildcards, attempt)
+            return growing(_megabytes(needed, least))(wildcards, attempt)
 
         return resource
-
-    def of_import(self, least: int) -> Callable[[Wildcards, Any, int], int]:
-        """Megabytes to import a model with, by the size of its files; of the Hub's, `least`.
-
-        Args:
-            least: as in `of`.
-        """
-
-        def resource(wildcards: Wildcards, input: Any, attempt: int) -> int:
-            files = [Path(name) for name in [*input.files, *input.trained]]
-            times = (OF_GGUF if file.suffix == GGUF else OF_FILES for file in files)
-            model = sum(file.stat().st_size * each for file, each in zip(files, times))
-            return self._growing(least, PROCESS_BYTES + model, wildcards, attempt)
-
-        return resource
-
-    @staticmethod
-    def _growing(least: int, needed: int, wildcards: Wildcards, attempt: int) -> int:
-        return growing(max(least, math.ceil(MARGIN * needed / 2**20)))(wildcards, attempt)
 
     def _needed(self, model: str) -> Mapping[str, int]:
-        file = self._results / (self._models[model]["same_as"] or model) / "model/description.json"
+        file = self._results / self._inputs.home(model) / "model" / "description.json"
         return self._of(model, file, file.stat().st_mtime_ns) if file.is_file() else {}
 
     def _forecast(self, model: str, description: Path, _changed: int) -> Mapping[str, int]:
-        settings = self._models[model]
+        settings = self._inputs.models[model]
         try:
             return forecast(settings, described_shape(description, settings)).memory
         except InputError:  # of an earlier version, or other layers than it has: jobs say so
             return {}
+
+
+def memory_of_import(least: int) -> Callable[[Wildcards, Any, int], int]:
+    """Megabytes to import a model with, by the size of its files; of the Hub's, `least`."""
+
+    def resource(wildcards: Wildcards, input: Any, attempt: int) -> int:
+        model = sum(
+            Path(name).stat().st_size * (OF_GGUF if name.endswith(GGUF) else OF_FILES)
+            for name in [*input.files, *input.trained]
+        )
+        return growing(_megabytes(PROCESS_BYTES + model, least))(wildcards, attempt)
+
+    return resource
+
+
+def _megabytes(needed: int, least: int) -> int:
+    return max(least, math.ceil(MARGIN * needed / 2**20))
