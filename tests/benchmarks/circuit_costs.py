@@ -91,7 +91,7 @@ def _pairs(model_dir: Path, task: str, n_pairs: int, description) -> list[tuple[
         tokens = torch.randint(2, description.vocab_size, shape)
         answers = torch.randint(2, description.vocab_size, (2, 2, n_pairs))
         pairs = [
-            Pairs(clean, corrupted, answer, wrong, 1)
+            Pairs(clean, corrupted, answer, wrong, torch.arange(n_pairs), 1)
             for (clean, corrupted), (answer, wrong) in zip(tokens, answers)
         ]
         return [(pairs[0], pairs[1])]

@@ -65,6 +65,7 @@ def test_pairs_are_grouped_by_length():
         token_pair([0, 1, 2], [0, 3, 2], 4, 5),
         token_pair([0, 1], [0, 2], 6, 7),
         token_pair([0, 5, 6], [0, 7, 6], 8, 9),
+        token_pair([0, 2], [0, 4], 6, 7),
     ]
     groups = group_pairs(pairs, first=1)
     assert list(groups) == [2, 3]
@@ -72,6 +73,7 @@ def test_pairs_are_grouped_by_length():
     assert groups[3].corrupted.tolist() == [[0, 3, 2], [0, 7, 6]]
     assert (groups[3].answer.tolist(), groups[3].wrong.tolist()) == ([4, 8], [5, 9])
     assert groups[2].first == 1
+    assert [groups[length].group.tolist() for length in (2, 3)] == [[1, 1], [0, 2]]
     assert matching_lengths(groups, group_pairs(pairs[:1]), least=1) == [3]
     # The mean of too few training prompts stands in for nothing.
     assert matching_lengths(group_pairs(pairs[:1]), groups, least=2) == []
@@ -128,20 +130,22 @@ def test_prompts_carry_the_areas(stream, recordings, runs, saes):
     assert away == pytest.approx(expected, abs=1e-6)
 
 
-def test_prompts_name_the_mirror_images_among_them(stream, recordings, runs, saes):
+def test_rows_name_the_groups_of_prompts(stream, recordings, runs, saes):
     pairs = runs[0].pairs
     mirrored = pairs._replace(
         clean=torch.cat([pairs.clean, pairs.corrupted[:1]]),
         corrupted=torch.cat([pairs.corrupted, pairs.clean[:1]]),
         answer=torch.cat([pairs.answer, pairs.wrong[:1]]),
         wrong=torch.cat([pairs.wrong, pairs.answer[:1]]),
+        group=torch.tensor([3, 1, 2, 3]),
     )
     settings = CircuitSettings(sizes=2, errors=["nodes"], ablations=["mean"], exact_nodes=0)
-    both = [run_clean(stream, mirrored), runs[1]]
+    others = runs[1].pairs._replace(group=torch.tensor([4, 5, 1]))
+    both = [run_clean(stream, mirrored), run_clean(stream, others)]
     measured = measure_circuits(stream, saes, recordings, both, settings, control_seed=0)
     rows = [row for row in measured.prompts if row["control"] == "none"]
     assert [row["prompt"] for row in rows] == list(range(7))
-    assert [row["group"] for row in rows] == [0, 1, 2, 0, 3, 4, 5]
+    assert [row["group"] for row in rows] == [0, 1, 2, 0, 3, 4, 1]
 
 
 def test_what_blocks_return_is_learnt_before_anything_is_replaced(stream, recordings, runs, saes):

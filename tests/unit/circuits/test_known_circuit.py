@@ -57,7 +57,7 @@ def prompts(fillers):
     clean = torch.tensor([[SUBJECT[s], FILLER[f], END] for s, f in rows])
     corrupted = torch.tensor([[SUBJECT[1 - s], FILLER[1 - f], END] for s, f in rows])
     answer = torch.tensor([(A, B)[s] for s, _ in rows])
-    return Pairs(clean, corrupted, answer, A + B - answer)
+    return Pairs(clean, corrupted, answer, A + B - answer, torch.arange(len(rows)))
 
 
 def dictionary_along(rows):

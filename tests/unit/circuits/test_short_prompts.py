@@ -8,7 +8,7 @@ from clustersae.circuits.pairs import Pairs
 
 def pairs(length, first):
     tokens = torch.zeros(5, length, dtype=torch.int64)
-    return Pairs(tokens, tokens, tokens[:, 0], tokens[:, 0], first)
+    return Pairs(tokens, tokens, tokens[:, 0], tokens[:, 0], torch.arange(5), first)
 
 
 def test_they_match_nothing():

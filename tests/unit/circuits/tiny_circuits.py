@@ -97,4 +97,5 @@ def random_pairs(n_pairs, n_tokens, vocab_size, seed=0, first=0) -> Pairs:
     for position in (first, n_tokens - 2):
         corrupted[:, position] = torch.randint(1, vocab_size, (n_pairs,), generator=generator)
     answer = torch.randint(1, vocab_size, (n_pairs,), generator=generator)
-    return Pairs(clean, corrupted, answer, (answer + 1) % vocab_size, first)
+    wrong, alone = (answer + 1) % vocab_size, torch.arange(n_pairs)
+    return Pairs(clean, corrupted, answer, wrong, alone, first)

@@ -50,6 +50,7 @@ def test_a_prompt_stays_in_one_place_whatever_moves_into_it_from_its_answers():
     answers = ((" is", " are"), (" has", " have"), (" was", " were"))
     prompts = [TaskPrompt(f"The {s}", f"Two {s}", *two) for s in subjects for two in answers]
     pairs = PairMaker(loaded, 50).make(prompts)
+    assert linked(pairs) == [number for number in range(6) for _ in answers]
     train, test = split(pairs, 9, 9)
     assert (len(train), len(test)) == (9, 9)
     assert not {p.text.clean_prefix for p in train} & {p.text.clean_prefix for p in test}
@@ -94,7 +95,8 @@ def test_training_gets_a_pair_before_test_does():
 
 
 def test_mirrored_pairs_hang_together_and_shared_corrupted_prompts_tie_nothing():
-    a, b, c, d, shared = ((i,) for i in range(5))
-    assert linked([(a, b), (c, shared), (b, a), (d, shared), (a, c)]) == [0, 0, 0, 1, 0]
-    assert linked([(a, b), (c, shared), (b, a), (d, shared)]) == [0, 1, 0, 2]
+    a, b, c, d, shared = range(5)
+    several = [pair(a, b), pair(c, shared), pair(b, a), pair(d, shared)]
+    assert linked([*several, pair(a, c)]) == [0, 0, 0, 1, 0]
+    assert linked(several) == [0, 1, 0, 2]
     assert linked([]) == []

@@ -7,6 +7,7 @@ import torch
 
 from clustersae.circuits.pairs import Pairs
 from clustersae.circuits.tasks.pairs import TokenPair
+from clustersae.circuits.tasks.splits import linked
 
 #: Pairs of a length without which their mean stands in for nothing.
 LEAST_TRAINING_PAIRS = 4
@@ -21,19 +22,20 @@ def group_pairs(
         first: tokens at the beginning (BOS) that are not analysed.
         left_out: ids of those that are not analysed anywhere.
     """
-    groups: dict[int, list[TokenPair]] = defaultdict(list)
-    for pair in pairs:
-        groups[pair.length].append(pair)
+    by_length: dict[int, list[tuple[TokenPair, int]]] = defaultdict(list)
+    for pair, number in zip(pairs, linked(pairs)):
+        by_length[pair.length].append((pair, number))
     return {
         length: Pairs(
-            torch.tensor([pair.clean for pair in group]),
-            torch.tensor([pair.patch for pair in group]),
-            torch.tensor([pair.answer for pair in group]),
-            torch.tensor([pair.wrong for pair in group]),
+            torch.tensor([pair.clean for pair, _ in some]),
+            torch.tensor([pair.patch for pair, _ in some]),
+            torch.tensor([pair.answer for pair, _ in some]),
+            torch.tensor([pair.wrong for pair, _ in some]),
+            torch.tensor([number for _, number in some]),
             first,
             left_out,
         )
-        for length, group in sorted(groups.items())
+        for length, some in sorted(by_length.items())
     }
 
 

@@ -15,7 +15,6 @@ from clustersae.circuits.dictionaries import Dictionaries
 from clustersae.circuits.faithfulness import Evaluation, Sweep
 from clustersae.circuits.nodes import Errors, Nodes, top
 from clustersae.circuits.recording import CleanRun, Recording
-from clustersae.circuits.tasks.splits import linked
 from clustersae.models.residual import ResidualStream
 from clustersae.runtime.log import Progress
 
@@ -127,15 +126,10 @@ def _curve_rows(sweep: Sweep) -> Iterator[Row]:
 
 
 def groups_of_prompts(runs: Sequence[CleanRun]) -> list[int]:
-    """Which test prompts hang together (see `tasks.splits.linked`), in the order of the runs."""
-    pairs = (run.pairs for run in runs)
-    return linked(
-        [
-            (tuple(clean), tuple(corrupted))
-            for each in pairs
-            for clean, corrupted in zip(each.clean.tolist(), each.corrupted.tolist())
-        ]
-    )
+    """Which test prompts hang together, in the order of the runs, numbered as they come."""
+    numbers: dict[int, int] = {}
+    found = (group for run in runs for group in run.pairs.group.tolist())
+    return [numbers.setdefault(group, len(numbers)) for group in found]
 
 
 def _prompt_rows(sweep: Sweep, latents: np.ndarray, groups: Sequence[int]) -> Iterator[Row]:

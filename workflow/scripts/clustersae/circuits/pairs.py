@@ -9,6 +9,9 @@ import torch
 from clustersae.models.residual import ResidualStream
 from clustersae.runtime.errors import InputError
 
+#: The fields of `Pairs` that are tensors.
+TENSORS = ("clean", "corrupted", "answer", "wrong", "group")
+
 
 class Pairs(NamedTuple):
     """Pairs of prompts, all of one length; the answer comes after the last token.
@@ -20,6 +23,7 @@ class Pairs(NamedTuple):
     corrupted: torch.Tensor  # int64 [n_pairs, n_tokens]
     answer: torch.Tensor  # int64 [n_pairs], what the clean prompt asks for
     wrong: torch.Tensor  # int64 [n_pairs], what the corrupted prompt asks for
+    group: torch.Tensor  # int64 [n_pairs], equal where prompts hang together (`tasks.splits`)
     first: int = 0
     """Tokens before this one (BOS, or the first token where there is none) are studied by no SAE:
     their stream is left as it is."""
@@ -39,9 +43,7 @@ class Pairs(NamedTuple):
         return self._each(lambda tensor: tensor[start:stop])
 
     def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Pairs":
-        tensors = self.clean, self.corrupted, self.answer, self.wrong
-        clean, corrupted, answer, wrong = map(change, tensors)
-        return Pairs(clean, corrupted, answer, wrong, self.first, self.left_out)
+        return self._replace(**{name: change(getattr(self, name)) for name in TENSORS})
 
 
 def check_pairs(pairs: Pairs) -> None:
@@ -50,12 +52,12 @@ def check_pairs(pairs: Pairs) -> None:
     Raises:
         InputError: shapes do not fit, there is no pair, or no token is left to analyse.
     """
-    shapes = [tuple(tensor.shape) for tensor in pairs[:4]]
+    shapes = [tuple(getattr(pairs, name).shape) for name in TENSORS]
     n_pairs = len(pairs.clean)
-    if pairs.clean.dim() != 2 or shapes[1:] != [shapes[0], (n_pairs,), (n_pairs,)]:
+    if pairs.clean.dim() != 2 or shapes[1:] != [shapes[0], *[(n_pairs,)] * 3]:
         raise InputError(
-            "Pairs of prompts need clean and corrupted tokens [n_pairs, n_tokens] and answers and"
-            f" wrong answers [n_pairs], not the shapes {shapes}."
+            "Pairs of prompts need clean and corrupted tokens [n_pairs, n_tokens] and answers,"
+            f" wrong answers and groups [n_pairs], not the shapes {shapes}."
         )
     if not n_pairs or not 0 <= pairs.first < pairs.n_tokens:
         raise InputError(

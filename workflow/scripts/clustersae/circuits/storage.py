@@ -5,12 +5,11 @@ from pathlib import Path
 
 import torch
 
-from clustersae.circuits.pairs import Pairs
+from clustersae.circuits.pairs import TENSORS, Pairs
 from clustersae.circuits.recording import CleanRun, Recording
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.tensors import load_tensors, save_tensors
 
-_PAIRS = ("clean", "corrupted", "answer", "wrong")
 _STREAMS = ("clean", "corrupted", "gradients")
 _METRICS = ("clean_metric", "corrupted_metric")
 
@@ -27,7 +26,7 @@ def save_recordings(
     tensors: dict[str, torch.Tensor] = {}
     for number, (recording, run) in enumerate(zip(recordings, runs, strict=True)):
         for split, pairs in (("train", recording.pairs), ("test", run.pairs)):
-            for name in _PAIRS:
+            for name in TENSORS:
                 tensors[f"{number}.{split}.{name}"] = getattr(pairs, name)
         for name in _STREAMS:
             streams = list(getattr(recording, name).values())
@@ -85,5 +84,4 @@ def load_recordings(
 
 
 def _pairs(tensors: Mapping[str, torch.Tensor], prefix: str, first: int) -> Pairs:
-    clean, corrupted, answer, wrong = (tensors[f"{prefix}.{name}"] for name in _PAIRS)
-    return Pairs(clean, corrupted, answer, wrong, first)
+    return Pairs(**{name: tensors[f"{prefix}.{name}"] for name in TENSORS}, first=first)

@@ -39,15 +39,14 @@ def split(
     return train[:n_train], test[:n_test]
 
 
-def linked(prompts: Sequence[tuple[Prompt, Prompt]]) -> list[int]:
+def linked(pairs: Sequence[TokenPair]) -> list[int]:
     """The group that each pair belongs to, numbered from 0 as they come.
 
     Pairs hang together that have the same clean prompt, or one the clean prompt of the other as
-    its corrupted one: mirrored pairs above all.
-
-    Args:
-        prompts: clean and corrupted one of every pair.
+    its corrupted one: mirrored pairs above all. Prompts are compared without what has moved into
+    them from the answers: else one prompt with several answers would be several.
     """
+    prompts = [_prompts(pair) for pair in pairs]
     parent = {clean: clean for clean, _ in prompts}
 
     def root(prompt: Prompt) -> Prompt:
@@ -67,13 +66,13 @@ def _groups(pairs: Sequence[TokenPair]) -> list[list[TokenPair]]:
     """Pairs that must stay together, in the order of a hash of their contents."""
     pairs = sorted(pairs, key=_digest)
     groups: dict[int, list[TokenPair]] = {}
-    for pair, number in zip(pairs, linked([_prompts(pair) for pair in pairs])):
+    for pair, number in zip(pairs, linked(pairs)):
         groups.setdefault(number, []).append(pair)
     return list(groups.values())
 
 
 def _prompts(pair: TokenPair) -> tuple[Prompt, Prompt]:
-    """Without what has moved into them from the answers: else one prompt would be several."""
+    """The clean and the corrupted one, without what has moved into them from the answers."""
     clean, patch = (prompt[: pair.length - pair.n_moved] for prompt in (pair.clean, pair.patch))
     return clean, patch
 
