@@ -23,7 +23,7 @@ from typing import Any
 SHAPE = ("batch", "d_model", "d_sae", "k")
 SHAPES = [(4096, 384, 3072, 32), (2048, 768, 12288, 32), (512, 576, 4608, 32), (128, 576, 4608, 32)]
 #: Where FVU is compared: the best of these learning rates, each for so many steps.
-LEARNING, STEPS, RATES = (512, 128, 1024, 16), 2000, (3e-4, 1e-3, 3e-3)
+LEARNING, STEPS, RATES = (512, 128, 1024, 16), 2000, (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 CPU = "cpu"
 
 
