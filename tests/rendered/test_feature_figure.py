@@ -101,7 +101,7 @@ def test_points_stand_at_the_numbers_of_the_table(drawn):
         assert sorted(height for _, height, _ in found) == pytest.approx(sorted(values)), measure
     for measure, most in {
         "meaning_other": "meaning_ceiling",
-        "detection_other": "detection_own",
+        "detection_other": "detection_ceiling",
     }.items():
         expected = rows.loc[rows[measure].notna(), most]
         assert sorted(dashes(panel(figure, measure), grey=False)) == pytest.approx(sorted(expected))

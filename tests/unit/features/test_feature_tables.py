@@ -240,6 +240,20 @@ def test_a_judge_is_heard_where_it_answered(by_arm, tmp_path):
     assert set(rows["n_judged"]) == {0}
 
 
+def test_the_ceiling_of_a_judge_is_of_the_latents_with_passages_on_other_layers(measured, features):
+    judge = measured.judge.copy()
+    single = of_arm(judge, "single", kind="detection")
+    at_home = single & (judge["layer"] == judge["explained_on"])
+    first = judge["latent"] == judge.loc[single, "latent"].min()
+    judge.loc[at_home & first, "balanced_accuracy"] = 0.9
+    judge.loc[at_home & ~first, "balanced_accuracy"] = 0.5
+    judge = judge[~(single & ~at_home & first)]  # the first one fires at home alone
+    row = features_table(features.experiment.arms, measured._replace(judge=judge))
+    row = row.set_index("arm").loc["single"]
+    assert row["detection_own"] == pytest.approx(0.7)
+    assert (row["detection_ceiling"], row["detection_other"]) == pytest.approx((0.5, 0.65))
+
+
 def test_latents_without_an_answer_of_the_judge_are_not_counted(measured, features):
     judge = measured.judge.copy()
     single = of_arm(judge, "single")

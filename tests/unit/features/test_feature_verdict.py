@@ -156,9 +156,9 @@ def test_text_without_factors_and_without_a_judge():
     text = sentence(per_layer(coverage=np.nan), single(**none), factors=coverage())
     assert "factors" not in text
     assert "judge" not in text
-    judged = single(**none, detection_own=0.75, detection_other=0.7)
+    judged = single(**none, detection_ceiling=0.75, detection_other=0.7)
     text = sentence(per_layer(coverage=np.nan), judged, factors=coverage())
-    assert "at 0.75 there and at 0.70 on the others (balanced accuracy, 50 latents)" in text
+    assert "at 0.75 there and at 0.70 on the others (balanced accuracy of latents with" in text
 
 
 def test_without_shared_latents():

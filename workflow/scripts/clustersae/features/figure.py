@@ -73,7 +73,7 @@ _COVERAGE = _Panel(
 _JUDGE = _Panel(
     "Does a judge recognise it elsewhere?",
     "detection score on other layers\n(dash: on the layer explained)",
-    *("detection_other", "detection_own", "detection_own", None, None),
+    *("detection_other", "detection_own", "detection_ceiling", None, None),
 )
 
 

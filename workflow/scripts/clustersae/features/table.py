@@ -51,12 +51,14 @@ SIMILARITY = Format(
 COVERAGE = Format((*_ARM, "factor", "value"), ("n_positive", "f1"))
 JUDGE = Format((*_ARM, "cluster", "latent", "layer", "kind"), ("explained_on", "balanced_accuracy"))
 
+#: What a judge is asked.
+_JUDGED = ("detection", "fuzzing")
 #: Columns of the table, each with _low and _high.
 MEASURES = (
     *("meaning_own", "meaning_other", "meaning_ceiling", "meaning_floor", "meaning_lost"),
     *("share_pairs_kept", "share_kept"),
     *("layers_served", *SPREAD, "effective_layers_share"),
-    *("detection_own", "detection_other", "fuzzing_own", "fuzzing_other"),
+    *(f"{kind}_{which}" for kind in _JUDGED for which in ("own", "other", "ceiling")),
     *("similarity", "similarity_ceiling", "similarity_floor"),
     *("matched", "matched_ceiling", "matched_floor", "coverage"),
 )
@@ -180,11 +182,9 @@ def _measures(parts: Measured, seeds: Sequence[int]) -> Iterator[tuple[str, Rati
         yield name, Ratio.pooled(rows, name, "n_live", seeds, most)
     f1 = parts.coverage.pivot(index=["factor", "value"], columns="seed", values="f1")
     yield "coverage", Ratio.over_units(f1.dropna())
-    own = parts.judge["layer"] == parts.judge["explained_on"]
-    for kind in ("detection", "fuzzing"):
-        for where, chosen in (("own", own), ("other", ~own)):
-            rows = parts.judge[chosen & (parts.judge["kind"] == kind)]
-            yield f"{kind}_{where}", Ratio.pooled(rows, "balanced_accuracy", None, seeds, 1)
+    for kind in _JUDGED:
+        for name, scores in _judged(parts.judge[parts.judge["kind"] == kind]).items():
+            yield f"{kind}_{name}", Ratio.pooled(scores, "balanced_accuracy", None, seeds, 1)
 
 
 def _meaning(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -208,6 +208,18 @@ def _meaning(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
         "meaning_ceiling": same,
         "meaning_lost": same - other,
     }
+
+
+def _judged(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Scores of one kind on the layer explained, on others, and of the same latents there."""
+    rows = rows.dropna(subset="balanced_accuracy")
+    on_own = rows["layer"] == rows["explained_on"]
+    own, score = rows[on_own], "balanced_accuracy"
+    # Latents with passages on several layers are not those that have them on one.
+    latent = ["seed", "cluster", "latent"]
+    both = rows[~on_own].merge(own[[*latent, score]], on=latent, suffixes=("", "_own"))
+    ceiling = both.assign(balanced_accuracy=both[f"{score}_own"])
+    return {"own": own, "other": both, "ceiling": ceiling}
 
 
 def _similarity(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -104,8 +104,8 @@ def _judged(row: pd.Series) -> list[str]:
         return []
     return [
         f"A judge that explains a latent by one layer recognises its passages at"
-        f" {row['detection_own']:.2f} there and at {row['detection_other']:.2f} on the others"
-        f" (balanced accuracy, {counted(row['n_judged'], 'latent')})."
+        f" {row['detection_ceiling']:.2f} there and at {row['detection_other']:.2f} on the others"
+        f" (balanced accuracy of latents with passages on both, of {row['n_judged']:.0f} judged)."
     ]
 
 
