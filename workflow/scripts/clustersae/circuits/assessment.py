@@ -12,7 +12,7 @@ from clustersae.circuits.curves import accuracy, why_unusable
 from clustersae.circuits.dictionaries import residual_basis
 from clustersae.circuits.faithfulness import Evaluation
 from clustersae.circuits.gradients import Method
-from clustersae.circuits.grouping import group_pairs, matching_lengths
+from clustersae.circuits.grouping import LEAST_TRAINING_PAIRS, group_pairs, matching_lengths
 from clustersae.circuits.masking import count
 from clustersae.circuits.pairs import device_of
 from clustersae.circuits.recording import CleanRun, Recording, record, run_clean
@@ -79,8 +79,8 @@ def assess(
     if not lengths or min(found["n_train"], found["n_test"]) < min_pairs:
         too_few = (
             f"fewer than {counted(min_pairs, 'pair')} for training or for test"
-            f" ({found['n_train']} and {found['n_test']} of lengths that both have)."
-            f" {task.summary()}"
+            f" ({found['n_train']} and {found['n_test']} of lengths with {LEAST_TRAINING_PAIRS} or"
+            f" more for training). {task.summary()}"
         )
         return Assessment(found | {"reason": too_few}, [], [])
     layers = range(stream.n_layers) if layers is None else layers
