@@ -86,7 +86,7 @@ def test_the_command_to_go_on_with_can_be_pasted(here, capsys):
     said = next(line for line in capsys.readouterr().out.splitlines() if "--configfile" in line)
     assert shlex.split(said)[-1] == "my dir/c\x7f.yaml"
     comment = (here / "my dir" / "c\x7f.yaml").read_text().splitlines()[1]
-    assert comment.endswith("--configfile 'my dir/c\\U0000007f.yaml'")
+    assert comment.endswith("--resources gpu=1 --configfile 'my dir/c\\U0000007f.yaml'")
 
 
 def test_a_mistake_is_one_line_and_leaves_no_file(here, capsys):

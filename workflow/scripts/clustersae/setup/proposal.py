@@ -161,8 +161,9 @@ def as_yaml(config: Mapping[str, Any], model: ModelFacts, text: TextFacts, file:
     lines = [
         f"# {name}: {counted(model.n_layers, 'layer')}, d_model {model.d_model}, vocabulary"
         f" {model.vocab_size:,}. Written by clustersae init; change what you like.",
-        f"#   snakemake --cores all --configfile {_printable(shlex.quote(str(file)))}",
-        "# Every key, its meaning and its default: docs/config.md.",
+        "#   snakemake --cores all --resources gpu=1 --configfile"
+        f" {_printable(shlex.quote(str(file)))}",
+        "# gpu: how many there are, or 0. Every key, its meaning and its default: docs/config.md.",
         "",
         "models:",
         f"  {_flow(name)}:  # the folder below results/",
