@@ -118,7 +118,7 @@ def claims() -> Iterator[str]:
 
     def bounds(row: pd.Series, name: str, scale: float, form: str) -> str:
         ends = [f"{scale * row[f'{name}{end}']:{form}}" for end in ("", "_low", "_high")]
-        unit = " %" if scale == 100 else " nats"
+        unit = " %" if scale == 100 else ""
         return f"{ends[0]}{unit} [{ends[1]}, {ends[2]}]".replace("-", "−")
 
     def at(share: float, name: str) -> pd.Series:
@@ -201,9 +201,10 @@ def of_all_layers_at_once(bounds: Callable[..., str]) -> Iterator[str]:
         ]
         for start, shares in (("per-layer@s", (0.2, 0.4, 1)), ("per-layer (", (0.2, 0.4)))
     )
-    yield f"{', '.join(above[arm, False] for arm in special)} at 20, 40, 100 %"
-    yield f"(per-layer: {', '.join(above[arm, False] for arm in plain)})"
-    yield f"stops this: {', '.join(above[arm, True] for arm in special)}"
+    yield "|20 % of the training|40 %|100 %|"
+    yield f"|fine-tuned|{'|'.join(above[arm, False] for arm in special)}|"
+    yield f"|per-layer|{'|'.join(above[arm, False] for arm in plain)}|0|"
+    yield f"|fine-tuned, shortened|{'|'.join(above[arm, True] for arm in special)}|"
 
 
 def test_the_readme_says_of_results_what_tables_and_verdict_say_and_no_other_number():
