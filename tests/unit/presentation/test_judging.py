@@ -6,6 +6,7 @@ import pytest
 from synthetic_results import Experiment, write_tables
 
 from clustersae.presentation.judging import judged_excess, same_training
+from clustersae.presentation.specialised import best_by_budget
 
 
 def test_training_is_alike_up_to_the_rounding_of_variants():
@@ -37,3 +38,11 @@ def test_excesses_on_validation_are_those_of_that_split(tmp_path):
     untold = clusters.copy()
     untold["excess_fvu_worst_validation"] = np.nan
     assert judged_excess(untold) == clusters["excess_fvu_worst"]
+
+
+def test_of_every_budget_the_specialised_arm_of_the_best_worst_layer_is_found():
+    losses = [(4, 0.3, 0.1), (2, 0.1, 0.3), (4.001, 0.1, 0.2), (1.999, 0.2, np.nan), (4, 0, 0)]
+    columns = ["matched_count", "excess_fvu_worst", "excess_fvu_worst_validation"]
+    arms = pd.DataFrame(losses, columns=columns).assign(role=["specialised"] * 4 + ["rival"])
+    assert list(best_by_budget(arms).index) == [3, 0]
+    assert best_by_budget(arms[4:]).empty

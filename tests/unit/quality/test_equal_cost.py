@@ -118,6 +118,11 @@ def test_nothing_is_extrapolated(cost):
     assert found["verdict_equal_seconds"] is None
 
 
+def test_between_lengths_that_all_cost_the_same_there_is_nothing():
+    costs = COSTS | dict.fromkeys((FULL.name, HALF.name, TWICE.name, SHARED.name), 8.0)
+    assert np.isnan(columns(SHARED, costs, FVU)["excess_fvu_equal_seconds"])
+
+
 def test_per_layer_saes_are_no_rivals_of_themselves():
     for arm in (FULL, HALF, TWICE):
         found = columns(arm, COSTS, FVU)
@@ -127,7 +132,8 @@ def test_per_layer_saes_are_no_rivals_of_themselves():
 
 def test_seeds_that_one_arm_lacks_drop_out():
     fvu = FVU | {SHARED.name: [2 * each for each in power_law(6.5)]}
-    found = columns(SHARED, COSTS, fvu, {HALF.name: [(0,)], TWICE.name: [(1,)]})
+    costs = COSTS | {HALF.name: (5.0, np.nan), TWICE.name: (np.nan, 14.0)}
+    found = columns(SHARED, costs, fvu, {HALF.name: [(0,)], TWICE.name: [(1,)]})
     assert found["excess_fvu_equal_seconds"] == pytest.approx(1)
     assert np.isnan(found["excess_fvu_equal_seconds_low"]), "one seed has no interval"
     assert found["verdict_equal_seconds"] == "undecided"

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 
 import pandas as pd
 
-from clustersae.experiment.arms import PER_LAYER, Arm
+from clustersae.experiment.arms import Arm
 from clustersae.presentation.arms import SEPARATOR, select
 from clustersae.presentation.judging import same_training
 from clustersae.quality.pairs import Words
@@ -105,10 +105,8 @@ def marked(
         for _, row in arms.iterrows()
     }
     candidates = {name: losses[name] for name in arms.loc[arms["role"] != "control", "arm"]}
-    found = cheapest_within(candidates, margins) or PER_LAYER
-    within = {
-        name: name == PER_LAYER or bool(loss.within(margins)) for name, loss in losses.items()
-    }
+    found = cheapest_within(candidates, margins)
+    within = {name: bool(loss.within(margins)) for name, loss in losses.items()}
     above = [_dominating(name, losses, within, words) for name in losses]
     marks = {
         "within_margins": list(within.values()),
@@ -131,7 +129,7 @@ def _dominating(
     cost = losses[name].cost
     found = []
     for other, loss in losses.items():
-        if other == name or within[name] > within[other]:
+        if within[name] > within[other]:
             continue
         if loss.cost < cost or same_training(loss.cost, cost):
             said = set(words(name, other))

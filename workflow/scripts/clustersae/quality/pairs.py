@@ -34,13 +34,13 @@ class Pair:
     """
 
     def __init__(self, own: pd.DataFrame, other: pd.DataFrame) -> None:
-        names = [each["arm"].iloc[0] if len(each) else "an arm" for each in (own, other)]
+        names = [each["arm"].iloc[0] for each in (own, other)]
         self._rows = {split: own[own["split"] == split] for split in ("test", "validation")}
         self._others = {split: other[other["split"] == split] for split in self._rows}
         self.rows, against = self._rows["test"], self._others["test"]
         self.layers = sorted(int(layer) for layer in set(self.rows["layer"]))
         parts = (*self._rows.values(), *self._others.values())
-        if not self.layers or any(set(rows["layer"]) != set(self.layers) for rows in parts):
+        if any(set(rows["layer"]) != set(self.layers) for rows in parts):
             raise InputError(
                 f"{names[0]} and {names[1]} were not evaluated on the same layers of both splits."
             )
