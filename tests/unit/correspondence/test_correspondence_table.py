@@ -73,6 +73,7 @@ def test_means_are_over_pairs_and_seeds_at_every_distance():
     whole = of(table, SINGLE, "siblings")
     assert whole["jaccard"] == pytest.approx((2 * 0.75 + 0.55) / 3)
     assert whole["jaccard_low"] < whole["jaccard"] < whole["jaccard_high"]
+    assert (whole["n_latents"], whole["share_alive"]) == pytest.approx((10, 0.9))
     # The same on every pair and seed: an interval without width.
     ancestor = of(table, SINGLE, "ancestor")
     ends = ancestor[["correlation_low", "correlation", "correlation_high"]]
@@ -125,6 +126,7 @@ def test_a_sample_of_pairs_tells_the_mean_of_all():
     ends = whole[["jaccard_low", "jaccard", "jaccard_high"]]
     assert list(ends) == pytest.approx([np.mean(every)] * 3)
     assert whole["n_seeds"] == 3
+    assert (whole["n_latents"], whole["share_alive"]) == pytest.approx((10, 0.9))
     for distance in range(1, 12):
         assert of(table, MANY, "independent", distance)["jaccard"] == pytest.approx(distance / 20)
     assert of(table, MANY, "same_start")["n_pairs"] == 66

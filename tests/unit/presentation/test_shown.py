@@ -25,7 +25,8 @@ def table(*rows, chosen="per-layer", within=()):
 
 
 def test_without_such_arms_none_is_shown():
-    assert shown.shared(table()) is None
+    even = ("even-2", "control", 2, 2, 0.0, True)
+    assert shown.shared(table(even, ("complete-6", "main", 6, 6, 0.0, True))) is None
     assert shown.specialised(table()) is None
     assert shown.chosen(table())["arm"] == "per-layer"
     assert spoken_of(table(), {"per-layer"}).empty
@@ -38,12 +39,13 @@ def test_without_such_arms_none_is_shown():
         ("per-layer", ("complete-2", "complete-4"), "complete-2"),
         ("per-layer", (), "complete-4"),  # nearest from below to what the chosen arm costs
         ("per-layer@single (a)", (), "complete-2"),
+        ("per-layer@single (b)", (), "complete-4"),
     ],
 )
 def test_the_shared_arm_is_the_chosen_the_cheapest_good_one_or_that_of_the_cost(
     chosen, within, found
 ):
-    arms = table(*SHARED, *SPECIAL, chosen=chosen, within=within)
+    arms = table(*SHARED[::-1], *SPECIAL, chosen=chosen, within=within)
     assert shown.shared(arms)["arm"] == found
 
 
@@ -59,7 +61,7 @@ def test_where_all_cost_more_the_smallest_shared_arm_is_shown():
 def test_the_specialised_arm_is_the_chosen_the_cheapest_good_one_or_the_best(chosen, within, found):
     names = {"a": SPECIAL[0][0], "b": SPECIAL[1][0]}
     inside = [names[each] for each in within]
-    arms = table(*SHARED, *SPECIAL, chosen=names.get(chosen, "per-layer"), within=inside)
+    arms = table(*SHARED, *SPECIAL[::-1], chosen=names.get(chosen, "per-layer"), within=inside)
     assert shown.specialised(arms)["arm"] == names[found]
 
 

@@ -43,6 +43,18 @@ def test_prompts_alike_in_all_seeds_have_student_t_over_prompts():
     assert np.isnan(estimate([once]).interval().low)
 
 
+def test_parts_by_hand():
+    """Three prompts 2, 0 and −2 off, two seeds ±1, and ±1 for what two prompts do with a seed."""
+    both = np.array([[1, -1], [-1, 1], [0, 0]])
+    rise = 5 + np.array([[2], [0], [-2]]) + [[1, -1]] + both
+    ratio = Crossed.ratio(rise, np.ones((3, 2)))
+    # Of seeds 2 / 2; of prompts 8 / 6, less 4 / 12.
+    assert estimate([ratio]).parts == pytest.approx(np.array([(1, 1), (1, 2)]))
+    # Of two tasks that seeds do the same to, all of the first part is left, and of the other half.
+    parts = estimate([ratio, ratio]).parts
+    assert parts == pytest.approx(np.array([(1, 1), (0.25, 2), (0.25, 2)]))
+
+
 def test_the_variance_is_that_of_the_two_way_table():
     """Its expectation over many tables, against that of the mean of known components."""
     generator = np.random.default_rng(2)

@@ -41,6 +41,9 @@ def test_seeds_have_student_t_intervals():
     assert one.minus(other).interval() == pytest.approx(stats_interval(paired))
     assert one.minus(other).p_value() == pytest.approx(stats.ttest_rel(values, others).pvalue)
     assert one.minus(one).p_value() == 1
+    # A seed that one of them has nothing from is in neither.
+    fewer = one.minus(of_seeds([0.2, 0.1, 0], [1, 1, 0]))
+    assert fewer.interval() == pytest.approx(stats_interval(paired[:2]))
     # Equal counts of any size are the same, and a share cannot leave 0 to 1.
     many = of_seeds(np.multiply(values, 8), [8, 8, 8])._replace(within=(0, 1))
     estimate, low, high = many.interval()
@@ -48,6 +51,20 @@ def test_seeds_have_student_t_intervals():
     alone = of_seeds([0.1, 0], [1, 0])
     assert alone.interval() == pytest.approx((0.1, np.nan, np.nan), nan_ok=True)
     assert np.isnan(alone.minus(alone).p_value())
+
+
+def test_rows_of_a_seed_count_as_often_as_they_weigh():
+    """By hand: 1 + 6 of 2 + 6 in the first seed, 1 of 4 in the second, nothing in the third."""
+    table = [(5, 0.5, 2), (5, 1.0, 6), (3, 0.25, 4), (3, np.nan, 100)]
+    rows = pd.DataFrame(table, columns=["seed", "share", "n"])
+    weighed = Ratio.pooled(rows, "share", "n", [5, 3, 9], most=1)
+    assert weighed.sums.loc["all"].tolist() == [7, 1, 0]
+    assert weighed.counts.loc["all"].tolist() == [8, 4, 0]
+    assert weighed.interval() == pytest.approx((8 / 12, 0, 1))
+    alike = Ratio.pooled(rows, "share", None, [5, 3, 9])
+    assert alike.counts.loc["all"].tolist() == [2, 1, 0]
+    assert alike.interval().low == 0
+    assert alike.interval().high > 1
 
 
 def test_where_nothing_differs_one_interval_in_twenty_says_that_something_does():

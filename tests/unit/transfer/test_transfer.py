@@ -127,11 +127,20 @@ def test_one_seed_gives_no_interval():
     assert np.isnan(table["rank_correlation_low"].item())
 
 
+def test_no_interval_leaves_what_a_rank_correlation_can_be():
+    pairs = pairs_table(*measured([0, 1, 3, 7, 8], noise=0.3))
+    table = similarity_table(pairs, ["good", "bad"]).set_index("distance")
+    assert -1 < table.loc["good", "rank_correlation_low"] < 0
+    assert table.loc["good", "rank_correlation_high"] == 1
+    assert table.loc["bad", "rank_correlation_low"] == -1
+
+
 def test_partitions_by_the_loss_are_the_yardstick():
     """Two groups far apart: clusters by a good distance find them, even runs do not."""
     pairs = pairs_table(*measured([0, 0.1, 0.2, 10], layers=[3, 6, 9, 12]))
     pairs["angular"] = pairs["good"]
     table = partitions_table(pairs, ["angular"]).set_index(["distance", "count"])
+    assert set(table.index.get_level_values("count")) == {1, 2, 3}
     assert table.loc[("angular", 2), "clusters"] == "3+6+9 12"
     assert table.loc[("transfer", 2), "clusters"] == "3+6+9 12"
     assert table.loc[("even", 2), "clusters"] == "3+6 9+12"
@@ -180,11 +189,13 @@ def test_an_sae_that_does_better_elsewhere_is_drawn_below_zero():
     assert axis.get_ylim()[0] == partitions["mean_excess"].min()
 
 
-def test_one_layer_has_nothing_to_compare(tmp_path):
-    pairs = pairs_table(*measured([0]))
-    assert pairs.empty
+@pytest.mark.parametrize("places", [[0], [0, 1]])
+def test_one_layer_has_nothing_to_compare_and_one_pair_no_order(places):
+    pairs = pairs_table(*measured(places))
+    assert len(pairs) == 3 * (len(places) - 1)
     similarity, partitions = similarity_table(pairs, ["good"]), partitions_table(pairs, ["good"])
-    assert partitions.empty
+    assert similarity.empty
+    assert partitions.empty == (len(places) == 1)
     tables = {"similarity": similarity, "transfer_partitions": partitions}
     assert text.paragraph(Findings(tables, {}, {"mean": 0.05, "worst": 0.1}, {})) == ""
     figure.draw(pairs, similarity, partitions, "tiny")

@@ -227,7 +227,7 @@ class _Prices:
             "sae_bytes": n_seeds * sum(map(self._weights, self.saes)),
             # Several learning rates leave one each until the best is known.
             "checkpoint_bytes": max(
-                COPIES * self._weights(each) * max(1, len(learning_rates(self.sae, each[0])))
+                COPIES * self._weights(each) * len(learning_rates(self.sae, each[0]))
                 for each in self.saes
             ),
             "waiting_bytes": n_seeds

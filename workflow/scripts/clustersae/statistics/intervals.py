@@ -99,14 +99,10 @@ class Estimate(NamedTuple):
         return float(np.sqrt(self.variance))
 
     def _half(self, tail: float) -> float:
-        if not self.parts:
-            return np.nan
         if self.variance == 0:
             return 0.0
         weighted = sum(
-            part.variance * float(special.stdtrit(part.freedom, 1 - tail))
-            for part in self.parts
-            if part.variance
+            part.variance * float(special.stdtrit(part.freedom, 1 - tail)) for part in self.parts
         )
         return weighted / self.variance * self._error
 
@@ -192,5 +188,5 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
     order = known[np.argsort(values[known], kind="stable")]
     steps = values[order] * np.arange(len(order), 0, -1)
     adjusted = np.full(len(values), np.nan)
-    adjusted[order] = np.minimum(1, np.maximum.accumulate(steps)) if len(order) else steps
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(steps))
     return adjusted
