@@ -82,16 +82,19 @@ def test_matching_recovers_a_permuted_copy(limit):
 def test_measures_of_four_tokens_worked_by_hand():
     # Latent 0 fires on tokens {0, 1, 2} and {1, 2, 3}, latent 1 on {3} and {3}.
     own = code_of([[1, 0], [1, 0], [1, 0], [0, 2]])
-    # Rows at 60° to each other and identical.
-    rows = torch.tensor([[0.5, 0.75**0.5], [0.0, 1.0]])
+    # Rows at 60° to each other and at 18°.
+    rows = torch.tensor([[0.5, 0.75**0.5], [(1 - 0.95**2) ** 0.5, 0.95]])
     other = code_of([[0, 0], [3, 0], [3, 0], [3, 5]], rows)
     result = compare(own, other, by_index(own, other))
-    assert result["mean_cosine"] == pytest.approx((0.5 + 1) / 2)
+    assert result["mean_cosine"] == pytest.approx((0.5 + 0.95) / 2)
     assert result["share_above_0.9"] == 0.5
     assert result["jaccard"] == pytest.approx((2 / 4 + 1) / 2)
     assert result["jaccard_weighted"] == pytest.approx((2 + 1) / (4 + 1))
     expected = np.corrcoef([1, 1, 1, 0], [0, 3, 3, 3])[0, 1]
     assert result["correlation"] == pytest.approx((expected + 1) / 2)
+    # In which unit latents are says nothing.
+    small = [Code(each.decoder, each.activations / 1000) for each in (own, other)]
+    assert compare(*small, by_index(*small)) == pytest.approx(result, nan_ok=True)
 
 
 def test_correlation_is_that_of_numpy_and_zero_for_a_constant():
@@ -116,10 +119,17 @@ def test_dead_latents_are_left_out():
     pairing = matched(own, other)
     assert sorted(pairing.own) == [0, 2]
     assert sorted(pairing.other) == [0, 1]
+    for seed in range(5):
+        pairing = at_random(own, other, np.random.default_rng(seed))
+        assert set(pairing.own) <= {0, 2}
+        assert set(pairing.other) <= {0, 1}
+    more = code_of([[1, 1, 1, 0]])
+    assert [matched(*pair).n_either for pair in ((more, other), (other, more))] == [3, 3]
     dead = code_of(np.zeros((2, 4)))
     result = compare(own, dead, by_index(own, dead))
     assert result["n_latents"] == 0
     assert np.isnan(result["jaccard"])
+    assert np.isnan(compare(dead, dead, by_index(dead, dead))["share_alive"])
 
 
 def test_a_random_pairing_never_pairs_a_latent_with_itself():
@@ -189,7 +199,8 @@ def test_agreement_knows_no_names_and_no_dead_latents():
     assert agreement(code, permuted(code, order)) == pytest.approx(1)
     split = firing([[1.0, 0.0], [1.0, 0.0]], [2, 5])
     assert agreement(split, firing([[1.0, 0.0]], [4])) == pytest.approx(1)
-    assert np.isnan(agreement(split, firing([[1.0, 0.0]], [0])))
+    silent = firing([[1.0, 0.0]], [0])
+    assert np.isnan([agreement(split, silent), agreement(silent, split)]).all()
     other = random_code(seed=4)
     assert 0 < agreement(code, other) < 1
 

@@ -88,8 +88,9 @@ def test_the_probe_is_that_of_scikit_learn_by_hand(planted, generator):
 
 def test_separation_by_hand_and_of_latents_that_never_vary():
     latents = np.array([[2.0, 0.1, 0.0], [4.0, 0.1, 0.0], [0.0, 0.1, 0.0], [0.0, 0.1, 0.0]])
-    found = separation(sparse.csc_array(latents), np.array([True, True, False, False]))
-    assert found.tolist() == pytest.approx([3 / np.sqrt(2.75), 0, 0])
+    for unit in (1, 1e-6):
+        found = separation(sparse.csc_array(unit * latents), np.array([True, True, True, False]))
+        assert found.tolist() == pytest.approx([2 / np.sqrt(2.75), 0, 0])
 
 
 def test_the_whole_activation_tells_what_no_single_dimension_does(generator):

@@ -139,6 +139,7 @@ def test_means_and_intervals_by_hand():
     assert per_layer["accuracy"] == pytest.approx(0.6 + 0.05 + 0.02 + 0.01)
     assert per_layer["accuracy_activations"] == pytest.approx(0.91)
     assert (per_layer["n_labels"], per_layer["n_layers"], per_layer["n_seeds"]) == (2, 2, 3)
+    assert (per_layer["n_test"], per_layer["majority"]) == (80, 0.5)
     assert np.isnan(per_layer["accuracy_vs_baseline"])
     shared = table.loc["single", 4, "b"]
     # Student's t of 0.1, 0.2, 0.3: the quantile of two degrees of freedom is 4.3027.
@@ -150,9 +151,10 @@ def test_means_and_intervals_by_hand():
     assert len(table) == 2 * 2 * 3
 
 
-def test_an_arm_that_was_probed_for_other_labels_is_an_error():
+@pytest.mark.parametrize(("column", "value"), [("label", "a"), ("seed", 2)])
+def test_an_arm_that_was_probed_for_other_labels_or_seeds_is_an_error(column, value):
     rows, whole = measured()
-    part = rows[(rows["partition"] == "per-layer") | (rows["label"] == "a")]
+    part = rows[(rows["partition"] == "per-layer") | (rows[column] == value)]
     with pytest.raises(InputError, match="single and the per-layer SAEs were probed for other"):
         probing_table(ARMS, part, whole)
 

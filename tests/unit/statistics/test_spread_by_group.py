@@ -41,3 +41,10 @@ def test_a_group_of_dead_latents_has_no_spread(features, tmp_path):
     assert set(spread["n_live"]) == {0}
     assert spread["effective_layers"].isna().all()
     assert len(spread) == 12
+
+
+def test_a_latent_is_at_home_where_it_has_more_than_nine_tenths(features, tmp_path):
+    rows = pd.read_parquet(features.paths["layers"][0])
+    rows.assign(p_layer=0.9 + 0.02 * (rows["latent"] == 1)).to_parquet(tmp_path / "layers.parquet")
+    spread = spread_by_group(features.paths["latents"][:1], [tmp_path / "layers.parquet"])
+    assert (spread["home_share"] * spread["n_live"]).tolist() == pytest.approx([1] * len(spread))

@@ -59,8 +59,8 @@ def probing_table(
                 f"{arm.name} and the per-layer SAEs were probed for other labels, layers or seeds:"
                 " delete the files of both below evaluation/probing and run again."
             )
-        for k, of_k in own.groupby("k", sort=True):
-            parts = [(EVERY_LABEL, of_k), *of_k.groupby("label", sort=True)]
+        for k, of_k in own.groupby("k"):
+            parts = [(EVERY_LABEL, of_k), *of_k.groupby("label")]
             for label, part in parts:
                 difference = part - first.loc[part.index]
                 row = arm_columns(arm) | {"label": label, "k": k} | _counts(part)
@@ -78,7 +78,7 @@ def _wide(measured: pd.DataFrame, arm: Arm) -> pd.DataFrame:
     """Rows by label, layer and k; columns by measure and seed."""
     own = (measured["variant"] == arm.variant) & (measured["partition"] == arm.partition)
     values = [*MEASURES, "n_test"]
-    return measured[own].pivot(index=_PLACE, columns="seed", values=values).sort_index()
+    return measured[own].pivot(index=_PLACE, columns="seed", values=values)
 
 
 def _counts(part: pd.DataFrame) -> dict[str, Any]:
