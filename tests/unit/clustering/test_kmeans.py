@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from layer_matrices import on_a_line, random_matrix, tie_free_matrices
+from sklearn.cluster import KMeans
 
 from clustersae.clustering.kmeans import kmeans_clusters
 from clustersae.runtime.errors import InputError
@@ -37,6 +38,15 @@ def test_kmeans_refuses_more_clusters_than_different_layers():
     distances = on_a_line(0, 0, 0, 0.5)
     with pytest.raises(InputError, match="3 clusters of 4 layers with only 2 different profiles"):
         kmeans_clusters(distances, 3, seed=0)
+    assert kmeans_clusters(distances, 4, seed=0) == [(0,), (1,), (2,), (3,)]
+
+
+def test_what_is_clustered_are_similarities_to_all_layers_of_unit_length():
+    distances = random_matrix(12, seed=1)
+    profiles = [row / np.sqrt((row**2).sum()) for row in 1 - distances]
+    labels = KMeans(4, n_init=50, random_state=7).fit_predict(profiles)
+    expected = {tuple(np.flatnonzero(labels == label)) for label in range(4)}
+    assert set(kmeans_clusters(distances, 4, seed=7)) == expected
 
 
 @pytest.mark.parametrize("apart", np.geomspace(1e-13, 1e-8, 11))

@@ -66,6 +66,9 @@ def test_further_random_draws_have_names_of_their_own():
     more = [name for name in often["order"] if name not in once["order"]]
     assert more == [f"random-{count}.{draw}" for draw in (1, 2, 3) for count in range(2, 9)]
     assert {name: often["partitions"][name] for name in once["order"]} == once["partitions"]
+    # Each is what another seed would have drawn first.
+    later = tabulate(random_matrix(9, seed=1), seed=2)["partitions"]
+    assert often["partitions"]["random-4.2"] == later["random-4"]
     fours = {tuple(often["partitions"][f"random-4{draw}"]["clusters"]) for draw in ("", ".1", ".2")}
     assert len(fours) > 1
     assert tabulate(random_matrix(9, seed=1), controls=["even"], draws=4)["order"][-2] == "even-9"

@@ -13,8 +13,6 @@ from clustersae.clustering.matrix import check_distances
 from clustersae.clustering.scores import Clusters
 from clustersae.experiment.clusters import cluster_name
 
-_COUNTED = ("even", "random")
-
 
 def tabulate_partitions(
     distances: np.ndarray,
@@ -68,7 +66,7 @@ def tabulate_partitions(
         }
 
     add("single", "single", [tuple(range(n_layers))])
-    for method in (*methods, *(control for control in controls if control in _COUNTED)):
+    for method in (*methods, *controls):
         found: list[tuple[Clusters, float | None]]
         if method in trees:
             found = [linkage.cut(trees[method], count) for count in range(1, n_layers + 1)]
