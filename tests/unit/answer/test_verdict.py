@@ -230,7 +230,8 @@ def test_a_control_that_is_cheaper_and_within_the_margins_is_not_passed_over_in_
     assert "The cheapest arm, controls apart, within the margins of 5 %" in long(other)
     assert said in long(other)
     # One that takes as much training, or is outside the margins, changes nothing.
-    for each in (findings(control, arm(SHARED, 0.01)), findings(arm(EVEN, 0.2, count=3), four)):
+    same = arm(("even-3", "control", 2.99), 0.02, count=3)
+    for each in (findings(same, arm(SHARED, 0.01)), findings(arm(EVEN, 0.2, count=3), four)):
         assert "ontrols" not in headline(each) + text.paragraph(each)
 
 

@@ -125,6 +125,8 @@ def test_shards_that_do_not_stay():
     # Specialised SAEs read 768 tokens after the 256 of their start, as far as all others. Of the
     # four windows all but 0 are made to pass by; and 300 held-out tokens.
     assert price.caching_flops == (200 + 300 + 200 + 300 + 300) * FORWARD
+    # Of 1,024 tokens 24 are read, and so made, once more; shards that stay are read again.
+    assert price.arms[0].caching == 1024 * FORWARD
     at_once = 200 + 2 * 300 + 300
     assert price.cache_bytes == at_once * (4 * 10 * 4 + 12) + at_once // 25 * 4 * 10 * 4
     one = 4 * (2 * 10 * 40 + 40 + 10)
@@ -137,6 +139,7 @@ def test_shards_that_do_not_stay():
     assert price.jobs["train_sae"] == 2 * 11
     kept = price_of(merged(streamed, {"activations": {"keep": True}}))
     assert (kept.waiting_bytes, kept.caching_flops) == (0, 1300 * FORWARD)
+    assert kept.arms[0].caching == 1000 * FORWARD
     assert not kept.jobs.keys() & {"cache_window", "train_sae_window"}
 
 

@@ -3,8 +3,9 @@
 import pandas as pd
 import pytest
 
+from clustersae.experiment.arms import Arm
 from clustersae.presentation import shown
-from clustersae.presentation.arms import full_label, label, spoken_of
+from clustersae.presentation.arms import full_label, label, of_every_arm, spoken_of
 from clustersae.presentation.specialised import start_key, start_of
 
 #: Name, role, SAEs, training, loss, within the margins.
@@ -92,6 +93,10 @@ def test_arms_are_called_by_what_they_are():
             "complete-3", "equal-exposure", 3, "equal-exposure"
         ),
         "fine-tuned from 3 SAEs": named("per-layer@complete-3", "specialised", variant="x@y"),
+        "transferred forwards": named("forwards", "rival", method="transfer-forwards"),
+        "1 multi-layer SAE": named("single", "rival", 1, "mlsae-1of2", "mlsae"),
+        "1 crosscoder": named("single", "rival", 1, "crosscoder-1of2", "crosscoder"),
+        "3 crosscoders": named("complete-3", "rival", 3, "crosscoder-1of2", "crosscoder"),
     }
     assert {text: label(arm) for text, arm in arms.items()} == {text: text for text in arms}
     assert full_label(arms["per-layer"]) == "per-layer at 50 %"
@@ -102,3 +107,17 @@ def test_starts_are_named_and_ordered_by_their_roots():
     names = [f"per-layer@{roots}" for roots in ("complete-12", "single", "complete-3")]
     ordered = sorted(names, key=start_key)
     assert [start_of(each) for each in ordered] == ["from 1 SAE", "from 3 SAEs", "from 12 SAEs"]
+
+
+def test_arms_of_the_same_saes_have_the_same_rows():
+    saes = (("base", "0"), ("base", "1-2"))
+    names = (("complete-2", saes), ("even-2", saes), ("single", (("base", "0-2"),)))
+    arms = [Arm(name, "base", name, 2, 2, "main", own) for name, own in names]
+    columns = ["variant", "partition", "seed"]
+    measured = [("base", "complete-2", 0), ("base", "complete-2", 1), ("base", "single", 0)]
+    others = [("tokens-1of2", "complete-2", 0), ("tokens-1of2", "single", 0)]
+    found = of_every_arm(pd.DataFrame(measured + others, columns=columns), arms)
+    again = [("base", "even-2", 0), ("base", "even-2", 1)]
+    assert list(found.itertuples(index=False, name=None)) == measured + others + again
+    assert list(found.index) == list(range(7))
+    assert list(of_every_arm(pd.DataFrame(columns=columns), arms)) == columns

@@ -11,6 +11,7 @@ from clustersae.latents.sequences import Text
 from clustersae.probing.labels import factor_labels, text_labels
 
 PIECES = ["<s>", " The", " cat", "s", ".", ' "', "No", '"', " 12", ",", "\n", " Then", " it", "'s"]
+PIECES += [" don'", "t", ".\n", " o'c", " x-"]
 
 
 def text_of(rows):
@@ -33,23 +34,25 @@ def tokenizer_of(path, decoder=True):
 ROWS = [
     ["<s>", " The", " cat", "s", ",", ' "', "No", ".", '"', " The", "\n"],
     ["<s>", '"', "No", " 12", " it", "'s", ".", " Then", " cat", " cat", "s"],
+    ["<s>", " don'", "t", ".\n", " o'c", "s", " x-", "t", '"', '"', '"'],
 ]
 EXPECTED = {
-    "capitalised": [["<s>", " The", "No", " The"], ["No", " Then"]],
-    "number": [[], [" 12"]],
-    "punctuation": [[",", ' "', ".", '"'], ['"', "."]],
+    "capitalised": [["<s>", " The", "No", " The"], ["No", " Then"], []],
+    "number": [[], [" 12"], []],
+    "punctuation": [[",", ' "', ".", '"'], ['"', "."], [".\n", '"', '"', '"']],
     "begins a word": [
         [" The", " cat", "No", " The"],
         ["No", " 12", " it", " Then", " cat", " cat"],
+        [" don'", " o'c", " x-", "t"],
     ],
-    "in quotation marks": [["No", ".", '"'], ROWS[1][2:]],
-    "begins a sentence": [[" The", '"'], ['"', " Then"]],
-    "seen before in its row": [[" The"], [" cat"]],
-    "late in a sentence": [[], []],
+    "in quotation marks": [["No", ".", '"'], ROWS[1][2:], ['"']],
+    "begins a sentence": [[" The", '"'], ['"', " Then"], [" don'", " o'c"]],
+    "seen before in its row": [[" The"], [" cat"], ["t", '"', '"']],
+    "late in a sentence": [[], [], []],
 }
 
 
-def test_labels_of_two_rows_by_hand(tmp_path):
+def test_labels_of_rows_by_hand(tmp_path):
     text, file = text_of(ROWS)
     found = text_labels(text, file, tokenizer_of(tmp_path / "tokenizer.json"))
     assert found.keys() == EXPECTED.keys()
@@ -104,9 +107,15 @@ def test_vowel_signs_are_parts_of_words_and_other_scripts_have_full_stops(tmp_pa
 def test_a_factor_is_asked_for_by_the_value_that_is_nearest_to_half():
     lines = [(split, row, 1, "colour", "rgb"[row % 3 if row < 3 else 1])
              for split in ("validation", "test") for row in range(6)]  # fmt: skip
+    # Half of the rows have a size that the other text lacks, and all a shape that it lacks.
+    sizes = {"validation": "vvvstt", "test": "sssttt"}
+    lines += [
+        (split, row, 1, "size", size) for split in sizes for row, size in enumerate(sizes[split])
+    ]
+    lines += [(split, row, 1, "shape", split) for split in sizes for row in range(6)]
     table = pd.DataFrame(lines, columns=["split", "row", "position", "factor", "value"])
     table = table.astype(dict.fromkeys(("split", "factor", "value"), "category"))
     text, _ = text_of([["<s>", " cat", " cat"]] * 6)
     found = factor_labels(table, {"validation": text, "test": text})
-    assert [list(each) for each in found] == [["colour: g"]] * 2
+    assert [list(each) for each in found] == [["colour: g", "size: t"]] * 2
     assert (found[1]["colour: g"] == np.isin(text.sequence, (1, 3, 4, 5))).all()

@@ -108,15 +108,17 @@ def test_labels_are_balanced_rare_ones_left_out_and_doubles_asked_for_once(gener
     base = generator.random(n) < 0.3
     rare = np.arange(n) < LEAST - 1
     held = {"a": base, "opposite of a": ~base, "rare": rare, "b": generator.random(n) < 0.06}
-    other = {**held, "b": generator.random(n) < 0.5}
+    held |= {"c": generator.random(n) < 0.9, "enough": np.arange(n) >= n - LEAST}
+    other = {**held, "b": generator.random(n) < 0.5, "rare": generator.random(n) < 0.5}
     found = {each.name: each for each in find_labels(held, other, 300, generator)}
-    assert list(found) == ["a", "b"]
+    assert list(found) == ["a", "b", "c", "enough"]
     assert len(found["a"].train) == 300
     for each in found.values():
         assert each.train_holds.mean() == each.test_holds.mean() == 0.5
         assert (held[each.name][each.train] == each.train_holds).all()
         assert (np.diff(each.train) > 0).all()
     assert len(found["b"].train) == 2 * held["b"].sum()
+    assert len(found["c"].train) == 2 * (~held["c"]).sum()
     # What is drawn of one label is drawn of others as well.
     assert len(np.intersect1d(found["a"].test, found["b"].test)) > 120
 

@@ -193,13 +193,6 @@ class _Prices:
         assert self.windows is not None
         return list(parts_of(self.windows, self.sae, *each))
 
-    def _passing(self) -> list[int]:
-        """Tokens of each window that is made to pass by; nothing where all shards stay."""
-        if not self.windows or not self.read:
-            return []
-        last = max(windows[-1] for windows in self.read.values())
-        return [self.windows.tokens(each) for each in made(self.windows, last)]
-
     def _n_tokens(self, at_once: bool = False) -> int:
         """That are cached; a model that is the `same_as` another reads those of the other.
 
@@ -211,8 +204,10 @@ class _Prices:
         tokens = self.activations["tokens"]
         if not self.windows or not self.read:
             return sum(tokens.values())
-        passing = sorted(self._passing(), reverse=True)[: N_PASSING if at_once else None]
-        return tokens["validation"] + tokens["test"] + self.windows.tokens(0) + sum(passing)
+        last = max(windows[-1] for windows in self.read.values())
+        passing = [self.windows.tokens(each) for each in made(self.windows, last)]
+        counted = sorted(passing, reverse=True)[: N_PASSING if at_once else None]
+        return tokens["validation"] + tokens["test"] + self.windows.tokens(0) + sum(counted)
 
     def _token_bytes(self) -> float:
         dtype, shape = self.activations["dtype"], self.shape
