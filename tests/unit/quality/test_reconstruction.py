@@ -52,6 +52,15 @@ def test_fvu_is_the_ratio_of_sums_whatever_the_centre():
         assert metrics_of(x, guess, centre)["fvu"] == pytest.approx(expected.item(), rel=1e-6)
 
 
+def test_errors_by_dimension_and_their_mean():
+    """A third dimension never varies, and so has no FVU of its own."""
+    x = torch.tensor([[1.0, 10.0, 5.0], [3.0, 50.0, 5.0]])
+    found = metrics_of(x, x + torch.tensor([1.0, 10.0, 2.0]), torch.tensor([2.0, 0.0, 0.0]))
+    assert found["fvu"] == pytest.approx(2 * (1 + 100 + 4) / (2 + 800))
+    assert found["fvu_standardised"] == pytest.approx((2 / 2 + 200 / 800) / 2)
+    assert found["mse"] == pytest.approx((1 + 100 + 4) / 3)
+
+
 def test_metrics_do_not_depend_on_the_batches():
     torch.manual_seed(0)
     x = data()
@@ -59,6 +68,8 @@ def test_metrics_do_not_depend_on_the_batches():
     sae.initialise(torch.Generator().manual_seed(0))
     whole = evaluate_layer(sae, 0, [x])
     pieces = evaluate_layer(sae, 0, x.split([1, 99, 250, 150]))
+    guess = metrics_of(x, sae.requires_grad_(False).reconstruct(x, 0))
+    assert whole.compute()["fvu"] == pytest.approx(guess["fvu"], rel=1e-6)
     # Sums are in float64; products of float32 round by the size of the batch, on some processors.
     assert whole.compute() == pytest.approx(pieces.compute(), rel=1e-7)
     assert whole.firings().histogram() == pieces.firings().histogram()
@@ -90,6 +101,15 @@ def test_a_latent_that_fires_on_one_of_two_splits_is_alive():
         "ultra_low_density_fraction": 0.25,
     }
     assert [row["n_latents"] for row in both.histogram(bins_per_decade=1)] == [2, 1, 1]
+
+
+def test_densities_by_hand():
+    """Logarithms of 2 and of 300 in 1,000 are −2.70 and −0.52; what always fires is in the last."""
+    rows = Firings(1000, torch.tensor([2, 300, 1000, 0])).histogram()[:-1]
+    ends = [(row["log10_density_low"], row["log10_density_high"]) for row in rows]
+    assert ends == [(-2.8, -2.6), (-0.6, -0.4), (-0.2, 0)]
+    rare = Firings(100_000, torch.tensor([9, 10, 0, 1])).shares()
+    assert (rare["ultra_low_density_fraction"], rare["dead_fraction"]) == (0.75, 0.25)
 
 
 def test_every_latent_is_in_the_histogram():

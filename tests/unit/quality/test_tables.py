@@ -88,6 +88,9 @@ def test_absolute_fvu_and_splice_columns_are_averages(arms, written):
     ends = [f"excess_ce_all_bounded{end}" for end in ("", "_low", "_high")]
     assert list(arms.loc["complete-2", ends]) == pytest.approx([0.08] * 3)
     assert np.isnan(arms.loc["per-layer (narrower-1of3)", "delta_ce_all"])
+    stream = read_file(written["stream"])
+    for name, factor in (("fvu", 1), ("fvu_all_tokens", 0.5), ("fvu_standardised", 1.5)):
+        assert stream[f"per_layer_{name}"].tolist() == pytest.approx(factor * own)
     quality = read_file(written["layer_quality"])
     assert quality.loc[quality["split"] == "validation", "ce_spliced"].isna().all()
     assert quality.loc[quality["split"] == "test", "ce_spliced"].notna().all()

@@ -30,7 +30,7 @@ def saes(count: int) -> str:
 
 def interval_text(low: float, high: float) -> str:
     """A relative interval as "95 % interval +3.2 to +5.0 %", or that there is none."""
-    if np.isnan(low) or np.isnan(high):
+    if np.isnan(low):
         return "no interval"
     return f"95 % interval {percent(low, True)} to {percent(high, True)}"
 
@@ -45,7 +45,7 @@ def paragraph(sentences: Sequence[str]) -> str:
 
 def bounds(low: float, high: float) -> str:
     """A relative interval as "[+3.2 to +5.0 %]"; nothing where there is none."""
-    if np.isnan(low) or np.isnan(high):
+    if np.isnan(low):
         return ""
     return f"[{percent(low, True).removesuffix(' %')} to {percent(high, True)}]"
 
