@@ -10,7 +10,7 @@ from synthetic_results import stream_row
 from written_findings import MARGINS, arm, comparisons
 
 from clustersae.answer import verdict
-from clustersae.answer.ranking import headline
+from clustersae.answer.ranking import headline, ranking
 from clustersae.circuits import text as circuits_text
 from clustersae.features import text as features_text
 from clustersae.presentation.arms import best
@@ -69,18 +69,28 @@ def test_what_holds_most_of_a_layer_is_warned_of_and_nothing_else():
     found = findings(arm(ONE, 0.03))
     assert not any(line.startswith("Variance:") for line in lines(found))
     assert "50 special tokens are left out of everything" in long(found)
-    row = stream_row(5, n_norm=3, left_out_share=0.8, largest_dimension_share=0.6)
+    assert "Rounding" not in long(found)
+    row = stream_row(
+        5, n_norm=3, left_out_share=0.8, largest_dimension_share=0.6, rounding_share=0.002
+    )
     fvus = {
         "per_layer_fvu": 0.2,
         "per_layer_fvu_all_tokens": 0.01,
         "per_layer_fvu_standardised": 0.4,
     }
     stream = pd.concat([found.tables["stream"], pd.DataFrame([row | fvus])], ignore_index=True)
+    stream.loc[0, "largest_dimension_share"] = 0.51
     warned = found._replace(tables={**found.tables, "stream": stream})
     said = "tokens that were left out hold 80 % of layer 5; one dimension holds 60 % of layer 5"
     assert f"Variance: {said}" in lines(warned)
     assert "per-layer SAEs have 0.200 without and 0.010 with them at layer 5" in long(warned)
     assert "with every dimension standardised it is 0.400 instead of 0.200" in long(warned)
+    assert "they carry up to 80 % of a layer's variance (layer 5)" in long(warned)
+    assert "variance in 2 of 6 layers (up to 60 %, layer 5)" in long(warned)
+    assert "has changed at most 0.2 % of a layer's variance." in long(warned)
+    everything = stream.assign(n_special=0, n_norm=0)
+    told = found._replace(tables={**found.tables, "stream": everything})
+    assert "No token of the 1000 that were read for training is left out." in long(told)
 
 
 def test_one_token_and_one_layer_are_said_as_one():
@@ -121,6 +131,7 @@ def test_the_cheapest_within_the_margins_stands_first_and_the_others_by_cost():
     ]
     assert lines(found)[8].startswith("5 per-layer, full ")
     assert lines(found)[8].endswith("100 % 100 %")
+    assert lines(found)[9] == "", "no arm is left out"
     text = long(found)
     assert "fine-tuned from 1 SAE at 50 % (+3.0 % and +5.0 % there)" in text
     # 1.03 / 1.2 - 1 = -14.2 %.
@@ -156,8 +167,9 @@ def test_the_short_form_keeps_to_its_lines(n_arms):
     assert rows[-1].startswith("Caveats: ")
     assert "the difference is −0.200 [−0.200 to −0.200]." in " ".join(long(found).split())
     if n_arms == 30:
-        assert any(row.startswith("Dominated: ") and row.endswith(" more") for row in rows)
-        assert any(row.startswith("Not dominated, not shown: ") for row in rows)
+        first = "Dominated: per-layer at 5 %;"
+        assert any(row.startswith(first) and row.endswith(" more") for row in rows)
+        assert any(row.startswith("Not dominated, not shown: per-layer at 2.5 %;") for row in rows)
 
 
 def test_more_questions_than_there_are_lines_leave_the_best_arm():
@@ -233,6 +245,42 @@ def test_a_control_that_is_cheaper_and_within_the_margins_is_not_passed_over_in_
     same = arm(("even-3", "control", 2.99), 0.02, count=3)
     for each in (findings(same, arm(SHARED, 0.01)), findings(arm(EVEN, 0.2, count=3), four)):
         assert "ontrols" not in headline(each) + text.paragraph(each)
+
+
+@pytest.mark.parametrize(
+    ("others", "shown"),
+    [
+        # Full SAEs apart, there is room for the one that is nearest in cost, and not dominated,
+        ([("per-layer (tokens-1of5)", 1, 0.2), ("per-layer (tokens-4of5)", 4, 0.005),
+          ("complete-3", 3, 0.02), ("per-layer (tokens-2of5)", 2.6, 0.3)],
+         "shared, complete linkage"),
+        # or for the per-layer SAEs of as much training, dominated or not.
+        ([("per-layer (narrower-1of2)", 2.5, 0.1), ("per-layer (tokens-1of2)", 2.5, 0.2),
+          ("complete-3", 2.5, 0.15)], "per-layer"),
+    ],
+)  # fmt: skip
+def test_where_there_is_little_room_the_nearest_rivals_are_shown(others, shown):
+    roles = {"complete-3": "main"}
+    rows = [arm((name, roles.get(name, "equal-compute"), n), loss) for name, n, loss in others]
+    found = ranking(findings(arm(ONE, 0.03), *rows), 3).rows
+    assert [row[0] for row in found] == ["fine-tuned from 1 SAE", shown, "per-layer, full"]
+
+
+FAR = {"complete-3": {"clusters": ["0+10+20+30", "1+11+21+31", "2+12+22+32"]}}
+
+
+@pytest.mark.parametrize(
+    ("names", "partitions", "said"),
+    [
+        (HALF, {}, "per-layer SAEs"),
+        (SHARED, PARTITIONS, "3 shared SAEs, complete linkage (layers 0-1, 2-3, 4)"),
+        (SHARED, FAR, "3 shared SAEs, complete linkage"),  # which of many layers, has no room
+        (("single", "main", 1), {"single": {"clusters": ["0-4"]}}, "1 shared SAE"),
+    ],
+)
+def test_the_best_arm_is_called_by_what_it_is(names, partitions, said):
+    found = findings(arm(names, 0.01))._replace(partitions=partitions)
+    assert headline(found).startswith(f"Best: {said}: ")
 
 
 def test_an_interval_that_holds_zero_is_neither_a_win_nor_parity():
