@@ -98,6 +98,7 @@ def test_cost_by_hand_with_every_root_once():
     assert cost.loc[one, "flops_total"] == 0.75 + 124 + 4 * 3
     assert cost.loc[one, "relative_flops"] == pytest.approx(136.75 / (1 + 300 + 3 * 3))
     assert cost.loc[one, "activations"] == 40
+    assert cost.loc[one, ["job_seconds", "n_seeds"]].tolist() == [0.75 * 2 + 4, 2]
     assert cost.loc[one, "tuning_seconds"] == 4 * 2
     assert cost["peak_gpu_memory_mb"].to_dict() == {base: 100, two: 75, one: 55}
     # The ends between which the ratio lies: caching alone, training alone.

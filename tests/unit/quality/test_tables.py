@@ -7,6 +7,7 @@ from clustersae.cost.table import bills_of, cost_table
 from clustersae.experiment.arms import PER_LAYER, Arm
 from clustersae.presentation.arms import check_evaluated
 from clustersae.presentation.tables import DENSITY, RECONSTRUCTION, read_file, read_files
+from clustersae.quality import summary
 from clustersae.quality.choice import marked
 from clustersae.quality.pairs import pairs_of
 from clustersae.quality.series import density_table, training_table
@@ -166,6 +167,29 @@ def test_comparisons_are_between_arms_of_one_k(written):
     assert fewer["excess_fvu"] == pytest.approx(1.05 / 1.03 - 1)
     assert rows.loc[("complete-3", "complete-3 (equal-exposure)"), "cost_ratio"] < 0.6
     assert ("complete-3", "per-layer (narrower-1of3)") not in rows.index
+    exposed = rows.loc[("complete-3", "complete-3 (equal-exposure)")]
+    assert exposed["flops_ratio"] == pytest.approx((2 + 3 * 5) / (2 + 6 * 5))
+
+
+def test_cross_entropy_with_all_layers_is_paired_by_seed():
+    """Seeds 0, 1 and 2 of an arm beside seeds 1, 2 and 3 of the per-layer SAEs."""
+    rows = [
+        {"variant": "base", "partition": name, "seed": first + i, "ce_clean": 1.0,
+         "ce_spliced": ce + i / 10, "delta_ce": ce + i / 10 - 1, "ce_spliced_bounded": 1.5,
+         "ce_recovered_zero": 0.9, "ce_recovered_mean": 0.8, "kl": 0.1}
+        for name, first, ce in (("single", 0, 3.0), ("per-layer", 1, 2.0))
+        for i in range(3)
+    ]  # fmt: skip
+    single = Arm("single", "base", "single", 1, 1.0, "main", (("base", "0-1"),))
+    found = summary._all_layers(pd.DataFrame(rows), single)
+    # 3.1 - 2 and 3.2 - 2.1; 2, 2.1 and 2.2 above the clean model.
+    ends = [f"excess_ce_all{end}" for end in ("", "_low", "_high")]
+    assert [found[name] for name in ends] == pytest.approx([1.1] * 3)
+    assert found["delta_ce_all"] == pytest.approx(2.1)
+    assert found["delta_ce_all_high"] == pytest.approx(2.1 + 4.302653 * 0.1 / 3**0.5)
+    assert (found["delta_ce_all_bounded"], found["excess_ce_all_bounded"]) == (0.5, 0)
+    assert (found["ce_all"], found["n_seeds_all"]) == (pytest.approx(3.1), 3)
+    assert np.isnan(summary._all_layers(pd.DataFrame(rows[3:]), single)["excess_ce_all"])
 
 
 def test_words_go_by_the_margins(arms, written):
