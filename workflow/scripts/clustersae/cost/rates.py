@@ -30,7 +30,7 @@ class Rates(NamedTuple):
         """Of one device, for that many jobs together."""
         return (flops / self.caching + JOB_SECONDS * n_jobs) / 3600
 
-    def training_hours(self, flops: float, n_jobs: int = 1) -> float:
+    def training_hours(self, flops: float, n_jobs: int) -> float:
         """Of one device, for that many jobs together."""
         return (flops / self.training + JOB_SECONDS * n_jobs) / 3600
 

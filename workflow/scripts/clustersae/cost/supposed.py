@@ -35,6 +35,6 @@ def _runs(layers: Sequence[int], count: int, shift: int = 0) -> list[str]:
     """`count` runs; all but the first begin `shift` layers later, where the last one allows it."""
     n_layers = len(layers)
     ends = [round(number * n_layers / count) for number in range(count + 1)]
-    shift = min(shift, n_layers - ends[-2] - 1) if count > 1 else 0
+    shift = min(shift, n_layers - ends[-2] - 1)
     ends[1:-1] = [end + shift for end in ends[1:-1]]
     return [cluster_name(layers[start:end]) for start, end in pairwise(ends)]
