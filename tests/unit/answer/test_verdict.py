@@ -172,6 +172,13 @@ def test_the_short_form_keeps_to_its_lines(n_arms):
         assert any(row.startswith("Not dominated, not shown: per-layer at 2.5 %;") for row in rows)
 
 
+def test_of_full_per_layer_saes_cross_entropy_is_said_once():
+    found = findings(arm(HALF, 0.5))
+    assert text.line(found) == ""
+    found.tables["arms"].loc[0, ["ce_all", "ce_clean"]] = 1.3, 1.2
+    assert text.line(found) == "Cross-entropy (nats): arm 1 1.300; without SAEs 1.200"
+
+
 def test_more_questions_than_there_are_lines_leave_the_best_arm():
     class Wordy:
         line = staticmethod(lambda found: "An answer.")

@@ -79,10 +79,11 @@ def test_further_random_draws_have_names_of_their_own():
     [
         (np.zeros((2, 3)), "square matrix, not shape"),
         (np.zeros((0, 0)), "square matrix, not shape"),
+        (np.zeros(3), "square matrix, not shape"),
         (np.tril(on_a_line(0, 1, 3)), "layers 0 and 1 are 0.0 apart one way and 1.0 the other"),
-        (np.full((2, 2), np.nan), "finite"),
+        (np.array([[0, np.nan], [np.nan, 0]]), "finite"),
         (-on_a_line(0, 1), "non-negative"),
-        (np.ones((2, 2)), "from itself must be zero"),
+        (np.array([[1, 1], [1, 0]]), "from itself must be zero"),
     ],
 )
 def test_what_is_no_distance_matrix_is_refused(matrix, message):

@@ -141,6 +141,7 @@ def test_shards_that_do_not_stay():
     assert (kept.waiting_bytes, kept.caching_flops) == (0, 1300 * FORWARD)
     assert kept.arms[0].caching == 1000 * FORWARD
     assert not kept.jobs.keys() & {"cache_window", "train_sae_window"}
+    assert kept.jobs["cache_activations"] == 10 + 1 + 2
 
 
 def test_a_model_that_reads_another_ones_activations_caches_none():

@@ -27,7 +27,7 @@ def cost_rows(
     elapsed time of the whole job, start-up included, by Snakemake's benchmark.
 
     Args:
-        caching: (record, benchmark) of every shard; the record lies beside the shard.
+        caching: (record, benchmark) of every training shard; the record lies beside the shard.
         saes: (record, benchmark) of every SAE; the record is training.json in the SAE's folder.
         pilots: the same of the short trainings that `arms.auto` was settled by.
         windows: benchmarks of jobs that trained an SAE in a window before its last.
@@ -39,9 +39,7 @@ def cost_rows(
     rows = []
     for record, benchmark in caching:
         shard = record.stem.removeprefix("shard-")
-        passing = record.parent.parent.name == "stream"
-        split = "train" if passing else record.parent.name
-        place = {"kind": "caching", "split": split, "shard": shard}
+        place = {"kind": "caching", "split": "train", "shard": shard}
         rows.append(_row(place, read_json(record), benchmark))
     trained = [("sae", each) for each in saes] + [("pilot", each) for each in pilots]
     for kind, (record, benchmark) in trained:
