@@ -139,6 +139,8 @@ def test_the_cheapest_within_the_margins_stands_first_and_the_others_by_cost():
         "Against per-layer at 50 %: mean FVU −14.2 % [−15.2 to −13.2 %] (better), worst layer"
         " −12.2 % [−13.2 to −11.2 %] (better), cost ratio 1.00." in text
     )
+    assert text.count("gainst per-layer at") == 1, "rivals of other training are none"
+    assert text.count("gainst full per-layer SAEs:") == 0
     assert (
         "3 shared SAEs, complete linkage at 60 % (layers 0-1, 2-3, 4) against full per-layer"
         " training: mean FVU +30 % [+29 to +31 %] (worse), worst layer +32 % [+31 to +33 %]"
@@ -288,6 +290,7 @@ FAR = {"complete-3": {"clusters": ["0+10+20+30", "1+11+21+31", "2+12+22+32"]}}
 def test_the_best_arm_is_called_by_what_it_is(names, partitions, said):
     found = findings(arm(names, 0.01))._replace(partitions=partitions)
     assert headline(found).startswith(f"Best: {said}: ")
+    assert "(layers 0-4)" not in long(found)
 
 
 def test_an_interval_that_holds_zero_is_neither_a_win_nor_parity():
@@ -347,6 +350,22 @@ def test_convergence_is_judged_by_per_layer_saes_of_another_length():
     assert "per-layer SAEs with 200 % of the training have 12.0 % less FVU" in long(longer)
     assert "training not converged" in text.caveats(longer)
     assert "converged" not in long(findings(arm(most, 0.15), arm(double, -0.01)))
+
+
+def test_per_layer_saes_of_equal_cost_are_named_in_the_units_in_which_there_are_such():
+    def equal(unit, share, excess, word):
+        name = f"excess_fvu_equal_{unit}"
+        ends = {name: excess, f"{name}_low": excess - 0.01, f"{name}_high": excess + 0.01}
+        return {f"budget_equal_{unit}": share, f"verdict_equal_{unit}": word} | ends
+
+    seconds, flops = equal("seconds", 0.55, 0.04, "worse"), equal("flops", 0.6, -0.1, "better")
+    start = "Mean FVU against per-layer SAEs of equal total"
+    first = "seconds (55 % of the training): +4.0 % [+3.0 to +5.0 %] (worse)"
+    other = "FLOPs (60 % of the training): −10.0 % [−11.0 to −9.0 %] (better)"
+    both = long(findings(arm(ONE, 0.03, **seconds, **flops)))
+    assert f"{start} {first}; of equal {other} (interpolated)." in both
+    assert f"{start} {other} (interpolated)." in long(findings(arm(ONE, 0.03, **flops)))
+    assert start not in long(findings(arm(ONE, 0.03)))
 
 
 def test_pilots_are_named_with_what_they_took():
