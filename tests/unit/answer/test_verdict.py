@@ -140,7 +140,7 @@ def test_the_cheapest_within_the_margins_stands_first_and_the_others_by_cost():
         " −12.2 % [−13.2 to −11.2 %] (better), cost ratio 1.00." in text
     )
     assert text.count("gainst per-layer at") == 1, "rivals of other training are none"
-    assert text.count("gainst full per-layer SAEs:") == 0
+    assert text.count("gainst full per-layer SAEs:") == text.count("Against .") == 0
     assert (
         "3 shared SAEs, complete linkage at 60 % (layers 0-1, 2-3, 4) against full per-layer"
         " training: mean FVU +30 % [+29 to +31 %] (worse), worst layer +32 % [+31 to +33 %]"
@@ -175,10 +175,27 @@ def test_the_short_form_keeps_to_its_lines(n_arms):
 
 
 def test_of_full_per_layer_saes_cross_entropy_is_said_once():
-    found = findings(arm(HALF, 0.5))
+    found = findings(arm(SHARED, 0.5))
     assert text.line(found) == ""
     found.tables["arms"].loc[0, ["ce_all", "ce_clean"]] = 1.3, 1.2
     assert text.line(found) == "Cross-entropy (nats): arm 1 1.300; without SAEs 1.200"
+    # Of two arms either may not have been measured: then nothing is said.
+    for each in (found, findings(arm(SHARED, 0.01, ce_all=1.4))):
+        assert "spliced at once, cross-entropy" not in long(each)
+    assert text.line(each) == ""
+
+
+def test_a_caveat_names_the_best_arm_that_no_per_layer_saes_stand_beside():
+    caveat = "no per-layer rival of equal training"
+    apart = findings(arm(HALF, 0.2), arm(ONE, 0.2), arm(SHARED, 0.01))
+    assert caveat in text.caveats(apart), "others have one"
+    assert caveat not in text.caveats(findings(arm(HALF, 0.01)))
+
+
+def test_dead_latents_are_those_of_the_best_arm_beside_those_of_per_layer_saes():
+    more = findings(arm(ONE, 0.03, dead_fraction=0.62))
+    assert "62 % of latents dead (per-layer 40 %)" in text.caveats(more)
+    assert "40 % of latents dead" in text.caveats(findings(arm(ONE, 0.5, dead_fraction=0.62)))
 
 
 def test_more_questions_than_there_are_lines_leave_the_best_arm():
@@ -365,7 +382,9 @@ def test_per_layer_saes_of_equal_cost_are_named_in_the_units_in_which_there_are_
     both = long(findings(arm(ONE, 0.03, **seconds, **flops)))
     assert f"{start} {first}; of equal {other} (interpolated)." in both
     assert f"{start} {other} (interpolated)." in long(findings(arm(ONE, 0.03, **flops)))
-    assert start not in long(findings(arm(ONE, 0.03)))
+    without = long(findings(arm(ONE, 0.03)))
+    assert start not in without
+    assert "Dominated (" not in without
 
 
 def test_pilots_are_named_with_what_they_took():
