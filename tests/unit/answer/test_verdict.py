@@ -185,17 +185,13 @@ def test_of_full_per_layer_saes_cross_entropy_is_said_once():
     assert text.line(each) == ""
 
 
-def test_a_caveat_names_the_best_arm_that_no_per_layer_saes_stand_beside():
+def test_caveats_are_of_the_best_arm():
     caveat = "no per-layer rival of equal training"
     apart = findings(arm(HALF, 0.2), arm(ONE, 0.2), arm(SHARED, 0.01))
     assert caveat in text.caveats(apart), "others have one"
     assert caveat not in text.caveats(findings(arm(HALF, 0.01)))
-
-
-def test_dead_latents_are_those_of_the_best_arm_beside_those_of_per_layer_saes():
-    more = findings(arm(ONE, 0.03, dead_fraction=0.62))
-    assert "62 % of latents dead (per-layer 40 %)" in text.caveats(more)
-    assert "40 % of latents dead" in text.caveats(findings(arm(ONE, 0.5, dead_fraction=0.62)))
+    more = text.caveats(findings(arm(ONE, 0.03, dead_fraction=0.62)))
+    assert "62 % of latents dead (per-layer 40 %)" in more
 
 
 def test_more_questions_than_there_are_lines_leave_the_best_arm():
@@ -273,26 +269,16 @@ def test_a_control_that_is_cheaper_and_within_the_margins_is_not_passed_over_in_
         assert "ontrols" not in headline(each) + text.paragraph(each)
 
 
-@pytest.mark.parametrize(
-    ("others", "shown"),
-    [
-        # Full SAEs apart, there is room for the one that is nearest in cost, and not dominated,
-        ([("per-layer (tokens-1of5)", 1, 0.2), ("per-layer (tokens-4of5)", 4, 0.005),
-          ("complete-3", 3, 0.02), ("per-layer (tokens-2of5)", 2.6, 0.3)],
-         "shared, complete linkage"),
-        # or for the per-layer SAEs of as much training, dominated or not.
-        ([("per-layer (narrower-1of2)", 2.5, 0.1), ("per-layer (tokens-1of2)", 2.5, 0.2),
-          ("complete-3", 2.5, 0.15)], "per-layer"),
-    ],
-)  # fmt: skip
-def test_where_there_is_little_room_the_nearest_rivals_are_shown(others, shown):
-    roles = {"complete-3": "main"}
-    rows = [arm((name, roles.get(name, "equal-compute"), n), loss) for name, n, loss in others]
-    found = ranking(findings(arm(ONE, 0.03), *rows), 3).rows
-    assert [row[0] for row in found] == ["fine-tuned from 1 SAE", shown, "per-layer, full"]
-
-
-FAR = {"complete-3": {"clusters": ["0+10+20+30", "1+11+21+31", "2+12+22+32"]}}
+def test_where_there_is_little_room_the_nearest_that_is_not_dominated_is_shown():
+    others = [(1, 0.2), (4, 0.005), (2.6, 0.3)]
+    lengths = [arm((f"per-layer (tokens-{n}of5)", "equal-compute", n), loss) for n, loss in others]
+    found = ranking(findings(*lengths, arm(ONE, 0.03), arm(SHARED, 0.02)), 3).rows
+    assert [row[0] for row in found] == [
+        *("fine-tuned from 1 SAE", "shared, complete linkage", "per-layer, full")
+    ]
+    narrower = arm(("per-layer (narrower-1of2)", "equal-compute", 2.5), 0.1)
+    found = ranking(findings(narrower, arm(HALF, 0.2), arm(ONE, 0.03)), 3).rows
+    assert [row[0] for row in found[1:]] == ["per-layer", "per-layer, full"]
 
 
 @pytest.mark.parametrize(
@@ -300,7 +286,6 @@ FAR = {"complete-3": {"clusters": ["0+10+20+30", "1+11+21+31", "2+12+22+32"]}}
     [
         (HALF, {}, "per-layer SAEs"),
         (SHARED, PARTITIONS, "3 shared SAEs, complete linkage (layers 0-1, 2-3, 4)"),
-        (SHARED, FAR, "3 shared SAEs, complete linkage"),  # which of many layers, has no room
         (("single", "main", 1), {"single": {"clusters": ["0-4"]}}, "1 shared SAE"),
     ],
 )
@@ -370,15 +355,16 @@ def test_convergence_is_judged_by_per_layer_saes_of_another_length():
 
 
 def test_per_layer_saes_of_equal_cost_are_named_in_the_units_in_which_there_are_such():
-    def equal(unit, share, excess, word):
-        name = f"excess_fvu_equal_{unit}"
-        ends = {name: excess, f"{name}_low": excess - 0.01, f"{name}_high": excess + 0.01}
-        return {f"budget_equal_{unit}": share, f"verdict_equal_{unit}": word} | ends
-
-    seconds, flops = equal("seconds", 0.55, 0.04, "worse"), equal("flops", 0.6, -0.1, "better")
+    seconds, flops = (
+        {f"budget_equal_{unit}": share, f"verdict_equal_{unit}": word}
+        | {f"excess_fvu_equal_{unit}": excess}
+        for unit, share, excess, word in (("seconds", 0.55, 0.04, "w"), ("flops", 0.6, -0.1, "b"))
+    )
     start = "Mean FVU against per-layer SAEs of equal total"
-    first = "seconds (55 % of the training): +4.0 % [+3.0 to +5.0 %] (worse)"
-    other = "FLOPs (60 % of the training): −10.0 % [−11.0 to −9.0 %] (better)"
+    first, other = (
+        f"{unit} of the training): {excess} % ({word})"
+        for unit, excess, word in (("seconds (55 %", "+4.0", "w"), ("FLOPs (60 %", "−10.0", "b"))
+    )
     both = long(findings(arm(ONE, 0.03, **seconds, **flops)))
     assert f"{start} {first}; of equal {other} (interpolated)." in both
     assert f"{start} {other} (interpolated)." in long(findings(arm(ONE, 0.03, **flops)))

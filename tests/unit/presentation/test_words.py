@@ -2,15 +2,7 @@
 
 import numpy as np
 
-from clustersae.presentation.words import (
-    bounds,
-    fitted,
-    interval_text,
-    listed,
-    paragraph,
-    percent,
-    share,
-)
+from clustersae.presentation.words import bounds, fitted, interval_text, listed, percent, share
 
 
 def test_percent_keeps_sign_and_digits():
@@ -30,10 +22,6 @@ def test_numbers_in_words():
     assert interval_text(-0.051, 0.0712) == "95 % interval −5.1 % to +7.1 %"
     assert bounds(-0.051, 0.0712) == "[−5.1 to +7.1 %]"
     assert bounds(np.nan, np.nan) == ""
-
-
-def test_a_number_and_its_per_cent_sign_stay_on_one_line():
-    assert paragraph(["a" * 97, "5 %"]) == "a" * 97 + "\n5 %\n"
 
 
 def test_lists():

@@ -182,13 +182,11 @@ def test_cross_entropy_with_all_layers_is_paired_by_seed():
     ]  # fmt: skip
     single = Arm("single", "base", "single", 1, 1.0, "main", (("base", "0-1"),))
     found = summary._all_layers(pd.DataFrame(rows), single)
-    # 3.1 - 2 and 3.2 - 2.1; 2, 2.1 and 2.2 above the clean model.
+    # 3.1 − 2 and 3.2 − 2.1.
     ends = [f"excess_ce_all{end}" for end in ("", "_low", "_high")]
     assert [found[name] for name in ends] == pytest.approx([1.1] * 3)
-    assert found["delta_ce_all"] == pytest.approx(2.1)
-    assert found["delta_ce_all_high"] == pytest.approx(2.1 + 4.302653 * 0.1 / 3**0.5)
+    assert (found["delta_ce_all"], found["n_seeds_all"]) == (pytest.approx(2.1), 3)
     assert (found["delta_ce_all_bounded"], found["excess_ce_all_bounded"]) == (0.5, 0)
-    assert (found["ce_all"], found["n_seeds_all"]) == (pytest.approx(3.1), 3)
     assert np.isnan(summary._all_layers(pd.DataFrame(rows[3:]), single)["excess_ce_all"])
 
 
