@@ -44,14 +44,6 @@ def test_tokens_that_do_not_vary_are_refused():
             metrics_of(x, 0.9 * x)
 
 
-def test_fvu_is_the_ratio_of_sums_whatever_the_centre():
-    x = data()
-    guess = x + torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
-    expected = ((x - guess).double() ** 2).sum() / ((x.double() - x.double().mean(0)) ** 2).sum()
-    for centre in (None, x.mean(0), torch.full((6,), 1e3)):
-        assert metrics_of(x, guess, centre)["fvu"] == pytest.approx(expected.item(), rel=1e-6)
-
-
 def test_errors_by_dimension_and_their_mean():
     """A third dimension never varies, and so has no FVU of its own."""
     x = torch.tensor([[1.0, 10.0, 5.0], [3.0, 50.0, 5.0]])
@@ -59,6 +51,14 @@ def test_errors_by_dimension_and_their_mean():
     assert found["fvu"] == pytest.approx(2 * (1 + 100 + 4) / (2 + 800))
     assert found["fvu_standardised"] == pytest.approx((2 / 2 + 200 / 800) / 2)
     assert found["mse"] == pytest.approx((1 + 100 + 4) / 3)
+
+
+def test_fvu_is_the_ratio_of_sums_whatever_the_centre():
+    x = data()
+    guess = x + torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
+    expected = ((x - guess).double() ** 2).sum() / ((x.double() - x.double().mean(0)) ** 2).sum()
+    for centre in (None, x.mean(0), torch.full((6,), 1e3)):
+        assert metrics_of(x, guess, centre)["fvu"] == pytest.approx(expected.item(), rel=1e-6)
 
 
 def test_metrics_do_not_depend_on_the_batches():
