@@ -47,12 +47,16 @@ def test_parts_by_hand():
     """Three prompts 2, 0 and −2 off, two seeds ±1, and ±1 for what two prompts do with a seed."""
     both = np.array([[1, -1], [-1, 1], [0, 0]])
     rise = 5 + np.array([[2], [0], [-2]]) + [[1, -1]] + both
-    ratio = Crossed.ratio(rise, np.ones((3, 2)))
+    ratio = Crossed.ratio(2 * rise, np.full((3, 2), 2.0))
     # Of seeds 2 / 2; of prompts 8 / 6, less 4 / 12.
     assert estimate([ratio]).parts == pytest.approx(np.array([(1, 1), (1, 2)]))
     # Of two tasks that seeds do the same to, all of the first part is left, and of the other half.
     parts = estimate([ratio, ratio]).parts
     assert parts == pytest.approx(np.array([(1, 1), (0.25, 2), (0.25, 2)]))
+    # With a third seed between the two: 2 / 6, and 8 / 6 less 4 / 36.
+    third = np.insert(rise, 1, rise.mean(1), axis=1)
+    parts = estimate([Crossed.ratio(third, np.ones((3, 3)))]).parts
+    assert parts == pytest.approx(np.array([(1 / 3, 2), (11 / 9, 2)]))
 
 
 def test_what_has_no_seeds_is_compared_with_every_seed():
