@@ -59,6 +59,20 @@ def test_parts_by_hand():
     assert parts == pytest.approx(np.array([(1 / 3, 2), (11 / 9, 2)]))
 
 
+def test_the_variance_is_that_of_the_two_way_table():
+    """Its expectation over many tables, against that of the mean of known components."""
+    generator = np.random.default_rng(2)
+    shape, of_seeds, of_groups, of_both = (15, 4), 0.3, 0.7, 0.5
+    variances = []
+    for _ in range(3000):
+        rise = 5 + of_both * generator.standard_normal(shape)
+        rise += of_seeds * generator.standard_normal((1, 4))
+        rise += of_groups * generator.standard_normal((15, 1))
+        variances.append(estimate([Crossed.ratio(rise, np.ones(shape))]).variance)
+    expected = of_seeds**2 / 4 + of_groups**2 / 15 + of_both**2 / 60
+    assert np.mean(variances) == pytest.approx(expected, rel=0.05)
+
+
 def test_what_has_no_seeds_is_compared_with_every_seed():
     rise, gap = made()
     once = Crossed.ratio(0.5 * gap[:, :1], gap[:, :1])
