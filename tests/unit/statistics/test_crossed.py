@@ -95,5 +95,6 @@ def test_what_cannot_be_told_has_no_interval():
     rise, gap = made()
     assert np.isnan(estimate([Crossed.ratio(rise, gap * np.nan)]).value)
     assert np.isnan(estimate([Crossed.ratio(rise[:1], gap[:1])]).interval().low)
+    assert np.isfinite(estimate([Crossed.ratio(rise[:2], gap[:2])]).interval().low)
     with pytest.raises(InputError, match=r"\(3, 3\) do not fit gaps of \(12, 3\)"):
         Crossed.ratio(rise[:3], gap)

@@ -29,7 +29,8 @@ def test_the_interval_over_seeds_is_that_of_scipy():
     assert found.interval(0.9)[1:] == pytest.approx(
         stats.t.interval(0.9, 3, np.mean(values), stats.sem(values))
     )
-    assert found.p_value() == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
+    for each in (found, over_seeds(-np.array(values))):
+        assert each.p_value() == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
 
 
 def test_layers_are_averaged_within_each_seed():
