@@ -21,6 +21,7 @@ from clustersae.latents.code import encode_tokens
 from clustersae.quality.reconstruction import evaluate_layer
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.tensors import checksum
+from clustersae.sae.architectures.jumprelu import JumpReLU
 from clustersae.sae.eager import EagerStep
 from clustersae.sae.fitting import fit
 from clustersae.sae.loss import fvu_loss
@@ -120,13 +121,50 @@ def test_training_recovers_a_known_dictionary(name):
     sae = create(asdict(these), (0,), torch.zeros(1, D_MODEL), torch.ones(1))
     sae.initialise(torch.Generator().manual_seed(0))
     history = train(Trainer(sae, these, EagerStep), batches(range(800)))
-    best = (dictionary() @ F.normalize(sae.W_dec.detach(), dim=1).t()).max(1).values
+    rows = F.normalize(sae.W_dec.detach(), dim=1)
+    assert torch.allclose(rows, sae.W_dec) == sae.unit_rows
+    best = (dictionary() @ rows.t()).max(1).values
     x = next(batches([10_000]))
     found = evaluate_layer(sae, 0, [x]).compute()
     assert best.mean() > 0.9
     # What it does on its own is what it did in training.
     assert found["fvu"] == pytest.approx(history[-1]["fvu"], rel=0.15)
     assert found["l0"] == pytest.approx(history[-1]["l0"], rel=0.1)
+
+
+def test_the_weight_of_sparsity_rises_with_the_warm_up_and_goes_on_where_it_is_resumed(monkeypatch):
+    these = settings_of("jumprelu", settings(warmup_steps=4))
+    found, loss = [], JumpReLU.loss
+
+    def told(sae, fvu, fvu_of, output, sparsity):
+        found.append(sparsity)
+        return loss(sae, fvu, fvu_of, output, sparsity)
+
+    monkeypatch.setattr(JumpReLU, "loss", told)
+    state = None
+    for _ in range(2):
+        sae = create(asdict(these), (0,), torch.zeros(1, D_MODEL), torch.ones(1))
+        sae.initialise(torch.Generator().manual_seed(0))
+        trainer = Trainer(sae, these)
+        if state:
+            trainer.load_state(state)
+        for batch in batches(range(3)):
+            trainer.step(batch)
+        state = trainer.state()
+    assert found == [0.25, 0.5, 0.75, 1, 1, 1]
+
+
+@every
+def test_auxk_is_for_those_that_it_can_revive(name):
+    these = settings_of(name, settings(auxk_alpha=1.0))
+    moved = {}
+    for dead in (torch.tensor([3]), torch.zeros(0, dtype=torch.int64)):
+        sae = create(asdict(these), (0,), torch.zeros(1, D_MODEL), torch.ones(1))
+        sae.initialise(torch.Generator().manual_seed(0))
+        silent_for = torch.zeros(these.d_sae, dtype=torch.int64)
+        EagerStep(sae, these)(next(batches([0])), dead, silent_for, 0.01)
+        moved[len(dead)] = sae.W_enc.detach()[:, 3]
+    assert torch.equal(moved[0], moved[1]) == (name in ("relu", "gated"))
 
 
 @pytest.fixture(scope="module")

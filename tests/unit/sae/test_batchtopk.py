@@ -36,14 +36,16 @@ def test_a_batch_keeps_the_largest_latents_whichever_tokens_they_are_of():
 
 def test_the_threshold_is_a_running_mean_of_the_smallest_active_latent():
     sae = by_hand(BatchTopK)
-    sae.after_step(sae.forward_training(X))
-    assert sae.threshold.item() == 2
+    sae.after_step(sae.forward_training(X / 4))
+    assert sae.threshold.item() == 0.5
     sae.after_step(sae.forward_training(3 * X))
-    assert sae.threshold.item() == pytest.approx(2 * MEMORY + 6 * (1 - MEMORY))
+    assert sae.threshold.item() == pytest.approx(0.5 * MEMORY + 6 * (1 - MEMORY))
     before = sae.threshold.clone()
     with torch.no_grad():
         sae.b_enc.fill_(-100)
-    sae.after_step(sae.forward_training(X))  # nothing is active
+    silent = sae.forward_training(X)
+    assert not silent.values.any()
+    sae.after_step(silent)
     assert torch.equal(sae.threshold, before)
 
 

@@ -12,7 +12,7 @@ from clustersae.sae.loss import fvu_loss
 @pytest.fixture
 def by_hand():
     """Two dimensions and three latents: pre-activations are x₁, x₂ and x₁ + x₂."""
-    sae = JumpReLU((0,), 3, 1, torch.zeros(1, 2), torch.ones(1))
+    sae = JumpReLU((0,), 3, 2, torch.zeros(1, 2), torch.ones(1))
     with torch.no_grad():
         sae.W_enc.copy_(torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]]))
         sae.W_dec.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]]))
@@ -28,14 +28,14 @@ def test_latents_above_their_threshold_pass_as_they_are(by_hand):
 
 
 def test_the_loss_is_fvu_and_the_squared_distance_from_the_target(by_hand):
-    x = torch.tensor([[1.0, 0.25], [3.0, 2.0]])
+    x = torch.tensor([[1.0, 0.25], [3.0, 2.0], [3.0, 2.0]])
     output = by_hand.forward_training(x)
-    # x̂ = (1, 0) and (3, 0) + (0, 2) + 5 · (0.6, 0.8): errors 0.25² and 3² + 4², of 4 numbers.
+    # x̂ = (1, 0) and (3, 0) + (0, 2) + 5 · (0.6, 0.8): errors 0.25² and 3² + 4², of 6 numbers.
     fvu = fvu_loss(x, output.reconstruction)
-    assert fvu.item() == pytest.approx((0.0625 + 25) / 4)
-    # One and three latents are active, two on average, where k is one.
+    assert fvu.item() == pytest.approx((0.0625 + 25 + 25) / 6)
+    # One, three and three latents are active, 7/3 on average, where k is two.
     assert by_hand.loss(fvu, partial(fvu_loss, x), output, 0.5).item() == pytest.approx(
-        fvu.item() + 0.5 * (2 - 1) ** 2
+        fvu.item() + 0.5 * (7 / 6 - 1) ** 2
     )
 
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from dense_latents import dense
 
 from clustersae.runtime.errors import InputError
+from clustersae.sae import native
 from clustersae.sae.architectures.topk import TopK
 
 D_MODEL, D_SAE, K = 6, 20, 4
@@ -97,6 +98,21 @@ def test_a_one_layer_cluster_is_a_plain_sae_and_needs_no_layer():
     plain = torch.zeros_like(pre).scatter(1, indices, F.relu(values)) @ sae.W_dec
     torch.testing.assert_close(sae.reconstruct(x), plain)
     torch.testing.assert_close(sae.reconstruct(x, 3), plain)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("gradient", [True, False])
+def test_what_is_missing_of_k_latents_is_none(shared, monkeypatch, compiled, gradient):
+    if not compiled:
+        monkeypatch.setattr(native, "library", lambda: None)
+    with torch.no_grad():
+        shared.b_enc[2:] = -1e4
+    x = activations(shared, 2)
+    expected = F.relu(shared.pre_activations(shared.normalise(x, 2)))
+    found = shared.requires_grad_(gradient).encode(x, 2)
+    assert ((expected > 0).sum(1) < K).all()
+    torch.testing.assert_close(dense(found, D_SAE), expected)
+    assert found.values.requires_grad == gradient
 
 
 def test_a_shared_sae_has_no_default_layer(shared):

@@ -93,5 +93,6 @@ def test_gates_learn_from_penalty_and_own_reconstruction_and_the_decoder_from_ne
     by_gate = (2 * residual @ sae.W_dec.t() / x.numel() + 2.0 / 5 / len(x)) * (gate > 0)
     torch.testing.assert_close(found["b_enc"], by_gate.sum(0))
     plain = fvu_loss(x, sae.forward_training(x).reconstruction)
-    (alone,) = torch.autograd.grad(plain, [sae.W_dec])
-    torch.testing.assert_close(found["W_dec"], alone)
+    rows, bias = torch.autograd.grad(plain, [sae.W_dec, sae.b_dec])
+    torch.testing.assert_close(found["W_dec"], rows)
+    torch.testing.assert_close(found["b_dec"], bias - sae.W_enc @ by_gate.sum(0))

@@ -67,10 +67,12 @@ def adam_pair(generator, quiet=0.0):
     rows = [[torch.nn.Parameter(row.clone()) for row in each] for each in rows]
     expected = [[torch.optim.Adam([row], lr=0.01) for row in each] for each in rows]
     optimizer = Adam(zip(own, shapes.values()))
-    for _ in range(60):
+    for number in range(60):
         silent = torch.rand(6, generator=generator) < quiet
         for parameter, dim, parts, each in zip(own, shapes.values(), rows, expected):
             gradient = torch.randn(parameter.shape, generator=generator)
+            if gradient.dim() == 2 and number % 2:  # a latent moves in all of its coordinates
+                gradient.select(1 - dim, 0).zero_()
             if dim is None:
                 parts[0].grad = gradient.clone()
                 each[0].step()
@@ -162,10 +164,51 @@ def test_l0_in_the_history_counts_active_latents_only():
     assert history[-1]["dead_fraction"] == 1
 
 
-def test_divergence_stops_with_a_remedy():
-    trainer = trainer_for(settings())
+class Told:
+    """A step that keeps what it is given and trains nothing; latent 5 stays silent."""
+
+    name = "told"
+
+    def __init__(self, sae, settings):
+        self.sae, self.dead, self.rates, self.fvu = sae, [], [], None
+
+    def __call__(self, batch, dead, silent_for, rate):
+        self.dead.append(dead.tolist())
+        self.rates.append(rate)
+        silent_for[5] += len(batch)
+        number = len(self.rates)
+        return self.fvu or float(number), 2.0 * number
+
+    def state(self):
+        return {}
+
+
+def test_the_history_has_means_since_its_last_row_and_auxk_the_dead_of_every_16th_step():
+    trainer = trainer_for(settings(n_steps=301, dead_after=16 * 256 + 1), choose=Told)
+    rows = train(trainer, (torch.zeros(256, D_MODEL) for _ in range(301)))
+    assert [row["step"] for row in rows] == [*range(3, 301, 3), 301]
+    assert [row["fvu"] for row in rows] == [*range(2, 300, 3), 301]
+    assert [row["l0"] for row in rows] == [2 * row["fvu"] for row in rows]
+    assert [row["activations"] for row in rows] == [256 * row["step"] for row in rows]
+    told = trainer.optimise
+    assert [row["learning_rate"] for row in rows] == [told.rates[row["step"] - 1] for row in rows]
+    # Dead after 17 steps, which is seen after 32.
+    assert told.dead == [[]] * 32 + [[5]] * 269
+    assert [row["dead_fraction"] for row in rows] == [0.0] * 5 + [1 / D_SAE] * 96
+
+
+@pytest.mark.parametrize("what", ["batch", "loss", "weight"])
+def test_divergence_stops_with_a_remedy_and_leaves_no_state(what):
+    trainer = trainer_for(settings(), choose=choose_step if what == "batch" else Told)
+    if what == "loss":
+        trainer.optimise.fvu = float("nan")
+    if what == "weight":
+        trainer.sae.W_dec.data[3, 4] = torch.inf
+    bad = float("nan") if what == "batch" else 1.0
+    given = (x * bad for x in batches(range(60)))
     with pytest.raises(InputError, match=r"diverged.*sae\.learning_rate"):
-        train(trainer, (x * float("nan") for x in batches(range(60))))
+        train(trainer, given, after_step=lambda *_: trainer.state())
+    assert trainer.step_number == 1
 
 
 def test_a_gpu_learns_what_the_cpu_learns_and_is_waited_for_where_its_numbers_are_read():

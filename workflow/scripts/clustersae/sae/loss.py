@@ -67,8 +67,7 @@ def auxk_gradients(
 
     The bias of a dead latent that is among the k_aux of no token has gradient 0.
     """
-    weights = sae.W_enc.detach().t(), sae.b_enc.detach(), sae.W_dec.detach()
-    rows = [each[dead].requires_grad_() for each in weights]
+    rows = [each[dead].requires_grad_() for each in (sae.W_enc.t(), sae.b_enc, sae.W_dec)]
     with torch.enable_grad():
         loss = auxk_of_rows(centred, residual, rows[0].t(), rows[1], rows[2])
         return torch.autograd.grad(alpha * loss, rows)

@@ -36,8 +36,7 @@ class BatchTopK(SparseAutoencoder):
     @torch.no_grad()
     def after_step(self, output: TrainingOutput) -> None:
         super().after_step(output)
-        values = output.values.detach()
-        smallest = torch.where(values > 0, values, torch.inf).min()
+        smallest = torch.where(output.values > 0, output.values, torch.inf).min()
         # Without a branch, for which a GPU would have to be waited for.
         smallest = torch.where(smallest.isinf(), self.threshold, smallest)
         moved = self.threshold.lerp(smallest, 1 - MEMORY)
