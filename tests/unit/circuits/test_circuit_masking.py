@@ -9,6 +9,7 @@ from language_models import D_MODEL, N_LAYERS, VOCAB_SIZE
 from tiny_circuits import D_SAE, random_pairs
 
 from clustersae.activations.mask import NormLimits
+from clustersae.circuits import masking
 from clustersae.circuits.ablation import draw_sources, stand_in
 from clustersae.circuits.attribution import attributed_effects, exact_effects
 from clustersae.circuits.faithfulness import Evaluation
@@ -222,3 +223,11 @@ def test_masks_come_back_from_disk(stream, known, new, limits, tmp_path):
         assert torch.equal(loaded[0].gradients[2], recording.gradients[2])
         for found, expected in ((loaded[0].masked, mask), (runs[0].masked, other)):
             assert (found is None) if expected is None else torch.equal(found, expected)
+
+
+def test_masks_of_parts_are_joined_where_any_of_them_masks_anything():
+    some, nothing = torch.tensor([[True, False]]), torch.tensor([[False, False]])
+    joined = masking.or_none([some, nothing])
+    assert joined is not None
+    assert joined.tolist() == [[True, False], [False, False]]
+    assert masking.or_none([nothing, nothing]) is masking.or_none([None]) is None

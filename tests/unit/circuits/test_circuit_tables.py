@@ -16,7 +16,7 @@ from synthetic_circuits import (
 from synthetic_results import Experiment
 
 from clustersae.circuits.curves import log_weights
-from clustersae.circuits.needed import nodes_needed
+from clustersae.circuits.needed import COLUMNS, nodes_needed, with_nodes_needed
 from clustersae.circuits.table import (
     CURVES,
     MEASURES,
@@ -108,6 +108,25 @@ def test_nodes_that_half_of_the_behaviour_takes(tables):
     random = headline(tables["circuits"], "all", "random")
     assert random["nodes_needed"]["single"] != random["nodes_needed"]["single"]
     assert random["nodes_reached"]["single"] == 0
+
+
+def test_nodes_needed_by_some_seeds_are_a_share_and_without_a_gap_or_a_curve_nothing(
+    tables, circuits
+):
+    curves = read_files(circuits.paths["curves"], CURVES)
+    single = (curves["partition"] == "single") & (curves["variant"] == "base")
+    curves["faithfulness"] = curves["faithfulness"].where(~single | (curves["seed"] > 0), 0.49)
+    curves = curves[~single | (curves["task"] != "toy_greater_than")]
+    given = tables["circuits"].drop(columns=COLUMNS).iloc[::-1]
+    given.loc[given["task"] == "toy_indirect_object", "distance"] = np.nan
+    table = with_nodes_needed(given, curves, circuits.experiment.arms, "all")
+    rows = headline(table, "toy_agreement")
+    assert rows["nodes_reached"][["single", "complete-2"]].tolist() == [2 / 3, 1]
+    assert rows["nodes_needed"][["single", "complete-2"]].isna().tolist() == [True, False]
+    expected = headline(tables["circuits"], "toy_agreement")["nodes_needed"]
+    assert rows["nodes_needed"]["complete-2"] == pytest.approx(expected["complete-2"])
+    assert headline(table, "toy_greater_than").loc["single", COLUMNS].isna().all()
+    assert headline(table, "toy_indirect_object")[COLUMNS].isna().all(axis=None)
 
 
 def test_deviation_is_prompt_by_prompt_and_all_latents_are_not(tables):

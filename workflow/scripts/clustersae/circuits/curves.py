@@ -76,7 +76,7 @@ def distances(sweep: "Sweep") -> np.ndarray:
     """
     short = sweep.full - sweep.circuit
     gap = (sweep.full - sweep.empty).mean()
-    signs = np.sign(short.mean(1)) * (np.sign(gap) or 1.0)
+    signs = np.sign(short.mean(1)) * np.sign(gap)
     return (log_weights(sweep.sizes) * signs) @ short
 
 

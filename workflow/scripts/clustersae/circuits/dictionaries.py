@@ -12,7 +12,6 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F
 
-from clustersae.runtime.errors import InputError
 from clustersae.sae import sparse
 from clustersae.sae.module import Latents, SparseAutoencoder, joined
 
@@ -129,18 +128,9 @@ def encode_in_chunks(dictionary: Dictionary, x: torch.Tensor, max_entries: int) 
 
 
 def dictionaries_of(saes: Sequence[SparseAutoencoder]) -> dict[int, SAEDictionary]:
-    """The dictionary of every layer that the SAEs serve.
-
-    Raises:
-        InputError: two SAEs serve one layer.
-    """
-    dictionaries: dict[int, SAEDictionary] = {}
-    for sae in saes:
-        for layer in sae.layers:
-            if layer in dictionaries:
-                raise InputError(f"Two SAEs serve layer {layer}: leave one of them out.")
-            dictionaries[layer] = SAEDictionary(sae, layer)
-    return dict(sorted(dictionaries.items()))
+    """The dictionary of every layer that the SAEs serve, each of which one alone serves."""
+    found = {layer: SAEDictionary(sae, layer) for sae in saes for layer in sae.layers}
+    return dict(sorted(found.items()))
 
 
 def residual_basis(

@@ -47,7 +47,7 @@ def masked(
 def or_none(masks: Sequence[torch.Tensor | None]) -> torch.Tensor | None:
     """The masks of all parts in one; None where nothing is masked, which then costs nothing."""
     parts = [mask for mask in masks if mask is not None]
-    if not parts or not any(bool(mask.any()) for mask in parts):
+    if not any(bool(mask.any()) for mask in parts):
         return None
     return torch.cat(parts)
 

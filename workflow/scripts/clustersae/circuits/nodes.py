@@ -35,8 +35,6 @@ class Nodes:
     """Numbers: layer by layer, each layer's latents and then its error."""
 
     def __init__(self, dictionaries: Dictionaries) -> None:
-        if not dictionaries:
-            raise InputError("Circuits need the dictionary of at least one layer.")
         self.layers = tuple(sorted(dictionaries))
         self.slices: dict[int, slice] = {}
         self.errors: dict[int, int] = {}
