@@ -32,6 +32,7 @@ from clustersae.models.description import read_description
 from clustersae.models.loading import load_model
 from clustersae.models.residual import ResidualStream
 from clustersae.runtime.errors import InputError
+from clustersae.runtime.tensors import load_tensors
 
 BOS = 0
 
@@ -109,6 +110,10 @@ def test_shards_together_hold_what_one_shard_would(model_dir, tokens, tmp_path):
         pair for part in parts for pair in zip(part.sequences().tolist(), part.positions().tolist())
     ]
     assert sorted(found) == expected
+    for part in parts:  # what is left out is of rows of their own, too
+        rows = load_tensors(part.path)[0]["left_out"][2]
+        assert rows.numel()
+        assert torch.isin(rows, part.sequences()).all()
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

@@ -12,7 +12,7 @@ from sae_settings_of import topk_settings
 
 from clustersae.activations.blocks import layer_blocks, read_blocks
 from clustersae.activations.caching import CachingSettings, cache_shard, measure_limits
-from clustersae.activations.mask import Reason, load_limits, save_limits, settle_limits
+from clustersae.activations.mask import Reason, load_limits, save_limits, settle_limits, within
 from clustersae.activations.shards import Shard, open_shard
 from clustersae.activations.statistics import compute_statistics
 from clustersae.activations.table import stream_table
@@ -171,6 +171,11 @@ def test_limits_are_a_multiple_of_the_median_and_any_layer_decides():
     assert limits.inside(streams[::-1]).tolist() == [True, True, True]
     with pytest.raises(ValueError, match="1 streams for the 2 studied layers"):
         limits.inside(streams[:1])
+
+
+def test_a_norm_that_half_precision_does_not_hold_is_a_norm():
+    x = torch.full((1, 4), 4e4, dtype=torch.float16)  # of norm 8e4, where 65504 is the largest
+    assert within(x, 1e5).tolist() == [True]
 
 
 def test_no_multiple_is_no_limit():

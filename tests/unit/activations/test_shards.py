@@ -135,6 +135,21 @@ def test_shards_that_do_not_belong_together_are_refused(tmp_path, change, reason
         open_shards([tmp_path / "a.safetensors", tmp_path / "b.safetensors"])
 
 
+@pytest.mark.parametrize(("without", "told"), [("hook", "lacks hook"), ("layer.", "holds no")])
+def test_what_is_no_shard_is_refused(tmp_path, without, told):
+    write(tmp_path / "a.safetensors")
+    tensors, metadata = load_tensors(tmp_path / "a.safetensors")
+    kept = {name: each for name, each in tensors.items() if not name.startswith(without)}
+    save_file(kept, tmp_path / "a.safetensors", {n: s for n, s in metadata.items() if n != without})
+    with pytest.raises(InputError, match=f"is not a shard of activations: it {told}"):
+        open_shard(tmp_path / "a.safetensors")
+
+
+def test_without_a_shard_there_is_nothing_to_open():
+    with pytest.raises(InputError, match="No shards of activations were given"):
+        open_shards([])
+
+
 def test_the_permutation_depends_on_seed_split_and_shard_only():
     reference = permutation(0, "train", 3, 1000)
     assert torch.equal(reference, permutation(0, "train", 3, 1000))

@@ -112,13 +112,15 @@ def test_predicates_hold_from_where_they_are_known_and_in_both_splits():
         for row in range(12):
             lines.append((split, row, 1, "tense", "past" if row % 2 else "present"))
             lines.append((split, row, 3, "noun", "cat" if row else "dog"))
+            often = 12 if split == "validation" else 4
+            lines.append((split, row, 3, "verb", "sees" if row < often else "runs"))
         # Known at two tokens of six rows, in one split only: too few, and not in the other.
         lines += [(split, row, 3, "extra", f"of {split}") for row in range(6)]
     table = pd.DataFrame(lines, columns=["split", "row", "position", "factor", "value"])
     table = table.astype({"split": "category", "factor": "category", "value": "category"})
     text = text_of([[7, 8, 9, 10]] * 12, first=1)
     found = find_predicates(table, text, text)
-    # Past and present: 6 rows · 4 tokens; cat: 11 rows · 2 tokens; dog: 2 tokens.
+    # Past and present: 6 rows · 4 tokens; cat: 11 rows · 2 tokens; dog: 2 tokens; sees: 24 and 8.
     assert found.names == [("noun", "cat"), ("tense", "past"), ("tense", "present")]
     assert found.test.sum(0).tolist() == [22, 24, 24]
     cat = found.validation[:, [0]].toarray().reshape(12, 4)

@@ -160,3 +160,37 @@ def test_a_latent_that_is_active_at_one_layer_of_several_is_not_dead(tmp_path):
     ]
     assert [each.shares()["dead_fraction"] for each in alone] == pytest.approx([2 / 3, 2 / 3])
     assert validate(sae, shards).dead_fraction == pytest.approx(1 / 3)
+
+
+class Held:
+    """The same rows at every layer."""
+
+    def __init__(self, *rows):
+        self.rows, self.n_rows = torch.tensor(rows), len(rows)
+
+    def layer(self, layer, start=0, stop=None):
+        return self.rows[start:stop]
+
+
+@pytest.mark.parametrize(
+    ("max_dead", "enough", "dead"),
+    [
+        (0.75, 100, 3 / 4),  # few enough on validation
+        (0.5, 100, 2 / 4),
+        (0.0, 100, 1 / 4),  # all is read
+        (0.0, 8, 2 / 4),  # activations, of two layers: four tokens, in two shards
+    ],
+)
+def test_of_latents_that_validation_does_not_know_the_training_is_asked(
+    monkeypatch, max_dead, enough, dead
+):
+    """Pre-activations are x₁, x₂, -x₁ and -x₂, of which one is positive and k are two."""
+    monkeypatch.setattr("clustersae.sae.validation.ENOUGH", enough)
+    sae = TopK((0, 1), 4, 2, torch.zeros(2, 2), torch.ones(2))
+    with torch.no_grad():
+        sae.W_dec.copy_(torch.cat([torch.eye(2), -torch.eye(2)]))
+        sae.W_enc.copy_(sae.W_dec.t())
+    up, left, down = [0.0, 0.5], [-0.5, 0.0], [0.0, -0.5]
+    training = [Held(up, up, up), Held(up, left, up), Held(up, up, down)]
+    found = validate(sae, [Held(up, [0.0, 0.25])], training, max_dead)
+    assert found == (0.0, dead, 1.0)

@@ -65,7 +65,7 @@ def test_that_no_rate_keeps_to_the_limit_is_said(caplog):
 
 
 #: Rate, FVU, dead latents, L0 for k = 16: low rates leave few dead, since L0 has not arrived.
-ARRIVING = [(0.002, 0.18, 0.0, 7.0), (0.004, 0.11, 0.2, 14.5), (0.008, 0.09, 0.4, 17.5)]
+ARRIVING = [(0.002, 0.18, 0.0, 7.0), (0.004, 0.11, 0.6, 14.5), (0.008, 0.09, 0.8, 17.5)]
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
@@ -96,6 +96,14 @@ def test_of_rates_that_all_miss_l0_the_nearest_is_taken_and_that_is_said(caplog)
     caplog.clear()
     assert of(**{"0.1": 8.0, "0.2": 17.0}) == 0.2
     assert "sae.k" not in caplog.text
+
+
+def test_that_the_best_rate_lies_at_an_end_is_said(caplog):
+    for fvus in ((1, 2, 3), (3, 2, 1), (2, 1, 3), (1, 2)):
+        caplog.clear()
+        best_of(invented(10.0**i, fvu, 1.0) for i, fvu in enumerate(fvus))
+        is_said = "a better one may lie outside" in caplog.text
+        assert is_said == (fvus in ((1, 2, 3), (3, 2, 1)))
 
 
 def test_what_is_no_number_is_taken_last():

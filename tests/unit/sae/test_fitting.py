@@ -11,6 +11,7 @@ from synthetic_shards import SETTINGS as ROOT
 from clustersae.activations.batches import normalised_batches
 from clustersae.activations.shards import open_shards
 from clustersae.experiment.architectures import ARCHITECTURES
+from clustersae.experiment.windows import Windows
 from clustersae.runtime.errors import InputError
 from clustersae.runtime.tensors import checksum
 from clustersae.sae.architectures.topk import TopK
@@ -95,6 +96,14 @@ def test_parent_and_child_together_read_no_token_twice_in_a_pass(
     rows = torch.cat(batches)[:, 0]
     assert len(rows) == 13 * 128
     assert len(rows.unique()) == len(rows)
+
+
+def test_passes_are_over_the_tokens_of_one_unless_a_window_or_all_layers_at_once_are_read(cached):
+    data = of_layers(cached, (0, 1))._replace(times=4)
+    assert data.limit(ROOT) == ROOT.n_activations // 4
+    windows = Windows(n_tokens=1700, n_shards=3, size=1)
+    for change in ({"times": 1}, {"every_layer": True}, {"windows": windows}):
+        assert data._replace(**change).limit(ROOT) is None
 
 
 def test_a_child_starts_with_an_optimiser_of_its_own(train, monkeypatch):
