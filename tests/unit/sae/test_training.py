@@ -199,13 +199,15 @@ def test_the_history_has_means_since_its_last_row_and_auxk_the_dead_of_every_16t
 
 @pytest.mark.parametrize("what", ["batch", "loss", "weight"])
 def test_divergence_stops_with_a_remedy_and_leaves_no_state(what):
-    trainer = trainer_for(settings(), choose=choose_step if what == "batch" else Told)
+    # Rows of the history, which look as well, come every third step.
+    these = settings(n_steps=300)
+    trainer = trainer_for(these, choose=choose_step if what == "batch" else Told)
     if what == "loss":
         trainer.optimise.fvu = float("nan")
     if what == "weight":
         trainer.sae.W_dec.data[3, 4] = torch.inf
     bad = float("nan") if what == "batch" else 1.0
-    given = (x * bad for x in batches(range(60)))
+    given = (x * bad for x in batches(range(300)))
     with pytest.raises(InputError, match=r"diverged.*sae\.learning_rate"):
         train(trainer, given, after_step=lambda *_: trainer.state())
     assert trainer.step_number == 1
