@@ -88,6 +88,6 @@ $(VENV)/installed: envs/requirements.txt envs/constraints.txt pyproject.toml
 		|| { echo "error: Python cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --upgrade pip
-	cd envs && ../$(VENV)/bin/pip install --quiet -r requirements.txt
+	$(VENV)/bin/pip install --quiet -r envs/requirements.txt
 	$(VENV)/bin/pip install --quiet --no-deps -e .
 	touch $@
