@@ -7,9 +7,10 @@ import numpy as np
 import torch
 import transformers
 
-#: Bytes as GPT-2 spells them, which a byte-level tokenizer cannot do without, and one merge.
+#: Bytes as GPT-2 spells them, which a byte-level tokenizer cannot do without, and two merges:
+#: transformers 5.17 takes one alone for a text.
 LETTERS = [chr(c) for c in (*range(33, 127), *range(161, 173), *range(174, 256), *range(256, 324))]
-TOKENS = ["<|endoftext|>", *LETTERS, "Ġt"]
+TOKENS = ["<|endoftext|>", *LETTERS, "Ġt", "Ġa"]
 
 
 def tiny_llama(seed: int = 0) -> transformers.LlamaForCausalLM:
@@ -53,7 +54,7 @@ def write_gguf(
     writer.add_token_list(TOKENS)
     normal, control = gguf.TokenType.NORMAL, gguf.TokenType.CONTROL
     writer.add_token_types([control, *[normal] * (len(TOKENS) - 1)])
-    writer.add_token_merges(["Ġ t"])
+    writer.add_token_merges(["Ġ t", "Ġ a"])
     writer.add_bos_token_id(0)
     writer.add_eos_token_id(0)
     for name, tensor in _tensors(model).items():
