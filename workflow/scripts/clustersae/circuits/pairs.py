@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -43,7 +43,8 @@ class Pairs(NamedTuple):
         return self._each(lambda tensor: tensor[start:stop])
 
     def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Pairs":
-        return self._replace(**{name: change(getattr(self, name)) for name in TENSORS})
+        changed: dict[str, Any] = {name: change(getattr(self, name)) for name in TENSORS}
+        return self._replace(**changed)
 
 
 def check_pairs(pairs: Pairs) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -84,4 +85,5 @@ def load_recordings(
 
 
 def _pairs(tensors: Mapping[str, torch.Tensor], prefix: str, first: int) -> Pairs:
-    return Pairs(**{name: tensors[f"{prefix}.{name}"] for name in TENSORS}, first=first)
+    found: dict[str, Any] = {name: tensors[f"{prefix}.{name}"] for name in TENSORS}
+    return Pairs(**found, first=first)
