@@ -37,16 +37,16 @@ def token_labels(
     """
     lines = table[(table["split"] == split) & (table["factor"] == factor)]
     lines = lines[lines["row"] < n_rows]
-    values = sorted(lines["value"].unique())
+    values, places = np.unique(lines["value"].to_numpy(dtype=object), return_inverse=True)
     codes = np.full((n_rows, n_ctx), -1, dtype=np.int16)
     known_from = np.full(n_rows, n_ctx)
     value = np.full(n_rows, -1, dtype=np.int16)
     rows = lines["row"].to_numpy()
     known_from[rows] = lines["position"].to_numpy()
-    value[rows] = pd.Categorical(lines["value"], categories=values).codes
+    value[rows] = places
     known = np.arange(n_ctx) >= known_from[:, None]
     np.copyto(codes, value[:, None], where=known)
-    return codes, values
+    return codes, values.tolist()
 
 
 def _facts(sentence: Sentence) -> Iterable[tuple[int, str, str]]:

@@ -53,7 +53,7 @@ def equal_cost_columns(
     for unit, by_seed in totals.items():
         costs = by_seed.mean(axis=1)
         ordered = _apart(lengths, costs)
-        ends = costs[[ordered[0].name, ordered[-1].name]] * (1 - BEYOND, 1 + BEYOND)
+        ends = costs[[ordered[0].name, ordered[-1].name]] * np.array([1 - BEYOND, 1 + BEYOND])
         within = len(ordered) > 1 and ends.iloc[0] <= costs[arm.name] <= ends.iloc[1]
         if _is_length(arm) or not within:
             row |= {f"budget_equal_{unit}": np.nan, **cells(f"excess_fvu_equal_{unit}", ABSENT)}
