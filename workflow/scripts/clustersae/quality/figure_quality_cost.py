@@ -275,6 +275,7 @@ def _legend(figure: Figure, arms: pd.DataFrame) -> None:
         methods = [name for name in rows["method"].unique() if name != SINGLE]
         kind = key if key in METHOD_COLOURS else methods[0] if methods else SINGLE
         exposure = key == EQUAL_EXPOSURE
+        alone = key == PER_LAYER or exposure
         suffix = {EQUAL_EXPOSURE: ", equal exposure", SPECIALISED: ", best start"}.get(key, "")
         handles.append(
             Line2D(
@@ -283,8 +284,8 @@ def _legend(figure: Figure, arms: pd.DataFrame) -> None:
                 marker=MARKERS[kind],
                 markersize=5.5,
                 markerfacecolor="white" if exposure else METHOD_COLOURS[kind],
-                linestyle="-" if key == "main" else (0, (2, 2)),
-                linewidth=0 if key == PER_LAYER or exposure else 1.5 if key == "main" else 0.8,
+                linestyle="" if alone else "-" if key == "main" else (0, (2, 2)),
+                linewidth=1.5 if key == "main" else 0.8,
                 label=METHOD_NAMES[kind] + suffix,
             )
         )
