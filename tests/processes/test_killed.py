@@ -10,12 +10,15 @@ from functools import partial
 import pytest
 import synthetic_shards
 import torch
+from every_architecture import settings_of
 from synthetic_shards import all_layers, of_layers
 
 from clustersae.runtime.checkpoint import Checkpoint
 from clustersae.runtime.tensors import checksum, load_tensors
 from clustersae.sae import fitting
+from clustersae.sae.registry import ARCHITECTURES
 
+LONG = pytest.mark.long
 SETTINGS = replace(synthetic_shards.SETTINGS, n_steps=300, decay_steps=60)
 
 
@@ -53,12 +56,17 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def test_thirty_kills_leave_no_trace(data, tmp_path, monkeypatch, one_thread):
-    expected = checksum(fit(data, tmp_path / "undisturbed", 1e9, monkeypatch).sae.state_dict())
+@pytest.mark.parametrize(
+    "name", [name if name == "topk" else pytest.param(name, marks=LONG) for name in ARCHITECTURES]
+)
+def test_thirty_kills_leave_no_trace(name, data, tmp_path, monkeypatch, one_thread):
+    settings = settings_of(name, SETTINGS)
+    undisturbed = fit(data, tmp_path / "undisturbed", 1e9, monkeypatch, settings)
+    expected = checksum(undisturbed.sae.state_dict())
     draw, kills, finished = random.Random(0), 0, 0
     file = tmp_path / "checkpoint.safetensors"
     while kills < 30 or not finished:
-        child = start(lambda: fit(data, file, 0.0, monkeypatch))
+        child = start(lambda: fit(data, file, 0.0, monkeypatch, settings))
         time.sleep(draw.uniform(0.0, 0.5) if kills < 30 else 30)
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
@@ -66,11 +74,11 @@ def test_thirty_kills_leave_no_trace(data, tmp_path, monkeypatch, one_thread):
         if not os.WIFSIGNALED(status):
             assert os.WEXITSTATUS(status) == 0
             finished += 1
-            found = fit(data, file, 1e9, monkeypatch)
+            found = fit(data, file, 1e9, monkeypatch, settings)
             assert found.record["resumed_at_step"] == SETTINGS.n_steps
             assert checksum(found.sae.state_dict()) == expected
             file.unlink()
-    fit(data, file, 1e9, monkeypatch)
+    fit(data, file, 1e9, monkeypatch, settings)
     assert sorted(each.name for each in tmp_path.iterdir()) == [file.name, "undisturbed"]
 
 
