@@ -34,7 +34,9 @@ class Project:
         for part in PARTS:
             source = REPOSITORY / part
             if source.is_dir():
-                shutil.copytree(source, folder / part)
+                # What other tests' processes are about to write there goes while it is copied.
+                half_written = shutil.ignore_patterns("*.pyc.*", "*.cache.*")
+                shutil.copytree(source, folder / part, ignore=half_written)
             else:
                 shutil.copy2(source, folder / part)
         shutil.copy2(config, folder / "config.yaml")

@@ -93,7 +93,8 @@ def test_equal_code_in_another_place_is_another_digest(tmp_path):
 def test_the_compiled_step_trains_saes_again_and_what_is_for_notebooks_does_not(
     tmp_path, names, line, again
 ):
-    shutil.copytree(Path(__file__).parents[3] / "workflow/scripts", tmp_path / "scripts")
+    scripts, bytecode = Path(__file__).parents[3] / "workflow/scripts", "__pycache__"
+    shutil.copytree(scripts, tmp_path / "scripts", ignore=shutil.ignore_patterns(bytecode))
     before = script_digest("train_sae.py", tmp_path / "scripts")
     for name in names:
         with open(tmp_path / "scripts/clustersae" / name, "a") as file:
