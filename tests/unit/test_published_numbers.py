@@ -204,7 +204,7 @@ def of_all_layers_at_once(bounds: Callable[..., str]) -> Iterator[str]:
     yield "|20 % of the training|40 %|100 %|"
     yield f"|fine-tuned|{'|'.join(above[arm, False] for arm in special)}|"
     yield f"|per-layer|{'|'.join(above[arm, False] for arm in plain)}|0|"
-    yield f"|fine-tuned, shortened|{'|'.join(above[arm, True] for arm in special)}|"
+    yield f"|fine-tuned, both shortened|{'|'.join(above[arm, True] for arm in special)}|"
 
 
 def test_the_readme_says_of_results_what_tables_and_verdict_say_and_no_other_number():

@@ -194,5 +194,7 @@ def test_pairs_that_do_not_fit_are_refused(linear):
     pairs = random_pairs(3, N_TOKENS, VOCAB_SIZE)
     with pytest.raises(InputError, match="not the shapes"):
         record(linear, pairs._replace(corrupted=pairs.corrupted[:, 1:]))
+    with pytest.raises(InputError, match="not the shapes"):
+        record(linear, pairs._replace(group=pairs.group[1:]))
     with pytest.raises(InputError, match="at least one of each"):
         record(linear, pairs._replace(first=N_TOKENS))

@@ -74,6 +74,7 @@ def test_pairs_are_grouped_by_length():
     assert (groups[3].answer.tolist(), groups[3].wrong.tolist()) == ([4, 8], [5, 9])
     assert groups[2].first == 1
     assert [groups[length].group.tolist() for length in (2, 3)] == [[1, 1], [0, 2]]
+    assert groups[3].rows(1, 2).group.tolist() == [2]
     assert matching_lengths(groups, group_pairs(pairs[:1]), least=1) == [3]
     # The mean of too few training prompts stands in for nothing.
     assert matching_lengths(group_pairs(pairs[:1]), groups, least=2) == []

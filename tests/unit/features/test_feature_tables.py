@@ -246,12 +246,20 @@ def test_the_ceiling_of_a_judge_is_of_the_latents_with_passages_on_other_layers(
     at_home = single & (judge["layer"] == judge["explained_on"])
     first = judge["latent"] == judge.loc[single, "latent"].min()
     judge.loc[at_home & first, "balanced_accuracy"] = 0.9
-    judge.loc[at_home & ~first, "balanced_accuracy"] = 0.5
-    judge = judge[~(single & ~at_home & first)]  # the first one fires at home alone
-    row = features_table(features.experiment.arms, measured._replace(judge=judge))
-    row = row.set_index("arm").loc["single"]
-    assert row["detection_own"] == pytest.approx(0.7)
-    assert (row["detection_ceiling"], row["detection_other"]) == pytest.approx((0.5, 0.65))
+    judge.loc[at_home & ~first, "balanced_accuracy"] = 0.5 + 0.1 * judge["seed"]
+    judge.loc[single & ~at_home, "balanced_accuracy"] = 0.3 + 0.1 * judge["seed"]
+    alone = first | (judge["seed"] == 0)  # fires at home alone
+    judge = judge[~(single & ~at_home & alone)]
+
+    def found(judge):
+        table = features_table(features.experiment.arms, measured._replace(judge=judge))
+        row = table.set_index("arm").loc["single"]
+        return [row[f"detection_{name}"] for name in ("own", "ceiling", "other")]
+
+    assert found(judge) == pytest.approx([0.75, 0.65, 0.45])
+    unanswered = at_home & ~first & (judge["seed"] == 1)
+    answered = judge.assign(balanced_accuracy=judge["balanced_accuracy"].mask(unanswered))
+    assert found(answered)[1:] == pytest.approx([0.7, 0.5])
 
 
 def test_latents_without_an_answer_of_the_judge_are_not_counted(measured, features):

@@ -16,8 +16,9 @@ gap, and so are left out (NaN) where it is small: |mean m(M) − mean m(∅)| < 
 units no two arms can be compared, and differences are left out.
 
 Prompts and seeds are both samples (`statistics.crossed`), and prompts come in groups: a pair and
-its mirror image say nearly the same, and are one. The prompts that circuits are found with are the
-same for all seeds, and no part of the intervals: with others, all would have to be found again.
+its mirror image say nearly the same, as do pairs of one prompt, and are one. The prompts that
+circuits are found with are the same for all seeds, and no part of the intervals: with others, all
+would have to be found again.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
