@@ -156,7 +156,7 @@ def test_the_weight_of_sparsity_rises_with_the_warm_up_and_goes_on_where_it_is_r
 
 @every
 def test_auxk_is_for_those_that_it_can_revive(name):
-    these = settings_of(name, settings(auxk_alpha=1.0))
+    these = settings_of(name, settings(auxk_alpha=1.0, d_sae=24, k=4))  # k divides d_sae
     moved = {}
     for dead in (torch.tensor([3]), torch.zeros(0, dtype=torch.int64)):
         sae = create(asdict(these), (0,), torch.zeros(1, D_MODEL), torch.ones(1))
