@@ -214,12 +214,12 @@ def _judged(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Scores of one kind on the layer explained, on others, and of the same latents there."""
     rows = rows.dropna(subset="balanced_accuracy")
     on_own = rows["layer"] == rows["explained_on"]
-    own, score = rows[on_own], "balanced_accuracy"
     # Latents with passages on several layers are not those that have them on one.
     latent = ["seed", "cluster", "latent"]
-    both = rows[~on_own].merge(own[[*latent, score]], on=latent, suffixes=("", "_own"))
-    ceiling = both.assign(balanced_accuracy=both[f"{score}_own"])
-    return {"own": own, "other": both, "ceiling": ceiling}
+    own = rows[on_own].set_index(latent)["balanced_accuracy"].rename("own")
+    both = rows[~on_own].join(own, on=latent, how="inner")
+    ceiling = both.assign(balanced_accuracy=both["own"])
+    return {"own": rows[on_own], "other": both, "ceiling": ceiling}
 
 
 def _similarity(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:

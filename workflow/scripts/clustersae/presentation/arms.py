@@ -103,7 +103,7 @@ def full_label(arm: pd.Series) -> str:
 
 def dominating(arms: pd.DataFrame, arm: pd.Series) -> pd.DataFrame:
     """The arms that dominate one, of least excess FVU first (see `quality.choice.marked`)."""
-    names = str(arm["dominated_by"]).split(SEPARATOR)
+    names = str(arm["dominated_by"]).split(SEPARATOR) if arm["dominated"] else []
     return arms[arms["arm"].isin(names)].sort_values("excess_fvu", kind="stable")
 
 

@@ -67,6 +67,8 @@ def estimate(ratios: Sequence[Crossed], has_seeds: bool = True) -> Estimate:
         return Estimate(value)
     errors = [np.broadcast_to(each.errors, (len(each.errors), n_seeds)) for each in ratios]
     parts = [_of_groups(each, len(ratios)) for each in errors]
+    if any(np.isnan(part.variance) for part in parts):
+        return Estimate(value)
     if n_seeds > 1:
         of_seeds = np.mean([each.mean(0) for each in errors], axis=0)
         parts.insert(0, Part(float((of_seeds**2).sum() / (n_seeds * (n_seeds - 1))), n_seeds - 1))

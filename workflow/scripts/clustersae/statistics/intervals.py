@@ -99,6 +99,7 @@ class Estimate(NamedTuple):
         return float(np.sqrt(self.variance))
 
     def _half(self, tail: float) -> float:
+        """NaN where the variance is not known."""
         if self.variance == 0:
             return 0.0
         weighted = sum(
